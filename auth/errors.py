@@ -1,0 +1,67 @@
+"""The errors that a caller may be told about.
+
+Each carries a stable code, a message without secrets and, where an input is at fault, the path of that input.
+Anything that is not a `FieldwardError` is masked before it leaves the server.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Code(StrEnum):
+    """What went wrong, as clients match on it. Codes are never renamed."""
+
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    FORBIDDEN = "FORBIDDEN"
+    NOT_FOUND = "NOT_FOUND"
+    CONFLICT = "CONFLICT"
+    INVALID_INPUT = "INVALID_INPUT"
+    RATE_LIMITED = "RATE_LIMITED"
+    TOO_COMPLEX = "TOO_COMPLEX"
+    UNAVAILABLE = "UNAVAILABLE"
+    UNKNOWN_OUTCOME = "UNKNOWN_OUTCOME"
+    INTERNAL = "INTERNAL"
+
+
+class FieldwardError(Exception):
+    """Base of every error that may be shown to a caller.
+
+    `field` is the path of the input at fault, outermost name first: `("input", "siteCode")`; empty when no single
+    input is.
+    """
+
+    code: ClassVar[Code] = Code.INTERNAL
+
+    def __init__(self, message: str, *, field: Sequence[str | int] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = tuple(field)
+
+
+class UnauthenticatedError(FieldwardError):
+    """Nobody is signed in, or the session, user or device behind the token is no longer good."""
+
+    code = Code.UNAUTHENTICATED
+
+
+class ForbiddenError(FieldwardError):
+    """The viewer is known and may not do this. Names the missing permission, never the value."""
+
+    code = Code.FORBIDDEN
+
+    def __init__(self, message: str, *, permission: str | None = None, field: Sequence[str | int] = ()) -> None:
+        super().__init__(message, field=field)
+        self.permission = permission
+
+
+class NotFoundError(FieldwardError):
+    """No such row for this viewer: it never existed, or it is not theirs to know of. The two look the same."""
+
+    code = Code.NOT_FOUND
+
+
+class RateLimitedError(FieldwardError):
+    """Too many tries. Try again later."""
+
+    code = Code.RATE_LIMITED
