@@ -1,0 +1,52 @@
+"""Equality search over encrypted values: a keyed fingerprint stored beside the ciphertext.
+
+HMAC-SHA256 under a subkey of its own per purpose, organization, table and column, cut to 16 bytes. Two equal
+values of one column of one organization have the same index, and that is all it tells; without the key nobody
+can try values against it. The caller normalizes first: what is equal must be equal byte by byte.
+"""
+
+import hmac
+import unicodedata
+from typing import Final
+from uuid import UUID
+
+from models.encryption.envelope import DataKey
+
+LENGTH: Final = 16
+
+
+def blind_index(key: DataKey, *, table: str, column: str, organization_id: UUID, text: str) -> bytes:
+    """Return the 16 bytes by which a value of the column is found.
+
+    key: the key of the organization, or the installation's for what belongs to no tenant (nil UUID).
+
+    Raises:
+        SealedError: the key has been wiped.
+    """
+    info = _info(b"blind index", organization_id.bytes, table.encode(), column.encode())
+    return hmac.digest(key.derive(info), text.encode(), "sha256")[:LENGTH]
+
+
+def subkey(key: DataKey, purpose: str, length: int = 32) -> bytes:
+    """Return a key of `length` bytes for another purpose, such as sealing cursors.
+
+    Different purposes have keys that tell nothing of each other, nor of those of values and blind indexes.
+
+    Raises:
+        SealedError: the key has been wiped.
+    """
+    return key.derive(_info(b"purpose", purpose.encode()), length)
+
+
+def normalize_email(text: str) -> str:
+    """Return the address as it is compared: NFKC, without outer blanks, case-folded.
+
+    Mail servers may tell cases apart (RFC 5321, 2.4), but nobody lets two people hold `a@x` and `A@x`.
+    """
+    # Folding can leave a text that is no longer in NFKC, so it is brought there again.
+    folded = unicodedata.normalize("NFKC", text).strip().casefold()
+    return unicodedata.normalize("NFKC", folded)
+
+
+def _info(*parts: bytes) -> bytes:
+    return b"".join(len(part).to_bytes(2, "big") + part for part in parts)

@@ -1,0 +1,285 @@
+"""The encrypted column: text in Python, ciphertext in PostgreSQL, opened when it is read and not before.
+
+Reading `record.comment` opens the value in memory, once, with the active keyring. It waits for nothing:
+without the key it raises `SealedError`. Rows that nobody reads are never opened, and a value that was only
+read is written back as it was stored. Writing keeps plain text on the instance and seals it on its way into
+the database.
+
+A value is bound to its row, so `id`, `organization_id` and the owner's column are set before the row is
+saved. The database can't look into a value, so a query that compares, orders or computes by one is refused
+when it is built; `__isnull` alone is allowed, and equality has `blind_index`. Tortoise has no hook for
+`update(sealed=F("other"))`: what that writes is caught when it is read.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal, NoReturn, TypeVar, overload
+
+from pypika_tortoise.context import SqlContext
+from pypika_tortoise.terms import Criterion, Term
+from tortoise.exceptions import ConfigurationError
+from tortoise.fields import Field
+from tortoise.filters import is_null, not_null
+from tortoise.models import Model, ModelMeta
+
+from auth.principal import SYSTEM_ID
+from models.encryption.envelope import Cell, KeyOwner, key_id_of, open_sealed, seal
+from models.encryption.keyring import active_keyring
+from models.encryption.owner import organization_owner, person_owner
+from models.errors import EncryptedLookupError, InvalidInputError, SealedError
+
+TENANT: Final = "organization_id"
+
+V = TypeVar("V")
+
+
+def open_light(blob: bytes, cell: Cell) -> str:
+    """Return the text of a stored value of a row that is no instance.
+
+    Raises:
+        SealedError: its key is not in memory, or no keyring is active.
+        TamperedError: it does not open in that cell.
+    """
+    return open_sealed(active_keyring().key_of(blob), cell, blob)
+
+
+async def load_keys_for(instances: Iterable[Model], *columns: str) -> None:
+    """Bring the keys of the instances' sealed values into memory, in one statement: of the columns, or of all."""
+    values = (
+        vars(instance).get(field.model_field_name)
+        for instance in instances
+        for field in _encrypted(instance)
+        if not columns or field.model_field_name in columns
+    )
+    await active_keyring().load_ids({key_id_of(value.blob) for value in values if isinstance(value, Sealed)})
+
+
+class Sealed:
+    """A value as it is stored. Printing, comparing and copying never touch what is inside; pickling is
+    refused."""
+
+    __slots__ = ("_cell", "_text", "blob")
+
+    def __init__(self, blob: bytes) -> None:
+        self.blob = blob
+        self._cell: Cell | None = None
+        self._text = ""
+
+    def open(self, cell: Cell) -> str:
+        """Return the text, which is opened in the cell the first time and kept. Raises as `open_light`
+        does."""
+        if self._cell is None:
+            self._text = open_light(self.blob, cell)
+            self._cell = cell
+        return self._text
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `open` has been through."""
+        return self._cell is not None
+
+    def holds(self, text: str, cell: Cell) -> bool:
+        """Return whether the stored bytes are known to be this very text, in this cell."""
+        return self._text is text and self._cell == cell
+
+    def __repr__(self) -> str:
+        return "<sealed>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Sealed":
+        return self
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise TypeError("A sealed value is not written out.")
+
+
+class EncryptedField(Field[V]):
+    """A text column of which the database holds ciphertext alone.
+
+    max_length: the most characters of the plain text.
+    null: whether there may be no value. That there is none is not hidden.
+    owner_column: the attribute that holds the id of the person under whose key the value is sealed. Where
+        that is None, and without an owner column, it is the key of the row's organization.
+    pad: hide the length of short values.
+    """
+
+    field_type = str
+    indexable = False
+    SQL_TYPE = "BYTEA"
+
+    @overload
+    def __init__(
+        self: "EncryptedField[str]",
+        max_length: int,
+        *,
+        null: Literal[False] = False,
+        owner_column: str | None = None,
+        pad: bool = False,
+        **options: Any,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "EncryptedField[str | None]",
+        max_length: int,
+        *,
+        null: Literal[True],
+        owner_column: str | None = None,
+        pad: bool = False,
+        **options: Any,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        max_length: int,
+        *,
+        null: bool = False,
+        owner_column: str | None = None,
+        pad: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(null=null, **options)
+        # A default of the database could not be sealed, and the column's name is part of what a value is
+        # bound to.
+        if self.has_db_default() or self.source_field or self.pk:
+            raise ConfigurationError("An encrypted column has no db_default, no source_field, and is no key.")
+        self.max_length = max_length
+        self.owner_column = owner_column
+        self.pad = pad
+
+    class _db_postgres:  # noqa: N801 - the name by which Tortoise finds it
+        def function_cast(self: Any, term: Term) -> Term:
+            """Stand for the column wherever a query uses it for more than selecting it."""
+            return _Unreadable(self, term)
+
+    def to_python_value(self, value: Any) -> Any:
+        """Box what comes from the database; what the program sets stays as it is."""
+        return Sealed(value) if isinstance(value, bytes) else value
+
+    def to_db_value(self, value: Any, instance: type[Model] | Model | None) -> bytes | None:
+        """Return the value sealed for the instance's row.
+
+        Raises:
+            InvalidInputError: it is no text that fits the column.
+            SealedError: the key is not in memory, or the row's id or organization is not set.
+            EncryptedLookupError: there is no row: a filter, or an update of many rows at once.
+        """
+        if value is None and self.null:
+            return None
+        if instance is None or isinstance(instance, type):
+            self.refuse()
+        self._require_sealable(value)
+        cell = cell_of(instance, self)
+        stored = vars(instance).get(self.model_field_name)
+        if isinstance(stored, Sealed) and stored.holds(value, cell):
+            return stored.blob
+        return seal(active_keyring().current(owner_of(instance, self)), cell, value, pad=self.pad)
+
+    def refuse(self) -> NoReturn:
+        """Raise `EncryptedLookupError` for a query that would touch the content."""
+        table = self.model._meta.db_table
+        raise EncryptedLookupError(
+            f"{table}.{self.model_field_name} is encrypted: a query may ask whether it is null, nothing else."
+            " Search by its blind index; change it row by row."
+        )
+
+    def _require_sealable(self, value: Any) -> None:
+        at = (self.model_field_name,)
+        if not isinstance(value, str):
+            raise InvalidInputError("Expected a text.", field=at)
+        if len(value) > self.max_length:
+            raise InvalidInputError(f"Expected at most {self.max_length} characters, got {len(value)}.", field=at)
+        if "\0" in value:
+            raise InvalidInputError("Expected a text without NUL characters.", field=at)
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidInputError("Expected a text without lone surrogates.", field=at) from None
+
+
+def cell_of(instance: Model, field: EncryptedField[Any]) -> Cell:
+    """Return where the instance's value of the column lives. Raises `SealedError` if its row is not known."""
+    meta, values = instance._meta, vars(instance)
+    organization_id = values.get(TENANT) if TENANT in meta.fields_map else SYSTEM_ID
+    row_id = values.get(meta.pk_attr)
+    if organization_id is None or row_id is None:
+        raise SealedError(f"{meta.db_table}.{field.model_field_name} needs its row's {meta.pk_attr} and {TENANT}.")
+    return Cell(organization_id, meta.db_table, field.model_field_name, row_id)
+
+
+def owner_of(instance: Model, field: EncryptedField[Any]) -> KeyOwner:
+    """Return whose key seals the instance's value of the column."""
+    person_id = vars(instance).get(field.owner_column) if field.owner_column else None
+    return person_owner(person_id) if person_id else organization_owner(cell_of(instance, field).organization_id)
+
+
+class WardModelMeta(ModelMeta):
+    """Makes models whose encrypted columns open when they are read, and are refused in queries."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> "WardModelMeta":
+        model = super().__new__(cls, name, bases, attrs)
+        for field in _encrypted(model):
+            # Tortoise takes fields off the class; this puts something in their place that knows the instance.
+            type.__setattr__(model, field.model_field_name, _Attribute(field))
+            _refuse_filters(model, field)
+        return model  # type: ignore[return-value]  # what Tortoise declares is its own metaclass
+
+
+class _Attribute:
+    """The data descriptor of an encrypted column."""
+
+    __slots__ = ("_field", "_name")
+
+    def __init__(self, field: EncryptedField[Any]) -> None:
+        self._field = field
+        self._name = field.model_field_name
+
+    def __get__(self, instance: Model | None, owner: type[Model]) -> Any:
+        if instance is None:
+            return self._field
+        try:
+            value = instance.__dict__[self._name]
+        except KeyError:
+            raise SealedError(f"{owner._meta.db_table}.{self._name} was not selected.") from None
+        if type(value) is not Sealed:
+            return value
+        return value._text if value.is_open else value.open(cell_of(instance, self._field))
+
+    def __set__(self, instance: Model, value: Any) -> None:
+        instance.__dict__[self._name] = value
+
+
+class _Unreadable(Term):
+    """An encrypted column inside a query's expression: a query that holds one is never made into SQL."""
+
+    def __init__(self, field: EncryptedField[Any], column: Term) -> None:
+        super().__init__()
+        self._field = field
+        self.column = column
+
+    def get_sql(self, ctx: SqlContext) -> NoReturn:  # noqa: ARG002 - the base's signature
+        self._field.refuse()
+
+
+def _encrypted(model: Any) -> list[EncryptedField[Any]]:
+    return [field for field in model._meta.fields_map.values() if isinstance(field, EncryptedField)]
+
+
+def _refuse_filters(model: Any, field: EncryptedField[Any]) -> None:
+    def refuse(*_: Any) -> NoReturn:
+        field.refuse()
+
+    name, filters = field.model_field_name, model._meta._filters
+    allowed = {f"{name}__isnull": is_null, f"{name}__not_isnull": not_null}
+    for lookup, info in filters.items():
+        if info.get("field") != name:
+            continue
+        if lookup in allowed:
+            filters[lookup] = {**info, "operator": _of_column(allowed[lookup])}
+        else:
+            filters[lookup] = {**info, "operator": refuse, "value_encoder": refuse}
+
+
+def _of_column(operator: Any) -> Any:
+    def operate(term: Term, value: Any) -> Criterion:
+        return operator(term.column if isinstance(term, _Unreadable) else term, value)  # type: ignore[no-any-return]
+
+    return operate

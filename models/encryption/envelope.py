@@ -1,0 +1,260 @@
+"""Encrypted values: text in, bytes out, and back. Pure: no I/O, no clock.
+
+Promises that whoever holds only the database reads nothing, and that a value opens only in the very cell it
+was sealed for, under the very key. It never returns text that was not authenticated.
+
+A stored value is, byte by byte:
+
+    0        format, 0x01
+    1        algorithm: 0x01 AES-256-GCM-SIV (RFC 8452), 0x02 AES-256-GCM (NIST SP 800-38D)
+    2..17    id of the data key
+    18..33   commitment: the first 16 bytes of HMAC-SHA256(commitment subkey, bytes 0 and 2..17)
+    34..45   nonce, random
+    46..     ciphertext, as long as the plain content
+    last 16  authentication tag
+
+The plain content is a byte that says how it is laid out, then the text in UTF-8: 0x00, the text; 0x01, the
+text, then 0x80 and as many zeros as make the content a multiple of 32 bytes (ISO/IEC 7816-4), which hides the
+length of names.
+
+Associated data, each part after its length in two bytes (big-endian): bytes 0..45; the kind of the key's
+owner; its id; table; column; organization id; row id. Neither mode commits to its key by itself, so that a
+crafted value could open under two keys; the commitment in the header closes that. Subkeys come from the
+secret by HKDF-SHA256 (RFC 5869) with the key's id as salt, one per algorithm and one for the commitment.
+"""
+
+import hmac
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from functools import lru_cache
+from typing import Final
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from models.errors import SealedError, TamperedError
+
+FORMAT: Final = 1
+SECRET_LENGTH: Final = 32
+PADDED_TO: Final = 32
+
+MOST_SEALS: Final = 2**32
+"""How often one key may seal with random 96-bit nonces: NIST SP 800-38D, 8.3. GCM-SIV would bear more (RFC
+8452, 9)."""
+
+_PREFIX: Final = 34
+_HEADER: Final = 46
+_TAG: Final = 16
+_PLAIN, _PADDED = b"\x00", b"\x01"
+
+Cipher = AESGCM | AESGCMSIV
+
+
+class Algorithm(IntEnum):
+    """How a value is sealed. AES-256-GCM is for those bound to FIPS, which does not know GCM-SIV."""
+
+    AES_256_GCM_SIV = 1
+    AES_256_GCM = 2
+
+
+class OwnerKind(StrEnum):
+    """Whose a data key is."""
+
+    SYSTEM = "SYSTEM"
+    ORGANIZATION = "ORGANIZATION"
+    PERSON = "PERSON"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOwner:
+    """The owner of data keys. The system's id is the nil UUID."""
+
+    kind: OwnerKind
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Where a value lives. Rows of no tenant have the nil UUID as organization."""
+
+    organization_id: UUID
+    table: str
+    column: str
+    row_id: UUID
+
+
+class DataKey:
+    """A data key, unwrapped, with its ciphers ready.
+
+    `secret` is 32 random bytes. `algorithm` is the one it seals with; it opens both. `seals` counts how often
+    this object has sealed: it is of this process, so the bound across processes is the rotation's to keep.
+    """
+
+    __slots__ = ("_binding", "_openers", "_prefix", "_sealer", "_secret", "id", "owner", "seals")
+
+    def __init__(
+        self,
+        key_id: UUID,
+        owner: KeyOwner,
+        secret: bytes,
+        *,
+        algorithm: Algorithm = Algorithm.AES_256_GCM_SIV,
+    ) -> None:
+        if len(secret) != SECRET_LENGTH:
+            raise ValueError(f"Expected a secret of {SECRET_LENGTH} bytes, got {len(secret)}.")
+        self.id = key_id
+        self.owner = owner
+        self.seals = 0
+        self._secret = bytearray(secret)
+        self._binding = _part(owner.kind.encode()) + _part(owner.id.bytes)
+        commitment = hmac.digest(self.derive(b"envelope commitment"), bytes([FORMAT]) + key_id.bytes, "sha256")[:16]
+        self._openers: Mapping[bytes, Cipher] = {}
+        for candidate in Algorithm:
+            prefix = bytes([FORMAT, candidate]) + key_id.bytes + commitment
+            cipher = self._cipher(candidate, required=candidate is algorithm)
+            if cipher is not None:
+                self._openers = {**self._openers, prefix: cipher}
+            if candidate is algorithm:
+                self._prefix, self._sealer = prefix, cipher
+
+    def derive(self, info: bytes, length: int = 32) -> bytes:
+        """Return `length` bytes derived from the secret (HKDF-SHA256), one value for each `info`.
+
+        Raises:
+            SealedError: the key has been wiped.
+        """
+        if not self._secret:
+            raise SealedError(f"The data key {self.id} has been wiped from memory.")
+        return HKDF(SHA256(), length, salt=self.id.bytes, info=info).derive(self._secret)
+
+    def has_secret_of(self, other: "DataKey") -> bool:
+        """Return whether the two have one secret, in constant time."""
+        return hmac.compare_digest(self._secret, other._secret)
+
+    def wipe(self) -> None:
+        """Overwrite the secret and drop the ciphers; afterwards nothing opens.
+
+        What the interpreter and the cipher objects have copied is freed, not overwritten: Python gives no
+            hold on it.
+        """
+        for position in range(len(self._secret)):
+            self._secret[position] = 0
+        self._secret.clear()
+        self._openers = {}
+        self._sealer = None
+
+    def __repr__(self) -> str:
+        return f"<data key {self.id} of {self.owner.kind}>"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("A data key is never copied nor written out.")
+
+    def _cipher(self, algorithm: Algorithm, *, required: bool) -> Cipher | None:
+        subkey = self.derive(b"envelope " + algorithm.name.encode())
+        try:
+            return AESGCM(subkey) if algorithm is Algorithm.AES_256_GCM else AESGCMSIV(subkey)
+        except UnsupportedAlgorithm:
+            # A FIPS build has no GCM-SIV. Values sealed with it don't open there; the rest works.
+            if required:
+                raise
+            return None
+
+
+def seal(key: DataKey, cell: Cell, text: str, *, pad: bool = False) -> bytes:
+    """Return the text sealed for the cell, under a fresh nonce.
+
+    pad: hide the length of short values, up to the next 32 bytes.
+
+    Raises:
+        SealedError: the key has been wiped, or has sealed as often as it may.
+        UnicodeEncodeError: the text has lone surrogates.
+    """
+    cipher = key._sealer
+    if cipher is None or key.seals >= MOST_SEALS:
+        raise SealedError(f"The data key {key.id} is wiped or used up and seals nothing.")
+    key.seals += 1
+    nonce = os.urandom(12)
+    header = key._prefix + nonce
+    content = _padded(text.encode()) if pad else _PLAIN + text.encode()
+    return header + cipher.encrypt(nonce, content, _associated(key, cell, header))
+
+
+def open_sealed(key: DataKey, cell: Cell, blob: bytes) -> str:
+    """Return the text that was sealed for the cell under the key.
+
+    Raises:
+        TamperedError: it was not: another cell, another key, or other bytes.
+    """
+    header = blob[:_HEADER]
+    cipher = key._openers.get(blob[:_PREFIX])
+    if cipher is None:
+        raise TamperedError(f"A value of {cell.table}.{cell.column} is not of the data key {key.id}.")
+    try:
+        content = cipher.decrypt(blob[_PREFIX:_HEADER], blob[_HEADER:], _associated(key, cell, header))
+    except (InvalidTag, ValueError) as error:
+        # ValueError is the library's word for a nonce or ciphertext too short to be one.
+        raise TamperedError(f"A value of {cell.table}.{cell.column} does not open in its place.") from error
+    return _unpadded(content).decode()
+
+
+def key_id_of(blob: bytes) -> UUID:
+    """Return the id of the data key that the value names.
+
+    Raises:
+        TamperedError: these bytes are no sealed value of a known format.
+    """
+    return UUID(bytes=key_bytes_of(blob))
+
+
+def key_bytes_of(blob: bytes) -> bytes:
+    """Return the same as `key_id_of`, as 16 bytes: making a UUID costs as much as half an opening."""
+    if len(blob) < _HEADER + 1 + _TAG or blob[0] != FORMAT:
+        raise TamperedError("These bytes are no sealed value of a known format.")
+    return blob[2:18]
+
+
+def _associated(key: DataKey, cell: Cell, header: bytes) -> bytes:
+    return b"".join(
+        (
+            _HEADER_LENGTH,
+            header,
+            key._binding,
+            _place(cell.table, cell.column),
+            cell.organization_id.bytes,
+            _UUID_LENGTH,
+            cell.row_id.bytes,
+        )
+    )
+
+
+def _part(content: bytes) -> bytes:
+    return len(content).to_bytes(2, "big") + content
+
+
+_HEADER_LENGTH: Final = _HEADER.to_bytes(2, "big")
+_UUID_LENGTH: Final = (16).to_bytes(2, "big")
+
+
+@lru_cache(maxsize=4096)
+def _place(table: str, column: str) -> bytes:
+    """Return the table and the column as parts, and the length of the organization's id that follows."""
+    return _part(table.encode()) + _part(column.encode()) + _UUID_LENGTH
+
+
+def _padded(text: bytes) -> bytes:
+    length = len(text) + 2
+    return _PADDED + text + b"\x80" + bytes(-length % PADDED_TO)
+
+
+def _unpadded(content: bytes) -> bytes:
+    layout = content[:1]
+    if layout == _PLAIN:
+        return content[1:]
+    if layout == _PADDED:
+        return content[1:].rstrip(b"\x00")[:-1]
+    raise TamperedError("A value opened to a layout that is not known.")

@@ -1,0 +1,278 @@
+"""Data keys in memory, for a bounded time.
+
+Loading a key may wait for the keystore and the provider; taking one that is loaded never does. A key is in
+memory for at most `lifetime_s`, then it is overwritten. While the keystore or the provider is away, keys that
+are loaded serve on until then. The map of keys is replaced as a whole, never changed, so that no reader meets
+half of a change.
+
+Take a key where it is used, and don't hold it across an `await`: it may be wiped meanwhile.
+"""
+
+import asyncio
+import logging
+import math
+import os
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from uuid import UUID
+
+import uuid_utils.compat
+
+from models.encryption.envelope import SECRET_LENGTH, Algorithm, DataKey, KeyOwner, key_bytes_of
+from models.encryption.keystore import KeyStore, StoredKey
+from models.encryption.provider import KeyProvider, WrappingKeyError
+from models.errors import SealedError, UnavailableError
+
+RENEWED_AFTER: Final = 0.8
+"""The part of its lifetime after which loading a key renews it, so that what was loaded lasts for the
+request."""
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+_active: ContextVar["Keyring"] = ContextVar("active keyring")
+
+
+def active_keyring() -> "Keyring":
+    """Return the keyring of the running request or command.
+
+    Raises:
+        SealedError: none was activated.
+    """
+    try:
+        return _active.get()
+    except LookupError:
+        raise SealedError("No keyring is active here: values stay sealed.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    key: DataKey
+    due_at: float
+    expires_at: float
+
+
+class Keyring:
+    """The data keys that this process holds.
+
+    lifetime_s: for how long a key stays in memory after it was unwrapped.
+    algorithm: what its keys seal with.
+    clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore,
+        provider: KeyProvider,
+        *,
+        lifetime_s: float,
+        algorithm: Algorithm = Algorithm.AES_256_GCM_SIV,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._lifetime_s = lifetime_s
+        self._algorithm = algorithm
+        self._clock = clock
+        self._held: Mapping[bytes, _Held] = {}
+        self._current: Mapping[KeyOwner, _Held] = {}
+        self._soonest_end = math.inf
+        self._loading = asyncio.Lock()
+
+    async def load(self, owners: Collection[KeyOwner]) -> None:
+        """Bring each owner's current key into memory, for `current`. An owner's first key is made and stored.
+
+        Raises:
+            UnavailableError: the keystore or the provider is away, and a key was not in memory.
+        """
+        await self._load(owners, self._current.get, self.has_current, self._load_current)
+
+    async def load_ids(self, key_ids: Collection[UUID]) -> None:
+        """Bring the keys into memory, for `get`. Those that are unknown or destroyed stay away, without an
+        error.
+
+        Raises:
+            UnavailableError: the keystore or the provider is away, and a key was not in memory.
+        """
+        await self._load(key_ids, self._held_by_id, self.has, self._load_by_ids)
+
+    def current(self, owner: KeyOwner) -> DataKey:
+        """Return the key that seals new values of the owner. Raises `SealedError` if it is not in memory."""
+        held = self._current.get(owner)
+        if held is None or held.expires_at <= self._clock():
+            raise SealedError(f"The current data key of {owner.kind} {owner.id} is not loaded.")
+        return held.key
+
+    def get(self, key_id: UUID) -> DataKey:
+        """Return the key of that id. Raises `SealedError` if it is not in memory."""
+        return self._get(key_id.bytes)
+
+    def key_of(self, blob: bytes) -> DataKey:
+        """Return the key that a stored value names.
+
+        Raises:
+            SealedError: it is not in memory.
+            TamperedError: the bytes are no stored value.
+        """
+        return self._get(key_bytes_of(blob))
+
+    def has(self, key_id: UUID) -> bool:
+        """Return whether `get` would return the key."""
+        held = self._held.get(key_id.bytes)
+        return held is not None and held.expires_at > self._clock()
+
+    def has_current(self, owner: KeyOwner) -> bool:
+        """Return whether `current` would return a key."""
+        held = self._current.get(owner)
+        return held is not None and held.expires_at > self._clock()
+
+    def add(self, key: DataKey, *, is_current: bool = False) -> None:
+        """Hold the key from now on, for one lifetime. Holding it already is harmless, and renews it.
+
+        Raises:
+            ValueError: another secret or owner is held under that id.
+        """
+        self._add([(key, is_current)])
+
+    def forget(self, owners: Collection[KeyOwner]) -> None:
+        """Wipe all keys of the owners: after their destruction, or to meet a new one at once."""
+        self._drop(lambda held: held.key.owner in owners)
+
+    def wipe_expired(self) -> None:
+        """Wipe the keys whose lifetime has ended. Every load does; an idle server may call it from a
+        timer."""
+        now = self._clock()
+        if self._soonest_end <= now:
+            self._drop(lambda held: held.expires_at <= now)
+
+    def wipe(self) -> None:
+        """Wipe all keys, at the end of the process."""
+        self._drop(lambda _: True)
+
+    @contextmanager
+    def activate(self) -> Iterator["Keyring"]:
+        """Make this the keyring that attributes open with, in this task and those started from it."""
+        token = _active.set(self)
+        try:
+            yield self
+        finally:
+            _active.reset(token)
+
+    def _get(self, key_bytes: bytes) -> DataKey:
+        held = self._held.get(key_bytes)
+        if held is None or held.expires_at <= self._clock():
+            raise SealedError(f"The data key {UUID(bytes=key_bytes)} is not loaded.")
+        return held.key
+
+    def _held_by_id(self, key_id: UUID) -> _Held | None:
+        return self._held.get(key_id.bytes)
+
+    async def _load(
+        self,
+        wanted: Collection[T],
+        held: Callable[[T], _Held | None],
+        is_warm: Callable[[T], bool],
+        fetch: Callable[[list[T]], Awaitable[None]],
+    ) -> None:
+        self.wipe_expired()
+        if not self._due(wanted, held):
+            return
+        if self._loading.locked() and all(map(is_warm, wanted)):
+            return  # Somebody is loading; what is in memory will do.
+        async with self._loading:
+            due = self._due(wanted, held)
+            if not due:
+                return
+            try:
+                await fetch(due)
+            except UnavailableError:
+                if not all(map(is_warm, wanted)):
+                    raise
+                _logger.warning("Data keys could not be renewed; those in memory serve on.", exc_info=True)
+
+    def _due(self, wanted: Iterable[T], held: Callable[[T], _Held | None]) -> list[T]:
+        now = self._clock()
+        found = ((one, held(one)) for one in dict.fromkeys(wanted))
+        return [one for one, entry in found if entry is None or entry.due_at <= now]
+
+    async def _load_current(self, owners: list[KeyOwner]) -> None:
+        stored = await self._store.current(owners)
+        missing = set(owners) - {row.owner for row in stored}
+        if missing:
+            stored += await self._store.add(await asyncio.gather(*map(self._make, missing)))
+        keys = await asyncio.gather(*map(self._unwrap, stored))
+        self._add([(key, True) for key in keys])
+
+    async def _load_by_ids(self, key_ids: list[UUID]) -> None:
+        stored = [row for row in await self._store.by_ids(key_ids) if row.wrapped is not None]
+        # Renewing a key whose row is gone or destroyed means the opposite: it leaves the memory now.
+        gone = set(key_ids) - {row.id for row in stored}
+        self._drop(lambda held: held.key.id in gone)
+        keys = await asyncio.gather(*map(self._unwrap, stored))
+        self._add([(key, row.retired_at is None) for row, key in zip(stored, keys, strict=True)])
+
+    async def _make(self, owner: KeyOwner) -> StoredKey:
+        key_id = uuid_utils.compat.uuid7()
+        with _provider_failures():
+            wrapped = await self._provider.wrap(os.urandom(SECRET_LENGTH), _context(owner, key_id))
+        return StoredKey(key_id, owner, self._provider.name, wrapped)
+
+    async def _unwrap(self, row: StoredKey) -> DataKey:
+        if row.provider != self._provider.name or row.wrapped is None:
+            raise WrappingKeyError(f"The data key {row.id} was wrapped by the provider {row.provider!r}.")
+        with _provider_failures():
+            secret = await self._provider.unwrap(row.wrapped, _context(row.owner, row.id))
+        return DataKey(row.id, row.owner, secret, algorithm=self._algorithm)
+
+    def _add(self, keys: Iterable[tuple[DataKey, bool]]) -> None:
+        now = self._clock()
+        due_at, expires_at = now + self._lifetime_s * RENEWED_AFTER, now + self._lifetime_s
+        held_by_id, current = dict(self._held), dict(self._current)
+        for added, is_current in keys:
+            before = held_by_id.get(added.id.bytes)
+            key = added if before is None else _the_same(before.key, added)
+            held = held_by_id[key.id.bytes] = _Held(key, due_at, expires_at)
+            if is_current:
+                current[key.owner] = held
+        self._held, self._current = held_by_id, current
+        self._soonest_end = min(self._soonest_end, expires_at)
+
+    def _drop(self, is_dropped: Callable[[_Held], bool]) -> None:
+        before = self._held.values()
+        self._held = {held.key.id.bytes: held for held in before if not is_dropped(held)}
+        # An entry here never outlives its key's above, which may have been renewed since under its id.
+        self._current = {owner: held for owner, held in self._current.items() if not is_dropped(held)}
+        self._soonest_end = min((held.expires_at for held in self._held.values()), default=math.inf)
+        for held in before:
+            if held.key.id.bytes not in self._held:
+                held.key.wipe()
+
+
+def _the_same(held: DataKey, added: DataKey) -> DataKey:
+    if added.owner != held.owner or not added.has_secret_of(held):
+        raise ValueError(f"Another data key is held under the id {held.id}.")
+    if added is not held:
+        added.wipe()  # One object for each key, so that wiping it leaves no twin.
+    return held
+
+
+@contextmanager
+def _provider_failures() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        raise UnavailableError("The key provider does not answer. Try again later.") from error
+
+
+def _context(owner: KeyOwner, key_id: UUID) -> dict[str, str]:
+    """Return what a wrapped key is bound to."""
+    return {
+        "owner_kind": owner.kind.value,
+        "owner_id": str(owner.id),
+        "key_id": str(key_id),
+        "purpose": "data key",
+    }

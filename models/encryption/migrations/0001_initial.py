@@ -1,0 +1,58 @@
+"""The keystore: its one table, the rule of one current key per owner, and what the service may do."""
+
+from tortoise import fields, migrations
+from tortoise.migrations import operations as ops
+from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
+
+
+class Migration(migrations.Migration):
+    """Creates `wrapped_key`. The service never deletes a row nor changes whose key it is."""
+
+    initial = True
+
+    operations = [
+        ops.CreateModel(
+            name="WrappedKey",
+            fields=[
+                ("id", fields.UUIDField(primary_key=True, unique=True, db_index=True)),
+                ("owner_kind", fields.CharField(max_length=16)),
+                ("owner_id", fields.UUIDField()),
+                ("provider", fields.CharField(max_length=32)),
+                ("wrapped", fields.BinaryField(null=True)),
+                ("created_at", fields.DatetimeField(auto_now=False, auto_now_add=True)),
+                ("retired_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
+                ("destroyed_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
+            ],
+            options={"table": "wrapped_key", "app": "keystore", "pk_attr": "id"},
+            bases=["Model"],
+        ),
+        ops.AddConstraint(
+            model_name="WrappedKey",
+            constraint=UniqueConstraint(
+                fields=("owner_kind", "owner_id"),
+                name="wrapped_key_current",
+                condition="retired_at is null and destroyed_at is null",
+            ),
+        ),
+        ops.AddConstraint(
+            model_name="WrappedKey",
+            constraint=CheckConstraint(
+                check="(wrapped is null) = (destroyed_at is not null)", name="wrapped_key_destroyed"
+            ),
+        ),
+        ops.RunSQL(
+            """
+            do $$ begin
+                if not exists (select from pg_roles where rolname = 'fieldward_service') then
+                    create role fieldward_service nologin;
+                end if;
+            exception when duplicate_object or unique_violation then
+                -- Roles are the cluster's: the main database's migration may have made it meanwhile.
+                null;
+            end $$;
+            revoke all on wrapped_key from public;
+            grant select, insert, update (wrapped, retired_at, destroyed_at) on wrapped_key to fieldward_service;
+            """,
+            reverse_sql="revoke all on wrapped_key from fieldward_service",
+        ),
+    ]

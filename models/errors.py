@@ -1,0 +1,46 @@
+"""What may go wrong with data: three errors that a caller is told about, and three that nobody outside ever
+sees."""
+
+from auth.errors import Code, FieldwardError
+
+
+class ConflictError(FieldwardError):
+    """The data is not, or no longer, as the caller believes: another version, a taken id, a state that
+    forbids it."""
+
+    code = Code.CONFLICT
+
+
+class InvalidInputError(FieldwardError):
+    """A value is not what was expected. The message says what was, and never repeats the value."""
+
+    code = Code.INVALID_INPUT
+
+
+class UnavailableError(FieldwardError):
+    """Something the service stands on is away: the database, the keystore, the key provider. Try again
+    later."""
+
+    code = Code.UNAVAILABLE
+
+
+class SealedError(Exception):
+    """An encrypted value was touched without its key in memory, or without what binds it to its row.
+
+    A programming error: the guard loads the key before anything reads the value. Never shown to a caller.
+    """
+
+
+class TamperedError(Exception):
+    """A stored value does not open: moved, swapped, truncated or changed, or sealed under another key.
+
+    Never shown to a caller, who gets INTERNAL; operators get an alarm.
+    """
+
+
+class EncryptedLookupError(Exception):
+    """A query compares, orders or computes by the content of an encrypted column, which the database can't
+    read.
+
+    A programming error. Search through a blind index instead.
+    """
