@@ -15,7 +15,7 @@ class Classification(StrEnum):
     INTERNAL = "INTERNAL"
     CONFIDENTIAL = "CONFIDENTIAL"
     PERSONAL = "PERSONAL"
-    SECRET = "SECRET"
+    SECRET = "SECRET"  # noqa: S105  (a word, not one)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,7 @@ class Demand:
 DEMANDS: dict[Classification, Demand] = {
     Classification.PUBLIC: Demand(guard_verb=None, sealed=False, read_is_logged=False, in_api=True),
     Classification.INTERNAL: Demand(guard_verb="read", sealed=False, read_is_logged=False, in_api=True),
-    Classification.CONFIDENTIAL: Demand(
-        guard_verb="read_confidential", sealed=True, read_is_logged=True, in_api=True
-    ),
+    Classification.CONFIDENTIAL: Demand(guard_verb="read_confidential", sealed=True, read_is_logged=True, in_api=True),
     Classification.PERSONAL: Demand(guard_verb="read_personal", sealed=True, read_is_logged=True, in_api=True),
     Classification.SECRET: Demand(guard_verb=None, sealed=False, read_is_logged=False, in_api=False),
 }

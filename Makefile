@@ -1,0 +1,58 @@
+# `make` alone prints this help.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+T ?= tests
+
+.PHONY: help
+help:  ## what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+
+# The environment is made anew when its locked requirements change.
+$(VENV)/.serve: requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.develop: requirements-dev.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@ $(VENV)/.serve
+
+.PHONY: setup
+setup: $(VENV)/.develop  ## the environment for working on Fieldward
+
+.PHONY: demo
+demo: $(VENV)/.serve  ## the service with an embedded PostgreSQL and demo data, on 127.0.0.1:8000
+	@exec $(BIN)/python -m fieldward demo
+
+.PHONY: test
+test: $(VENV)/.develop  ## all tests, or those of T=path
+	@$(BIN)/python -m pytest $(T)
+
+.PHONY: check
+check: $(VENV)/.develop  ## format, lint, types, import directions, the printed schema: equals CI
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m fieldward schema --check schema/schema.graphql
+
+.PHONY: fix
+fix: $(VENV)/.develop  ## format, and mend what the linter can
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+.PHONY: schema
+schema: $(VENV)/.develop  ## print the contract into schema/schema.graphql
+	@$(BIN)/python -m fieldward schema > schema/schema.graphql
+
+.PHONY: pages
+pages:  ## build the vendored pages from npm again
+	@cd fieldward/pages/build && npm ci --silent && npm run --silent build
+
+.PHONY: lock
+lock: $(VENV)/.develop  ## resolve the requirements again; needs uv
+	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements.txt
+	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group dev -o requirements-dev.txt

@@ -1,0 +1,43 @@
+"""What can be done and is written to the audit trail, as `noun.verb`. Names are never reused for something else."""
+
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """Every act of a principal that leaves an entry."""
+
+    DEVICE_BLOCK = "device.block"
+    DEVICE_REGISTER = "device.register"
+    DEVICE_UNBLOCK = "device.unblock"
+
+    FIELD_READ = "field.read"
+
+    MEMBERSHIP_ASSIGN = "membership.assign_role"
+    MEMBERSHIP_CREATE = "membership.create"
+    MEMBERSHIP_REMOVE = "membership.remove_role"
+
+    ORGANIZATION_CREATE = "organization.create"
+
+    PROJECT_ARCHIVE = "project.archive"
+    PROJECT_CREATE = "project.create"
+    PROJECT_UPDATE = "project.update"
+
+    PROJECT_MEMBERSHIP_ASSIGN = "project_membership.assign_role"
+    PROJECT_MEMBERSHIP_REMOVE = "project_membership.remove_role"
+
+    RECORD_APPROVE = "record.approve"
+    RECORD_CREATE = "record.create"
+    RECORD_DELETE = "record.delete"
+    RECORD_IMPORT = "record.import"
+    RECORD_REJECT = "record.reject"
+    RECORD_SUBMIT = "record.submit"
+    RECORD_UPDATE = "record.update"
+
+    SESSION_AUTHENTICATE = "session.authenticate"
+    SESSION_REFRESH = "session.refresh"
+    SESSION_SIGN_IN = "session.sign_in"
+    SESSION_SIGN_OUT = "session.sign_out"
+
+    USER_CREATE = "user.create"
+    USER_SUSPEND = "user.suspend"
+    USER_REINSTATE = "user.reinstate"

@@ -1,0 +1,46 @@
+"""What a viewer may be allowed to do, as `noun:verb`.
+
+The noun is a table's, in the singular; the verbs `read`, `read_confidential` and `read_personal` guard the columns of
+that table by their classification, the other verbs guard what can be done to a row. A column of a table `x` that is
+CONFIDENTIAL is therefore guarded by `x:read_confidential`, without anyone writing that down.
+"""
+
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """Alphabetical by noun; the reading verbs first."""
+
+    AUDIT_READ = "audit:read"
+    AUDIT_READ_CONFIDENTIAL = "audit:read_confidential"
+    AUDIT_READ_PERSONAL = "audit:read_personal"
+
+    DEVICE_READ = "device:read"
+    DEVICE_READ_CONFIDENTIAL = "device:read_confidential"
+    DEVICE_REGISTER = "device:register"
+    DEVICE_BLOCK = "device:block"
+
+    MEMBERSHIP_READ = "membership:read"
+    MEMBERSHIP_READ_PERSONAL = "membership:read_personal"
+    MEMBERSHIP_ASSIGN = "membership:assign"
+
+    ORGANIZATION_READ = "organization:read"
+
+    PROJECT_READ = "project:read"
+    PROJECT_CREATE = "project:create"
+    PROJECT_UPDATE = "project:update"
+    PROJECT_ARCHIVE = "project:archive"
+
+    PROJECT_MEMBERSHIP_READ = "project_membership:read"
+    PROJECT_MEMBERSHIP_ASSIGN = "project_membership:assign"
+
+    RECORD_READ = "record:read"
+    RECORD_READ_CONFIDENTIAL = "record:read_confidential"
+    RECORD_READ_PERSONAL = "record:read_personal"
+    RECORD_CREATE = "record:create"
+    RECORD_UPDATE_OWN = "record:update_own"
+    RECORD_UPDATE = "record:update"
+    RECORD_SUBMIT = "record:submit"
+    RECORD_REVIEW = "record:review"
+    RECORD_DELETE = "record:delete"
+    RECORD_IMPORT = "record:import"

@@ -1,0 +1,85 @@
+"""Roles, and the one matrix of what each may do.
+
+A viewer's permissions in the scope of a row are those of its organization role joined with those of its role in the
+row's project. Nothing else grants anything.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from auth.permission import Permission as P
+
+
+class OrganizationRole(StrEnum):
+    """A role in the whole organization. MEMBER may do only what projects grant."""
+
+    OWNER = "OWNER"
+    ADMIN = "ADMIN"
+    AUDITOR = "AUDITOR"
+    MEMBER = "MEMBER"
+
+
+class ProjectRole(StrEnum):
+    """A role in one project."""
+
+    MANAGER = "MANAGER"
+    REVIEWER = "REVIEWER"
+    COLLECTOR = "COLLECTOR"
+    VIEWER = "VIEWER"
+
+
+_PROJECT_VIEWER: Final = frozenset({P.PROJECT_READ, P.RECORD_READ})
+
+_PROJECT_COLLECTOR: Final = _PROJECT_VIEWER | {
+    P.RECORD_READ_CONFIDENTIAL,
+    P.RECORD_READ_PERSONAL,
+    P.RECORD_CREATE,
+    P.RECORD_UPDATE_OWN,
+    P.RECORD_SUBMIT,
+}
+
+_PROJECT_REVIEWER: Final = _PROJECT_VIEWER | {
+    P.RECORD_READ_CONFIDENTIAL,
+    P.RECORD_READ_PERSONAL,
+    P.RECORD_REVIEW,
+}
+
+_PROJECT_MANAGER: Final = (
+    _PROJECT_COLLECTOR
+    | _PROJECT_REVIEWER
+    | {
+        P.PROJECT_UPDATE,
+        P.PROJECT_MEMBERSHIP_READ,
+        P.PROJECT_MEMBERSHIP_ASSIGN,
+        P.RECORD_UPDATE,
+        P.RECORD_DELETE,
+        P.RECORD_IMPORT,
+    }
+)
+
+_READS: Final = frozenset(p for p in P if p.partition(":")[2].startswith("read"))
+
+PROJECT_ROLES: Final[Mapping[ProjectRole, frozenset[P]]] = MappingProxyType(
+    {
+        ProjectRole.MANAGER: _PROJECT_MANAGER,
+        ProjectRole.REVIEWER: _PROJECT_REVIEWER,
+        ProjectRole.COLLECTOR: _PROJECT_COLLECTOR,
+        ProjectRole.VIEWER: _PROJECT_VIEWER,
+    }
+)
+
+# The owner and the admin differ in one thing that no permission names: only an owner makes or unmakes owners
+# (`auth/escalation.py`). The address and browser of other people in the trail are the auditor's and the owner's.
+ORGANIZATION_ROLES: Final[Mapping[OrganizationRole, frozenset[P]]] = MappingProxyType(
+    {
+        OrganizationRole.OWNER: frozenset(P),
+        OrganizationRole.ADMIN: frozenset(P) - {P.AUDIT_READ_PERSONAL, P.AUDIT_READ_CONFIDENTIAL},
+        OrganizationRole.AUDITOR: _READS,
+        OrganizationRole.MEMBER: frozenset({P.ORGANIZATION_READ}),
+    }
+)
+
+# What everyone may do with what is about themselves: their own membership, their own devices.
+SELF: Final = frozenset({P.MEMBERSHIP_READ, P.MEMBERSHIP_READ_PERSONAL, P.DEVICE_READ, P.DEVICE_READ_CONFIDENTIAL})

@@ -1,0 +1,84 @@
+"""`demo`: everything in one command, to try Fieldward out."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from rich.progress import Progress
+
+from fieldward.cli.environment import Reach, load_settings, operator, reach, run, services
+from fieldward.cli.serving import listen, serve_on
+from fieldward.database import migrate
+from fieldward.demo.load import load_demo, new_passwords
+from fieldward.demo.people import ORGANIZATIONS, PEOPLE
+from fieldward.logs import configure_logs
+from fieldward.settings import Settings
+
+
+def demo() -> None:
+    """Start an embedded PostgreSQL, load the demo data at the first start, serve, and print how to sign in.
+
+    Example: FIELDWARD_PORT=8080 fieldward demo
+    """
+    settings = load_settings()
+    configure_logs(settings.log_format)
+    listening = listen(settings)
+    with reach(settings) as reached:
+        if reached.owner is not None:
+            run(migrate(reached.owner, settings))
+        passwords = run(ensure_demo(settings, reached))
+        print(welcome(settings, passwords), flush=True)
+        serve_on(listening, settings, reached)
+        print("Stopped.", flush=True)
+
+
+async def ensure_demo(settings: Settings, reached: Reach) -> dict[str, str]:
+    """Load the demo data unless it is there, and return its passwords."""
+    kept = settings.data_directory / "demo.json"
+    if kept.exists():
+        passwords: dict[str, str] = json.loads(kept.read_text())
+        return passwords
+    passwords = new_passwords()
+    async with services(settings, reached.service) as built:
+        with Progress(transient=not sys.stdout.isatty()) as bar:
+            tasks = {
+                "people": bar.add_task("People", total=len(PEOPLE)),
+                "results": bar.add_task("Water quality results", total=None),
+            }
+            await load_demo(
+                built,
+                operator(),
+                passwords,
+                progress=lambda step, done, total: bar.update(tasks[step], completed=done, total=total),
+            )
+    _keep(kept, passwords)
+    return passwords
+
+
+def welcome(settings: Settings, passwords: dict[str, str]) -> str:
+    """Return what the demo prints: where to go, and a sign-in for each role."""
+    base = f"http://{settings.host}:{settings.port}"
+    lines = [
+        "",
+        "Fieldward is ready.",
+        "",
+        f"  GraphiQL   {base}/graphiql",
+        f"  API        {base}/graphql",
+        "",
+    ]
+    for slug, name in ORGANIZATIONS.items():
+        lines.append(f"  {name} ({slug})")
+        for person in PEOPLE:
+            if person.organization == slug:
+                role = person.project_role or person.role
+                lines.append(f"    {role:<10} {person.email:<30} {passwords[person.email]}")
+        lines.append("")
+    lines.append("Press Ctrl-C to stop. `make demo` again finds the same data.")
+    return "\n".join(lines)
+
+
+def _keep(path: Path, passwords: dict[str, str]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(passwords, file)

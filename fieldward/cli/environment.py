@@ -1,0 +1,103 @@
+"""What every command stands on: the settings, the database, and the keyring while it runs."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from auth.principal import SYSTEM_ID, Channel, Origin
+from fieldward.container import build_services
+from fieldward.database import Databases, credentials_of, open_pools
+from fieldward.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from fieldward.settings import Settings
+from models.base import new_id
+from resolvers.services import Services
+from resolvers.trail import Actor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How the databases are reached as the service, and as the owner."""
+
+    service: Databases
+    owner: Databases | None
+    embedded: EmbeddedPostgres | None = None
+
+
+def load_settings() -> Settings:
+    """Read the settings, or exit with 2 naming the variable that is wrong; never its value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for one in error.errors(include_input=False, include_url=False):
+            name = "FIELDWARD_" + "_".join(str(part) for part in one["loc"]).upper()
+            print(f"fieldward: {name}: {one['msg']}", file=sys.stderr)
+        sys.exit(2)
+
+
+@contextmanager
+def reach(settings: Settings) -> Iterator[Reach]:
+    """Yield how the databases are reached; the embedded one is started, and stopped at the end."""
+    if settings.database_url is not None:
+        yield Reach(
+            service=_databases(settings.database_url, settings.keystore_url),
+            owner=_databases(settings.owner_database_url, settings.owner_keystore_url)
+            if settings.owner_database_url is not None
+            else None,
+        )
+        return
+    postgres = EmbeddedPostgres(settings.data_directory)
+    try:
+        postgres.start()
+    except EmbeddedPostgresError as error:
+        print(f"fieldward: {error}", file=sys.stderr)
+        sys.exit(1)
+    try:
+        yield Reach(
+            service=embedded_databases(postgres, owner=False),
+            owner=embedded_databases(postgres, owner=True),
+            embedded=postgres,
+        )
+    finally:
+        postgres.stop()
+
+
+def embedded_databases(postgres: EmbeddedPostgres, *, owner: bool) -> Databases:
+    """Return how the embedded databases are reached, as their owner or as the service."""
+    role = postgres.owner if owner else postgres.service
+    return Databases(main=role("fieldward").dsn_parameters(), keystore=role("fieldward_keys").dsn_parameters())
+
+
+@asynccontextmanager
+async def services(settings: Settings, databases: Databases) -> AsyncIterator[Services]:
+    """Yield the services, with open pools and an active keyring."""
+    built = build_services(settings)
+    async with open_pools(databases, settings):
+        with built.keyring.activate():
+            yield built
+
+
+def operator() -> Actor:
+    """Return who acts on the command line when nobody else is named."""
+    return Actor(
+        organization_id=SYSTEM_ID,
+        origin=Origin(channel=Channel.COMMAND, request_id=new_id(), client_name="fieldward"),
+    )
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work."""
+    return asyncio.run(work)
+
+
+def _databases(main: Any, keystore: Any) -> Databases:
+    if keystore is None:
+        print("fieldward: FIELDWARD_KEYSTORE_URL: expected, beside FIELDWARD_DATABASE_URL", file=sys.stderr)
+        sys.exit(2)
+    return Databases(main=credentials_of(main.get_secret_value()), keystore=credentials_of(keystore.get_secret_value()))

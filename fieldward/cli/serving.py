@@ -1,0 +1,94 @@
+"""`serve` and `migrate`."""
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from fieldward.cli.environment import Reach, load_settings, reach, run
+from fieldward.database import migrate
+from fieldward.logs import configure_logs
+from fieldward.settings import Settings
+from fieldward.web.app import build_app
+
+
+def serve() -> None:
+    """Serve the API. With the embedded database, bring it to the newest schema first.
+
+    Example: FIELDWARD_PORT=8080 fieldward serve
+    """
+    settings = load_settings()
+    configure_logs(settings.log_format)
+    listening = listen(settings)
+    with reach(settings) as reached:
+        if reached.embedded is not None and reached.owner is not None:
+            run(migrate(reached.owner, settings))
+        serve_on(listening, settings, reached)
+
+
+def migrate_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was applied as JSON.")] = False,
+) -> None:
+    """Bring the databases to the newest schema, as their owner (FIELDWARD_OWNER_DATABASE_URL).
+
+    Example: fieldward migrate --json
+    """
+    settings = load_settings()
+    applied: list[str] = []
+
+    def note(event: str, app: str, name: str) -> None:
+        if event == "apply_done":
+            applied.append(f"{app}.{name}")
+
+    with reach(settings) as reached:
+        if reached.owner is None:
+            print("fieldward: FIELDWARD_OWNER_DATABASE_URL: expected, to migrate as the owner", file=sys.stderr)
+            raise typer.Exit(2)
+        run(migrate(reached.owner, settings, progress=note))
+    if as_json:
+        print(json.dumps({"applied": applied}))
+    else:
+        print("\n".join(f"applied {one}" for one in applied) or "The schema is up to date.")
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return the socket to serve on, or exit with 1 if the port is taken."""
+    listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        print(
+            f"fieldward: can't listen on {settings.host}:{settings.port}: {error.strerror}."
+            " FIELDWARD_PORT chooses another port.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    return listening
+
+
+def serve_on(listening: socket.socket, settings: Settings, reached: Reach) -> None:
+    """Serve until a SIGINT or SIGTERM."""
+    app = build_app(settings, reached.service)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=10,
+            h11_max_incomplete_event_size=32 * 1024,
+        )
+    )
+    # uvicorn raises the signal again once it has shut down; what we started must be stopped before that ends us.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    asyncio.run(server.serve(sockets=[listening]))

@@ -1,0 +1,155 @@
+"""Connections: whose they are, which pools there are, and how the schema gets into the database."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import asyncpg
+from tortoise import Tortoise
+from tortoise.connection import get_connection
+from tortoise.migrations.executor import MigrationExecutor
+
+from fieldward.settings import Settings
+
+MODELS_APP: Final = {
+    "models": [
+        "models.organization",
+        "models.user",
+        "models.membership",
+        "models.project",
+        "models.device",
+        "models.record",
+        "models.measurement",
+        "models.session",
+        "models.audit_entry",
+        "models.change",
+    ],
+    "migrations": "models.migrations",
+}
+KEYSTORE_APP: Final = {
+    "models": ["models.encryption.keystore"],
+    "migrations": "models.encryption.migrations",
+}
+MIGRATION_LOCK: Final = 4_614_531_917
+"""The advisory lock of migrations: one runs at a time, whoever starts it."""
+
+Credentials = dict[str, Any]
+
+
+class DatabaseUrlError(ValueError):
+    """A database URL is not one. The message never holds the URL: it has a password in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """How the two databases are reached, as one role: asyncpg's arguments of each."""
+
+    main: Credentials
+    keystore: Credentials
+
+    def __repr__(self) -> str:
+        return "<databases>"
+
+
+def credentials_of(url: str) -> Credentials:
+    """Return asyncpg's arguments for a PostgreSQL URL; several hosts are separated by commas.
+
+    Of the query, `sslmode`, `host` (a socket's directory) and `target_session_attrs` count.
+
+    Raises:
+        DatabaseUrlError: it names no user or database, or is no PostgreSQL URL.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in {"postgres", "postgresql"}:
+        raise DatabaseUrlError("Expected a URL that begins with postgres://.")
+    authority, _, path = rest.partition("/")
+    user_part, _, host_part = authority.rpartition("@")
+    user, _, password = user_part.partition(":")
+    split = urlsplit("//host/" + path)
+    query = parse_qs(split.query)
+    database = split.path.lstrip("/")
+    if not user or not database:
+        raise DatabaseUrlError("Expected a user and a database in the URL.")
+    hosts, ports = [], []
+    for one in (query["host"][0] if "host" in query else host_part or "localhost").split(","):
+        host, colon, port = one.rpartition(":") if not one.startswith("/") else (one, "", "")
+        hosts.append(host if colon else one)
+        ports.append(int(port) if colon and port.isdigit() else 5432)
+    credentials: Credentials = {
+        "host": hosts if len(hosts) > 1 else hosts[0],
+        "port": ports if len(ports) > 1 else ports[0],
+        "user": unquote(user),
+        "password": unquote(password),
+        "database": unquote(database),
+    }
+    if "sslmode" in query:
+        credentials["ssl"] = query["sslmode"][0]
+    if "target_session_attrs" in query:
+        credentials["target_session_attrs"] = query["target_session_attrs"][0]
+    return credentials
+
+
+def pools(databases: Databases, settings: Settings) -> dict[str, Any]:
+    """Return Tortoise's configuration: the pool of requests, the audit's own, and the keystore's."""
+
+    def connection(credentials: Credentials, *, largest: int, name: str) -> dict[str, Any]:
+        return {
+            "engine": "tortoise.backends.asyncpg",
+            "credentials": {
+                **credentials,
+                "minsize": 1,
+                "maxsize": largest,
+                "timeout": 5,
+                "command_timeout": settings.statement_timeout_s + 5,
+                "application_name": name,
+                "server_settings": {
+                    "statement_timeout": str(int(settings.statement_timeout_s * 1000)),
+                    "idle_in_transaction_session_timeout": "60000",
+                    "jit": "off",
+                },
+            },
+        }
+
+    return {
+        "connections": {
+            "default": connection(databases.main, largest=settings.pool_size, name="fieldward"),
+            "audit": connection(databases.main, largest=4, name="fieldward audit"),
+            "keystore": connection(databases.keystore, largest=2, name="fieldward keystore"),
+        },
+        "apps": {
+            "models": {**MODELS_APP, "default_connection": "default"},
+            "keystore": {**KEYSTORE_APP, "default_connection": "keystore"},
+        },
+        "use_tz": True,
+        "timezone": "UTC",
+    }
+
+
+@asynccontextmanager
+async def open_pools(databases: Databases, settings: Settings) -> AsyncIterator[None]:
+    """Open the pools for as long as the block runs."""
+    # Requests run in tasks that do not descend from the one that starts the service.
+    await Tortoise.init(config=pools(databases, settings), _enable_global_fallback=True)
+    try:
+        yield
+    finally:
+        await Tortoise.close_connections()
+
+
+async def migrate(
+    databases: Databases, settings: Settings, *, progress: Callable[[str, str, str], object] | None = None
+) -> None:
+    """Bring both databases to the newest schema, as their owner, one migration at a time across all who try."""
+    for app, credentials in (("models", databases.main), ("keystore", databases.keystore)):
+        lock = await asyncpg.connect(**credentials)
+        try:
+            await lock.execute("select pg_advisory_lock($1)", MIGRATION_LOCK)
+            async with open_pools(databases, settings):
+                config = pools(databases, settings)["apps"]
+                connection = get_connection(config[app]["default_connection"])
+                executor = MigrationExecutor(connection, {app: config[app]})
+                await executor.migrate(direction="forward", progress=progress)
+        finally:
+            await lock.close()

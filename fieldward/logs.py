@@ -1,0 +1,51 @@
+"""The log: one JSON object a line, without values of anybody's data.
+
+What is logged is an event and ids. Exceptions are logged by type and place, since their texts may quote what a client
+sent.
+"""
+
+import logging
+import sys
+import traceback
+from collections.abc import MutableMapping
+from types import TracebackType
+from typing import Any, Literal
+
+import structlog
+
+
+def configure_logs(form: Literal["json", "console"]) -> None:
+    """Set up the log once, at the start of a process."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            describe_exception,
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    # Their messages hold statements with values, or the text and inputs of operations.
+    for name in ("tortoise", "tortoise.db_client", "strawberry.execution", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def describe_exception(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace an exception by its type and where it was raised: file, line and function, never its text."""
+    error = event.pop("exc_info", None)
+    if isinstance(error, BaseException):
+        event["error"] = f"{type(error).__module__}.{type(error).__qualname__}"
+        event["raised_at"] = _places(error.__traceback__)
+        if error.__cause__ is not None:
+            event["caused_by"] = f"{type(error.__cause__).__module__}.{type(error.__cause__).__qualname__}"
+    return event
+
+
+def _places(trace: TracebackType | None) -> list[str]:
+    return [f"{one.filename}:{one.lineno} {one.name}" for one in traceback.extract_tb(trace)[-6:]]

@@ -1,0 +1,45 @@
+"""The ASGI application: which request goes where, and what every answer carries."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount, Route
+
+from fieldward.container import build_services
+from fieldward.database import Databases, open_pools
+from fieldward.settings import Settings
+from fieldward.web.authentication import context_factory
+from fieldward.web.health import health_routes
+from fieldward.web.limits import BodyLimit
+from fieldward.web.pages import page_routes
+from fieldward.web.request import RequestScope
+from schema.api import build_api
+from schema.transport import GraphQLTransport
+
+
+def build_app(settings: Settings, databases: Databases) -> Starlette:
+    """Build the application. Its pools are open while its lifespan lasts.
+
+    Raises:
+        SchemaError, InventoryError: something in the schema is unguarded; nothing is served.
+    """
+    services = build_services(settings)
+    api = build_api()
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(open_pools(databases, settings))
+            yield
+
+    return Starlette(
+        routes=[
+            Route("/graphql", GraphQLTransport(api, context_factory(services))),
+            Mount("/health", routes=health_routes()),
+            *page_routes(),
+        ],
+        middleware=[Middleware(RequestScope, keyring=services.keyring), Middleware(BodyLimit)],
+        lifespan=lifespan,
+    )

@@ -1,0 +1,70 @@
+"""From a request to who asks: the bearer token, the client's words for itself, the peer's address."""
+
+from dataclasses import replace
+from typing import Final
+
+from starlette.requests import Request
+
+from auth.errors import UnauthenticatedError
+from auth.principal import SYSTEM_ID, Channel, Origin
+from fieldward.web.request import REQUEST_ID
+from models.transaction import Tenant
+from resolvers.read import Reader
+from resolvers.services import Services
+from resolvers.session import authenticate, claims_of
+from resolvers.trail import Actor
+from schema.context import RequestContext
+from schema.transport import ContextFactory
+
+_LONGEST: Final = 200
+"""Characters of what a client says of itself that the trail keeps."""
+
+
+def context_factory(services: Services) -> ContextFactory:
+    """Return the function that makes the context of a request's operation."""
+
+    async def make_context(request: Request) -> RequestContext:
+        actor = Actor(organization_id=SYSTEM_ID, origin=origin_of(request))
+        token = _bearer(request)
+        if token is None:
+            return RequestContext(services, actor, Reader(Tenant()))
+        try:
+            claims = claims_of(services, token)
+        except UnauthenticatedError as refusal:
+            return RequestContext(services, actor, Reader(Tenant()), refusal=refusal)
+        reader = Reader(Tenant(organization_id=claims.organization_id, user_id=claims.user_id))
+        try:
+            viewer = await authenticate(services, actor, reader, claims=claims)
+        except UnauthenticatedError as refusal:
+            await reader.close()
+            return RequestContext(services, actor, Reader(Tenant()), refusal=refusal)
+        except BaseException:
+            await reader.close()
+            raise
+        inside = replace(actor, organization_id=viewer.organization_id, viewer=viewer)
+        return RequestContext(services, inside, reader)
+
+    return make_context
+
+
+def origin_of(request: Request) -> Origin:
+    """Return where a request came from, cut to what the trail keeps."""
+    headers = request.headers
+    return Origin(
+        channel=Channel.API,
+        request_id=request.scope[REQUEST_ID],
+        client_name=_short(headers.get("graphql-client-name")),
+        client_version=_short(headers.get("graphql-client-version")),
+        ip_address=request.client.host[:64] if request.client else None,
+        user_agent=_short(headers.get("user-agent")),
+    )
+
+
+def _bearer(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def _short(text: str | None) -> str | None:
+    shown = "".join(character for character in text or "" if character.isprintable())
+    return shown.strip()[:_LONGEST] or None

@@ -1,0 +1,67 @@
+"""The audit trail: who did or tried what, when, how, why, and with which outcome.
+
+Written by `resolvers/change.py` and `resolvers/read.py` alone. The database forces `at` and `transaction_id`, refuses
+every later change, and lets no audited table change in a transaction without an entry of kind CHANGE.
+"""
+
+from enum import StrEnum
+from uuid import UUID
+
+from tortoise import fields
+from tortoise.contrib.postgres.fields import ArrayField
+
+from auth.classification import Classification as C
+from models.base import Placement, WardModel, new_id, ward
+from models.encryption.column import EncryptedField
+
+
+class EntryKind(StrEnum):
+    """CHANGE: what happened, committed with it. ATTEMPT: what was refused or failed. READ: who saw what."""
+
+    CHANGE = "CHANGE"
+    ATTEMPT = "ATTEMPT"
+    READ = "READ"
+
+
+class Outcome(StrEnum):
+    """DONE: it is so. DENIED: the policy said no. FAILED: it was wrong, or it broke."""
+
+    DONE = "DONE"
+    DENIED = "DENIED"
+    FAILED = "FAILED"
+
+
+class AuditEntry(WardModel):
+    """One act of one principal. `entity_ids` are the rows acted on or read, where they are known."""
+
+    noun = "audit"
+    placement = Placement()
+    is_audited = False
+
+    id = ward(C.PUBLIC, fields.UUIDField(primary_key=True, default=new_id))
+    organization_id = ward(C.PUBLIC, fields.UUIDField())
+    kind = ward(C.INTERNAL, fields.CharEnumField(EntryKind, max_length=16))
+    action = ward(C.INTERNAL, fields.CharField(max_length=64))
+    outcome = ward(C.INTERNAL, fields.CharEnumField(Outcome, max_length=16))
+    error_code = ward(C.INTERNAL, fields.CharField(max_length=32, null=True))
+    at = ward(C.INTERNAL, fields.DatetimeField(null=True))
+    transaction_id = ward(C.INTERNAL, fields.BigIntField(default=0))
+    user_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    membership_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    session_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    device_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    channel = ward(C.INTERNAL, fields.CharField(max_length=16))
+    client_name = ward(C.INTERNAL, fields.CharField(max_length=200, null=True))
+    client_version = ward(C.INTERNAL, fields.CharField(max_length=200, null=True))
+    ip_address = ward(C.PERSONAL, EncryptedField(max_length=64, null=True, owner_column="user_id", pad=True))
+    user_agent = ward(C.PERSONAL, EncryptedField(max_length=200, null=True, owner_column="user_id"))
+    request_id = ward(C.INTERNAL, fields.UUIDField())
+    operation_name = ward(C.INTERNAL, fields.CharField(max_length=200, null=True))
+    operation_hash = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
+    reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000, null=True))
+    entity = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
+    field = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
+    entity_ids: fields.Field[list[UUID]] = ward(C.INTERNAL, ArrayField("uuid", null=True))
+
+    class Meta:
+        table = "audit_entry"

@@ -1,0 +1,95 @@
+"""What every table has in common, and how a column is declared.
+
+A column is declared once, with its classification: `site_code = ward(INTERNAL, fields.CharField(max_length=64))`.
+Storage, guard, read log, masking and the data inventory follow from that; see `auth/classification.py`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import uuid_utils.compat
+from tortoise import fields
+from tortoise.fields import Field
+from tortoise.models import Model
+
+from auth.classification import Classification
+from models.encryption.column import WardModelMeta
+
+new_id = uuid_utils.compat.uuid7
+"""A new UUIDv7 (RFC 9562): ordered by time, made by the client or the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ward:
+    """What is declared of a column besides its type.
+
+    masked_by: the column whose value stands for this one towards those who may not read it (a pseudonym's source).
+    """
+
+    classification: Classification
+    masked_by: str | None = None
+
+
+F = TypeVar("F")
+
+
+def ward(classification: Classification, field: F, *, masked_by: str | None = None) -> F:
+    """Declare the column's classification and return the column."""
+    # Tortoise copies fields with their __dict__, so the declaration travels with every copy.
+    vars(field)["ward"] = Ward(classification, masked_by)
+    return field
+
+
+def ward_of(field: Field[Any]) -> Ward | None:
+    """Return what was declared of the column; None where nobody did, which the start-up sweep refuses."""
+    declared = vars(field).get("ward")
+    return declared if isinstance(declared, Ward) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Which scope a row of a table lies in, and so who sees it.
+
+    project_column: the column that names the row's project; None where rows belong to the organization as a whole.
+    own_column: the column that names the membership which the row is about, if it is about one: its own person may
+        do with it what `auth.role.SELF` says.
+    own_is_user: the own column names the user and not the membership.
+    tenant_column: the column that names the organization; None for people's accounts, of which row-level security
+        shows a tenant its own members alone.
+    """
+
+    project_column: str | None = None
+    own_column: str | None = None
+    own_is_user: bool = False
+    tenant_column: str | None = "organization_id"
+
+
+class WardModel(Model, metaclass=WardModelMeta):
+    """A table whose every column is classified.
+
+    noun: the permissions' noun that guards its columns.
+    placement: where its rows lie; None for tables that the API never lists.
+    is_audited: whether triggers write its changes (all but the audit's own tables).
+    """
+
+    noun: ClassVar[str]
+    placement: ClassVar[Placement | None] = None
+    is_audited: ClassVar[bool] = True
+
+    class Meta:
+        abstract = True
+
+
+class TenantModel(WardModel):
+    """A table of a tenant. In the database its primary key is `(organization_id, id)`.
+
+    Tortoise knows single-column keys only, so it is told of `id`; the migrations make the composite keys, and a test
+    holds them to it.
+    """
+
+    id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True, default=new_id))
+    organization_id = ward(Classification.PUBLIC, fields.UUIDField())
+    created_at = ward(Classification.INTERNAL, fields.DatetimeField(auto_now_add=True))
+
+    class Meta:
+        abstract = True

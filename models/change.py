@@ -1,0 +1,42 @@
+"""What each entry changed: one row per changed row, written by the database's triggers and by nothing else."""
+
+from enum import StrEnum
+from typing import Any
+
+from tortoise import fields
+
+from auth.classification import Classification as C
+from models.base import Placement, WardModel, ward
+
+
+class ChangeOperation(StrEnum):
+    """What was done to the row, in the words of PostgreSQL's triggers."""
+
+    INSERT = "INSERT"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+
+
+class Change(WardModel):
+    """The change of one row. `columns` maps each changed column to `[before, after]` as JSON.
+
+    Ciphertext stays ciphertext there; of SECRET columns it says only that they changed. Who may read a value is
+    decided by today's guard of that column in the scope of that row.
+    """
+
+    noun = "audit"
+    placement = Placement()
+    is_audited = False
+
+    id = ward(C.PUBLIC, fields.BigIntField(primary_key=True))
+    organization_id = ward(C.PUBLIC, fields.UUIDField())
+    entry_id = ward(C.INTERNAL, fields.UUIDField())
+    operation = ward(C.INTERNAL, fields.CharEnumField(ChangeOperation, max_length=16))
+    entity = ward(C.INTERNAL, fields.CharField(max_length=64))
+    entity_id = ward(C.INTERNAL, fields.UUIDField())
+    project_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    membership_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    columns: fields.Field[dict[str, Any]] = ward(C.INTERNAL, fields.JSONField())
+
+    class Meta:
+        table = "change"

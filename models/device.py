@@ -1,0 +1,48 @@
+"""Devices, each mapped to one named user, and blockable."""
+
+from enum import StrEnum
+
+from tortoise import fields
+
+from auth.classification import Classification as C
+from models.base import Placement, TenantModel, ward
+from models.encryption.column import EncryptedField
+
+
+class DevicePlatform(StrEnum):
+    """What the collecting app runs on."""
+
+    ANDROID = "ANDROID"
+    IOS = "IOS"
+    WINDOWS = "WINDOWS"
+    LOGGER = "LOGGER"
+
+
+class DeviceStatus(StrEnum):
+    """A BLOCKED device's sessions are refused at their next request."""
+
+    ACTIVE = "ACTIVE"
+    BLOCKED = "BLOCKED"
+
+
+class Device(TenantModel):
+    """A phone, tablet or logger of one member."""
+
+    noun = "device"
+    placement = Placement(own_column="membership_id")
+
+    membership_id = ward(C.INTERNAL, fields.UUIDField())
+    platform = ward(C.INTERNAL, fields.CharEnumField(DevicePlatform, max_length=16))
+    model = ward(C.INTERNAL, fields.CharField(max_length=100))
+    serial_number = ward(C.CONFIDENTIAL, EncryptedField(max_length=100, null=True, pad=True))
+    app_version = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
+    last_seen_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
+    status = ward(C.INTERNAL, fields.CharEnumField(DeviceStatus, max_length=16, default=DeviceStatus.ACTIVE))
+    blocked_by_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    blocked_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
+    block_reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000, null=True))
+    version = ward(C.PUBLIC, fields.IntField(default=1))
+    creation_digest = ward(C.SECRET, fields.BinaryField(null=True))
+
+    class Meta:
+        table = "device"

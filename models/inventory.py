@@ -1,0 +1,153 @@
+"""The data inventory: every table and column, with what its declaration asks of it.
+
+Read from the models, never written by hand. The guard of a column is its table's noun and the verb of its
+classification: a CONFIDENTIAL column of `record` is guarded by `record:read_confidential`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from tortoise import fields as tortoise_fields
+from tortoise.fields import Field
+
+from auth.classification import DEMANDS, Classification
+from auth.permission import Permission
+from models.audit_entry import AuditEntry
+from models.base import Placement, WardModel, ward_of
+from models.change import Change
+from models.device import Device
+from models.encryption.column import EncryptedField
+from models.measurement import Measurement
+from models.membership import Membership, ProjectMembership
+from models.organization import Organization
+from models.project import Project
+from models.record import Record
+from models.session import Session
+from models.user import User
+
+MODELS: tuple[type[WardModel], ...] = (
+    Organization,
+    User,
+    Membership,
+    ProjectMembership,
+    Project,
+    Device,
+    Record,
+    Measurement,
+    Session,
+    AuditEntry,
+    Change,
+)
+
+
+class InventoryError(Exception):
+    """A declaration is missing or contradicts itself. The service does not start."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """A column, as declared. `guard` is None where seeing the row is enough."""
+
+    entity: str
+    name: str
+    classification: Classification
+    guard: Permission | None
+    is_sealed: bool
+    is_logged: bool
+    is_in_api: bool
+    masked_by: str | None
+    owner_column: str | None
+    max_length: int | None
+    is_nullable: bool
+    field: Field[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entity:
+    """A table: its noun, where its rows lie, and its columns by name."""
+
+    name: str
+    model: type[WardModel]
+    noun: str
+    placement: Placement | None
+    read: Permission
+    columns: Mapping[str, Column]
+
+    @property
+    def scope_columns(self) -> tuple[str, ...]:
+        """The columns that every row travels with: its identity, and what its scope is read from."""
+        names = ["id"]
+        if self.placement is not None:
+            wanted = (
+                self.placement.tenant_column,
+                self.placement.project_column,
+                self.placement.own_column,
+            )
+            names += [name for name in wanted if name and name in self.columns and name not in names]
+        return tuple(names)
+
+
+@cache
+def entity_of(model: type[WardModel]) -> Entity:
+    """Return the inventory of one table.
+
+    Raises:
+        InventoryError: a column has no classification, or is stored otherwise than its classification asks.
+    """
+    name = str(model._meta.db_table)
+    columns = {
+        column_name: _column(name, model.noun, column_name, field)
+        for column_name, field in model._meta.fields_map.items()
+        if field.has_db_field
+    }
+    return Entity(
+        name=name,
+        model=model,
+        noun=model.noun,
+        placement=model.placement,
+        read=Permission(f"{model.noun}:read"),
+        columns=MappingProxyType(columns),
+    )
+
+
+def entities() -> tuple[Entity, ...]:
+    """Return the inventory of all tables."""
+    return tuple(entity_of(model) for model in MODELS)
+
+
+def entity_named(name: str) -> Entity:
+    """Return the table of that name. Raises `InventoryError` if there is none."""
+    for entity in entities():
+        if entity.name == name:
+            return entity
+    raise InventoryError(f"There is no table {name!r}.")
+
+
+def _column(entity: str, noun: str, name: str, field: Field[Any]) -> Column:
+    declared = ward_of(field)
+    if declared is None:
+        raise InventoryError(f"The column {entity}.{name} has no classification.")
+    demand = DEMANDS[declared.classification]
+    is_sealed = isinstance(field, EncryptedField)
+    if demand.sealed and not is_sealed:
+        raise InventoryError(f"The column {entity}.{name} is {declared.classification} and not encrypted.")
+    max_length = getattr(field, "max_length", None)
+    if isinstance(field, tortoise_fields.CharField | EncryptedField) and max_length is None:
+        raise InventoryError(f"The column {entity}.{name} has no greatest length.")
+    return Column(
+        entity=entity,
+        name=name,
+        classification=declared.classification,
+        guard=Permission(f"{noun}:{demand.guard_verb}") if demand.guard_verb else None,
+        is_sealed=is_sealed,
+        is_logged=demand.read_is_logged,
+        is_in_api=demand.in_api,
+        masked_by=declared.masked_by,
+        owner_column=field.owner_column if isinstance(field, EncryptedField) else None,
+        max_length=max_length if isinstance(max_length, int) else None,
+        is_nullable=bool(field.null),
+        field=field,
+    )

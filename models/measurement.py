@@ -1,0 +1,38 @@
+"""Measurements: the results of a record."""
+
+from tortoise import fields
+
+from auth.classification import Classification as C
+from models.base import Placement, TenantModel, ward
+from models.encryption.column import EncryptedField
+
+
+class Measurement(TenantModel):
+    """One result. `value_reported` is the value exactly as it was reported, `value` its number where it is one.
+
+    Names follow the Water Quality Exchange (WQX): characteristic, fraction, detection condition and limit.
+    """
+
+    noun = "record"
+    placement = Placement(project_column="project_id")
+
+    project_id = ward(C.INTERNAL, fields.UUIDField())
+    record_id = ward(C.INTERNAL, fields.UUIDField())
+    position = ward(C.INTERNAL, fields.IntField())
+    characteristic = ward(C.INTERNAL, fields.CharField(max_length=120))
+    fraction = ward(C.INTERNAL, fields.CharField(max_length=60, null=True))
+    value = ward(C.INTERNAL, fields.FloatField(null=True))
+    value_reported = ward(C.INTERNAL, fields.CharField(max_length=60, null=True))
+    unit = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
+    qualifier = ward(C.INTERNAL, fields.CharField(max_length=120, null=True))
+    detection_condition = ward(C.INTERNAL, fields.CharField(max_length=120, null=True))
+    detection_limit = ward(C.INTERNAL, fields.FloatField(null=True))
+    detection_limit_unit = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
+    detection_limit_type = ward(C.INTERNAL, fields.CharField(max_length=120, null=True))
+    method = ward(C.INTERNAL, fields.CharField(max_length=300, null=True))
+    result_status = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
+    value_type = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
+    comment = ward(C.CONFIDENTIAL, EncryptedField(max_length=10_000, null=True))
+
+    class Meta:
+        table = "measurement"

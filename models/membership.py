@@ -1,0 +1,47 @@
+"""Who belongs to which organization and project, in which role."""
+
+from enum import StrEnum
+
+from tortoise import fields
+
+from auth.classification import Classification as C
+from auth.role import OrganizationRole, ProjectRole
+from models.base import Placement, TenantModel, ward
+from models.encryption.column import EncryptedField
+
+
+class MembershipStatus(StrEnum):
+    """SUSPENDED members stay listed, can't get in, and keep what they made."""
+
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+
+
+class Membership(TenantModel):
+    """A person in an organization: the role, and the name as shown there."""
+
+    noun = "membership"
+    placement = Placement(own_column="id")
+
+    user_id = ward(C.INTERNAL, fields.UUIDField())
+    role = ward(C.INTERNAL, fields.CharEnumField(OrganizationRole, max_length=16))
+    name = ward(C.PERSONAL, EncryptedField(max_length=200, owner_column="user_id", pad=True))
+    status = ward(C.INTERNAL, fields.CharEnumField(MembershipStatus, max_length=16, default=MembershipStatus.ACTIVE))
+    version = ward(C.PUBLIC, fields.IntField(default=1))
+
+    class Meta:
+        table = "membership"
+
+
+class ProjectMembership(TenantModel):
+    """A member's role in one project."""
+
+    noun = "project_membership"
+    placement = Placement(project_column="project_id", own_column="membership_id")
+
+    project_id = ward(C.INTERNAL, fields.UUIDField())
+    membership_id = ward(C.INTERNAL, fields.UUIDField())
+    role = ward(C.INTERNAL, fields.CharEnumField(ProjectRole, max_length=16))
+
+    class Meta:
+        table = "project_membership"

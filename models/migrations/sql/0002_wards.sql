@@ -1,0 +1,249 @@
+-- The walls that hold whoever writes: composite keys, row-level security, audit triggers, grants.
+-- Run by the owner of the tables. The service's role owns nothing and can take none of this down.
+
+-- ------------------------------------------------------------------ who is the tenant of this transaction
+create function fieldward_organization() returns uuid language sql stable parallel safe
+  set search_path = pg_catalog as
+  $$ select nullif(current_setting('fieldward.organization_id', true), '')::uuid $$;
+create function fieldward_user() returns uuid language sql stable parallel safe
+  set search_path = pg_catalog as
+  $$ select nullif(current_setting('fieldward.user_id', true), '')::uuid $$;
+create function fieldward_email_index() returns bytea language sql stable parallel safe
+  set search_path = pg_catalog as
+  $$ select decode(nullif(current_setting('fieldward.email_index', true), ''), 'hex') $$;
+
+-- ------------------------------------------------------------------ composite keys: no row can point into another tenant
+do $$
+declare t text;
+begin
+  foreach t in array array['membership', 'project_membership', 'project', 'device', 'record', 'measurement', 'session',
+                           'audit_entry'] loop
+    execute format('alter table %I drop constraint %I', t, t || '_pkey');
+    execute format('alter table %I add primary key (organization_id, id)', t);
+  end loop;
+  foreach t in array array['membership', 'project_membership', 'project', 'device', 'record', 'measurement',
+                           'session'] loop
+    execute format('alter table %I add foreign key (organization_id) references organization (id)', t);
+  end loop;
+end $$;
+
+alter table change drop constraint change_pkey;
+alter table change add primary key (organization_id, id);
+
+alter table user_account add constraint user_account_email_index_key unique (email_index);
+alter table membership add constraint membership_user_key unique (organization_id, user_id);
+alter table membership add foreign key (user_id) references user_account (id);
+alter table project add constraint project_code_key unique (organization_id, code);
+alter table project_membership
+  add constraint project_membership_key unique (organization_id, project_id, membership_id),
+  add foreign key (organization_id, project_id) references project (organization_id, id),
+  add foreign key (organization_id, membership_id) references membership (organization_id, id);
+alter table device
+  add foreign key (organization_id, membership_id) references membership (organization_id, id),
+  add foreign key (organization_id, blocked_by_id) references membership (organization_id, id);
+alter table record
+  add constraint record_project_key unique (organization_id, project_id, id),
+  add foreign key (organization_id, project_id) references project (organization_id, id),
+  add foreign key (organization_id, device_id) references device (organization_id, id),
+  add foreign key (organization_id, created_by_id) references membership (organization_id, id),
+  add foreign key (organization_id, reviewed_by_id) references membership (organization_id, id);
+alter table measurement
+  add foreign key (organization_id, project_id, record_id)
+    references record (organization_id, project_id, id) on delete cascade;
+alter table session
+  add foreign key (organization_id, membership_id) references membership (organization_id, id),
+  add foreign key (organization_id, device_id) references device (organization_id, id);
+alter table change
+  add foreign key (organization_id, entry_id) references audit_entry (organization_id, id);
+
+create index on membership (user_id);
+create index on project_membership (organization_id, membership_id);
+create index on device (organization_id, membership_id);
+create index on record (organization_id, project_id, collected_at, id);
+create index on record (organization_id, collected_at, id);
+create index on record (organization_id, project_id, created_at, id);
+create index on record (organization_id, project_id, site_code, id);
+create index on measurement (organization_id, record_id, position);
+create index on session (organization_id, membership_id);
+create unique index audit_entry_transaction on audit_entry (transaction_id, at) where kind = 'CHANGE';
+create index on audit_entry (organization_id, at, id);
+create index on audit_entry using gin (entity_ids);
+create index on change (organization_id, entry_id);
+create index on change (organization_id, entity, entity_id);
+
+-- ------------------------------------------------------------------ row-level security: the second wall
+do $$
+declare t text;
+begin
+  foreach t in array array['project_membership', 'project', 'device', 'record', 'measurement', 'session',
+                           'audit_entry', 'change'] loop
+    execute format('alter table %I enable row level security, force row level security', t);
+    execute format('create policy tenant on %I using (organization_id = (select fieldward_organization()))
+                    with check (organization_id = (select fieldward_organization()))', t);
+  end loop;
+end $$;
+
+-- A person signing in sees their own memberships, to choose an organization; nothing else of any of them.
+alter table membership enable row level security, force row level security;
+create policy tenant on membership
+  using (organization_id = (select fieldward_organization()) or user_id = (select fieldward_user()))
+  with check (organization_id = (select fieldward_organization()));
+
+alter table organization enable row level security, force row level security;
+create policy tenant on organization
+  using (id = (select fieldward_organization())
+         or exists (select 1 from membership m where m.organization_id = organization.id
+                                                 and m.user_id = (select fieldward_user())))
+  with check (id = (select fieldward_organization()));
+
+-- People lie outside the tenants: one sees oneself, whom one can name by address (to sign in), and one's colleagues.
+alter table user_account enable row level security, force row level security;
+create policy person on user_account
+  using (id = (select fieldward_user())
+         or email_index = (select fieldward_email_index())
+         or exists (select 1 from membership m where m.organization_id = (select fieldward_organization())
+                                                 and m.user_id = user_account.id))
+  with check (id = (select fieldward_user())
+         or exists (select 1 from membership m where m.organization_id = (select fieldward_organization())
+                                                 and m.user_id = user_account.id));
+
+-- ------------------------------------------------------------------ the audit trail: forced facts, nothing taken back
+create function fieldward_stamp_entry() returns trigger language plpgsql set search_path = pg_catalog as $$
+begin
+  new.at := case when new.kind = 'CHANGE' then transaction_timestamp() else clock_timestamp() end;
+  new.transaction_id := pg_current_xact_id()::text::bigint;
+  return new;
+end $$;
+create trigger stamp before insert on audit_entry for each row execute function fieldward_stamp_entry();
+alter table audit_entry enable always trigger stamp;
+
+create function fieldward_refuse() returns trigger language plpgsql set search_path = pg_catalog as $$
+begin
+  raise exception 'the table % takes no %', tg_table_name, tg_op using errcode = 'insufficient_privilege';
+end $$;
+do $$
+declare t text;
+begin
+  foreach t in array array['audit_entry', 'change'] loop
+    execute format('create trigger refuse before update or delete or truncate on %I
+                    for each statement execute function fieldward_refuse()', t);
+    execute format('alter table %I enable always trigger refuse', t);
+  end loop;
+  foreach t in array array['organization', 'user_account', 'membership', 'project_membership', 'project', 'device',
+                           'record', 'measurement', 'session'] loop
+    execute format('create trigger refuse before truncate on %I
+                    for each statement execute function fieldward_refuse()', t);
+    execute format('alter table %I enable always trigger refuse', t);
+  end loop;
+end $$;
+
+-- Which columns changed, as {column: [before, after]}. Of the columns named in `secret` it says only that they changed.
+create function fieldward_difference(before jsonb, after jsonb, secret text[]) returns jsonb
+  language sql immutable parallel safe set search_path = pg_catalog as $$
+  select coalesce(jsonb_object_agg(k.key,
+           case when k.key = any (secret)
+                then jsonb_build_array(case when coalesce(before -> k.key, 'null') <> 'null' then '"secret"'::jsonb end,
+                                       case when coalesce(after -> k.key, 'null') <> 'null' then '"secret"'::jsonb end)
+                else jsonb_build_array(before -> k.key, after -> k.key) end), '{}')
+  from jsonb_object_keys(coalesce(after, before)) as k(key)
+  where coalesce(before -> k.key, 'null') is distinct from coalesce(after -> k.key, 'null') $$;
+
+-- Writes the changes of one statement, and refuses it in a transaction that has no audit entry *of that transaction*:
+-- an entry is found by the transaction's own id and start, which nobody can choose, not by a setting, which anybody can.
+-- Arguments: the column that names the tenant ('' for a table outside the tenants: the entry's tenant is taken), and
+-- the SECRET columns, comma-separated; the columns that say which project and whose membership the row is about, so
+-- that whoever reads the change is asked in the row's own scope.
+create function fieldward_record_change() returns trigger language plpgsql security definer
+  set search_path = pg_catalog, public as $$
+declare
+  entry public.audit_entry%rowtype;
+  tenant text := tg_argv[0];
+  secret text[] := string_to_array(tg_argv[1], ',');
+  project text := nullif(tg_argv[2], '');
+  own text := nullif(tg_argv[3], '');
+  strangers bigint;
+begin
+  select * into entry from public.audit_entry e
+   where e.transaction_id = pg_current_xact_id()::text::bigint and e.at = transaction_timestamp() and e.kind = 'CHANGE';
+  if not found then
+    raise exception 'a change of % needs an audit entry in its transaction', tg_table_name
+      using errcode = 'insufficient_privilege';
+  end if;
+  if tg_op = 'INSERT' then
+    insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
+    select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
+           (n.j ->> own)::uuid, fieldward_difference(null, n.j, secret)
+      from (select to_jsonb(r) as j from new_rows r) n;
+    if tenant <> '' then
+      select count(*) into strangers from new_rows r where (to_jsonb(r) ->> tenant)::uuid is distinct from entry.organization_id;
+    end if;
+  elsif tg_op = 'DELETE' then
+    insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
+    select entry.organization_id, entry.id, tg_op, tg_table_name, (o.j ->> 'id')::uuid, (o.j ->> project)::uuid,
+           (o.j ->> own)::uuid, fieldward_difference(o.j, null, secret)
+      from (select to_jsonb(r) as j from old_rows r) o;
+    if tenant <> '' then
+      select count(*) into strangers from old_rows r where (to_jsonb(r) ->> tenant)::uuid is distinct from entry.organization_id;
+    end if;
+  else
+    insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
+    select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
+           (n.j ->> own)::uuid, fieldward_difference(o.j, n.j, secret)
+      from (select to_jsonb(r) as j from old_rows r) o
+      join (select to_jsonb(r) as j from new_rows r) n on n.j -> 'id' = o.j -> 'id'
+     where n.j is distinct from o.j;
+    -- A row that changed its id, or its tenant, would have no counterpart: refused, whoever tries.
+    select count(*) into strangers from (select to_jsonb(r) as j from new_rows r) n
+     where not exists (select 1 from (select to_jsonb(r) as j from old_rows r) o
+                        where o.j -> 'id' = n.j -> 'id'
+                          and (tenant = '' or o.j -> tenant = n.j -> tenant))
+        or (tenant <> '' and (n.j ->> tenant)::uuid is distinct from entry.organization_id);
+  end if;
+  if strangers > 0 then
+    raise exception 'a row of % left its tenant or its id, or lies in another tenant than the audit entry', tg_table_name
+      using errcode = 'insufficient_privilege';
+  end if;
+  return null;
+end $$;
+revoke execute on function fieldward_record_change() from public;
+
+do $$
+declare t record;
+begin
+  for t in select * from (values
+      ('organization', 'id', '', '', ''),
+      ('user_account', '', 'email_index,password_hash', '', ''),
+      ('membership', 'organization_id', '', '', 'id'),
+      ('project_membership', 'organization_id', '', 'project_id', 'membership_id'),
+      ('project', 'organization_id', 'creation_digest', 'id', ''),
+      ('device', 'organization_id', 'creation_digest', '', 'membership_id'),
+      ('record', 'organization_id', 'collector_index,creation_digest', 'project_id', ''),
+      ('measurement', 'organization_id', '', 'project_id', ''),
+      ('session', 'organization_id', 'refresh_digest,spent_digest', '', 'membership_id'))
+    as v(name, tenant, secret, project, own) loop
+    execute format('create trigger change_insert after insert on %I referencing new table as new_rows
+                    for each statement execute function fieldward_record_change(%L, %L, %L, %L)',
+                   t.name, t.tenant, t.secret, t.project, t.own);
+    execute format('create trigger change_update after update on %I referencing old table as old_rows new table as new_rows
+                    for each statement execute function fieldward_record_change(%L, %L, %L, %L)',
+                   t.name, t.tenant, t.secret, t.project, t.own);
+    execute format('create trigger change_delete after delete on %I referencing old table as old_rows
+                    for each statement execute function fieldward_record_change(%L, %L, %L, %L)',
+                   t.name, t.tenant, t.secret, t.project, t.own);
+    execute format('alter table %I enable always trigger change_insert, enable always trigger change_update,
+                    enable always trigger change_delete', t.name);
+  end loop;
+end $$;
+
+-- ------------------------------------------------------------------ the service's role: it owns nothing
+do $$ begin
+  if not exists (select 1 from pg_roles where rolname = 'fieldward_service') then
+    create role fieldward_service nologin;
+  end if;
+end $$;
+grant usage on schema public to fieldward_service;
+grant execute on function fieldward_organization(), fieldward_user(), fieldward_email_index() to fieldward_service;
+grant select, insert, update on organization, user_account, membership, project, device, session to fieldward_service;
+grant select, insert, update, delete on record, measurement, project_membership to fieldward_service;
+grant select, insert on audit_entry to fieldward_service;
+grant select on change to fieldward_service;

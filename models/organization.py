@@ -1,0 +1,32 @@
+"""Organizations: the tenants."""
+
+from enum import StrEnum
+
+from tortoise import fields
+
+from auth.classification import Classification as C
+from models.base import Placement, WardModel, new_id, ward
+
+
+class OrganizationStatus(StrEnum):
+    """ACTIVE: at work. SUSPENDED: nobody gets in. ERASING: on its way out, nobody gets in."""
+
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+    ERASING = "ERASING"
+
+
+class Organization(WardModel):
+    """A consultancy, laboratory or agency with its own people, projects and data."""
+
+    noun = "organization"
+    placement = Placement(tenant_column="id")
+
+    id = ward(C.PUBLIC, fields.UUIDField(primary_key=True, default=new_id))
+    slug = ward(C.PUBLIC, fields.CharField(max_length=40, unique=True))
+    name = ward(C.PUBLIC, fields.CharField(max_length=200))
+    status = ward(C.INTERNAL, fields.CharEnumField(OrganizationStatus, max_length=16))
+    created_at = ward(C.INTERNAL, fields.DatetimeField(auto_now_add=True))
+
+    class Meta:
+        table = "organization"

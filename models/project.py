@@ -1,0 +1,34 @@
+"""Projects: what records are collected for."""
+
+from enum import StrEnum
+
+from tortoise import fields
+
+from auth.classification import Classification as C
+from models.base import Placement, TenantModel, ward
+
+
+class ProjectStatus(StrEnum):
+    """An ARCHIVED project is read, and takes no more records or changes of records."""
+
+    ACTIVE = "ACTIVE"
+    ARCHIVED = "ARCHIVED"
+
+
+class Project(TenantModel):
+    """A monitoring programme or commission of an organization."""
+
+    noun = "project"
+    placement = Placement(project_column="id")
+
+    code = ward(C.INTERNAL, fields.CharField(max_length=64))
+    name = ward(C.INTERNAL, fields.CharField(max_length=200))
+    description = ward(C.INTERNAL, fields.CharField(max_length=4000, null=True))
+    status = ward(C.INTERNAL, fields.CharEnumField(ProjectStatus, max_length=16, default=ProjectStatus.ACTIVE))
+    starts_on = ward(C.INTERNAL, fields.DateField(null=True))
+    ends_on = ward(C.INTERNAL, fields.DateField(null=True))
+    version = ward(C.PUBLIC, fields.IntField(default=1))
+    creation_digest = ward(C.SECRET, fields.BinaryField(null=True))
+
+    class Meta:
+        table = "project"

@@ -1,0 +1,67 @@
+"""Records: one field event each, in one project."""
+
+from enum import StrEnum
+
+from tortoise import fields
+
+from auth.classification import Classification as C
+from models.base import Placement, TenantModel, ward
+from models.encryption.column import EncryptedField
+
+
+class RecordStatus(StrEnum):
+    """DRAFT → SUBMITTED → APPROVED or REJECTED; a REJECTED record is mended and submitted again."""
+
+    DRAFT = "DRAFT"
+    SUBMITTED = "SUBMITTED"
+    APPROVED = "APPROVED"
+    REJECTED = "REJECTED"
+
+
+class Medium(StrEnum):
+    """What was sampled: the activity media of the Water Quality Exchange that field crews meet."""
+
+    WATER = "WATER"
+    SEDIMENT = "SEDIMENT"
+    SOIL = "SOIL"
+    AIR = "AIR"
+    BIOLOGICAL = "BIOLOGICAL"
+    HABITAT = "HABITAT"
+    TISSUE = "TISSUE"
+    OTHER = "OTHER"
+
+
+class Record(TenantModel):
+    """A visit to a site: where, when, by whom, how, and what was noted.
+
+    `collected_at_reported` keeps the time as it was reported beside its parsed form. `collector_index` is the blind
+    index of the collector's name, from which the pseudonym comes. `latitude` and `longitude` are WGS 84 degrees.
+    """
+
+    noun = "record"
+    placement = Placement(project_column="project_id")
+
+    project_id = ward(C.INTERNAL, fields.UUIDField())
+    device_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    created_by_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    site_code = ward(C.INTERNAL, fields.CharField(max_length=64))
+    site_name = ward(C.INTERNAL, fields.CharField(max_length=200, null=True))
+    latitude = ward(C.INTERNAL, fields.FloatField(null=True))
+    longitude = ward(C.INTERNAL, fields.FloatField(null=True))
+    collected_at = ward(C.INTERNAL, fields.DatetimeField())
+    collected_at_reported = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
+    received_at = ward(C.INTERNAL, fields.DatetimeField(auto_now_add=True))
+    medium = ward(C.INTERNAL, fields.CharEnumField(Medium, max_length=16))
+    method = ward(C.INTERNAL, fields.CharField(max_length=200, null=True))
+    collector = ward(C.PERSONAL, EncryptedField(max_length=200, null=True, pad=True), masked_by="collector_index")
+    collector_index = ward(C.SECRET, fields.BinaryField(null=True))
+    comment = ward(C.CONFIDENTIAL, EncryptedField(max_length=10_000, null=True))
+    status = ward(C.INTERNAL, fields.CharEnumField(RecordStatus, max_length=16, default=RecordStatus.DRAFT))
+    reviewed_by_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    reviewed_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
+    review_reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000, null=True))
+    version = ward(C.PUBLIC, fields.IntField(default=1))
+    creation_digest = ward(C.SECRET, fields.BinaryField(null=True))
+
+    class Meta:
+        table = "record"

@@ -1,0 +1,28 @@
+"""Sign-ins: one per user, organization and device or browser."""
+
+from tortoise import fields
+
+from auth.classification import Classification as C
+from models.base import Placement, TenantModel, ward
+
+
+class Session(TenantModel):
+    """A sign-in. Its refresh token rotates: only the digest of the newest and of the one before it are kept.
+
+    The one before is kept so that its reuse is known for what it is, a stolen token, and ends the session.
+    """
+
+    noun = "membership"
+    placement = Placement(own_column="membership_id")
+
+    user_id = ward(C.INTERNAL, fields.UUIDField())
+    membership_id = ward(C.INTERNAL, fields.UUIDField())
+    device_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    refresh_digest = ward(C.SECRET, fields.BinaryField())
+    spent_digest = ward(C.SECRET, fields.BinaryField(null=True))
+    refreshed_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
+    expires_at = ward(C.INTERNAL, fields.DatetimeField())
+    revoked_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
+
+    class Meta:
+        table = "session"

@@ -1,0 +1,94 @@
+"""Transactions, each of one tenant, and what a database that is away becomes.
+
+Row-level security reads the tenant from a setting that lasts as long as the transaction: outside of these functions
+no row of any tenant is seen, whatever the query.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, cast
+from uuid import UUID
+
+import asyncpg
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.connection import get_connection
+from tortoise.exceptions import DBConnectionError
+from tortoise.transactions import in_transaction
+
+from models.errors import UnavailableError
+
+MAIN: Final = "default"
+"""The pool of requests."""
+AUDIT: Final = "audit"
+"""The pool of what must be written although, or before, something else is not: refused attempts, the read log."""
+
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    DBConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.QueryCanceledError,
+)
+
+_ENTER: Final = (
+    "select set_config('fieldward.organization_id', $1, true), set_config('fieldward.user_id', $2, true),"
+    " set_config('fieldward.email_index', $3, true), transaction_timestamp() as at"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Whose rows a transaction sees. `email_index` opens one account by its address, to sign in."""
+
+    organization_id: UUID | None = None
+    user_id: UUID | None = None
+    email_index: bytes | None = None
+
+    def _settings(self) -> list[str]:
+        return [
+            str(self.organization_id or ""),
+            str(self.user_id or ""),
+            self.email_index.hex() if self.email_index else "",
+        ]
+
+
+@contextmanager
+def database_failures() -> Iterator[None]:
+    """Turn the failures of a database that is away into `UnavailableError`."""
+    try:
+        yield
+    except _AWAY as error:
+        raise UnavailableError("The database does not answer. Nothing was changed; try again.") from error
+
+
+@asynccontextmanager
+async def read_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connection]:
+    """Yield a connection that sees one snapshot of the tenant's rows and can't write."""
+    with database_failures():
+        async with (
+            get_connection(MAIN).acquire_connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            await connection.fetchrow(_ENTER, *tenant._settings())
+            yield cast(asyncpg.Connection, connection)
+
+
+@asynccontextmanager
+async def write_transaction(tenant: Tenant, *, pool: str = MAIN) -> AsyncIterator[tuple[BaseDBAsyncClient, datetime]]:
+    """Yield a Tortoise connection and the transaction's time; commit at the end, roll back on any exception."""
+    with database_failures():
+        async with in_transaction(pool) as connection:
+            _, rows = await connection.execute_query(_ENTER, tenant._settings())
+            yield connection, rows[0]["at"]
+
+
+async def fetch(connection: BaseDBAsyncClient, text: str, *arguments: Any) -> list[dict[str, Any]]:
+    """Return the rows of a composed statement inside a write transaction."""
+    return cast(list[dict[str, Any]], await connection.execute_query_dict(text, list(arguments)))

@@ -1,0 +1,36 @@
+"""People, outside any tenant. What a tenant sees of a person it sees through the membership."""
+
+from enum import StrEnum
+
+from tortoise import fields
+
+from auth.classification import Classification as C
+from models.base import Placement, WardModel, new_id, ward
+from models.encryption.column import EncryptedField
+
+
+class UserStatus(StrEnum):
+    """SUSPENDED people can't sign in anywhere, and their sessions are refused."""
+
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+
+
+class User(WardModel):
+    """A person's account: how they sign in.
+
+    `email_index` is the blind index, under a key of the whole installation, by which an address is found.
+    """
+
+    noun = "membership"
+    placement = Placement(own_column="id", own_is_user=True, tenant_column=None)
+
+    id = ward(C.PUBLIC, fields.UUIDField(primary_key=True, default=new_id))
+    email = ward(C.PERSONAL, EncryptedField(max_length=254, owner_column="id", pad=True))
+    email_index = ward(C.SECRET, fields.BinaryField(unique=False))
+    password_hash = ward(C.SECRET, fields.CharField(max_length=200))
+    status = ward(C.INTERNAL, fields.CharEnumField(UserStatus, max_length=16, default=UserStatus.ACTIVE))
+    created_at = ward(C.INTERNAL, fields.DatetimeField(auto_now_add=True))
+
+    class Meta:
+        table = "user_account"

@@ -1,0 +1,228 @@
+"""Making organizations and people: for operators, on the command line. There is no viewer; the trail says COMMAND."""
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from tortoise.exceptions import IntegrityError
+
+from auth.action import Action
+from auth.errors import NotFoundError
+from auth.principal import Viewer
+from auth.role import OrganizationRole, ProjectRole
+from models.base import new_id
+from models.encryption.keyring import active_keyring
+from models.encryption.owner import organization_owner, person_owner
+from models.errors import ConflictError, InvalidInputError
+from models.inventory import entity_of
+from models.membership import Membership, MembershipStatus, ProjectMembership
+from models.organization import Organization, OrganizationStatus
+from models.transaction import Tenant, read_transaction
+from models.user import User, UserStatus
+from resolvers.change import Change, Intent, commit_change
+from resolvers.checking import require_fit
+from resolvers.services import Services
+from resolvers.session import email_index_of
+from resolvers.trail import Actor
+
+
+@dataclass(frozen=True, slots=True)
+class NewPerson:
+    """A person and their first membership."""
+
+    email: str
+    password: str
+    name: str
+    role: OrganizationRole
+
+
+async def create_organization(actor: Actor, *, slug: str, name: str) -> UUID:
+    """Create an organization and return its id.
+
+    Raises:
+        InvalidInputError: the slug or the name does not fit.
+        ConflictError: the slug is taken.
+    """
+    organization_id = new_id()
+    require_fit(entity_of(Organization), {"slug": slug, "name": name}, names={}, at=())
+    if not all(character.isascii() and (character.isalnum() or character == "-") for character in slug):
+        raise InvalidInputError("Expected a slug of letters, digits and hyphens.", field=("slug",))
+    # Its key is there before its first row.
+    await active_keyring().load([organization_owner(organization_id)])
+
+    async def create(change: Change) -> UUID:
+        try:
+            await Organization.create(
+                using_db=change.connection,
+                id=organization_id,
+                slug=slug.lower(),
+                name=name,
+                status=OrganizationStatus.ACTIVE,
+                created_at=change.at,
+            )
+        except IntegrityError as error:
+            raise ConflictError("Another organization has this slug.", field=("slug",)) from error
+        return organization_id
+
+    inside = replace(actor, organization_id=organization_id)
+    return await commit_change(
+        Intent(action=Action.ORGANIZATION_CREATE, actor=inside, entity="organization", subjects=[organization_id]),
+        create,
+    )
+
+
+async def create_person(services: Services, actor: Actor, *, organization_id: UUID, new: NewPerson) -> UUID:
+    """Create a person's account, or find it by the address, and make them a member. Returns the membership's id.
+
+    The password counts for a new account alone; nobody can set another's.
+
+    Raises:
+        InvalidInputError: the address, name or password does not fit.
+        ConflictError: the person is a member already.
+    """
+    email = new.email.strip()
+    if email.count("@") != 1 or email.startswith("@") or email.endswith("@"):
+        raise InvalidInputError("Expected an e-mail address.", field=("email",))
+    require_fit(entity_of(User), {"email": email}, names={}, at=())
+    require_fit(entity_of(Membership), {"name": new.name}, names={}, at=())
+    services.passwords.require_acceptable(new.password)
+    index = await email_index_of(email)
+    async with read_transaction(Tenant(email_index=index)) as connection:
+        known = await connection.fetchval("select id from user_account where email_index = $1", index)
+    user_id: UUID = known or new_id()
+    await active_keyring().load([organization_owner(organization_id), person_owner(user_id)])
+    encoded = await services.hashing.run(services.passwords.hash, new.password) if known is None else ""
+    # The account is seen by who acts as that person: the transaction does, the entry says COMMAND.
+    acting = replace(actor, organization_id=organization_id, user_id=user_id)
+    membership_id = new_id()
+
+    async def create(change: Change) -> UUID:
+        if known is None:
+            await User.create(
+                using_db=change.connection,
+                id=user_id,
+                email=email,
+                email_index=index,
+                password_hash=encoded,
+                status=UserStatus.ACTIVE,
+                created_at=change.at,
+            )
+        try:
+            await Membership.create(
+                using_db=change.connection,
+                id=membership_id,
+                organization_id=organization_id,
+                user_id=user_id,
+                role=new.role,
+                name=new.name,
+                created_at=change.at,
+            )
+        except IntegrityError as error:
+            raise ConflictError("The person is a member already.", field=("email",)) from error
+        return membership_id
+
+    return await commit_change(
+        Intent(action=Action.USER_CREATE, actor=acting, entity="membership", subjects=[membership_id]), create
+    )
+
+
+async def set_member_status(
+    actor: Actor, *, organization_id: UUID, membership_id: UUID, status: MembershipStatus
+) -> None:
+    """Suspend or reinstate a member. Their sessions are refused from the next request on.
+
+    Raises:
+        NotFoundError: there is no such member.
+    """
+    action = Action.USER_SUSPEND if status is MembershipStatus.SUSPENDED else Action.USER_REINSTATE
+
+    async def update(change: Change) -> None:
+        member = await Membership.get_or_none(
+            id=membership_id, organization_id=organization_id, using_db=change.connection
+        )
+        if member is None:
+            raise NotFoundError("There is no such member.")
+        member.status = status
+        member.version += 1
+        await member.save(using_db=change.connection, update_fields=["status", "version"])
+
+    await commit_change(
+        Intent(
+            action=action,
+            actor=replace(actor, organization_id=organization_id),
+            entity="membership",
+            subjects=[membership_id],
+        ),
+        update,
+    )
+
+
+async def grant_project_role(
+    actor: Actor, *, organization_id: UUID, project_id: UUID, membership_id: UUID, role: ProjectRole
+) -> None:
+    """Give a member a role in a project, as the operator."""
+
+    async def create(change: Change) -> None:
+        await ProjectMembership.create(
+            using_db=change.connection,
+            id=new_id(),
+            organization_id=organization_id,
+            project_id=project_id,
+            membership_id=membership_id,
+            role=role,
+            created_at=change.at,
+        )
+
+    await commit_change(
+        Intent(
+            action=Action.PROJECT_MEMBERSHIP_ASSIGN,
+            actor=replace(actor, organization_id=organization_id),
+            entity="project_membership",
+            subjects=[membership_id],
+        ),
+        create,
+    )
+
+
+async def member_viewer(slug: str, *, email: str, active: bool = True) -> Viewer:
+    """Return the viewer that the member with that address is in the organization of that slug.
+
+    active: look for a member who can get in, or for a suspended one.
+
+    Operators name a member so that what they do is somebody's: row-level security shows an organization only to who
+    belongs to it, and the trail names a person.
+
+    Raises:
+        NotFoundError: there is no such member in no such organization.
+    """
+    index = await email_index_of(email)
+    async with read_transaction(Tenant(email_index=index)) as connection:
+        user_id = await connection.fetchval("select id from user_account where email_index = $1", index)
+    missing = NotFoundError(f"Nobody with that address belongs to an organization {slug!r}.")
+    if user_id is None:
+        raise missing
+    async with read_transaction(Tenant(user_id=user_id)) as connection:
+        row = await connection.fetchrow(
+            "select m.organization_id, m.id, m.role from membership m"
+            " join organization o on o.id = m.organization_id"
+            " where m.user_id = $1 and o.slug = $2 and m.status = $3",
+            user_id,
+            slug,
+            MembershipStatus.ACTIVE if active else MembershipStatus.SUSPENDED,
+        )
+    if row is None:
+        raise missing
+    async with read_transaction(Tenant(organization_id=row["organization_id"])) as connection:
+        grants = await connection.fetch(
+            "select project_id, role from project_membership where organization_id = $1 and membership_id = $2",
+            row["organization_id"],
+            row["id"],
+        )
+    return Viewer(
+        user_id=user_id,
+        membership_id=row["id"],
+        organization_id=row["organization_id"],
+        session_id=None,
+        device_id=None,
+        role=OrganizationRole(row["role"]),
+        project_roles={grant["project_id"]: ProjectRole(grant["role"]) for grant in grants},
+    )

@@ -1,0 +1,120 @@
+"""The one audited way to write.
+
+A change is one transaction with one audit entry, inserted first: who, when, how, why. If the work raises, all of it is
+rolled back, and the attempt is written apart, on a pool of its own, so that a refusal leaves a trace although it
+changed nothing. Commands and imports go the same way as mutations.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from auth.action import Action
+from auth.errors import Code, FieldwardError, UnauthenticatedError
+from auth.principal import Viewer
+from models.audit_entry import EntryKind, Outcome
+from models.encryption.keyring import active_keyring
+from models.transaction import AUDIT, Tenant, write_transaction
+from resolvers.trail import Actor, new_entry
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+_DENIALS = frozenset({Code.FORBIDDEN, Code.UNAUTHENTICATED, Code.NOT_FOUND})
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is about to be done, by whom and why. `subjects` are the rows acted on, as far as the input names them."""
+
+    action: Action
+    actor: Actor
+    reason: str | None = None
+    entity: str | None = None
+    subjects: Sequence[UUID] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A transaction in progress, handed to the use case. `at` is the database's time of it."""
+
+    intent: Intent
+    connection: BaseDBAsyncClient
+    at: datetime
+
+    @property
+    def organization_id(self) -> UUID:
+        """The tenant that is changed."""
+        return self.intent.actor.organization_id
+
+    @property
+    def viewer(self) -> Viewer:
+        """Who changes it. Raises `UnauthenticatedError` if nobody is signed in."""
+        if self.intent.actor.viewer is None:
+            raise UnauthenticatedError("Sign in first.")
+        return self.intent.actor.viewer
+
+
+async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) -> T:
+    """Run the work in a transaction with its audit entry, and return what it returned once that is committed.
+
+    Raises:
+        Whatever the work raised, after everything was rolled back and the attempt was written.
+    """
+    actor = intent.actor
+    try:
+        await active_keyring().load(actor.key_owners)
+        entry = new_entry(
+            actor,
+            kind=EntryKind.CHANGE,
+            action=intent.action,
+            outcome=Outcome.DONE,
+            reason=intent.reason,
+            entity=intent.entity,
+            entity_ids=intent.subjects,
+        )
+        async with write_transaction(_tenant(actor)) as (connection, at):
+            await entry.save(using_db=connection, force_create=True)
+            return await work(Change(intent=intent, connection=connection, at=at))
+    except Exception as error:
+        await record_attempt(intent, error)
+        raise
+
+
+async def record_attempt(intent: Intent, error: Exception) -> None:
+    """Write that something was tried and did not happen. If even that fails, it is in the log instead."""
+    code = error.code if isinstance(error, FieldwardError) else Code.INTERNAL
+    outcome = Outcome.DENIED if code in _DENIALS else Outcome.FAILED
+    actor = intent.actor
+    try:
+        await active_keyring().load(actor.key_owners)
+        entry = new_entry(
+            actor,
+            kind=EntryKind.ATTEMPT,
+            action=intent.action,
+            outcome=outcome,
+            error_code=code,
+            reason=intent.reason,
+            entity=intent.entity,
+            entity_ids=intent.subjects,
+        )
+        async with write_transaction(_tenant(actor), pool=AUDIT) as (connection, _):
+            await entry.save(using_db=connection, force_create=True)
+    except Exception as failure:
+        log.error(
+            "attempt_not_written",
+            action=intent.action,
+            outcome=outcome,
+            code=code,
+            request_id=str(actor.origin.request_id),
+            failure=type(failure).__name__,
+        )
+
+
+def _tenant(actor: Actor) -> Tenant:
+    return Tenant(organization_id=actor.organization_id, user_id=actor.person_id)

@@ -1,0 +1,130 @@
+"""Creating, changing and archiving projects."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from tortoise.exceptions import IntegrityError
+
+from auth.permission import Permission
+from auth.policy import require
+from auth.scope import ORGANIZATION
+from models.base import new_id
+from models.errors import ConflictError, InvalidInputError
+from models.inventory import entity_of
+from models.project import Project, ProjectStatus
+from resolvers.change import Change
+from resolvers.checking import require_fit
+from resolvers.creating import constraint_of, creation_digest, repeats, require_new_id
+from resolvers.locking import lock_visible, require_on, require_version
+
+_NAMES = {"starts_on": "startsOn", "ends_on": "endsOn"}
+
+
+@dataclass(frozen=True, slots=True)
+class NewProject:
+    """What a project is created from."""
+
+    code: str
+    name: str
+    description: str | None = None
+    starts_on: date | None = None
+    ends_on: date | None = None
+
+
+async def create_project(change: Change, *, project_id: UUID | None, new: NewProject) -> UUID:
+    """Create a project and return its id.
+
+    Raises:
+        ForbiddenError: without `project:create` in the organization.
+        ConflictError: the code or the id is taken.
+    """
+    require(change.viewer, Permission.PROJECT_CREATE, ORGANIZATION)
+    values = _values(new)
+    _require_fit(values)
+    row_id = project_id or new_id()
+    require_new_id(row_id)
+    digest = creation_digest(change.organization_id, values)
+    if await repeats(change, Project, row_id, digest):
+        return row_id
+    project = Project(
+        id=row_id,
+        organization_id=change.organization_id,
+        created_at=change.at,
+        status=ProjectStatus.ACTIVE,
+        creation_digest=digest,
+        **values,
+    )
+    await _save(change, project)
+    return row_id
+
+
+async def update_project(change: Change, *, project_id: UUID, expected_version: int, values: dict[str, Any]) -> UUID:
+    """Change the given columns of a project and return its id.
+
+    Raises:
+        NotFoundError, ForbiddenError: without `project:update` there.
+        ConflictError: it is at another version, or the code is taken.
+    """
+    project = await lock_visible(change, Project, project_id)
+    require_on(change, Permission.PROJECT_UPDATE, project)
+    require_version(project.version, expected_version)
+    _require_fit(values, starts_on=project.starts_on, ends_on=project.ends_on)
+    for name, value in values.items():
+        setattr(project, name, value)
+    project.version += 1
+    await _save(change, project, [*values, "version"])
+    return project_id
+
+
+async def archive_project(change: Change, *, project_id: UUID, expected_version: int) -> UUID:
+    """Close a project for good: it is read, and takes no more records. Returns its id.
+
+    Raises:
+        NotFoundError, ForbiddenError: without `project:archive` there.
+        ConflictError: it is at another version, or archived already.
+    """
+    project = await lock_visible(change, Project, project_id)
+    require_on(change, Permission.PROJECT_ARCHIVE, project)
+    require_version(project.version, expected_version)
+    if project.status is ProjectStatus.ARCHIVED:
+        raise ConflictError("The project is archived already.", field=("input", "id"))
+    project.status = ProjectStatus.ARCHIVED
+    project.version += 1
+    await _save(change, project, ["status", "version"])
+    return project_id
+
+
+def require_active(project: Project, *, at: tuple[str | int, ...]) -> None:
+    """Raise `ConflictError` where the project takes no more changes of its records."""
+    if project.status is ProjectStatus.ARCHIVED:
+        raise ConflictError("The project is archived and takes no more changes.", field=at)
+
+
+def _values(new: NewProject) -> dict[str, Any]:
+    return {
+        "code": new.code,
+        "name": new.name,
+        "description": new.description,
+        "starts_on": new.starts_on,
+        "ends_on": new.ends_on,
+    }
+
+
+def _require_fit(values: dict[str, Any], *, starts_on: date | None = None, ends_on: date | None = None) -> None:
+    require_fit(entity_of(Project), values, names=_NAMES, at=("input",))
+    first, last = values.get("starts_on", starts_on), values.get("ends_on", ends_on)
+    if first is not None and last is not None and last < first:
+        raise InvalidInputError("Expected a day on or after the start.", field=("input", "endsOn"))
+
+
+async def _save(change: Change, project: Project, columns: list[str] | None = None) -> None:
+    try:
+        await project.save(using_db=change.connection, update_fields=columns, force_create=columns is None)
+    except IntegrityError as error:
+        if constraint_of(error) == "project_code_key":
+            raise ConflictError(
+                "Another project of the organization has this code.", field=("input", "code")
+            ) from error
+        raise

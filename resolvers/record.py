@@ -1,0 +1,269 @@
+"""Creating, changing and deleting records with their measurements."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from auth.errors import ForbiddenError
+from auth.permission import Permission
+from auth.policy import can, require
+from auth.scope import project_scope
+from models.base import new_id
+from models.device import Device
+from models.encryption.blind_index import blind_index
+from models.encryption.keyring import active_keyring
+from models.encryption.owner import organization_owner
+from models.inventory import entity_of
+from models.measurement import Measurement
+from models.project import Project
+from models.record import Medium, Record, RecordStatus
+from resolvers.change import Change
+from resolvers.checking import Path, require_fit, require_reason, require_some, require_time
+from resolvers.creating import creation_digest, repeats, require_new_id
+from resolvers.locking import lock_visible, require_on, require_version, scope_of_model
+from resolvers.project import require_active
+
+MOST_MEASUREMENTS = 500
+"""A multi-parameter sonde's profile has some hundreds of results; more belong into more records."""
+
+RECORD_NAMES: Mapping[str, str] = {
+    "site_code": "siteCode",
+    "site_name": "siteName",
+    "collected_at": "collectedAt",
+    "device_id": "deviceId",
+}
+MEASUREMENT_NAMES: Mapping[str, str] = {
+    "value_reported": "valueReported",
+    "detection_condition": "detectionCondition",
+    "detection_limit": "detectionLimit",
+    "detection_limit_unit": "detectionLimitUnit",
+    "detection_limit_type": "detectionLimitType",
+    "result_status": "resultStatus",
+    "value_type": "valueType",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMeasurement:
+    """One result as it was reported. `detection_limit` is in `detection_limit_unit`, `value` in `unit`."""
+
+    characteristic: str
+    fraction: str | None = None
+    value: float | None = None
+    value_reported: str | None = None
+    unit: str | None = None
+    qualifier: str | None = None
+    detection_condition: str | None = None
+    detection_limit: float | None = None
+    detection_limit_unit: str | None = None
+    detection_limit_type: str | None = None
+    method: str | None = None
+    result_status: str | None = None
+    value_type: str | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRecord:
+    """What a record is created from. Degrees are WGS 84."""
+
+    project_id: UUID
+    site_code: str
+    collected_at: datetime
+    medium: Medium
+    site_name: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    collected_at_reported: str | None = None
+    method: str | None = None
+    collector: str | None = None
+    comment: str | None = None
+    device_id: UUID | None = None
+    measurements: Sequence[NewMeasurement] = ()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The record's own columns."""
+        return {name: getattr(self, name) for name in self.__slots__ if name not in {"project_id", "measurements"}}
+
+
+async def create_record(change: Change, *, record_id: UUID | None, new: NewRecord) -> UUID:
+    """Create a draft with its measurements and return its id.
+
+    Raises:
+        NotFoundError, ForbiddenError: without `record:create` in the project.
+        InvalidInputError, ConflictError: the project is archived, or the id is taken.
+    """
+    project = await lock_visible(change, Project, new.project_id, at=("input", "projectId"))
+    require(change.viewer, Permission.RECORD_CREATE, project_scope(project.id))
+    require_active(project, at=("input", "projectId"))
+    _require_fit(change, new.values)
+    _require_measurements_fit(new.measurements)
+    row_id = record_id or new_id()
+    require_new_id(row_id)
+    digest = creation_digest(
+        change.organization_id, {**asdict(new), "measurements": [asdict(one) for one in new.measurements]}
+    )
+    if await repeats(change, Record, row_id, digest):
+        return row_id
+    device_id = await _device(change, new.device_id)
+    record = build_record(change, row_id, new)
+    record.device_id = device_id
+    record.creation_digest = digest
+    await record.save(using_db=change.connection, force_create=True)
+    await _write_measurements(change, record, new.measurements)
+    return row_id
+
+
+async def update_record(
+    change: Change,
+    *,
+    record_id: UUID,
+    expected_version: int,
+    values: dict[str, Any],
+    measurements: Sequence[NewMeasurement] | None,
+) -> UUID:
+    """Change the given columns of a record, or all of its measurements, and return its id.
+
+    A record under review or approved is changed by who may change any, with a reason, and becomes a draft again.
+
+    Raises:
+        NotFoundError, ForbiddenError: without `record:update`, or `record:update_own` on one's own draft.
+        InvalidInputError, ConflictError: another version; an archived project.
+    """
+    record = await lock_visible(change, Record, record_id)
+    _require_may_update(change, record)
+    require_version(record.version, expected_version)
+    await _require_active_project(change, record)
+    _require_fit(change, values)
+    if record.status in {RecordStatus.SUBMITTED, RecordStatus.APPROVED}:
+        require_reason(change.intent.reason)
+    columns = [*values, "status", "version"]
+    if "device_id" in values:
+        values = {**values, "device_id": await _device(change, values["device_id"])}
+    for name, value in values.items():
+        setattr(record, name, value)
+    if "collected_at" in values:
+        record.collected_at_reported = None
+        columns.append("collected_at_reported")
+    if "collector" in values:
+        record.collector_index = _collector_index(change.organization_id, record.collector)
+        columns.append("collector_index")
+    record.status = RecordStatus.DRAFT
+    record.version += 1
+    await record.save(using_db=change.connection, update_fields=columns)
+    if measurements is not None:
+        _require_measurements_fit(measurements)
+        await (
+            Measurement.filter(organization_id=change.organization_id, record_id=record.id)
+            .using_db(change.connection)
+            .delete()
+        )
+        await _write_measurements(change, record, measurements)
+    return record_id
+
+
+async def delete_record(change: Change, *, record_id: UUID, expected_version: int) -> UUID:
+    """Delete a record and its measurements; the trail keeps what they were. Returns the id.
+
+    Raises:
+        NotFoundError, ForbiddenError: without `record:delete`.
+        InvalidInputError: no reason was given.
+        ConflictError: another version; an archived project.
+    """
+    record = await lock_visible(change, Record, record_id)
+    require_on(change, Permission.RECORD_DELETE, record)
+    require_reason(change.intent.reason)
+    require_version(record.version, expected_version)
+    await _require_active_project(change, record)
+    await record.delete(using_db=change.connection)
+    return record_id
+
+
+def build_record(change: Change, row_id: UUID, new: NewRecord) -> Record:
+    """Return the record, not yet written."""
+    return Record(
+        id=row_id,
+        organization_id=change.organization_id,
+        project_id=new.project_id,
+        created_by_id=change.viewer.membership_id,
+        created_at=change.at,
+        received_at=change.at,
+        status=RecordStatus.DRAFT,
+        collector_index=_collector_index(change.organization_id, new.collector),
+        **new.values,
+    )
+
+
+def build_measurement(record: Record, row_id: UUID, position: int, new: NewMeasurement, at: datetime) -> Measurement:
+    """Return the measurement of a record, not yet written."""
+    return Measurement(
+        id=row_id,
+        organization_id=record.organization_id,
+        project_id=record.project_id,
+        record_id=record.id,
+        position=position,
+        created_at=at,
+        **asdict(new),
+    )
+
+
+async def _write_measurements(change: Change, record: Record, new: Sequence[NewMeasurement]) -> None:
+    if new:
+        await Measurement.bulk_create(
+            [build_measurement(record, new_id(), i, one, change.at) for i, one in enumerate(new)],
+            using_db=change.connection,
+        )
+
+
+async def _device(change: Change, device_id: UUID | None) -> UUID | None:
+    """Return the device that the record was made on: the one named, or the session's own."""
+    if device_id is None:
+        return change.viewer.device_id
+    return (await lock_visible(change, Device, device_id, at=("input", "deviceId"))).id
+
+
+async def _require_active_project(change: Change, record: Record) -> None:
+    project = await Project.get(
+        id=record.project_id, organization_id=change.organization_id, using_db=change.connection
+    )
+    require_active(project, at=("input", "id"))
+
+
+def _require_may_update(change: Change, record: Record) -> None:
+    viewer, scope = change.viewer, scope_of_model(change, record)
+    if can(viewer, Permission.RECORD_UPDATE, scope):
+        return
+    require(viewer, Permission.RECORD_UPDATE_OWN, scope)
+    if record.created_by_id != viewer.membership_id:
+        raise ForbiddenError("Only your own records.", permission=Permission.RECORD_UPDATE)
+    if record.status not in {RecordStatus.DRAFT, RecordStatus.REJECTED}:
+        raise ForbiddenError("The record is under review or approved.", permission=Permission.RECORD_UPDATE)
+
+
+def _require_fit(change: Change, values: Mapping[str, Any]) -> None:
+    require_fit(entity_of(Record), values, names=RECORD_NAMES, at=("input",))
+    if (collected_at := values.get("collected_at")) is not None:
+        require_time(collected_at, now=change.at, at=("input", "collectedAt"))
+
+
+def _require_measurements_fit(measurements: Sequence[NewMeasurement]) -> None:
+    require_some(measurements, at=("input", "measurements"), most=MOST_MEASUREMENTS)
+    for index, one in enumerate(measurements):
+        at: Path = ("input", "measurements", index)
+        require_fit(entity_of(Measurement), asdict(one), names=MEASUREMENT_NAMES, at=at)
+
+
+def _collector_index(organization_id: UUID, collector: str | None) -> bytes | None:
+    if collector is None:
+        return None
+    key = active_keyring().current(organization_owner(organization_id))
+    return blind_index(
+        key,
+        table="record",
+        column="collector",
+        organization_id=organization_id,
+        text=collector.strip().casefold(),
+    )

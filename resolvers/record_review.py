@@ -1,0 +1,83 @@
+"""The way of a record through review: submitted by who collected it, approved or rejected by somebody else."""
+
+from uuid import UUID
+
+from auth.errors import ForbiddenError
+from auth.permission import Permission
+from auth.policy import can, require
+from models.errors import ConflictError
+from models.record import Record, RecordStatus
+from resolvers.change import Change
+from resolvers.checking import require_reason
+from resolvers.locking import lock_visible, require_on, require_version, scope_of_model
+
+_SUBMITTABLE = frozenset({RecordStatus.DRAFT, RecordStatus.REJECTED})
+
+
+async def submit_record(change: Change, *, record_id: UUID, expected_version: int) -> UUID:
+    """Hand a draft, or a rejected record, over for review and return its id.
+
+    Raises:
+        NotFoundError, ForbiddenError: without `record:submit`; somebody else's record without `record:update`.
+        ConflictError: another version; it is under review or approved.
+    """
+    record = await lock_visible(change, Record, record_id)
+    require_on(change, Permission.RECORD_SUBMIT, record)
+    viewer = change.viewer
+    if record.created_by_id != viewer.membership_id and not can(
+        viewer, Permission.RECORD_UPDATE, scope_of_model(change, record)
+    ):
+        raise ForbiddenError("Only your own records.", permission=Permission.RECORD_UPDATE)
+    require_version(record.version, expected_version)
+    if record.status not in _SUBMITTABLE:
+        raise ConflictError(f"The record is {record.status}.", field=("input", "id"))
+    return await _move(change, record, RecordStatus.SUBMITTED)
+
+
+async def approve_record(change: Change, *, record_id: UUID, expected_version: int) -> UUID:
+    """Approve a submitted record and return its id. The change's reason is optional.
+
+    Raises:
+        NotFoundError, ForbiddenError: without `record:review`; one's own record.
+        ConflictError: another version; it is not under review.
+    """
+    record = await _load_for_review(change, record_id, expected_version)
+    return await _review(change, record, RecordStatus.APPROVED, change.intent.reason)
+
+
+async def reject_record(change: Change, *, record_id: UUID, expected_version: int) -> UUID:
+    """Send a submitted record back and return its id. The change's reason says what is wrong.
+
+    Raises:
+        NotFoundError, ForbiddenError: without `record:review`; one's own record.
+        InvalidInputError: no reason was given.
+        ConflictError: another version; it is not under review.
+    """
+    record = await _load_for_review(change, record_id, expected_version)
+    return await _review(change, record, RecordStatus.REJECTED, require_reason(change.intent.reason))
+
+
+async def _load_for_review(change: Change, record_id: UUID, expected_version: int) -> Record:
+    record = await lock_visible(change, Record, record_id)
+    require(change.viewer, Permission.RECORD_REVIEW, scope_of_model(change, record))
+    # Four eyes: whoever made a record is not the one who vouches for it.
+    if record.created_by_id == change.viewer.membership_id:
+        raise ForbiddenError("Nobody reviews their own record.", permission=Permission.RECORD_REVIEW)
+    require_version(record.version, expected_version)
+    if record.status is not RecordStatus.SUBMITTED:
+        raise ConflictError(f"The record is {record.status}, not SUBMITTED.", field=("input", "id"))
+    return record
+
+
+async def _review(change: Change, record: Record, status: RecordStatus, reason: str | None) -> UUID:
+    record.reviewed_by_id = change.viewer.membership_id
+    record.reviewed_at = change.at
+    record.review_reason = reason
+    return await _move(change, record, status, "reviewed_by_id", "reviewed_at", "review_reason")
+
+
+async def _move(change: Change, record: Record, status: RecordStatus, *columns: str) -> UUID:
+    record.status = status
+    record.version += 1
+    await record.save(using_db=change.connection, update_fields=["status", "version", *columns])
+    return record.id

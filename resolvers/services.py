@@ -1,0 +1,62 @@
+"""What use cases need of the outside, built once by the composition root and handed down."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
+
+from auth.password import Passwords
+from auth.token import PublicKey, SigningKey
+
+from auth.errors import RateLimitedError
+from models.encryption.keyring import Keyring
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Hashing:
+    """Runs password hashing in threads, few at once: each takes the memory that Argon2id is given.
+
+    Raises `RateLimitedError` when too many wait already, so that a flood of sign-ins can't pile up.
+    """
+
+    def __init__(self, *, at_once: int = 2, most_waiting: int = 64) -> None:
+        self._turns = asyncio.Semaphore(at_once)
+        self._waiting = 0
+        self._most_waiting = most_waiting
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what the work returns, when its turn has come."""
+        if self._waiting >= self._most_waiting:
+            raise RateLimitedError("Too many people sign in at once. Try again in a moment.")
+        self._waiting += 1
+        try:
+            async with self._turns:
+                return await asyncio.to_thread(work, *args, **kwargs)
+        finally:
+            self._waiting -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPolicy:
+    """How long sign-ins last: an access token at most five minutes, a session until it is refreshed no more."""
+
+    issuer: str
+    audience: str
+    access_lifetime: timedelta = timedelta(minutes=5)
+    session_lifetime: timedelta = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Keys, passwords, tokens and the clock."""
+
+    keyring: Keyring
+    passwords: Passwords
+    signing_key: SigningKey
+    verifying_keys: Mapping[str, PublicKey]
+    sessions: SessionPolicy
+    clock: Callable[[], datetime]
+    hashing: Hashing = field(default_factory=Hashing)

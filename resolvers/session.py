@@ -1,0 +1,347 @@
+"""Signing in and out, refreshing, and turning a token into a viewer.
+
+An unknown address and a wrong password get the same answer after the same work: one look-up, one Argon2id, one
+entry of the refused attempt.
+"""
+
+import hmac
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from auth.token import AccessClaims, RefreshToken, issue_access_token, verify_access_token
+
+from auth.action import Action
+from auth.errors import UnauthenticatedError
+from auth.principal import SYSTEM_ID, Viewer
+from auth.role import OrganizationRole, ProjectRole
+from models.base import new_id
+from models.device import Device, DeviceStatus
+from models.encryption.blind_index import blind_index, normalize_email
+from models.encryption.keyring import active_keyring
+from models.encryption.owner import SYSTEM
+from models.errors import InvalidInputError
+from models.membership import MembershipStatus
+from models.organization import OrganizationStatus
+from models.session import Session
+from models.transaction import Tenant, read_transaction
+from models.user import User, UserStatus
+from resolvers.change import Change, Intent, commit_change, record_attempt
+from resolvers.read import Reader
+from resolvers.services import Services
+from resolvers.trail import Actor
+
+_REFUSED = "The address or the password is wrong."
+_ENDED = "The session has ended. Sign in again."
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """What a sign-in or a refresh gives: shown once, kept nowhere."""
+
+    access_token: str
+    access_token_expires_at: datetime
+    refresh_token: str
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    organization_id: UUID
+    membership_id: UUID
+    slug: str
+
+
+async def sign_in(
+    services: Services,
+    actor: Actor,
+    *,
+    email: str,
+    password: str,
+    organization: str | None = None,
+    device_id: UUID | None = None,
+) -> SignedIn:
+    """Check a password and open a session in an organization, on a device where one is named.
+
+    organization: the slug; needed only by people who belong to several.
+
+    Raises:
+        UnauthenticatedError: wrong in any way that must not be told apart; or suspended, or the device is blocked.
+        InvalidInputError: the organization must be named. Said only to who gave the right password.
+        RateLimitedError: too many sign-ins wait already (`resolvers/services.py`).
+    """
+    intent = Intent(action=Action.SESSION_SIGN_IN, actor=replace(actor, organization_id=SYSTEM_ID))
+    try:
+        user_id, new_hash = await _verify_password(services, email, password)
+        intent = replace(intent, actor=replace(intent.actor, user_id=user_id))
+        choice = await _choose(user_id, organization)
+    except Exception as error:
+        await record_attempt(intent, error)
+        raise
+    inside = replace(intent.actor, organization_id=choice.organization_id, membership_id=choice.membership_id)
+    secret = RefreshToken.new(choice.organization_id, new_id())
+
+    async def open_session(change: Change) -> None:
+        device = await _signing_device(change, choice, device_id)
+        await Session.create(
+            using_db=change.connection,
+            id=secret.session_id,
+            organization_id=choice.organization_id,
+            user_id=user_id,
+            membership_id=choice.membership_id,
+            device_id=device,
+            refresh_digest=secret.digest(),
+            expires_at=change.at + services.sessions.session_lifetime,
+            created_at=change.at,
+        )
+        if new_hash is not None:
+            await User.filter(id=user_id).using_db(change.connection).update(password_hash=new_hash)
+
+    await commit_change(replace(intent, actor=inside, entity="session", subjects=[secret.session_id]), open_session)
+    return _signed_in(services, user_id, secret)
+
+
+async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> SignedIn:
+    """Exchange a refresh token for new tokens. Each refresh token works once.
+
+    Raises:
+        UnauthenticatedError: it is not one, the session has ended, or it was used before: then the session ends,
+            since one of the two who used it stole it.
+    """
+    token = RefreshToken.parse(refresh_token)
+    successor = RefreshToken.new(token.organization_id, token.session_id)
+    intent = Intent(
+        action=Action.SESSION_REFRESH,
+        actor=replace(actor, organization_id=token.organization_id),
+        entity="session",
+        subjects=[token.session_id],
+    )
+    tenant = Tenant(organization_id=token.organization_id)
+    async with read_transaction(tenant) as connection:
+        state = await _session_state(connection, token.organization_id, token.session_id)
+    if state is None:
+        error = UnauthenticatedError(_ENDED)
+        await record_attempt(replace(intent, actor=replace(intent.actor, organization_id=SYSTEM_ID)), error)
+        raise error
+    known = replace(intent.actor, user_id=state["user_id"], membership_id=state["membership_id"])
+    intent = replace(intent, actor=known)
+
+    async def rotate(change: Change) -> bool:
+        session = await (
+            Session.filter(id=token.session_id, organization_id=token.organization_id)
+            .using_db(change.connection)
+            .select_for_update()
+            .get()
+        )
+        digest = token.digest()
+        if hmac.compare_digest(session.refresh_digest, digest):
+            _require_good(state, services.clock())
+            if session.revoked_at is not None:
+                raise UnauthenticatedError(_ENDED)
+            session.spent_digest = session.refresh_digest
+            session.refresh_digest = successor.digest()
+            session.refreshed_at = change.at
+            await session.save(
+                using_db=change.connection, update_fields=["refresh_digest", "spent_digest", "refreshed_at"]
+            )
+            return True
+        if session.spent_digest is None or not hmac.compare_digest(session.spent_digest, digest):
+            raise UnauthenticatedError(_ENDED)
+        if session.revoked_at is None:
+            session.revoked_at = change.at
+            await session.save(using_db=change.connection, update_fields=["revoked_at"])
+        return False
+
+    if not await commit_change(intent, rotate):
+        error = UnauthenticatedError("This refresh token was used before. The session has been ended.")
+        await record_attempt(intent, error)
+        raise error
+    return _signed_in(services, state["user_id"], successor)
+
+
+async def sign_out(change: Change) -> None:
+    """End the viewer's session: its tokens are refused from the next request on."""
+    await (
+        Session.filter(id=change.viewer.session_id, organization_id=change.organization_id)
+        .using_db(change.connection)
+        .update(revoked_at=change.at)
+    )
+
+
+def claims_of(services: Services, access_token: str) -> AccessClaims:
+    """Return what the token says, once its signature, times and audience are right. No I/O.
+
+    Raises:
+        UnauthenticatedError: the token is not good.
+    """
+    return verify_access_token(
+        access_token,
+        services.verifying_keys,
+        now=services.clock(),
+        issuer=services.sessions.issuer,
+        audience=services.sessions.audience,
+    )
+
+
+async def authenticate(services: Services, actor: Actor, reader: Reader, *, claims: AccessClaims) -> Viewer:
+    """Return who the token's session belongs to, with the roles of this moment. One statement, in the reader's snapshot.
+
+    Raises:
+        UnauthenticatedError: the session, user, membership, organization or device is not good any more. Leaves an
+            entry in the trail.
+    """
+    async with reader.use() as connection:
+        state = await _session_state(connection, claims.organization_id, claims.session_id)
+    try:
+        if state is None or state["user_id"] != claims.user_id or state["revoked_at"] is not None:
+            raise UnauthenticatedError(_ENDED)
+        _require_good(state, services.clock())
+    except UnauthenticatedError as error:
+        refused = replace(
+            actor,
+            organization_id=claims.organization_id,
+            user_id=claims.user_id,
+            membership_id=state["membership_id"] if state else None,
+        )
+        await record_attempt(
+            Intent(
+                action=Action.SESSION_AUTHENTICATE,
+                actor=refused,
+                entity="session",
+                subjects=[claims.session_id],
+            ),
+            error,
+        )
+        raise
+    return Viewer(
+        user_id=claims.user_id,
+        membership_id=state["membership_id"],
+        organization_id=claims.organization_id,
+        session_id=claims.session_id,
+        device_id=state["device_id"],
+        role=OrganizationRole(state["role"]),
+        project_roles={
+            project: ProjectRole(role) for project, role in zip(state["projects"], state["project_roles"], strict=True)
+        },
+    )
+
+
+async def email_index_of(email: str) -> bytes:
+    """Return the blind index by which an account is found, under the installation's own key."""
+    await active_keyring().load([SYSTEM])
+    return blind_index(
+        active_keyring().current(SYSTEM),
+        table="user_account",
+        column="email",
+        organization_id=SYSTEM_ID,
+        text=normalize_email(email),
+    )
+
+
+async def _verify_password(services: Services, email: str, password: str) -> tuple[UUID, str | None]:
+    """Return whose address and password these are, and the hash to keep from now on if it is to be another."""
+    index = await email_index_of(email)
+    async with read_transaction(Tenant(email_index=index)) as connection:
+        row = await connection.fetchrow(
+            "select id, password_hash, status from user_account where email_index = $1", index
+        )
+    encoded = row["password_hash"] if row else None
+    verdict = await services.hashing.run(services.passwords.verify, encoded, password)
+    if row is None or not verdict.ok or row["status"] != UserStatus.ACTIVE:
+        raise UnauthenticatedError(_REFUSED)
+    new_hash = await services.hashing.run(services.passwords.hash, password) if verdict.needs_rehash else None
+    return row["id"], new_hash
+
+
+async def _choose(user_id: UUID, slug: str | None) -> _Choice:
+    async with read_transaction(Tenant(user_id=user_id)) as connection:
+        rows = await connection.fetch(
+            "select m.organization_id, m.id, o.slug from membership m"
+            " join organization o on o.id = m.organization_id"
+            " where m.user_id = $1 and m.status = $2 and o.status = $3 order by o.slug",
+            user_id,
+            MembershipStatus.ACTIVE,
+            OrganizationStatus.ACTIVE,
+        )
+    choices = [_Choice(row["organization_id"], row["id"], row["slug"]) for row in rows]
+    if slug is not None:
+        choices = [choice for choice in choices if choice.slug == slug]
+    if not choices:
+        raise UnauthenticatedError(_REFUSED)
+    if len(choices) > 1:
+        slugs = ", ".join(choice.slug for choice in choices)
+        raise InvalidInputError(f"Expected one of your organizations: {slugs}.", field=("input", "organization"))
+    return choices[0]
+
+
+async def _signing_device(change: Change, choice: _Choice, device_id: UUID | None) -> UUID | None:
+    if device_id is None:
+        return None
+    device = await Device.get_or_none(
+        id=device_id,
+        organization_id=choice.organization_id,
+        membership_id=choice.membership_id,
+        using_db=change.connection,
+    )
+    if device is None:
+        raise UnauthenticatedError("This device is not registered for you.", field=("input", "deviceId"))
+    if device.status is DeviceStatus.BLOCKED:
+        raise UnauthenticatedError("This device is blocked. Ask your administrator.")
+    device.last_seen_at = change.at
+    await device.save(using_db=change.connection, update_fields=["last_seen_at"])
+    return device.id
+
+
+async def _session_state(
+    connection: asyncpg.Connection, organization_id: UUID, session_id: UUID
+) -> asyncpg.Record | None:
+    return await connection.fetchrow(
+        "select s.user_id, s.membership_id, s.device_id, s.expires_at, s.revoked_at, m.role,"
+        " m.status as membership_status, u.status as user_status, o.status as organization_status,"
+        " d.status as device_status, p.projects, p.project_roles"
+        " from session s"
+        " join membership m on m.organization_id = s.organization_id and m.id = s.membership_id"
+        " join organization o on o.id = s.organization_id"
+        " join user_account u on u.id = s.user_id"
+        " left join device d on d.organization_id = s.organization_id and d.id = s.device_id"
+        " cross join lateral (select coalesce(array_agg(g.project_id), '{}') as projects,"
+        "   coalesce(array_agg(g.role), '{}') as project_roles from project_membership g"
+        "   where g.organization_id = s.organization_id and g.membership_id = s.membership_id) p"
+        " where s.organization_id = $1 and s.id = $2",
+        organization_id,
+        session_id,
+    )
+
+
+def _require_good(state: Any, now: datetime) -> None:
+    if state["expires_at"] <= now:
+        raise UnauthenticatedError(_ENDED)
+    if state["device_status"] == DeviceStatus.BLOCKED:
+        raise UnauthenticatedError("This device is blocked. Ask your administrator.")
+    if (
+        state["user_status"] != UserStatus.ACTIVE
+        or state["membership_status"] != MembershipStatus.ACTIVE
+        or state["organization_status"] != OrganizationStatus.ACTIVE
+    ):
+        raise UnauthenticatedError("This account is suspended. Ask your administrator.")
+
+
+def _signed_in(services: Services, user_id: UUID, token: RefreshToken) -> SignedIn:
+    now = services.clock()
+    claims = AccessClaims(user_id=user_id, session_id=token.session_id, organization_id=token.organization_id)
+    policy = services.sessions
+    return SignedIn(
+        access_token=issue_access_token(
+            services.signing_key,
+            claims,
+            now=now,
+            issuer=policy.issuer,
+            audience=policy.audience,
+            lifetime_s=int(policy.access_lifetime.total_seconds()),
+        ),
+        access_token_expires_at=now + policy.access_lifetime,
+        refresh_token=token.encode(),
+        session_id=token.session_id,
+    )

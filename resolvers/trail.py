@@ -1,0 +1,87 @@
+"""How an entry of the audit trail is made from who is asking and from where. Written by `change` and `read` alone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from auth.principal import Origin, Viewer
+from models.audit_entry import AuditEntry, EntryKind, Outcome
+from models.base import new_id
+from models.encryption.envelope import KeyOwner
+from models.encryption.owner import organization_owner, person_owner
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """The GraphQL operation behind a request: its name, and the SHA-256 of its text in hexadecimal."""
+
+    name: str | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, in which tenant, and from where.
+
+    `user_id` and `membership_id` say who where there is no viewer yet: in a sign-in.
+    """
+
+    organization_id: UUID
+    origin: Origin
+    viewer: Viewer | None = None
+    user_id: UUID | None = None
+    membership_id: UUID | None = None
+    operation: Operation = Operation()
+
+    @property
+    def person_id(self) -> UUID | None:
+        """The person who acts, if that is known."""
+        return self.viewer.user_id if self.viewer is not None else self.user_id
+
+    @property
+    def key_owners(self) -> list[KeyOwner]:
+        """Whose keys an entry about this actor is sealed with."""
+        owners = [organization_owner(self.organization_id)]
+        if self.person_id is not None:
+            owners.append(person_owner(self.person_id))
+        return owners
+
+
+def new_entry(
+    actor: Actor,
+    *,
+    kind: EntryKind,
+    action: str,
+    outcome: Outcome,
+    error_code: str | None = None,
+    reason: str | None = None,
+    entity: str | None = None,
+    field: str | None = None,
+    entity_ids: Iterable[UUID] = (),
+) -> AuditEntry:
+    """Return the entry, not yet written. The database sets its time and its transaction."""
+    viewer, origin = actor.viewer, actor.origin
+    return AuditEntry(
+        id=new_id(),
+        organization_id=actor.organization_id,
+        kind=kind,
+        action=action,
+        outcome=outcome,
+        error_code=error_code,
+        user_id=actor.person_id,
+        membership_id=viewer.membership_id if viewer else actor.membership_id,
+        session_id=viewer.session_id if viewer else None,
+        device_id=viewer.device_id if viewer else None,
+        channel=origin.channel,
+        client_name=origin.client_name,
+        client_version=origin.client_version,
+        ip_address=origin.ip_address,
+        user_agent=origin.user_agent,
+        request_id=origin.request_id,
+        operation_name=actor.operation.name,
+        operation_hash=actor.operation.digest,
+        reason=reason,
+        entity=entity,
+        field=field,
+        entity_ids=list(entity_ids) or None,
+    )

@@ -1,0 +1,167 @@
+"""Builds the one executable schema, and runs operations on it.
+
+`Api.execute` is the door of every transport: it checks input values, runs the operation, writes the read log before
+anything leaves, and turns errors into what a client may see.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from hashlib import sha256
+from typing import Any
+
+import structlog
+from graphql import ExecutionResult as CoreResult
+from graphql import GraphQLError, OperationDefinitionNode, ValuesOfCorrectTypeRule, specified_rules
+from strawberry import Schema
+from strawberry.extensions import (
+    MaxAliasesLimiter,
+    MaxTokensLimiter,
+    ParserCache,
+    QueryDepthLimiter,
+    SchemaExtension,
+    ValidationCache,
+)
+from strawberry.schema.config import StrawberryConfig
+from strawberry.tools import merge_types
+from strawberry.types import ExecutionContext, ExecutionResult
+from strawberry.types.graphql import OperationType
+
+import schema.enum  # noqa: F401  (declares the enums before any type uses them)
+from schema.context import RequestContext
+from schema.device_change import DeviceMutation
+from schema.errors import presented
+from schema.field import Guard
+from schema.input_value import InputValueRule, variable_errors
+from schema.mutation import wire_mutations
+from schema.project_change import ProjectMutation
+from schema.query import Query
+from schema.record_change import RecordMutation
+from schema.role_change import RoleMutation
+from schema.scalar import SCALARS
+from schema.session import SessionMutation
+from schema.sweep import publish_guards, sweep
+from schema.wiring import wire
+
+log = structlog.get_logger()
+
+DEEPEST = 15
+"""Levels of fields in an operation. The longest way through the graph that makes sense has nine."""
+MOST_ALIASES = 100
+MOST_TOKENS = 4000
+CACHED_OPERATIONS = 500
+
+
+class InputValues(SchemaExtension):
+    """Checks literals with our own rule and variables before execution; neither check quotes a value."""
+
+    def on_operation(self) -> Iterator[None]:
+        """Put our rule in the place of the specification's."""
+        context = self.execution_context
+        context.validation_rules = tuple(
+            InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules
+        )
+        yield
+
+    def on_execute(self) -> Iterator[None]:
+        """Stop before execution where a variable does not fit its type."""
+        context = self.execution_context
+        errors = variable_errors(context.schema._schema, _operation(context), context.variables or {})
+        if errors:
+            context.result = CoreResult(data=None, errors=errors)
+        yield
+
+
+class Api(Schema):
+    """The schema of Fieldward. Everything that executes goes through `execute`."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Log nothing here: the operation's text and inputs would be in it. `schema.errors` logs what must be."""
+
+    async def execute(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any | None = None,
+        root_value: Any | None = None,
+        operation_name: str | None = None,
+        allowed_operation_types: Iterable[OperationType] | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """Run an operation for the context's viewer and return what may leave the server."""
+        if not isinstance(context_value, RequestContext):
+            raise TypeError("An operation takes a RequestContext.")
+        context = context_value
+        context.name_operation(operation_name, sha256((query or "").encode(errors="replace")).hexdigest())
+        try:
+            result = await super().execute(
+                query,
+                variable_values,
+                context,
+                root_value,
+                operation_name,
+                allowed_operation_types,
+                operation_extensions,
+            )
+            if context.actor.viewer is not None:
+                try:
+                    await context.read_log.write(context.actor)
+                except Exception as error:
+                    # What can't be logged was not seen: nothing of the answer leaves.
+                    result.data = None
+                    result.errors = [GraphQLError(str(error), original_error=error)]
+        finally:
+            await context.reader.close()
+        if result.errors:
+            request_id = str(context.actor.origin.request_id)
+            result.errors = [presented(error, request_id) for error in result.errors]
+        return result
+
+    async def subscribe(self, *_: Any, **__: Any) -> AsyncIterator[ExecutionResult]:  # type: ignore[override]
+        """There are no subscriptions yet."""
+        raise GraphQLError("There are no subscriptions.")
+
+
+def build_api() -> Api:
+    """Build the schema, wire it, and refuse it if anything in it is unguarded.
+
+    Raises:
+        SchemaError: a field, input or mutation breaks a rule of `schema.sweep`.
+    """
+    mutation = merge_types("Mutation", (SessionMutation, ProjectMutation, RecordMutation, DeviceMutation, RoleMutation))
+    api = Api(
+        query=Query,
+        mutation=mutation,
+        schema_directives=[],
+        types=[Guard],
+        config=StrawberryConfig(
+            scalar_map=SCALARS,
+            disable_field_suggestions=True,
+            default_resolver=lambda source, name: getattr(source, name, None),
+        ),
+        extensions=[
+            InputValues,
+            lambda: MaxTokensLimiter(max_token_count=MOST_TOKENS),
+            lambda: MaxAliasesLimiter(max_alias_count=MOST_ALIASES),
+            lambda: QueryDepthLimiter(max_depth=DEEPEST),
+            lambda: ParserCache(maxsize=CACHED_OPERATIONS),
+            lambda: ValidationCache(maxsize=CACHED_OPERATIONS),
+        ],
+    )
+    core = api._schema
+    sweep(core)
+    publish_guards(core)
+    core.extensions["needs"] = wire(core)
+    wire_mutations(core)
+    return api
+
+
+def _operation(context: ExecutionContext) -> OperationDefinitionNode:
+    document = context.graphql_document
+    if document is None:
+        raise GraphQLError("There is no operation.")
+    named = context.operation_name
+    for definition in document.definitions:
+        if isinstance(definition, OperationDefinitionNode) and (
+            named is None or (definition.name and definition.name.value == named)
+        ):
+            return definition
+    raise GraphQLError("There is no operation of that name.")

@@ -1,0 +1,80 @@
+"""Devices: whose they are, what they are, whether they are blocked."""
+
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import strawberry
+
+from models.device import Device as DeviceModel
+from models.device import DevicePlatform, DeviceStatus
+from models.listing import Order
+from models.membership import Membership
+from schema.connection import OrderDirection, PageArguments, page_of
+from schema.field import column, link, stands_for
+from schema.filter import IdFilter, TextFilter, conditions_of, filters
+from schema.node import Node
+
+if TYPE_CHECKING:
+    from schema.user import User
+
+
+@stands_for(DeviceModel)
+@strawberry.type(description="A phone, tablet or logger, mapped to one person.")
+class Device(Node):
+    platform: DevicePlatform | None = column("What the collecting app runs on.")
+    model: str | None = column("The device's model.")
+    serial_number: str | None = column("The maker's serial number.")
+    app_version: str | None = column("The version of the collecting app at the last sign-in.")
+    last_seen_at: datetime | None = column("When the device last signed in.")
+    status: DeviceStatus | None = column("Whether the device may be used.")
+    blocked_at: datetime | None = column("When it was blocked.")
+    block_reason: str | None = column("Why it was blocked.")
+    user: Annotated["User", strawberry.lazy("schema.user")] | None = link(
+        "Whose it is.", to=Membership, by="membership_id"
+    )
+    blocked_by: Annotated["User", strawberry.lazy("schema.user")] | None = link(
+        "Who blocked it.", to=Membership, by="blocked_by_id"
+    )
+    created_at: datetime | None = column("When it was registered.")
+    version: int = column("Counts the changes; an update names the one it saw.")
+
+
+@strawberry.enum(description="What devices are ordered by.")
+class DeviceOrderField(Enum):
+    CREATED_AT = "created_at"
+    MODEL = "model"
+
+
+@strawberry.input(description="How devices are ordered.")
+class DeviceOrder:
+    field: DeviceOrderField = DeviceOrderField.CREATED_AT
+    direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.input(description="Compares a device's status.")
+class DeviceStatusFilter:
+    eq: DeviceStatus | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
+    in_: list[DeviceStatus] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+
+
+@filters(DeviceModel)
+@strawberry.input(description="Which devices.")
+class DeviceFilter:
+    status: DeviceStatusFilter | None = strawberry.field(default=None, description="By status.")
+    model: TextFilter | None = strawberry.field(default=None, description="By model.")
+    membership_id: IdFilter | None = strawberry.field(name="userId", default=None, description="By whose they are.")
+
+
+async def list_devices(
+    info: strawberry.Info, filter: DeviceFilter | None, order: DeviceOrder | None, page: PageArguments
+) -> Any:
+    """Return a page of the devices that the viewer sees: all, or their own."""
+    order = order or DeviceOrder()
+    return await page_of(
+        info,
+        DeviceModel,
+        page,
+        order=Order(order.field.value, order.direction is OrderDirection.DESC),
+        conditions=conditions_of(filter, DeviceModel, links={"membership_id": "User"}),
+    )

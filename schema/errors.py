@@ -1,0 +1,56 @@
+"""How errors leave the server: with a code, the input's path, and nothing else that was not meant to.
+
+What is not a `FieldwardError` is masked, and logged with the request's id so that it can be found. Messages that
+graphql-core makes quote the input; none of them leaves.
+"""
+
+from typing import Any
+
+import structlog
+from graphql import GraphQLError
+
+from auth.errors import Code, FieldwardError, ForbiddenError
+
+log = structlog.get_logger()
+
+MASKED = "Something went wrong on the server. Ask its operator, naming the request id."
+
+
+def presented(error: GraphQLError, request_id: str) -> GraphQLError:
+    """Return the error as a client may see it."""
+    cause = error.original_error
+    if isinstance(cause, FieldwardError):
+        return _with(error, cause.message, extensions_of(cause))
+    if cause is None:
+        # Of parsing and validation: about the operation's text, which is the client's own.
+        if "code" in (error.extensions or {}):
+            return error
+        return _with(error, error.message, {"code": Code.INVALID_INPUT})
+    log.error("unexpected_error", request_id=request_id, path=error.path, exc_info=cause)
+    return _with(error, MASKED, {"code": Code.INTERNAL, "requestId": request_id})
+
+
+def extensions_of(error: FieldwardError) -> dict[str, Any]:
+    """Return the code, the input's path and the missing permission, as far as there are any."""
+    extensions: dict[str, Any] = {"code": error.code}
+    if error.field:
+        extensions["field"] = [str(part) for part in error.field]
+    if isinstance(error, ForbiddenError) and error.permission:
+        extensions["permission"] = error.permission
+    return extensions
+
+
+def input_error(message: str, field: list[str | int], nodes: Any = None) -> GraphQLError:
+    """Return the error of an input value that does not fit its type."""
+    return GraphQLError(message, nodes, extensions={"code": Code.INVALID_INPUT, "field": [str(part) for part in field]})
+
+
+def _with(error: GraphQLError, message: str, extensions: dict[str, Any]) -> GraphQLError:
+    return GraphQLError(
+        message,
+        nodes=error.nodes,
+        source=error.source,
+        positions=error.positions,
+        path=error.path,
+        extensions=extensions,
+    )

@@ -1,0 +1,143 @@
+"""How a field of the GraphQL schema is declared, and what guards it.
+
+Each field says one thing about itself, and the start-up sweep refuses a field that says nothing:
+
+- `column()`: it shows a column of its type's table. Guard, masking, opening and read log follow from that column.
+- `link(to=…, by=…)`: it leads to one row; guarded by the column that names that row, and by that row's visibility.
+- `rows(of=…)`: it leads to rows; guarded by their visibility.
+- `derived(guard=…)`: anything else, with the permission that it takes, or None where seeing the object is enough.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, TypeVar
+
+import strawberry
+from strawberry.schema_directive import Location
+
+from auth.permission import Permission
+from models.base import WardModel
+
+DECLARATION: Final = "fieldward"
+"""The key of a field's declaration in its metadata."""
+
+
+class Otherwise(Enum):
+    """What who lacks the permission gets."""
+
+    NULL_AND_ERROR = "NULL_AND_ERROR"
+    PSEUDONYM = "PSEUDONYM"
+
+
+@strawberry.schema_directive(
+    locations=[Location.FIELD_DEFINITION],
+    name="guard",
+    description="What reading the field takes in the scope of its object, and what is answered otherwise.",
+)
+class Guard:
+    """`@guard(permission: "record:read_confidential", otherwise: "NULL_AND_ERROR")` in the SDL."""
+
+    permission: str
+    otherwise: str
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnField:
+    """The field shows a column; `name` where it is not the field's own."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkField:
+    """The field leads to the row of `to` whose id the column `by` holds."""
+
+    to: type[WardModel]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowsField:
+    """The field leads to visible rows of `of`. `needs` are columns of its own object that it reads."""
+
+    of: type[WardModel]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedField:
+    """The field is made of something else. `guard` None: seeing the object is enough."""
+
+    guard: Permission | None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RootField:
+    """An entry to the graph. `public`: open to who is not signed in."""
+
+    public: bool = False
+
+
+Declaration = ColumnField | LinkField | RowsField | DerivedField | RootField
+
+
+@dataclass(frozen=True, slots=True)
+class TypeDeclaration:
+    """What a GraphQL type stands for: a table's rows, or with `model` None a mere structure around guarded things."""
+
+    model: type[WardModel] | None = None
+    connection_of: type[WardModel] | None = None
+
+
+TYPES: Final[dict[str, TypeDeclaration]] = {}
+"""Every declared type, by its GraphQL name. Filled while the schema's modules are imported, read-only after."""
+
+T = TypeVar("T")
+
+
+def stands_for(model: type[WardModel]) -> Callable[[type[T]], type[T]]:
+    """Declare that the type's objects are rows of the table."""
+
+    def declare(cls: type[T]) -> type[T]:
+        TYPES[cls.__name__] = TypeDeclaration(model=model)
+        return cls
+
+    return declare
+
+
+def structure(cls: type[T]) -> type[T]:
+    """Declare that the type holds nothing of its own: pages, payloads, errors."""
+    TYPES[cls.__name__] = TypeDeclaration()
+    return cls
+
+
+def column(description: str, *, name: str | None = None) -> Any:
+    """Declare a field that shows a column."""
+    return strawberry.field(description=description, metadata={DECLARATION: ColumnField(name)})
+
+
+def link(description: str, *, to: type[WardModel], by: str) -> Any:
+    """Declare a field that leads to one row."""
+    return strawberry.field(description=description, metadata={DECLARATION: LinkField(to, by)})
+
+
+def resolved(description: str, declared: dict[str, Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Declare a field with a resolver of its own; `declared` comes from `rows`, `derived` or `root`."""
+    return strawberry.field(description=description, metadata=declared)
+
+
+def rows(of: type[WardModel], *, needs: tuple[str, ...] = ("id",)) -> dict[str, Any]:
+    """Return the metadata of a field that leads to rows, for `resolved`."""
+    return {DECLARATION: RowsField(of, needs)}
+
+
+def derived(guard: Permission | None = None, *, needs: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the metadata of a field that is made of something else."""
+    return {DECLARATION: DerivedField(guard, needs)}
+
+
+def root(*, public: bool = False) -> dict[str, Any]:
+    """Return the metadata of an entry to the graph."""
+    return {DECLARATION: RootField(public)}

@@ -1,0 +1,88 @@
+"""Filters: typed operators on plain columns. A filter finds a row only where its column may be read.
+
+A filter input's fields are named as the columns they touch; the sweep holds them to it, and refuses one on an
+encrypted column.
+"""
+
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from typing import Any
+
+import strawberry
+
+from models.base import WardModel
+from models.inventory import entity_of
+from models.listing import Condition, Operator
+from schema.node import parse_id
+
+FILTERS: dict[str, type[WardModel]] = {}
+"""Every filter input, by its GraphQL name, with the table whose columns it names."""
+
+_OPERATORS = {
+    "eq": Operator.EQUALS,
+    "in_": Operator.IN,
+    "gte": Operator.AT_LEAST,
+    "lt": Operator.LESS_THAN,
+    "starts_with": Operator.STARTS_WITH,
+}
+
+
+@strawberry.input(description="Compares a text, letter by letter.")
+class TextFilter:
+    eq: str | None = strawberry.field(default=strawberry.UNSET, description="Equal; null asks for absence.")
+    in_: list[str] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+    starts_with: str | None = strawberry.field(default=strawberry.UNSET, description="Begins with this.")
+
+
+@strawberry.input(description="Compares a moment.")
+class TimeFilter:
+    gte: datetime | None = strawberry.field(default=strawberry.UNSET, description="At this moment or later.")
+    lt: datetime | None = strawberry.field(default=strawberry.UNSET, description="Before this moment.")
+
+
+@strawberry.input(description="Compares the id of another object.")
+class IdFilter:
+    eq: strawberry.ID | None = strawberry.field(
+        default=strawberry.UNSET, description="This one; null asks for absence."
+    )
+    in_: list[strawberry.ID] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+
+
+def filters(model: type[WardModel]) -> Any:
+    """Declare that the input's fields are columns of the table."""
+
+    def declare(cls: type[Any]) -> type[Any]:
+        FILTERS[cls.__name__] = model
+        return cls
+
+    return declare
+
+
+def conditions_of(given: Any, model: type[WardModel], *, links: dict[str, str] | None = None) -> list[Condition]:
+    """Return the conditions that a filter input asks for. None asks for nothing.
+
+    links: by column, the GraphQL type whose ids the column holds.
+    """
+    if given is None or given is strawberry.UNSET or not is_dataclass(given):
+        return []
+    entity = entity_of(model)
+    conditions = []
+    for asked in fields(given):
+        operators = getattr(given, asked.name)
+        if operators is None or operators is strawberry.UNSET:
+            continue
+        column = entity.columns[asked.name]
+        for name, operator in _OPERATORS.items():
+            value = getattr(operators, name, strawberry.UNSET)
+            if value is strawberry.UNSET or (value is None and operator is not Operator.EQUALS):
+                continue
+            if links and asked.name in links:
+                value = _ids(value, links[asked.name], at=("filter", asked.name, name.rstrip("_")))
+            conditions.append(Condition(column.name, operator, value))
+    return conditions
+
+
+def _ids(value: Any, type_name: str, *, at: tuple[str, ...]) -> Any:
+    if isinstance(value, list):
+        return [parse_id(one, type_name, at=at) for one in value]
+    return None if value is None else parse_id(value, type_name, at=at)

@@ -1,0 +1,106 @@
+"""The wiring of guards: what stands between a row and each field that shows something of it.
+
+Built once per field when the schema is made, from the declaration of the column; run for every value. Nothing else
+reads a column of a row for an answer.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from auth.masking import pseudonym
+from auth.permission import Permission
+from models.errors import SealedError
+from models.inventory import Column, Entity, entity_of
+from models.row import Row, open_column
+from models.visibility import scope_of
+from schema.context import RequestContext, ResolveInfo
+from schema.field import LinkField
+from schema.selection import Needs, columns_of
+
+Resolve = Callable[..., Any]
+
+
+def column_resolver(entity: Entity, column: Column) -> Resolve:
+    """Return the function that answers a field with a column of its row, if the viewer may read it."""
+    name, guard = column.name, column.guard
+    if guard is None:
+
+        def show(row: Row, _info: ResolveInfo) -> Any:
+            return row[name]
+
+        return show
+    if column.is_sealed:
+        return _sealed_resolver(entity, column, guard)
+
+    def show_guarded(row: Row, info: ResolveInfo) -> Any:
+        context: RequestContext = info.context
+        if context.allows(guard, scope_of(entity, row, context.viewer)):
+            return row[name]
+        return context.deny(info, guard)
+
+    return show_guarded
+
+
+def link_resolver(entity: Entity, column: Column, link: LinkField, type_name: str, needs: Needs) -> Resolve:
+    """Return the function that follows a column, if the viewer may read it, to the row it names, if they see that."""
+    show = column_resolver(entity, column)
+    target = entity_of(link.to)
+
+    def follow(row: Row, info: ResolveInfo) -> Awaitable[Row | None] | None:
+        row_id = show(row, info)
+        if row_id is None:
+            return None
+        context: RequestContext = info.context
+        return context.load_row(target, columns_of(info, type_name, needs), row_id)
+
+    return follow
+
+
+def guarded(entity: Entity, permission: Permission, resolve: Resolve) -> Resolve:
+    """Return `resolve` behind the permission in the scope of the row."""
+
+    def resolve_guarded(row: Row, info: ResolveInfo, **arguments: Any) -> Any:
+        context: RequestContext = info.context
+        if context.allows(permission, scope_of(entity, row, context.viewer)):
+            return resolve(row, info, **arguments)
+        return context.deny(info, permission)
+
+    return resolve_guarded
+
+
+def _sealed_resolver(entity: Entity, column: Column, guard: Permission) -> Resolve:
+    mask = column.masked_by
+
+    def show_sealed(row: Row, info: ResolveInfo) -> Any:
+        context: RequestContext = info.context
+        if not context.allows(guard, scope_of(entity, row, context.viewer)):
+            return pseudonym(row[mask]) if mask is not None else context.deny(info, guard)
+        return read_column(context, column, row)
+
+    return show_sealed
+
+
+def read_column(context: RequestContext, column: Column, row: Row) -> Any:
+    """Open an encrypted column *after* its guard has said yes, and note that it was read.
+
+    Answers the text, or an awaitable of it where the key has to be fetched first.
+    """
+    if row[column.name] is None:
+        return None
+    try:
+        text = open_column(column, row)
+    except SealedError:
+        return _open_later(context, column, row)
+    context.read_log.note(column, row["id"])
+    return text
+
+
+async def _open_later(context: RequestContext, column: Column, row: Row) -> str | None:
+    """Open a value whose key is not in memory. Where the key is gone, since its owner was erased, there is nothing."""
+    await context.load_key(row[column.name])
+    try:
+        text = open_column(column, row)
+    except SealedError:
+        return None
+    context.read_log.note(column, row["id"])
+    return text

@@ -1,0 +1,164 @@
+"""Checks every input value, in variables and in literals, and names the path of the one that does not fit.
+
+graphql-core checks the same, and quotes the value in its message: a password typed into the wrong field would be read
+back, and logged. So values are checked here first, and only what fits gets there.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from graphql import (
+    GraphQLEnumType,
+    GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    StringValueNode,
+    Undefined,
+    ValuesOfCorrectTypeRule,
+    get_named_type,
+    is_input_type,
+    type_from_ast,
+)
+from graphql.language import SKIP, ArgumentNode, ValueNode, VariableDefinitionNode, VisitorAction
+from graphql.utilities.validate_input_value import validate_input_literal, validate_input_value
+
+from models.errors import InvalidInputError
+from resolvers.checking import require_storable
+from schema.errors import input_error
+
+LONGEST_TEXT = 100_000
+"""Characters of any one text: more than the longest column takes."""
+MOST_ERRORS = 20
+
+
+class InputValueRule(ValuesOfCorrectTypeRule):
+    """The specification's rule on literals, with a path and without the value in its errors."""
+
+    def __init__(self, context: Any) -> None:
+        super().__init__(context)
+        self._argument: list[str | int] = []
+
+    def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
+        """Remember under which argument the values to come stand."""
+        self._argument = [node.name.value]
+
+    def enter_variable_definition(self, node: VariableDefinitionNode, *_: Any) -> None:
+        """A default value stands under its variable."""
+        self._argument = [node.variable.name.value]
+
+    def enter_string_value(self, node: StringValueNode, *_: Any) -> VisitorAction:
+        """Refuse a text that no database keeps."""
+        for error in _text_errors(node.value, self._argument):
+            self.report_error(error)
+        return super().enter_string_value(node)
+
+    def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
+        """Check the literal and all that it holds."""
+        if input_type:
+            argument = list(self._argument)
+            found: GraphQLInputType = input_type
+
+            def on_error(error: GraphQLError, path: list[str | int]) -> None:
+                self.report_error(input_error(_expected(found, path), [*argument, *path], error.nodes))
+
+            validate_input_literal(node, input_type, on_error, None, None, True)
+            for path, text in _texts_of(node):
+                for error in _text_errors(text, [*argument, *path]):
+                    self.report_error(error)
+        return SKIP
+
+
+def variable_errors(
+    schema: GraphQLSchema, operation: OperationDefinitionNode, values: Mapping[str, Any]
+) -> list[GraphQLError]:
+    """Return what is wrong with the variables of an operation, at most some twenty errors."""
+    errors: list[GraphQLError] = []
+    for definition in operation.variable_definitions or ():
+        name = definition.variable.name.value
+        input_type = type_from_ast(schema, definition.type)
+        if input_type is None or not is_input_type(input_type):
+            continue
+        value = values.get(name, Undefined)
+        if value is Undefined:
+            if isinstance(input_type, GraphQLNonNull) and definition.default_value is None:
+                errors.append(input_error(_expected(input_type, []), [name]))
+            continue
+        errors += _value_errors(input_type, name, value)
+        if len(errors) >= MOST_ERRORS:
+            break
+    return errors[:MOST_ERRORS]
+
+
+def _value_errors(input_type: Any, name: str, value: Any) -> list[GraphQLError]:
+    errors: list[GraphQLError] = []
+    for path, text in _texts_in(value):
+        errors += _text_errors(text, [name, *path])
+    if errors:
+        return errors
+
+    def on_error(_: GraphQLError, path: list[str | int]) -> None:
+        errors.append(input_error(_expected(input_type, path), [name, *path]))
+
+    try:
+        validate_input_value(value, input_type, on_error, True)
+    except RecursionError:
+        errors.append(input_error("Expected a value that is not nested so deeply.", [name]))
+    return errors
+
+
+def _expected(input_type: Any, path: list[str | int]) -> str:
+    """Say what was expected at the path, from the type alone."""
+    here: Any = input_type
+    for part in path:
+        bare = here.of_type if isinstance(here, GraphQLNonNull) else here
+        if isinstance(bare, GraphQLList):
+            here = bare.of_type
+        if isinstance(part, str):
+            named = get_named_type(here)
+            if not isinstance(named, GraphQLInputObjectType) or part not in named.fields:
+                return f"Expected a field of {named.name}."
+            here = named.fields[part].type
+    named = get_named_type(here)
+    if isinstance(named, GraphQLEnumType):
+        return f"Expected one of {', '.join(named.values)}."
+    return f"Expected a value of type {here}."
+
+
+def _text_errors(text: str, path: list[str | int]) -> list[GraphQLError]:
+    if len(text) > LONGEST_TEXT:
+        return [input_error(f"Expected at most {LONGEST_TEXT} characters.", path)]
+    try:
+        require_storable(text, at=())
+    except InvalidInputError as error:
+        return [input_error(error.message, path)]
+    return []
+
+
+def _texts_in(value: Any) -> Iterator[tuple[list[str | int], str]]:
+    """Yield every text in a variable, with its path. Iterative: a client chooses how deep it is."""
+    pending: list[tuple[list[str | int], Any]] = [([], value)]
+    while pending:
+        path, one = pending.pop()
+        if isinstance(one, str):
+            yield path, one
+        elif isinstance(one, Mapping):
+            pending += [([*path, str(key)], inner) for key, inner in one.items()]
+        elif isinstance(one, list):
+            pending += [([*path, index], inner) for index, inner in enumerate(one)]
+
+
+def _texts_of(node: ValueNode) -> Iterator[tuple[list[str | int], str]]:
+    """Yield every text in a literal, with its path."""
+    pending: list[tuple[list[str | int], Any]] = [([], node)]
+    while pending:
+        path, one = pending.pop()
+        if one.kind == "string_value" and path:
+            yield path, one.value
+        elif one.kind == "object_value":
+            pending += [([*path, field.name.value], field.value) for field in one.fields]
+        elif one.kind == "list_value":
+            pending += [([*path, index], inner) for index, inner in enumerate(one.values)]

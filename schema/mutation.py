@@ -1,0 +1,189 @@
+"""How a mutation is declared: its action, its input, and the use case that it runs in one audited transaction.
+
+A mutation's resolver gets a `Change` and runs inside its transaction; what it returns is committed before any field of
+the payload is resolved. Refusals that a client can do something about are in the payload's `errors`, each with its
+code and the path of the input; that nobody is signed in, or that something broke, is an error of the whole field.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from uuid import UUID
+
+import strawberry
+from graphql import GraphQLField, GraphQLSchema
+
+from auth.action import Action
+from auth.errors import Code, FieldwardError
+from models.base import WardModel
+from models.inventory import entity_of
+from resolvers.change import Change, Intent, commit_change, record_attempt
+from resolvers.checking import LONGEST_REASON, require_reason, require_text
+from schema.context import RequestContext, ResolveInfo
+from schema.field import DECLARATION, derived, structure
+from schema.node import parse_id
+from schema.selection import columns_of
+
+ErrorCode = strawberry.enum(Code, name="ErrorCode", description="What went wrong. Codes are never renamed.")
+
+IN_PAYLOAD: Final = frozenset({Code.INVALID_INPUT, Code.CONFLICT, Code.NOT_FOUND, Code.FORBIDDEN, Code.RATE_LIMITED})
+"""What a client can mend; all other errors blank the mutation and stand in the answer's `errors`."""
+
+
+@structure
+@strawberry.type(description="Why a mutation did nothing.")
+class UserError:
+    code: Code = strawberry.field(description="What went wrong.")
+    message: str = strawberry.field(description="What to do about it.")
+    field: list[str] | None = strawberry.field(
+        description="The path of the input at fault: input, siteCode.", default=None
+    )
+    permission: str | None = strawberry.field(description="The permission that was missing.", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class MutationField:
+    """What a mutation is: the action that it leaves in the trail, and what it acts on.
+
+    action None: the use case writes its own entries (signing in, which has no viewer yet).
+    subject: the GraphQL type that the input's `id` names, if it names one.
+    """
+
+    action: Action | None
+    entity: type[WardModel] | None = None
+    subject: str | None = None
+    reason_demanded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What a mutation answers: the id of the row to show, or why not."""
+
+    row_id: UUID | None = None
+    deleted_id: str | None = None
+    errors: tuple[UserError, ...] = ()
+
+
+def done(row_id: UUID) -> Any:
+    """Return the payload that shows the row."""
+    return Payload(row_id)
+
+
+def mutation(
+    description: str,
+    action: Action | None,
+    *,
+    entity: type[WardModel] | None = None,
+    subject: str | None = None,
+    reason_demanded: bool = False,
+) -> Callable[[Callable[..., Awaitable[Any]]], Any]:
+    """Declare a mutation. Its resolver takes `info` and `input`, and answers a `Payload`."""
+    said = MutationField(action, entity, subject, reason_demanded)
+    return strawberry.mutation(description=description, metadata={DECLARATION: said})
+
+
+def shows(model: type[WardModel], description: str) -> Any:
+    """Declare a payload's field that shows the row which the mutation was about, as the viewer may read it now."""
+
+    async def resolve(src: strawberry.Parent[Any], info: strawberry.Info) -> Any:
+        raw: ResolveInfo = info._raw_info
+        context: RequestContext = raw.context
+        payload: Payload = src
+        if payload.row_id is None:
+            return None
+        type_name = str(getattr(raw.return_type, "name", ""))
+        columns = columns_of(raw, type_name, raw.schema.extensions["needs"])
+        return await context.load_row(entity_of(model), columns, payload.row_id)
+
+    return strawberry.field(resolver=resolve, description=description, metadata=derived())
+
+
+def errors_of(error: FieldwardError) -> tuple[UserError, ...]:
+    """Return the payload's form of an error."""
+    return (
+        UserError(
+            code=error.code,
+            message=error.message,
+            field=[str(part) for part in error.field] or None,
+            permission=getattr(error, "permission", None),
+        ),
+    )
+
+
+def current_change(info: strawberry.Info) -> Change:
+    """Return the transaction that the mutation's resolver runs in."""
+    change: Change = info._raw_info.context.change
+    return change
+
+
+def mutation_of(field: GraphQLField) -> MutationField | None:
+    """Return what the mutation says about itself."""
+    definition: Any = field.extensions.get("strawberry-definition")
+    said = definition.metadata.get(DECLARATION) if definition is not None else None
+    return said if isinstance(said, MutationField) else None
+
+
+def wire_mutations(core: GraphQLSchema) -> None:
+    """Put every mutation's resolver into its transaction."""
+    if core.mutation_type is None:
+        return
+    for field in core.mutation_type.fields.values():
+        said = mutation_of(field)
+        if said is not None and field.resolve is not None:
+            field.resolve = _in_transaction(said, field.resolve)
+
+
+def _in_transaction(said: MutationField, resolve: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    async def run(source: Any, info: ResolveInfo, **arguments: Any) -> Any:
+        context: RequestContext = info.context
+        # What earlier mutations of the operation made its readers see is of before this one.
+        await context.renew()
+        try:
+            if said.action is None:
+                return await resolve(source, info, **arguments)
+            intent = _intent(said.action, said, context, arguments.get("input") or {})
+            try:
+                _require_ready(said, context, intent)
+            except FieldwardError as error:
+                await record_attempt(replace(intent, reason=None), error)
+                raise
+
+            async def work(change: Change) -> Any:
+                context.change = change
+                try:
+                    return await resolve(source, info, **arguments)
+                finally:
+                    context.change = None
+
+            return await commit_change(intent, work)
+        except FieldwardError as error:
+            if error.code not in IN_PAYLOAD:
+                raise
+            return Payload(errors=errors_of(error))
+
+    return run
+
+
+def _intent(action: Action, said: MutationField, context: RequestContext, given: dict[str, Any]) -> Intent:
+    reason = given.get("reason")
+    subjects: list[UUID] = []
+    if said.subject is not None and isinstance(given.get("id"), str):
+        try:
+            subjects = [parse_id(given["id"], said.subject, at=("input", "id"))]
+        except FieldwardError:
+            subjects = []
+    return Intent(
+        action=action,
+        actor=context.actor,
+        reason=reason.strip() if isinstance(reason, str) and reason.strip() else None,
+        entity=entity_of(said.entity).name if said.entity is not None else None,
+        subjects=subjects,
+    )
+
+
+def _require_ready(said: MutationField, context: RequestContext, intent: Intent) -> None:
+    context.require_signed_in()
+    if said.reason_demanded:
+        require_reason(intent.reason)
+    elif intent.reason is not None:
+        require_text(intent.reason, at=("input", "reason"), longest=LONGEST_REASON)

@@ -1,0 +1,109 @@
+"""Projects, with their records and members."""
+
+from datetime import date, datetime
+from enum import Enum
+from typing import Any
+
+import strawberry
+
+from models.listing import Order
+from models.membership import ProjectMembership
+from models.project import Project as ProjectModel
+from models.project import ProjectStatus
+from models.record import Record as RecordModel
+from schema.connection import (
+    After,
+    Before,
+    Connection,
+    First,
+    Last,
+    OrderDirection,
+    PageArguments,
+    page_of,
+)
+from schema.field import column, resolved, rows, stands_for
+from schema.filter import IdFilter, TextFilter, conditions_of, filters
+from schema.node import Node
+from schema.record import Record, RecordFilter, RecordOrder, list_records
+from schema.user import ProjectMember, list_members
+
+
+@stands_for(ProjectModel)
+@strawberry.type(description="A monitoring programme or commission.")
+class Project(Node):
+    code: str | None = column("The project's code, one of its kind in the organization.")
+    name: str | None = column("The project's name.")
+    description: str | None = column("What the project is about.")
+    status: ProjectStatus | None = column("Whether it takes records.")
+    starts_on: date | None = column("Its first day.")
+    ends_on: date | None = column("Its last day.")
+    created_at: datetime | None = column("When it was made.")
+    version: int = column("Counts the changes; an update names the one it saw.")
+
+    @resolved("The project's records.", rows(RecordModel))
+    async def records(
+        src: strawberry.Parent[Any],
+        info: strawberry.Info,
+        filter: RecordFilter | None = None,
+        order_by: RecordOrder | None = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Record]:
+        page = PageArguments(first, after, last, before)
+        return await list_records(info, filter, order_by, page, project_id=src["id"])
+
+    @resolved("Who works on the project.", rows(ProjectMembership))
+    async def members(
+        src: strawberry.Parent[Any],
+        info: strawberry.Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[ProjectMember]:
+        page = PageArguments(first, after, last, before)
+        return await list_members(info, src["id"], page)
+
+
+@strawberry.enum(description="What projects are ordered by.")
+class ProjectOrderField(Enum):
+    CODE = "code"
+    NAME = "name"
+    CREATED_AT = "created_at"
+
+
+@strawberry.input(description="How projects are ordered.")
+class ProjectOrder:
+    field: ProjectOrderField = ProjectOrderField.CODE
+    direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.input(description="Compares a project's status.")
+class ProjectStatusFilter:
+    eq: ProjectStatus | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
+    in_: list[ProjectStatus] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+
+
+@filters(ProjectModel)
+@strawberry.input(description="Which projects. All that is given must hold.")
+class ProjectFilter:
+    id: IdFilter | None = strawberry.field(default=None, description="By id.")
+    code: TextFilter | None = strawberry.field(default=None, description="By code.")
+    name: TextFilter | None = strawberry.field(default=None, description="By name.")
+    status: ProjectStatusFilter | None = strawberry.field(default=None, description="By status.")
+
+
+async def list_projects(
+    info: strawberry.Info, filter: ProjectFilter | None, order: ProjectOrder | None, page: PageArguments
+) -> Any:
+    """Return a page of the projects that the viewer sees."""
+    order = order or ProjectOrder()
+    return await page_of(
+        info,
+        ProjectModel,
+        page,
+        order=Order(order.field.value, order.direction is OrderDirection.DESC),
+        conditions=conditions_of(filter, ProjectModel, links={"id": "Project"}),
+    )

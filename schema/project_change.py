@@ -1,0 +1,101 @@
+"""Mutations of projects."""
+
+from datetime import date
+from typing import Any
+
+import strawberry
+
+from auth.action import Action
+from models.project import Project as ProjectModel
+from resolvers.project import NewProject, archive_project, create_project, update_project
+from schema.field import derived, structure
+from schema.mutation import UserError, current_change, done, mutation, shows
+from schema.node import parse_id
+from schema.project import Project
+
+AT_ID = ("input", "id")
+
+
+@strawberry.input(description="A new project.")
+class CreateProjectInput:
+    code: str = strawberry.field(description="The project's code, one of its kind in the organization.")
+    name: str = strawberry.field(description="The project's name.")
+    description: str | None = strawberry.field(default=None, description="What the project is about.")
+    starts_on: date | None = strawberry.field(default=None, description="Its first day.")
+    ends_on: date | None = strawberry.field(default=None, description="Its last day.")
+    id: strawberry.ID | None = strawberry.field(
+        default=None, description="A UUIDv7 that the client made, so that trying again does no harm."
+    )
+
+
+@strawberry.input(description="Changes of a project. What is left out stays.")
+class UpdateProjectInput:
+    id: strawberry.ID = strawberry.field(description="Which project.")
+    expected_version: int = strawberry.field(description="The version that you saw.")
+    code: str | None = strawberry.field(default=strawberry.UNSET, description="Another code.")
+    name: str | None = strawberry.field(default=strawberry.UNSET, description="Another name.")
+    description: str | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
+    starts_on: date | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
+    ends_on: date | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
+    reason: str | None = strawberry.field(default=None, description="Why, for the audit trail.")
+
+
+@strawberry.input(description="The end of a project.")
+class ArchiveProjectInput:
+    id: strawberry.ID = strawberry.field(description="Which project.")
+    expected_version: int = strawberry.field(description="The version that you saw.")
+    reason: str | None = strawberry.field(default=None, description="Why, for the audit trail.")
+
+
+@structure
+@strawberry.type(description="A project after a mutation, or why nothing was done.")
+class ProjectPayload:
+    project: Project | None = shows(ProjectModel, "The project as you may read it now.")
+    errors: list[UserError] = strawberry.field(description="Why nothing was done.", metadata=derived())
+
+
+def given_values(given: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the input's fields that were given, nulls among them."""
+    return {name: getattr(given, name) for name in names if getattr(given, name) is not strawberry.UNSET}
+
+
+@strawberry.type
+class ProjectMutation:
+    @mutation("Create a project.", Action.PROJECT_CREATE, entity=ProjectModel, subject="Project")
+    async def create_project(info: strawberry.Info, input: CreateProjectInput) -> ProjectPayload:
+        new = NewProject(
+            code=input.code,
+            name=input.name,
+            description=input.description,
+            starts_on=input.starts_on,
+            ends_on=input.ends_on,
+        )
+        project_id = parse_id(input.id, "Project", at=AT_ID) if input.id else None
+        return done(await create_project(current_change(info), project_id=project_id, new=new))
+
+    @mutation("Change a project.", Action.PROJECT_UPDATE, entity=ProjectModel, subject="Project")
+    async def update_project(info: strawberry.Info, input: UpdateProjectInput) -> ProjectPayload:
+        values = given_values(input, ("code", "name", "description", "starts_on", "ends_on"))
+        return done(
+            await update_project(
+                current_change(info),
+                project_id=parse_id(input.id, "Project", at=AT_ID),
+                expected_version=input.expected_version,
+                values=values,
+            )
+        )
+
+    @mutation(
+        "Close a project: it is read, and takes no more changes.",
+        Action.PROJECT_ARCHIVE,
+        entity=ProjectModel,
+        subject="Project",
+    )
+    async def archive_project(info: strawberry.Info, input: ArchiveProjectInput) -> ProjectPayload:
+        return done(
+            await archive_project(
+                current_change(info),
+                project_id=parse_id(input.id, "Project", at=AT_ID),
+                expected_version=input.expected_version,
+            )
+        )

@@ -1,0 +1,148 @@
+"""The entries to the graph for reading. What you don't see is answered as what never was: null."""
+
+from typing import Any
+
+import strawberry
+
+from models.base import WardModel
+from models.device import Device as DeviceModel
+from models.inventory import entity_of
+from models.membership import Membership
+from models.organization import Organization as OrganizationModel
+from models.project import Project as ProjectModel
+from models.record import Record as RecordModel
+from schema.audit import AuditEntry, AuditEntryFilter, list_audit_entries
+from schema.connection import (
+    After,
+    Before,
+    Connection,
+    First,
+    Last,
+    OrderDirection,
+    PageArguments,
+)
+from schema.context import RequestContext, ResolveInfo
+from schema.device import Device, DeviceFilter, DeviceOrder, list_devices
+from schema.field import TYPES, resolved, root
+from schema.node import Node, parse_id, split_id
+from schema.organization import Organization
+from schema.project import Project, ProjectFilter, ProjectOrder, list_projects
+from schema.record import Record, RecordFilter, RecordOrder, list_records
+from schema.selection import columns_of
+from schema.user import User, UserFilter, UserOrder, list_users
+from schema.viewer import Viewer, context_of
+
+
+async def _by_id(info: strawberry.Info, model: type[WardModel], type_name: str, value: str) -> Any:
+    raw: ResolveInfo = info._raw_info
+    context: RequestContext = raw.context
+    row_id = parse_id(value, type_name, at=("id",))
+    columns = columns_of(raw, type_name, raw.schema.extensions["needs"])
+    return await context.load_row(entity_of(model), columns, row_id)
+
+
+@strawberry.type(description="Where reading begins. Everything is of the one organization you are signed in to.")
+class Query:
+    @resolved("You; null if you are not signed in.", root(public=True))
+    def viewer(info: strawberry.Info) -> Viewer | None:
+        context = context_of(info)
+        if context.actor.viewer is None:
+            if context.refusal is not None:
+                raise context.refusal
+            return None
+        return Viewer()
+
+    @resolved("The organization that you are signed in to.", root())
+    async def organization(info: strawberry.Info) -> Organization | None:
+        organization_id = str(context_of(info).viewer.organization_id)
+        return await _by_id(info, OrganizationModel, "Organization", organization_id)
+
+    @resolved("Any object by its global id.", root())
+    async def node(info: strawberry.Info, id: strawberry.ID) -> Node | None:
+        type_name, _ = split_id(id, at=("id",))
+        declared = TYPES.get(type_name)
+        core: Any = info._raw_info.schema.type_map.get(type_name)
+        if declared is None or declared.model is None or not getattr(core, "interfaces", ()):
+            return None
+        return await _by_id(info, declared.model, type_name, id)
+
+    @resolved("A project by its id.", root())
+    async def project(info: strawberry.Info, id: strawberry.ID) -> Project | None:
+        return await _by_id(info, ProjectModel, "Project", id)
+
+    @resolved("The projects that you see.", root())
+    async def projects(
+        info: strawberry.Info,
+        filter: ProjectFilter | None = None,
+        order_by: ProjectOrder | None = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Project]:
+        page = PageArguments(first, after, last, before)
+        return await list_projects(info, filter, order_by, page)
+
+    @resolved("A device by its id.", root())
+    async def device(info: strawberry.Info, id: strawberry.ID) -> Device | None:
+        return await _by_id(info, DeviceModel, "Device", id)
+
+    @resolved("The devices that you see: all of them, or your own.", root())
+    async def devices(
+        info: strawberry.Info,
+        filter: DeviceFilter | None = None,
+        order_by: DeviceOrder | None = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Device]:
+        page = PageArguments(first, after, last, before)
+        return await list_devices(info, filter, order_by, page)
+
+    @resolved("A record by its id.", root())
+    async def record(info: strawberry.Info, id: strawberry.ID) -> Record | None:
+        return await _by_id(info, RecordModel, "Record", id)
+
+    @resolved("The records of all projects that you see.", root())
+    async def records(
+        info: strawberry.Info,
+        filter: RecordFilter | None = None,
+        order_by: RecordOrder | None = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Record]:
+        page = PageArguments(first, after, last, before)
+        return await list_records(info, filter, order_by, page)
+
+    @resolved("A person by their id.", root())
+    async def user(info: strawberry.Info, id: strawberry.ID) -> User | None:
+        return await _by_id(info, Membership, "User", id)
+
+    @resolved("The people that you see: everyone, or yourself.", root())
+    async def users(
+        info: strawberry.Info,
+        filter: UserFilter | None = None,
+        order_by: UserOrder | None = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[User]:
+        page = PageArguments(first, after, last, before)
+        return await list_users(info, filter, order_by, page)
+
+    @resolved("The audit trail, newest first: empty for those who may not read it.", root())
+    async def audit_entries(
+        info: strawberry.Info,
+        filter: AuditEntryFilter | None = None,
+        direction: OrderDirection = OrderDirection.DESC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[AuditEntry]:
+        page = PageArguments(first, after, last, before)
+        return await list_audit_entries(info, filter, direction, page)

@@ -1,0 +1,149 @@
+"""Records and their measurements."""
+
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from models.device import Device as DeviceModel
+from models.listing import Order
+from models.measurement import Measurement as MeasurementModel
+from models.membership import Membership
+from models.project import Project as ProjectModel
+from models.record import Medium, RecordStatus
+from models.record import Record as RecordModel
+from resolvers.record import MOST_MEASUREMENTS
+from schema.connection import OrderDirection, PageArguments, Parent, page_of, rows_of
+from schema.field import column, link, resolved, rows, stands_for
+from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, filters
+from schema.node import Node
+
+if TYPE_CHECKING:
+    from schema.device import Device
+    from schema.project import Project
+    from schema.user import User
+
+
+@stands_for(MeasurementModel)
+@strawberry.type(description="One result of a record, in the words of the Water Quality Exchange (WQX).")
+class Measurement(Node):
+    characteristic: str | None = column("What was measured.")
+    fraction: str | None = column("Which part of the sample: total, dissolved, suspended.")
+    value: float | None = column("The number, where what was reported is one.")
+    value_reported: str | None = column("The value exactly as it was reported.")
+    unit: str | None = column("The unit of the value.")
+    qualifier: str | None = column("The laboratory's qualifier of the value.")
+    detection_condition: str | None = column("Why there is no value, such as: Not Detected.")
+    detection_limit: float | None = column("The limit of detection or quantitation.")
+    detection_limit_unit: str | None = column("The unit of that limit.")
+    detection_limit_type: str | None = column("Which limit it is.")
+    method: str | None = column("The analytical method.")
+    result_status: str | None = column("How final the result is, as it was reported.")
+    value_type: str | None = column("Whether the value was measured or calculated.")
+    comment: str | None = column("What was noted about the result.")
+
+
+@stands_for(RecordModel)
+@strawberry.type(description="One field event: a visit to a site, and what was found there.")
+class Record(Node):
+    site_code: str | None = column("The site's code.")
+    site_name: str | None = column("The site's name.")
+    latitude: float | None = column("Degrees north, WGS 84.")
+    longitude: float | None = column("Degrees east, WGS 84.")
+    collected_at: datetime | None = column("When it was collected.")
+    collected_at_reported: str | None = column("The time of collection as it was reported, if from elsewhere.")
+    received_at: datetime | None = column("When the server received it.")
+    medium: Medium | None = column("What was sampled.")
+    method: str | None = column("How it was collected.")
+    collector: str | None = column("Who collected it; a pseudonym for those who may not read names.")
+    comment: str | None = column("What was noted in the field.")
+    status: RecordStatus | None = column("How far the review is.")
+    reviewed_at: datetime | None = column("When it was approved or rejected.")
+    review_reason: str | None = column("What the reviewer said.")
+    created_at: datetime | None = column("When it was made.")
+    version: int = column("Counts the changes; an update names the one it saw.")
+    project: Annotated["Project", strawberry.lazy("schema.project")] | None = link(
+        "The project it belongs to.", to=ProjectModel, by="project_id"
+    )
+    device: Annotated["Device", strawberry.lazy("schema.device")] | None = link(
+        "The device it was made on, if you see that device.", to=DeviceModel, by="device_id"
+    )
+    created_by: Annotated["User", strawberry.lazy("schema.user")] | None = link(
+        "Who entered it, if you see the organization's people.", to=Membership, by="created_by_id"
+    )
+    reviewed_by: Annotated["User", strawberry.lazy("schema.user")] | None = link(
+        "Who reviewed it, if you see the organization's people.", to=Membership, by="reviewed_by_id"
+    )
+
+    @resolved("The results, in the order of the report.", rows(MeasurementModel))
+    async def measurements(src: strawberry.Parent[Any], info: strawberry.Info) -> list[Measurement]:
+        return await rows_of(
+            info,
+            MeasurementModel,
+            order=Order("position"),
+            limit=MOST_MEASUREMENTS,
+            parent=Parent("record_id", src["id"]),
+        )
+
+
+@strawberry.enum(description="What records are ordered by.")
+class RecordOrderField(Enum):
+    COLLECTED_AT = "collected_at"
+    CREATED_AT = "created_at"
+    SITE_CODE = "site_code"
+
+
+@strawberry.input(description="How records are ordered.")
+class RecordOrder:
+    field: RecordOrderField = RecordOrderField.COLLECTED_AT
+    direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.input(description="Compares a record's status.")
+class RecordStatusFilter:
+    eq: RecordStatus | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
+    in_: list[RecordStatus] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+
+
+@strawberry.input(description="Compares what was sampled.")
+class MediumFilter:
+    eq: Medium | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
+    in_: list[Medium] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+
+
+@filters(RecordModel)
+@strawberry.input(description="Which records. All that is given must hold.")
+class RecordFilter:
+    project_id: IdFilter | None = strawberry.field(default=None, description="By project.")
+    device_id: IdFilter | None = strawberry.field(default=None, description="By device.")
+    created_by_id: IdFilter | None = strawberry.field(default=None, description="By who entered them.")
+    site_code: TextFilter | None = strawberry.field(default=None, description="By the site's code.")
+    collected_at: TimeFilter | None = strawberry.field(default=None, description="By when they were collected.")
+    created_at: TimeFilter | None = strawberry.field(default=None, description="By when they were made.")
+    status: RecordStatusFilter | None = strawberry.field(default=None, description="By status.")
+    medium: MediumFilter | None = strawberry.field(default=None, description="By what was sampled.")
+
+
+_LINKS = {"project_id": "Project", "device_id": "Device", "created_by_id": "User"}
+
+
+async def list_records(
+    info: strawberry.Info,
+    filter: RecordFilter | None,
+    order: RecordOrder | None,
+    page: PageArguments,
+    *,
+    project_id: UUID | None = None,
+) -> Any:
+    """Return a page of records: of all projects that the viewer sees, or of one."""
+    order = order or RecordOrder()
+    return await page_of(
+        info,
+        RecordModel,
+        page,
+        order=Order(order.field.value, order.direction is OrderDirection.DESC),
+        conditions=conditions_of(filter, RecordModel, links=_LINKS),
+        parent=Parent("project_id", project_id) if project_id else None,
+    )

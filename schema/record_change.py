@@ -1,0 +1,216 @@
+"""Mutations of records: making and changing them, and their way through review."""
+
+from datetime import datetime
+from typing import Any
+
+import strawberry
+
+from auth.action import Action
+from models.record import Medium
+from models.record import Record as RecordModel
+from resolvers.record import NewMeasurement, NewRecord, create_record, delete_record, update_record
+from resolvers.record_review import approve_record, reject_record, submit_record
+from schema.field import derived, structure
+from schema.mutation import UserError, current_change, done, mutation, shows
+from schema.node import parse_id
+from schema.project_change import given_values
+from schema.record import Record
+
+AT_ID = ("input", "id")
+AT_PROJECT = ("input", "projectId")
+AT_DEVICE = ("input", "deviceId")
+
+
+@strawberry.input(description="One result, in the words of the Water Quality Exchange (WQX).")
+class MeasurementInput:
+    characteristic: str = strawberry.field(description="What was measured.")
+    fraction: str | None = strawberry.field(default=None, description="Which part of the sample.")
+    value: float | None = strawberry.field(default=None, description="The number.")
+    value_reported: str | None = strawberry.field(
+        default=None, description="The value as it was reported, where that is more than the number."
+    )
+    unit: str | None = strawberry.field(default=None, description="The unit of the value.")
+    qualifier: str | None = strawberry.field(default=None, description="The laboratory's qualifier.")
+    detection_condition: str | None = strawberry.field(default=None, description="Why there is no value.")
+    detection_limit: float | None = strawberry.field(default=None, description="The limit of detection.")
+    detection_limit_unit: str | None = strawberry.field(default=None, description="The unit of that limit.")
+    detection_limit_type: str | None = strawberry.field(default=None, description="Which limit it is.")
+    method: str | None = strawberry.field(default=None, description="The analytical method.")
+    result_status: str | None = strawberry.field(default=None, description="How final the result is.")
+    value_type: str | None = strawberry.field(default=None, description="Actual, calculated or estimated.")
+    comment: str | None = strawberry.field(default=None, description="What was noted about the result.")
+
+
+@strawberry.input(description="A new record.")
+class CreateRecordInput:
+    project_id: strawberry.ID = strawberry.field(description="The project it belongs to.")
+    site_code: str = strawberry.field(description="The site's code.")
+    collected_at: datetime = strawberry.field(description="When it was collected.")
+    medium: Medium = strawberry.field(description="What was sampled.")
+    site_name: str | None = strawberry.field(default=None, description="The site's name.")
+    latitude: float | None = strawberry.field(default=None, description="Degrees north, WGS 84.")
+    longitude: float | None = strawberry.field(default=None, description="Degrees east, WGS 84.")
+    method: str | None = strawberry.field(default=None, description="How it was collected.")
+    collector: str | None = strawberry.field(default=None, description="Who collected it.")
+    comment: str | None = strawberry.field(default=None, description="What was noted in the field.")
+    device_id: strawberry.ID | None = strawberry.field(
+        default=None, description="The device it was made on; the session's own if none is named."
+    )
+    measurements: list[MeasurementInput] = strawberry.field(default_factory=list, description="The results.")
+    id: strawberry.ID | None = strawberry.field(
+        default=None, description="A UUIDv7 that the client made, so that trying again does no harm."
+    )
+
+
+@strawberry.input(description="Changes of a record. What is left out stays.")
+class UpdateRecordInput:
+    id: strawberry.ID = strawberry.field(description="Which record.")
+    expected_version: int = strawberry.field(description="The version that you saw.")
+    site_code: str | None = strawberry.field(default=strawberry.UNSET, description="Another site's code.")
+    site_name: str | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
+    latitude: float | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
+    longitude: float | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
+    collected_at: datetime | None = strawberry.field(default=strawberry.UNSET, description="Another time.")
+    medium: Medium | None = strawberry.field(default=strawberry.UNSET, description="Another medium.")
+    method: str | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
+    collector: str | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
+    comment: str | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
+    measurements: list[MeasurementInput] | None = strawberry.field(
+        default=None, description="All the results anew; null leaves them."
+    )
+    reason: str | None = strawberry.field(
+        default=None, description="Why. Demanded where the record is under review or approved."
+    )
+
+
+@strawberry.input(description="A record at a version.")
+class RecordVersionInput:
+    id: strawberry.ID = strawberry.field(description="Which record.")
+    expected_version: int = strawberry.field(description="The version that you saw.")
+    reason: str | None = strawberry.field(default=None, description="Why, for the audit trail.")
+
+
+@strawberry.input(description="A record at a version, and why.")
+class RecordReasonInput:
+    id: strawberry.ID = strawberry.field(description="Which record.")
+    expected_version: int = strawberry.field(description="The version that you saw.")
+    reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
+
+
+@structure
+@strawberry.type(description="A record after a mutation, or why nothing was done.")
+class RecordPayload:
+    record: Record | None = shows(RecordModel, "The record as you may read it now.")
+    errors: list[UserError] = strawberry.field(description="Why nothing was done.", metadata=derived())
+
+
+@structure
+@strawberry.type(description="What was deleted, or why nothing was.")
+class DeleteRecordPayload:
+    deleted_id: strawberry.ID | None = strawberry.field(description="The id of what is gone.", metadata=derived())
+    errors: list[UserError] = strawberry.field(description="Why nothing was done.", metadata=derived())
+
+
+@strawberry.type
+class RecordMutation:
+    @mutation("Create a record as a draft.", Action.RECORD_CREATE, entity=RecordModel, subject="Record")
+    async def create_record(info: strawberry.Info, input: CreateRecordInput) -> RecordPayload:
+        new = NewRecord(
+            project_id=parse_id(input.project_id, "Project", at=AT_PROJECT),
+            site_code=input.site_code,
+            site_name=input.site_name,
+            latitude=input.latitude,
+            longitude=input.longitude,
+            collected_at=input.collected_at,
+            medium=input.medium,
+            method=input.method,
+            collector=input.collector,
+            comment=input.comment,
+            device_id=parse_id(input.device_id, "Device", at=AT_DEVICE) if input.device_id else None,
+            measurements=_measurements(input.measurements),
+        )
+        record_id = parse_id(input.id, "Record", at=AT_ID) if input.id else None
+        return done(await create_record(current_change(info), record_id=record_id, new=new))
+
+    @mutation(
+        "Change a record. It becomes a draft again.",
+        Action.RECORD_UPDATE,
+        entity=RecordModel,
+        subject="Record",
+    )
+    async def update_record(info: strawberry.Info, input: UpdateRecordInput) -> RecordPayload:
+        names = (
+            "site_code",
+            "site_name",
+            "latitude",
+            "longitude",
+            "collected_at",
+            "medium",
+            "method",
+            "collector",
+            "comment",
+        )
+        return done(
+            await update_record(
+                current_change(info),
+                record_id=parse_id(input.id, "Record", at=AT_ID),
+                expected_version=input.expected_version,
+                values=given_values(input, names),
+                measurements=None if input.measurements is None else _measurements(input.measurements),
+            )
+        )
+
+    @mutation("Hand a record over for review.", Action.RECORD_SUBMIT, entity=RecordModel, subject="Record")
+    async def submit_record(info: strawberry.Info, input: RecordVersionInput) -> RecordPayload:
+        return done(await submit_record(current_change(info), **_version(input)))
+
+    @mutation("Approve a record under review.", Action.RECORD_APPROVE, entity=RecordModel, subject="Record")
+    async def approve_record(info: strawberry.Info, input: RecordVersionInput) -> RecordPayload:
+        return done(await approve_record(current_change(info), **_version(input)))
+
+    @mutation(
+        "Send a record under review back.",
+        Action.RECORD_REJECT,
+        entity=RecordModel,
+        subject="Record",
+        reason_demanded=True,
+    )
+    async def reject_record(info: strawberry.Info, input: RecordReasonInput) -> RecordPayload:
+        return done(await reject_record(current_change(info), **_version(input)))
+
+    @mutation(
+        "Delete a record. The audit trail keeps what it was.",
+        Action.RECORD_DELETE,
+        entity=RecordModel,
+        subject="Record",
+        reason_demanded=True,
+    )
+    async def delete_record(info: strawberry.Info, input: RecordReasonInput) -> DeleteRecordPayload:
+        row_id = await delete_record(current_change(info), **_version(input))
+        return DeleteRecordPayload(deleted_id=strawberry.ID(f"Record:{row_id}"), errors=[])
+
+
+def _version(given: RecordVersionInput | RecordReasonInput) -> dict[str, Any]:
+    return {"record_id": parse_id(given.id, "Record", at=AT_ID), "expected_version": given.expected_version}
+
+
+def _measurements(given: list[MeasurementInput]) -> list[NewMeasurement]:
+    return [
+        NewMeasurement(
+            characteristic=one.characteristic,
+            fraction=one.fraction,
+            value=one.value,
+            value_reported=one.value_reported,
+            unit=one.unit,
+            qualifier=one.qualifier,
+            detection_condition=one.detection_condition,
+            detection_limit=one.detection_limit,
+            detection_limit_unit=one.detection_limit_unit,
+            detection_limit_type=one.detection_limit_type,
+            method=one.method,
+            result_status=one.result_status,
+            value_type=one.value_type,
+            comment=one.comment,
+        )
+        for one in given
+    ]

@@ -1,0 +1,52 @@
+"""Which columns an operation needs of a type: only those are read from the database."""
+
+from collections.abc import Iterator, Sequence
+
+from graphql import (
+    FieldNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    SelectionSetNode,
+)
+
+from schema.context import RequestContext, ResolveInfo
+
+ROW_FIELDS = frozenset({"nodes", "edges", "node"})
+"""The fields between a connection and its rows."""
+
+
+Needs = dict[tuple[str, str], Sequence[str]]
+"""By GraphQL type and field: the columns that resolving the field takes."""
+
+
+def columns_of(info: ResolveInfo, type_name: str, needs: Needs) -> tuple[str, ...]:
+    """Return the columns of `type_name` that the selection under this field needs, in the order of the SDL.
+
+    Looks through fragments and through a connection's edges. Worked out once per field of the operation.
+    """
+    context: RequestContext = info.context
+    place = id(info.field_nodes[0])
+    found = context.columns.get(place)
+    if found is None:
+        wanted: set[str] = set()
+        for node in info.field_nodes:
+            if node.selection_set is not None:
+                for name in _names(info, node.selection_set, set()):
+                    wanted.update(needs.get((type_name, name), ()))
+        found = context.columns[place] = tuple(sorted(wanted))
+    return found
+
+
+def _names(info: ResolveInfo, selection: SelectionSetNode, seen: set[str]) -> Iterator[str]:
+    for node in selection.selections:
+        if isinstance(node, FieldNode):
+            yield node.name.value
+            if node.name.value in ROW_FIELDS and node.selection_set is not None:
+                yield from _names(info, node.selection_set, seen)
+        elif isinstance(node, InlineFragmentNode):
+            yield from _names(info, node.selection_set, seen)
+        elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
+            seen.add(node.name.value)
+            fragment = info.fragments.get(node.name.value)
+            if fragment is not None:
+                yield from _names(info, fragment.selection_set, seen)

@@ -1,0 +1,190 @@
+"""The start-up sweep: refuses a schema in which anything is unguarded, whoever forgot it.
+
+It walks the finished schema, not the code: every object type says what it stands for, every field how it is guarded,
+every guarded field can be null, every mutation leaves an entry, every filter and order is on a plain column.
+"""
+
+from enum import Enum
+from typing import Any
+
+from graphql import (
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLSchema,
+    get_named_type,
+)
+from strawberry.types.base import StrawberryObjectDefinition
+
+from models.inventory import Column, Entity, entities, entity_of
+from schema.connection import Connection, Edge
+from schema.field import (
+    TYPES,
+    ColumnField,
+    DerivedField,
+    Guard,
+    LinkField,
+    Otherwise,
+    RootField,
+    RowsField,
+)
+from schema.filter import FILTERS
+from schema.mutation import mutation_of
+from schema.wiring import SchemaError, declaration_of, object_types, python_name
+
+_GENERIC = (Connection, Edge)
+
+
+def sweep(core: GraphQLSchema) -> int:
+    """Return how many fields were looked at.
+
+    Raises:
+        SchemaError: naming the first that breaks a rule.
+        InventoryError: a column has no classification, or is stored otherwise than that asks.
+    """
+    entities()
+    looked_at = 0
+    for object_type in object_types(core):
+        for name, field in object_type.fields.items():
+            looked_at += 1
+            place = f"{object_type.name}.{name}"
+            if object_type is core.mutation_type:
+                _require_action(place, field)
+            elif object_type is core.query_type:
+                _require(isinstance(declaration_of(field), RootField), place, "is no declared entry")
+            else:
+                _require_guarded(place, object_type, field)
+    for input_type in core.type_map.values():
+        if isinstance(input_type, GraphQLInputObjectType):
+            _require_plain_filters(input_type)
+            _require_plain_order(input_type)
+    return looked_at
+
+
+def guard_of(type_name: str, field: GraphQLField) -> tuple[str, Otherwise] | None:
+    """Return the permission that reading the field takes, and what is answered without it."""
+    declared = TYPES.get(type_name)
+    said = declaration_of(field)
+    if isinstance(said, DerivedField):
+        return (said.guard, Otherwise.NULL_AND_ERROR) if said.guard else None
+    if declared is None or declared.model is None or not isinstance(said, ColumnField | LinkField):
+        return None
+    column = _column(entity_of(declared.model), said, field)
+    if column.guard is None:
+        return None
+    return column.guard, Otherwise.PSEUDONYM if column.masked_by else Otherwise.NULL_AND_ERROR
+
+
+def publish_guards(core: GraphQLSchema) -> None:
+    """Write each field's guard into its description and, as `@guard`, into the SDL."""
+    for object_type in object_types(core):
+        for field in object_type.fields.values():
+            guard = guard_of(object_type.name, field)
+            if guard is None:
+                continue
+            permission, otherwise = guard
+            definition: Any = field.extensions["strawberry-definition"]
+            if not any(isinstance(one, Guard) for one in definition.directives):
+                definition.directives = [
+                    *definition.directives,
+                    Guard(permission=str(permission), otherwise=otherwise.value),
+                ]
+            without = "a pseudonym" if otherwise is Otherwise.PSEUDONYM else "null and FORBIDDEN"
+            field.description = f"{field.description} Takes `{permission}`; without it, {without}."
+
+
+def _require_guarded(place: str, object_type: GraphQLObjectType, field: GraphQLField) -> None:
+    declared = TYPES.get(object_type.name)
+    if declared is None:
+        definition: Any = object_type.extensions.get("strawberry-definition")
+        generic = definition.concrete_of if isinstance(definition, StrawberryObjectDefinition) else None
+        is_page = generic is not None and generic.origin in _GENERIC
+        _require(is_page, place, "is of a type that does not say what it stands for")
+        return
+    said = declaration_of(field)
+    if declared.model is None:
+        _require(
+            said is None or isinstance(said, DerivedField),
+            place,
+            "shows a column, of a type that stands for no table",
+        )
+        return
+    entity = entity_of(declared.model)
+    _require(isinstance(said, ColumnField | LinkField | RowsField | DerivedField), place, "has no declared guard")
+    if isinstance(said, ColumnField | LinkField):
+        column = _column(entity, said, field)
+        _require(column.is_in_api, place, f"shows {column.entity}.{column.name}, which is SECRET")
+        _require(
+            column.guard is None or not isinstance(field.type, GraphQLNonNull),
+            place,
+            "is guarded and can't be null: a denial would blank its parent",
+        )
+    if isinstance(said, DerivedField):
+        for needed in said.needs:
+            _require_no_weaker(place, said, entity.columns[needed])
+
+
+def _require_no_weaker(place: str, said: DerivedField, column: Column) -> None:
+    # A derived field must not carry a sealed value past its guard; plain columns it may read for itself.
+    _require(
+        column.is_in_api and (not column.is_sealed or said.guard == column.guard),
+        place,
+        f"reads {column.entity}.{column.name} with a weaker guard",
+    )
+
+
+def _require_action(place: str, field: GraphQLField) -> None:
+    said = mutation_of(field)
+    _require(said is not None, place, "has no audit action")
+    payload = get_named_type(field.type)
+    _require(
+        isinstance(payload, GraphQLObjectType) and "errors" in payload.fields,
+        place,
+        "has no payload with errors",
+    )
+
+
+def _require_plain_filters(input_type: GraphQLInputObjectType) -> None:
+    model = FILTERS.get(input_type.name)
+    if model is None:
+        return
+    columns = entity_of(model).columns
+    for name, field in input_type.fields.items():
+        definition: Any = field.extensions["strawberry-definition"]
+        column = columns.get(definition.python_name)
+        _require_plain(f"{input_type.name}.{name}", column)
+
+
+def _require_plain_order(input_type: GraphQLInputObjectType) -> None:
+    if not input_type.name.endswith("Order"):
+        return
+    model = FILTERS.get(f"{input_type.name.removesuffix('Order')}Filter")
+    named = get_named_type(input_type.fields["field"].type)
+    place = f"{input_type.name}.field"
+    _require(model is not None and isinstance(named, GraphQLEnumType), place, "orders no declared table")
+    if model is None or not isinstance(named, GraphQLEnumType):
+        return
+    for value in named.values.values():
+        stored = value.value.value if isinstance(value.value, Enum) else value.value
+        column = entity_of(model).columns.get(str(stored))
+        _require_plain(f"{place}: {stored}", column)
+        _require(column is not None and not column.is_nullable, place, "orders by a column that can be null")
+
+
+def _require_plain(place: str, column: Column | None) -> None:
+    _require(column is not None and column.is_in_api and not column.is_sealed, place, "is not on a plain column")
+
+
+def _column(entity: Entity, said: ColumnField | LinkField, field: GraphQLField) -> Column:
+    name = said.by if isinstance(said, LinkField) else said.name or python_name(field)
+    column = entity.columns.get(name)
+    if column is None:
+        raise SchemaError(f"{entity.name} has no column {name!r}.")
+    return column
+
+
+def _require(holds: bool, place: str, otherwise: str) -> None:
+    if not holds:
+        raise SchemaError(f"{place} {otherwise}.")

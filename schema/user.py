@@ -1,0 +1,124 @@
+"""People, as an organization knows them: through their membership."""
+
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import strawberry
+from strawberry.utils.await_maybe import await_maybe
+
+from auth.permission import Permission
+from auth.role import OrganizationRole, ProjectRole
+from models.inventory import entity_of
+from models.listing import Order
+from models.membership import Membership, MembershipStatus, ProjectMembership
+from models.project import Project as ProjectModel
+from models.user import User as UserModel
+from schema.connection import OrderDirection, PageArguments, Parent, page_of, rows_of
+from schema.context import RequestContext, ResolveInfo
+from schema.field import column, derived, link, resolved, rows, stands_for
+from schema.filter import IdFilter, conditions_of, filters
+from schema.guard import read_column
+from schema.node import Node
+
+if TYPE_CHECKING:
+    from schema.project import Project
+
+MOST_ROLES = 1000
+
+
+@stands_for(ProjectMembership)
+@strawberry.type(description="A person's role in one project.")
+class ProjectMember(Node):
+    role: ProjectRole | None = column("What the person may do in the project.")
+    user: Annotated["User", strawberry.lazy("schema.user")] | None = link(
+        "The person, if you see the organization's people.", to=Membership, by="membership_id"
+    )
+    project: Annotated["Project", strawberry.lazy("schema.project")] | None = link(
+        "The project.", to=ProjectModel, by="project_id"
+    )
+    created_at: datetime | None = column("Since when.")
+
+
+@stands_for(Membership)
+@strawberry.type(description="A person, as this organization knows them.")
+class User(Node):
+    name: str | None = column("The person's name as it is shown in this organization.")
+    role: OrganizationRole | None = column("What the person may do in the whole organization.")
+    status: MembershipStatus | None = column("Whether the person can get in.")
+    created_at: datetime | None = column("Since when the person belongs to the organization.")
+    version: int = column("Counts the changes; an update names the one it saw.")
+
+    @resolved(
+        "The address that the person signs in with.", derived(Permission.MEMBERSHIP_READ_PERSONAL, needs=("user_id",))
+    )
+    async def email(src: strawberry.Parent[Any], info: strawberry.Info) -> str | None:
+        raw: ResolveInfo = info._raw_info
+        context: RequestContext = raw.context
+        account = await context.load_row(entity_of(UserModel), ("email",), src["user_id"])
+        if account is None:
+            return None
+        text: str | None = await await_maybe(read_column(context, entity_of(UserModel).columns["email"], account))
+        return text
+
+    @resolved("The person's roles in projects, as far as you see them.", rows(ProjectMembership))
+    async def project_roles(src: strawberry.Parent[Any], info: strawberry.Info) -> list[ProjectMember]:
+        return await rows_of(
+            info,
+            ProjectMembership,
+            order=Order("created_at"),
+            limit=MOST_ROLES,
+            parent=Parent("membership_id", src["id"]),
+        )
+
+
+@strawberry.enum(description="What people are ordered by.")
+class UserOrderField(Enum):
+    CREATED_AT = "created_at"
+    ROLE = "role"
+
+
+@strawberry.input(description="How people are ordered.")
+class UserOrder:
+    field: UserOrderField = UserOrderField.CREATED_AT
+    direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.input(description="Compares a role in the organization.")
+class OrganizationRoleFilter:
+    eq: OrganizationRole | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
+    in_: list[OrganizationRole] | None = strawberry.field(
+        name="in", default=strawberry.UNSET, description="One of these."
+    )
+
+
+@filters(Membership)
+@strawberry.input(description="Which people.")
+class UserFilter:
+    id: IdFilter | None = strawberry.field(default=None, description="By id.")
+    role: OrganizationRoleFilter | None = strawberry.field(default=None, description="By role.")
+
+
+async def list_users(
+    info: strawberry.Info, filter: UserFilter | None, order: UserOrder | None, page: PageArguments
+) -> Any:
+    """Return a page of the organization's people."""
+    order = order or UserOrder()
+    return await page_of(
+        info,
+        Membership,
+        page,
+        order=Order(order.field.value, order.direction is OrderDirection.DESC),
+        conditions=conditions_of(filter, Membership, links={"id": "User"}),
+    )
+
+
+async def list_members(info: strawberry.Info, project_id: Any, page: PageArguments) -> Any:
+    """Return a page of a project's members."""
+    return await page_of(
+        info,
+        ProjectMembership,
+        page,
+        order=Order("created_at"),
+        parent=Parent("project_id", project_id),
+    )

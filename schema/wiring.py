@@ -1,0 +1,104 @@
+"""From declarations to resolve functions: run once over the finished schema, before it serves.
+
+Strawberry builds the types; their rows are light rows and not instances of those types, so what a row is comes from
+the row. Each declared field gets the one resolve function that its declaration asks for.
+"""
+
+from typing import Any
+
+from graphql import GraphQLField, GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema, get_named_type
+from strawberry.types.field import StrawberryField
+
+from models.inventory import entity_of
+from models.row import Row
+from schema.field import (
+    DECLARATION,
+    TYPES,
+    ColumnField,
+    Declaration,
+    DerivedField,
+    LinkField,
+    RowsField,
+)
+from schema.guard import column_resolver, guarded, link_resolver
+from schema.selection import Needs
+
+
+class SchemaError(Exception):
+    """The schema contradicts itself or leaves something unguarded. The service does not start."""
+
+
+def declaration_of(field: GraphQLField) -> Declaration | None:
+    """Return what the field says about itself."""
+    definition = field.extensions.get("strawberry-definition")
+    if not isinstance(definition, StrawberryField):
+        return None
+    declared = definition.metadata.get(DECLARATION)
+    return declared if isinstance(declared, Declaration) else None
+
+
+def python_name(field: GraphQLField) -> str:
+    """Return the field's name in the code."""
+    definition = field.extensions["strawberry-definition"]
+    return str(definition.python_name)
+
+
+def object_types(core: GraphQLSchema) -> list[GraphQLObjectType]:
+    """Return the schema's own object types, without introspection's."""
+    return [
+        one for one in core.type_map.values() if isinstance(one, GraphQLObjectType) and not one.name.startswith("__")
+    ]
+
+
+def wire(core: GraphQLSchema) -> Needs:
+    """Give every declared field its resolve function; return which columns each field needs."""
+    needs = _needs(core)
+    names = {declared.model: name for name, declared in TYPES.items() if declared.model is not None}
+
+    def type_of_row(value: Any, *_: Any) -> str | None:
+        return names.get(value.entity.model) if isinstance(value, Row) else None
+
+    for one in core.type_map.values():
+        if isinstance(one, GraphQLInterfaceType):
+            one.resolve_type = type_of_row
+    for object_type in object_types(core):
+        object_type.is_type_of = None
+        declared = TYPES.get(object_type.name)
+        if declared is None or declared.model is None:
+            continue
+        entity = entity_of(declared.model)
+        for name, field in object_type.fields.items():
+            said = declaration_of(field)
+            if isinstance(said, ColumnField):
+                column = entity.columns[said.name or python_name(field)]
+                field.resolve = column_resolver(entity, column)
+            elif isinstance(said, LinkField):
+                target = get_named_type(field.type).name
+                field.resolve = link_resolver(entity, entity.columns[said.by], said, target, needs)
+            elif isinstance(said, DerivedField) and said.guard is not None:
+                if field.resolve is None:
+                    raise SchemaError(f"The field {object_type.name}.{name} resolves to nothing.")
+                field.resolve = guarded(entity, said.guard, field.resolve)
+    return needs
+
+
+def _needs(core: GraphQLSchema) -> Needs:
+    needs: Needs = {}
+    for object_type in object_types(core):
+        declared = TYPES.get(object_type.name)
+        if declared is None or declared.model is None:
+            continue
+        entity = entity_of(declared.model)
+        for name, field in object_type.fields.items():
+            said = declaration_of(field)
+            if isinstance(said, ColumnField):
+                column_name = said.name or python_name(field)
+                if column_name not in entity.columns:
+                    raise SchemaError(f"{object_type.name}.{name}: {entity.name} has no column {column_name!r}.")
+                mask = entity.columns[column_name].masked_by
+                needs[object_type.name, name] = (column_name, mask) if mask else (column_name,)
+            elif isinstance(said, LinkField):
+                needs[object_type.name, name] = (said.by,)
+            elif isinstance(said, RowsField | DerivedField):
+                needs[object_type.name, name] = said.needs
+    return needs

@@ -1,0 +1,102 @@
+"""One PostgreSQL a run, the demo loaded once into a template database, and a copy of it for each test."""
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+from fieldward.embedded import EmbeddedPostgres
+
+from fieldward.cli.environment import embedded_databases, operator, services
+from fieldward.container import build_services
+from fieldward.database import Databases, migrate, open_pools
+from fieldward.demo.load import DemoReport, load_demo, new_passwords
+from fieldward.settings import Settings
+from fieldward.web.app import build_app
+from tests.support.world import World
+
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
+
+
+@dataclass(frozen=True)
+class Template:
+    """The run's PostgreSQL, and what was loaded into the database that tests copy."""
+
+    postgres: EmbeddedPostgres
+    settings: Settings
+    passwords: dict[str, str]
+    report: DemoReport
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The run's PostgreSQL."""
+    directory = Path(tempfile.mkdtemp(prefix="fw"))
+    server = EmbeddedPostgres(directory, settings=FAST)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """The demo, loaded once."""
+    settings = Settings(data_directory=tmp_path_factory.mktemp("keys"), password_cost="test", pool_size=5)
+    passwords = new_passwords()
+
+    async def load() -> DemoReport:
+        await migrate(embedded_databases(postgres, owner=True), settings)
+        async with services(settings, embedded_databases(postgres, owner=False)) as built:
+            return await load_demo(built, operator(), passwords)
+
+    return Template(postgres, settings, passwords, asyncio.run(load()))
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+async def databases(template: Template) -> AsyncIterator[str]:
+    """The name of this test's copy of the demo's database."""
+    name = f"test_{next(_numbers)}"
+    superuser = await asyncpg.connect(**template.postgres.superuser().dsn_parameters())
+    try:
+        await superuser.execute(f"create database {name} template fieldward strategy wal_log owner fieldward_owner")
+        await superuser.execute(f"grant connect on database {name} to fieldward_service")
+        yield name
+        await superuser.execute(f"drop database {name} with (force)")
+    finally:
+        await superuser.close()
+
+
+@pytest.fixture
+async def world(template: Template, databases: str) -> AsyncIterator[World]:
+    """This test's world: the application in this process, over its own database."""
+    postgres = template.postgres
+    embedded = embedded_databases(postgres, owner=False)
+    reached = Databases(main={**postgres.service(databases).dsn_parameters()}, keystore=embedded.keystore)
+    settings = template.settings
+    app = build_app(settings, reached)
+    built = build_services(settings)
+    async with (
+        open_pools(reached, settings),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fieldward.test") as http,
+    ):
+        with built.keyring.activate():
+            yield World(
+                http=http,
+                services=built,
+                passwords=template.passwords,
+                superuser=postgres.superuser(databases),
+                service=postgres.service(databases),
+                owner=postgres.owner(databases),
+            )

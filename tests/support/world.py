@@ -1,0 +1,145 @@
+"""The world of the tests: a copy of a database in which the demo was loaded, and clients of its people."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import httpx
+from fieldward.embedded import Endpoint
+
+from fieldward.demo.people import PEOPLE
+from resolvers.services import Services
+
+SIGN_IN = """
+mutation SignIn($input: SignInInput!) {
+  signIn(input: $input) {
+    accessToken accessTokenExpiresAt refreshToken errors { code message field }
+  }
+}
+"""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a server answered: the body as parsed, and as it came."""
+
+    status: int
+    text: str
+    body: dict[str, Any]
+    headers: httpx.Headers
+
+    @property
+    def data(self) -> Any:
+        """The answer's data; fails where there were errors."""
+        assert "errors" not in self.body, self.body["errors"]
+        return self.body["data"]
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The answer's errors."""
+        found: list[dict[str, Any]] = self.body.get("errors", [])
+        return found
+
+    @property
+    def codes(self) -> list[str]:
+        """The errors' codes."""
+        return [error["extensions"]["code"] for error in self.errors]
+
+
+class Client:
+    """A client of the API, signed in or not."""
+
+    def __init__(self, http: httpx.AsyncClient, token: str | None = None) -> None:
+        self.http = http
+        self.token = token
+
+    async def run(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> Answer:
+        """Run an operation."""
+        return await self.post(json_body({"query": query, "variables": variables or {}, **more}))
+
+    async def post(self, content: bytes, **headers: str) -> Answer:
+        """Send a body as it is."""
+        sent = {"content-type": "application/json", **headers}
+        if self.token:
+            sent["authorization"] = f"Bearer {self.token}"
+        response = await self.http.post("/graphql", content=content, headers=sent)
+        return Answer(response.status_code, response.text, response.json(), response.headers)
+
+
+@dataclass
+class World:
+    """Everything a test needs to act as somebody and to look behind the API."""
+
+    http: httpx.AsyncClient
+    services: Services
+    passwords: dict[str, str]
+    superuser: Endpoint
+    service: Endpoint
+    owner: Endpoint
+    _clients: dict[str, Client] = field(default_factory=dict)
+
+    @property
+    def anonymous(self) -> Client:
+        """A client that is not signed in."""
+        return Client(self.http)
+
+    async def sign_in(self, key: str, **more: Any) -> Answer:
+        """Sign a person of the demo in and return what was answered."""
+        person = next(one for one in PEOPLE if one.key == key)
+        given = {"email": person.email, "password": self.passwords[person.email], **more}
+        return await self.anonymous.run(SIGN_IN, {"input": given})
+
+    async def client(self, key: str) -> Client:
+        """Return a client signed in as a person of the demo."""
+        if key not in self._clients:
+            payload = (await self.sign_in(key)).data["signIn"]
+            assert payload["errors"] == [], payload
+            self._clients[key] = Client(self.http, payload["accessToken"])
+        return self._clients[key]
+
+    async def sql(self, text: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Run a statement as the superuser, who sees everything."""
+        connection = await asyncpg.connect(**self.superuser.dsn_parameters())
+        try:
+            rows: list[asyncpg.Record] = await connection.fetch(text, *arguments)
+            return rows
+        finally:
+            await connection.close()
+
+    async def value(self, text: str, *arguments: Any) -> Any:
+        """Return the one value of a statement run as the superuser."""
+        rows = await self.sql(text, *arguments)
+        return rows[0][0]
+
+    async def organization_id(self, slug: str) -> UUID:
+        """Return an organization's id."""
+        found: UUID = await self.value("select id from organization where slug = $1", slug)
+        return found
+
+    async def project_id(self, code: str) -> UUID:
+        """Return a project's id."""
+        found: UUID = await self.value("select id from project where code = $1", code)
+        return found
+
+    async def member_id(self, key: str) -> UUID:
+        """Return the membership's id of a person of the demo."""
+        answer = await (await self.client(key)).run("{ viewer { user { id } } }")
+        return UUID(answer.data["viewer"]["user"]["id"].removeprefix("User:"))
+
+    async def entries(self, *, since: Any, kinds: Sequence[str] = ("CHANGE", "ATTEMPT")) -> list[asyncpg.Record]:
+        """Return the audit entries written after a moment, in their order."""
+        return await self.sql(
+            "select * from audit_entry where at > $1 and kind = any($2) order by at, id", since, list(kinds)
+        )
+
+    async def now(self) -> Any:
+        """Return the database's time."""
+        return await self.value("select clock_timestamp()")
+
+
+def json_body(body: dict[str, Any]) -> bytes:
+    """Return a JSON body; Python's writer, so that tests can send what strict writers refuse."""
+    return json.dumps(body, default=str).encode("utf-8", "surrogatepass")
