@@ -206,9 +206,17 @@ def cell_of(instance: Model, field: EncryptedField[Any]) -> Cell:
 
 
 def owner_of(instance: Model, field: EncryptedField[Any]) -> KeyOwner:
-    """Return whose key seals the instance's value of the column."""
-    person_id = vars(instance).get(field.owner_column) if field.owner_column else None
-    return person_owner(person_id) if person_id else organization_owner(cell_of(instance, field).organization_id)
+    """Return whose key seals the instance's value of the column. Raises `SealedError` if that is not known."""
+    if field.owner_column is not None:
+        try:
+            person_id = vars(instance)[field.owner_column]
+        except KeyError:
+            # Not selected is not the same as none: the value would be sealed under a key that outlives the person.
+            name = f"{instance._meta.db_table}.{field.model_field_name}"
+            raise SealedError(f"{name} needs its row's {field.owner_column}.") from None
+        if person_id is not None:
+            return person_owner(person_id)
+    return organization_owner(cell_of(instance, field).organization_id)
 
 
 class WardModelMeta(ModelMeta):

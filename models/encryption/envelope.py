@@ -188,11 +188,14 @@ def open_sealed(key: DataKey, cell: Cell, blob: bytes) -> str:
     """Return the text that was sealed for the cell under the key.
 
     Raises:
+        SealedError: the key has been wiped.
         TamperedError: it was not: another cell, another key, or other bytes.
     """
     header = blob[:_HEADER]
     cipher = key._openers.get(blob[:_PREFIX])
     if cipher is None:
+        if not key._openers:
+            raise SealedError(f"The data key {key.id} has been wiped from memory.")
         raise TamperedError(f"A value of {cell.table}.{cell.column} is not of the data key {key.id}.")
     try:
         content = cipher.decrypt(blob[_PREFIX:_HEADER], blob[_HEADER:], _associated(key, cell, header))

@@ -83,10 +83,12 @@ class FileKeyProvider:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise WrappingKeyError(f"The key file {path} can't be opened: {error.strerror}.") from error
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             # Of the open file, not of the path: what was checked is what is read.
-            _require_private(path, os.fstat(file.fileno()))
-            return cls(file.read(KEY_LENGTH + 1))
+            _require_private(path, os.fstat(descriptor))
+            return cls(os.read(descriptor, KEY_LENGTH + 1))
+        finally:
+            os.close(descriptor)
 
     async def wrap(self, secret: bytes, context: Mapping[str, str]) -> bytes:
         """Return the secret, wrapped and bound to the context."""

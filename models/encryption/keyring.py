@@ -89,7 +89,7 @@ class Keyring:
         Raises:
             UnavailableError: the keystore or the provider is away, and a key was not in memory.
         """
-        await self._load(owners, self._current.get, self.has_current, self._load_current)
+        await self._load(owners, self._held_by_owner, self.has_current, self._load_current)
 
     async def load_ids(self, key_ids: Collection[UUID]) -> None:
         """Bring the keys into memory, for `get`. Those that are unknown or destroyed stay away, without an
@@ -167,6 +167,10 @@ class Keyring:
         if held is None or held.expires_at <= self._clock():
             raise SealedError(f"The data key {UUID(bytes=key_bytes)} is not loaded.")
         return held.key
+
+    def _held_by_owner(self, owner: KeyOwner) -> _Held | None:
+        # A method, and not the map's own: the map is replaced while a load waits.
+        return self._current.get(owner)
 
     def _held_by_id(self, key_id: UUID) -> _Held | None:
         return self._held.get(key_id.bytes)

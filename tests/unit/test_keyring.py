@@ -1,0 +1,410 @@
+"""What the keyring and the key file promise. The real keystore is in `tests/model/test_keystore.py`."""
+
+import asyncio
+import os
+import pickle
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from models.encryption.envelope import DataKey, KeyOwner, OwnerKind
+from models.encryption.file_provider import FileKeyProvider
+from models.encryption.keyring import Keyring, active_keyring
+from models.encryption.keystore import KeyStore, StoredKey
+from models.encryption.provider import WrappingKeyError
+from models.errors import SealedError, TamperedError, UnavailableError
+
+ACME = KeyOwner(OwnerKind.ORGANIZATION, UUID(int=1))
+ANA = KeyOwner(OwnerKind.PERSON, UUID(int=2))
+LIFETIME_S = 100.0
+
+
+class MemoryStore(KeyStore):
+    """A keystore without a database, which can be away and counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: dict[UUID, StoredKey] = {}
+        self.is_away = False
+        self.calls = 0
+
+    async def current(self, owners: Collection[KeyOwner]) -> list[StoredKey]:
+        await self._answer()
+        return [
+            row
+            for row in self.rows.values()
+            if row.owner in owners and row.retired_at is None and row.destroyed_at is None
+        ]
+
+    async def by_ids(self, key_ids: Iterable[UUID]) -> list[StoredKey]:
+        await self._answer()
+        return [self.rows[key_id] for key_id in key_ids if key_id in self.rows]
+
+    async def add(self, keys: Collection[StoredKey]) -> list[StoredKey]:
+        await self._answer()
+        taken = {row.owner for row in self.rows.values() if row.retired_at is None}
+        self.rows |= {key.id: key for key in keys if key.owner not in taken}
+        return await self.current([key.owner for key in keys])
+
+    async def _answer(self) -> None:
+        self.calls += 1
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise UnavailableError("The keystore does not answer.")
+
+
+class Provider(FileKeyProvider):
+    """A provider that can be away."""
+
+    __slots__ = ("is_away",)
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key)
+        self.is_away = False
+
+    async def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise ConnectionError
+        return await super().unwrap(wrapped, context)
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def provider() -> Provider:
+    return Provider(bytes(range(32)))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def keyring(store: MemoryStore, provider: Provider, clock: Clock) -> Keyring:
+    return Keyring(store, provider, lifetime_s=LIFETIME_S, clock=clock)
+
+
+async def test_a_key_that_was_not_loaded_is_not_there(keyring: Keyring) -> None:
+    assert not keyring.has_current(ACME)
+    assert not keyring.has(UUID(int=9))
+    with pytest.raises(SealedError):
+        keyring.current(ACME)
+    with pytest.raises(SealedError):
+        keyring.get(UUID(int=9))
+
+
+async def test_loading_makes_an_owners_first_key_and_keeps_it(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME, ANA])
+
+    assert keyring.current(ACME) is keyring.get(keyring.current(ACME).id)
+    assert keyring.current(ACME).owner == ACME
+    assert keyring.current(ANA).id != keyring.current(ACME).id
+    assert set(store.rows) == {keyring.current(ACME).id, keyring.current(ANA).id}
+
+
+async def test_the_store_holds_no_secret(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME])
+
+    (row,) = store.rows.values()
+    assert row.wrapped is not None
+    assert bytes(keyring.current(ACME)._secret) not in row.wrapped
+
+
+async def test_another_process_gets_the_same_key(keyring: Keyring, store: MemoryStore, provider: Provider) -> None:
+    other = Keyring(store, provider, lifetime_s=LIFETIME_S)
+    await keyring.load([ACME])
+    await other.load([ACME])
+
+    assert other.current(ACME).has_secret_of(keyring.current(ACME))
+
+
+async def test_what_is_loaded_is_not_asked_for_again(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME])
+    calls = store.calls
+    await keyring.load([ACME])
+    await keyring.load_ids([keyring.current(ACME).id])
+
+    assert store.calls == calls
+
+
+async def test_many_loads_at_once_make_one_key(keyring: Keyring, store: MemoryStore) -> None:
+    await asyncio.gather(*(keyring.load([ACME]) for _ in range(50)))
+
+    assert len(store.rows) == 1
+    assert store.calls == 3  # current; add, which asks for current again
+
+
+async def test_two_keyrings_that_race_agree(keyring: Keyring, store: MemoryStore, provider: Provider) -> None:
+    other = Keyring(store, provider, lifetime_s=LIFETIME_S)
+    await asyncio.gather(keyring.load([ACME]), other.load([ACME]))
+
+    assert len(store.rows) == 1
+    assert other.current(ACME).id == keyring.current(ACME).id
+
+
+async def test_unknown_and_destroyed_keys_stay_away_without_an_error(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME])
+    key_id = keyring.current(ACME).id
+    store.rows[key_id] = replace(store.rows[key_id], wrapped=None, destroyed_at=datetime.now(UTC))
+    keyring.forget([ACME])
+
+    await keyring.load_ids([key_id, UUID(int=9)])
+
+    assert not keyring.has(key_id)
+    assert not keyring.has(UUID(int=9))
+
+
+async def test_missing_keys_are_loaded_in_one_statement(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME, ANA])
+    keyring.forget([ACME, ANA])
+    calls = store.calls
+    await keyring.load_ids(store.rows)
+
+    assert store.calls == calls + 1
+    assert all(map(keyring.has, store.rows))
+
+
+async def test_a_key_is_wiped_when_its_lifetime_ends(keyring: Keyring, clock: Clock) -> None:
+    await keyring.load([ACME])
+    key = keyring.current(ACME)
+    secret = key._secret
+    clock.now_s += LIFETIME_S
+
+    assert not keyring.has(key.id)
+    with pytest.raises(SealedError):
+        keyring.get(key.id)
+    with pytest.raises(SealedError):
+        keyring.current(ACME)
+    keyring.wipe_expired()
+    assert not any(secret)
+    with pytest.raises(SealedError):
+        key.derive(b"anything")
+
+
+async def test_a_key_loaded_late_in_its_life_lasts_for_the_request(keyring: Keyring, clock: Clock) -> None:
+    await keyring.load([ACME])
+    clock.now_s += LIFETIME_S * 0.9
+    await keyring.load([ACME])
+    clock.now_s += LIFETIME_S * 0.9
+
+    assert keyring.has_current(ACME)
+    assert keyring.has(keyring.current(ACME).id)
+
+
+async def test_a_key_renewed_by_its_id_outlives_what_was_known_of_its_owner(keyring: Keyring, clock: Clock) -> None:
+    await keyring.load([ACME])
+    key = keyring.current(ACME)
+    clock.now_s += LIFETIME_S * 0.9
+    keyring.add(key)
+    clock.now_s += LIFETIME_S * 0.2
+    keyring.wipe_expired()
+
+    assert keyring.get(key.id) is key
+    assert key.derive(b"anything")
+    assert not keyring.has_current(ACME)
+
+
+async def test_a_key_destroyed_meanwhile_leaves_the_memory_at_renewal(
+    keyring: Keyring, store: MemoryStore, clock: Clock
+) -> None:
+    await keyring.load([ANA])
+    key = keyring.current(ANA)
+    store.rows[key.id] = replace(store.rows[key.id], wrapped=None, destroyed_at=datetime.now(UTC))
+    clock.now_s += LIFETIME_S * 0.9
+    await keyring.load_ids([key.id])
+
+    assert not keyring.has(key.id)
+    assert not keyring.has_current(ANA)
+
+
+async def test_forgetting_an_owner_wipes_all_its_keys_and_no_others(keyring: Keyring) -> None:
+    await keyring.load([ACME, ANA])
+    secret = keyring.current(ANA)._secret
+    keyring.forget([ANA])
+
+    assert not any(secret)
+    assert not keyring.has_current(ANA)
+    assert keyring.has_current(ACME)
+
+
+@pytest.mark.parametrize("away", ["store", "provider"])
+async def test_warm_keys_serve_on_while_something_is_away(
+    away: str,
+    keyring: Keyring,
+    store: MemoryStore,
+    provider: Provider,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await keyring.load([ACME])
+    key_id = keyring.current(ACME).id
+    await Keyring(store, provider, lifetime_s=1).load([ANA])
+    (store if away == "store" else provider).is_away = True
+    clock.now_s += LIFETIME_S * 0.9
+
+    await keyring.load([ACME])
+    await keyring.load_ids([key_id])
+    assert keyring.has_current(ACME)
+    assert "serve on" in caplog.text
+    with pytest.raises(UnavailableError):
+        await keyring.load([ACME, ANA])
+
+    clock.now_s += LIFETIME_S * 0.1
+    with pytest.raises(UnavailableError):
+        await keyring.load([ACME])
+    with pytest.raises(UnavailableError):
+        await keyring.load_ids([key_id])
+
+
+async def test_adding_a_key_twice_is_harmless_and_another_under_its_id_is_refused(keyring: Keyring) -> None:
+    key = DataKey(UUID(int=5), ACME, bytes(32))
+    keyring.add(key)
+    keyring.add(key)
+    keyring.add(DataKey(UUID(int=5), ACME, bytes(32)))
+
+    assert keyring.get(UUID(int=5)) is key
+    for other in (DataKey(UUID(int=5), ACME, bytes(range(32))), DataKey(UUID(int=5), ANA, bytes(32))):
+        with pytest.raises(ValueError, match="Another data key"):
+            keyring.add(other)
+    assert keyring.get(UUID(int=5)) is key
+
+
+async def test_a_wrapped_key_moved_to_another_owner_does_not_open(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME])
+    (row,) = store.rows.values()
+    store.rows[row.id] = replace(row, owner=ANA)
+    keyring.forget([ACME])
+
+    with pytest.raises(TamperedError):
+        await keyring.load([ANA])
+
+
+async def test_a_key_of_another_provider_is_named(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME])
+    (row,) = store.rows.values()
+    store.rows[row.id] = replace(row, provider="vault")
+    keyring.forget([ACME])
+
+    with pytest.raises(WrappingKeyError, match="vault"):
+        await keyring.load([ACME])
+
+
+async def test_the_active_keyring_is_that_of_the_block_and_its_tasks(keyring: Keyring) -> None:
+    async def seen() -> Keyring:
+        return active_keyring()
+
+    with pytest.raises(SealedError):
+        active_keyring()
+    with keyring.activate():
+        assert await asyncio.create_task(seen()) is keyring
+    with pytest.raises(SealedError):
+        active_keyring()
+
+
+async def test_what_was_wrapped_opens_in_its_context_alone() -> None:
+    provider = FileKeyProvider(bytes(range(32)))
+    wrapped = await provider.wrap(b"secret", {"owner": "a", "purpose": "data key"})
+
+    assert await provider.unwrap(wrapped, {"purpose": "data key", "owner": "a"}) == b"secret"
+    for context in ({"owner": "b", "purpose": "data key"}, {"owner": "a"}, {"ownera": "", "purpose": "data key"}):
+        with pytest.raises(TamperedError):
+            await provider.unwrap(wrapped, context)
+
+
+async def test_every_changed_byte_of_a_wrapped_key_is_caught() -> None:
+    provider = FileKeyProvider(bytes(range(32)))
+    wrapped = await provider.wrap(b"secret", {})
+
+    for position in range(len(wrapped)):
+        changed = bytearray(wrapped)
+        changed[position] ^= 1
+        for bad in (bytes(changed), wrapped[:position]):
+            with pytest.raises((TamperedError, WrappingKeyError)):
+                await provider.unwrap(bad, {})
+
+
+async def test_another_key_encryption_key_is_named_as_such() -> None:
+    wrapped = await FileKeyProvider(bytes(32)).wrap(b"secret", {})
+
+    with pytest.raises(WrappingKeyError, match="another key-encryption key"):
+        await FileKeyProvider(bytes(range(32))).unwrap(wrapped, {})
+
+
+async def test_a_key_file_is_the_owners_alone_and_opens_again(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    wrapped = await FileKeyProvider.create(path).wrap(b"secret", {})
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_size == 32
+    assert await FileKeyProvider.open(path).unwrap(wrapped, {}) == b"secret"
+
+
+def test_a_key_file_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    FileKeyProvider.create(path)
+    before = path.read_bytes()
+
+    with pytest.raises(WrappingKeyError, match="never overwritten"):
+        FileKeyProvider.create(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o610, 0o666])
+def test_a_key_file_that_others_may_touch_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "key"
+    FileKeyProvider.create(path)
+    path.chmod(mode)
+
+    with pytest.raises(WrappingKeyError, match="open to others"):
+        FileKeyProvider.open(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_key_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    FileKeyProvider.create(path)
+    os.chown(path, 65534, 65534)
+
+    with pytest.raises(WrappingKeyError, match="another user"):
+        FileKeyProvider.open(path)
+
+
+def test_what_is_no_key_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(bytes(32))
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "link").symlink_to(tmp_path / "key")
+    (tmp_path / "short").write_bytes(bytes(31))
+    (tmp_path / "short").chmod(0o600)
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    (tmp_path / "directory").mkdir(mode=0o700)
+
+    for name in ("missing", "link", "short", "pipe", "directory"):
+        with pytest.raises(WrappingKeyError):
+            FileKeyProvider.open(tmp_path / name)
+
+
+def test_a_provider_shows_nothing_of_its_key() -> None:
+    provider = FileKeyProvider(bytes(range(32)))
+
+    assert bytes(range(32)).hex() not in repr(provider)
+    assert not hasattr(provider, "__dict__")
+    with pytest.raises(TypeError):
+        pickle.dumps(provider)
