@@ -5,13 +5,13 @@ without the key it raises `SealedError`. Rows that nobody reads are never opened
 read is written back as it was stored. Writing keeps plain text on the instance and seals it on its way into
 the database.
 
-A value is bound to its row, so `id`, `organization_id` and the owner's column are set before the row is
-saved. The database can't look into a value, so a query that compares, orders or computes by one is refused
-when it is built; `__isnull` alone is allowed, and equality has `blind_index`. Tortoise has no hook for
-`update(sealed=F("other"))`: what that writes is caught when it is read.
+A value is bound to its row, so `id`, `organization_id` and the owner's column are set before the row is saved. The
+database can't look into a value, so a query that compares, orders or computes by one is refused when it is built;
+`__isnull` alone is allowed, and equality has `blind_index`. What is written past this column, by SQL or by an update
+that copies another column of bytes, does not open.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, NoReturn, TypeVar, overload
 
 from pypika_tortoise.context import SqlContext
@@ -286,8 +286,8 @@ def _refuse_filters(model: Any, field: EncryptedField[Any]) -> None:
             filters[lookup] = {**info, "operator": refuse, "value_encoder": refuse}
 
 
-def _of_column(operator: Any) -> Any:
+def _of_column(operator: Callable[[Term, Any], Criterion]) -> Callable[[Term, Any], Criterion]:
     def operate(term: Term, value: Any) -> Criterion:
-        return operator(term.column if isinstance(term, _Unreadable) else term, value)  # type: ignore[no-any-return]
+        return operator(term.column if isinstance(term, _Unreadable) else term, value)
 
     return operate

@@ -75,6 +75,8 @@ class WrappedKey(Model):
     class Meta:
         app = KEYSTORE
         table = "wrapped_key"
+        # Written out, since Tortoise would take the docstring and ask for a migration whenever a word of it changes.
+        table_description = "Data keys, each wrapped by the key-encryption key."
         constraints = (
             UniqueConstraint(fields=("owner_kind", "owner_id"), name="wrapped_key_current", condition=_CURRENT),
             CheckConstraint(check="(wrapped is null) = (destroyed_at is not null)", name="wrapped_key_destroyed"),

@@ -23,7 +23,12 @@ class Migration(migrations.Migration):
                 ("retired_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ("destroyed_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
-            options={"table": "wrapped_key", "app": "keystore", "pk_attr": "id"},
+            options={
+                "table": "wrapped_key",
+                "app": "keystore",
+                "pk_attr": "id",
+                "table_description": "Data keys, each wrapped by the key-encryption key.",
+            },
             bases=["Model"],
         ),
         ops.AddConstraint(
