@@ -10,7 +10,13 @@ from typing import Any
 
 import structlog
 from graphql import ExecutionResult as CoreResult
-from graphql import GraphQLError, OperationDefinitionNode, ValuesOfCorrectTypeRule, specified_rules
+from graphql import (
+    GraphQLError,
+    NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
+    ValuesOfCorrectTypeRule,
+    specified_rules,
+)
 from strawberry import Schema
 from strawberry.extensions import (
     MaxAliasesLimiter,
@@ -50,15 +56,26 @@ MOST_TOKENS = 4000
 CACHED_OPERATIONS = 500
 
 
-class InputValues(SchemaExtension):
-    """Checks literals with our own rule and variables before execution; neither check quotes a value."""
+# Built once: the validation cache tells rules apart by identity.
+_RULES = (
+    *(InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules),
+    *QueryDepthLimiter(max_depth=DEEPEST).validation_rules,
+    *MaxAliasesLimiter(max_alias_count=MOST_ALIASES).validation_rules,
+)
+_RULES_ANONYMOUS = (*_RULES, NoSchemaIntrospectionCustomRule)
+
+
+class Validation(SchemaExtension):
+    """Checks literals with our own rule, and variables before execution; neither check quotes a value.
+
+    Who is not signed in does not see the schema: they have one thing to do, and its form is in the documentation.
+    """
 
     def on_operation(self) -> Iterator[None]:
-        """Put our rule in the place of the specification's."""
+        """Choose the rules."""
         context = self.execution_context
-        context.validation_rules = tuple(
-            InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules
-        )
+        signed_in = context.context.actor.viewer is not None
+        context.validation_rules = _RULES if signed_in else _RULES_ANONYMOUS
         yield
 
     def on_execute(self) -> Iterator[None]:
@@ -138,10 +155,8 @@ def build_api() -> Api:
             default_resolver=lambda source, name: getattr(source, name, None),
         ),
         extensions=[
-            InputValues,
+            Validation,
             lambda: MaxTokensLimiter(max_token_count=MOST_TOKENS),
-            lambda: MaxAliasesLimiter(max_alias_count=MOST_ALIASES),
-            lambda: QueryDepthLimiter(max_depth=DEEPEST),
             lambda: ParserCache(maxsize=CACHED_OPERATIONS),
             lambda: ValidationCache(maxsize=CACHED_OPERATIONS),
         ],

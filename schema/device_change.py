@@ -43,7 +43,7 @@ class DevicePayload:
 @strawberry.type
 class DeviceMutation:
     @mutation("Register a device for a person.", Action.DEVICE_REGISTER, entity=DeviceModel, subject="Device")
-    async def register_device(info: strawberry.Info, input: RegisterDeviceInput) -> DevicePayload:
+    async def register_device(info: strawberry.Info, input: RegisterDeviceInput) -> DevicePayload | None:
         new = NewDevice(
             membership_id=parse_id(input.user_id, "User", at=("input", "userId")),
             platform=input.platform,
@@ -61,7 +61,7 @@ class DeviceMutation:
         subject="Device",
         reason_demanded=True,
     )
-    async def block_device(info: strawberry.Info, input: BlockDeviceInput) -> DevicePayload:
+    async def block_device(info: strawberry.Info, input: BlockDeviceInput) -> DevicePayload | None:
         return done(
             await block_device(
                 current_change(info),
@@ -77,7 +77,7 @@ class DeviceMutation:
         subject="Device",
         reason_demanded=True,
     )
-    async def unblock_device(info: strawberry.Info, input: BlockDeviceInput) -> DevicePayload:
+    async def unblock_device(info: strawberry.Info, input: BlockDeviceInput) -> DevicePayload | None:
         return done(
             await unblock_device(
                 current_change(info),

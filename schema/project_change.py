@@ -62,7 +62,7 @@ def given_values(given: Any, names: tuple[str, ...]) -> dict[str, Any]:
 @strawberry.type
 class ProjectMutation:
     @mutation("Create a project.", Action.PROJECT_CREATE, entity=ProjectModel, subject="Project")
-    async def create_project(info: strawberry.Info, input: CreateProjectInput) -> ProjectPayload:
+    async def create_project(info: strawberry.Info, input: CreateProjectInput) -> ProjectPayload | None:
         new = NewProject(
             code=input.code,
             name=input.name,
@@ -74,7 +74,7 @@ class ProjectMutation:
         return done(await create_project(current_change(info), project_id=project_id, new=new))
 
     @mutation("Change a project.", Action.PROJECT_UPDATE, entity=ProjectModel, subject="Project")
-    async def update_project(info: strawberry.Info, input: UpdateProjectInput) -> ProjectPayload:
+    async def update_project(info: strawberry.Info, input: UpdateProjectInput) -> ProjectPayload | None:
         values = given_values(input, ("code", "name", "description", "starts_on", "ends_on"))
         return done(
             await update_project(
@@ -91,7 +91,7 @@ class ProjectMutation:
         entity=ProjectModel,
         subject="Project",
     )
-    async def archive_project(info: strawberry.Info, input: ArchiveProjectInput) -> ProjectPayload:
+    async def archive_project(info: strawberry.Info, input: ArchiveProjectInput) -> ProjectPayload | None:
         return done(
             await archive_project(
                 current_change(info),

@@ -79,7 +79,7 @@ class Query:
         after: After = None,
         last: Last = None,
         before: Before = None,
-    ) -> Connection[Project]:
+    ) -> Connection[Project] | None:
         page = PageArguments(first, after, last, before)
         return await list_projects(info, filter, order_by, page)
 
@@ -96,7 +96,7 @@ class Query:
         after: After = None,
         last: Last = None,
         before: Before = None,
-    ) -> Connection[Device]:
+    ) -> Connection[Device] | None:
         page = PageArguments(first, after, last, before)
         return await list_devices(info, filter, order_by, page)
 
@@ -113,7 +113,7 @@ class Query:
         after: After = None,
         last: Last = None,
         before: Before = None,
-    ) -> Connection[Record]:
+    ) -> Connection[Record] | None:
         page = PageArguments(first, after, last, before)
         return await list_records(info, filter, order_by, page)
 
@@ -130,7 +130,7 @@ class Query:
         after: After = None,
         last: Last = None,
         before: Before = None,
-    ) -> Connection[User]:
+    ) -> Connection[User] | None:
         page = PageArguments(first, after, last, before)
         return await list_users(info, filter, order_by, page)
 
@@ -143,6 +143,6 @@ class Query:
         after: After = None,
         last: Last = None,
         before: Before = None,
-    ) -> Connection[AuditEntry]:
+    ) -> Connection[AuditEntry] | None:
         page = PageArguments(first, after, last, before)
         return await list_audit_entries(info, filter, direction, page)

@@ -114,7 +114,7 @@ class DeleteRecordPayload:
 @strawberry.type
 class RecordMutation:
     @mutation("Create a record as a draft.", Action.RECORD_CREATE, entity=RecordModel, subject="Record")
-    async def create_record(info: strawberry.Info, input: CreateRecordInput) -> RecordPayload:
+    async def create_record(info: strawberry.Info, input: CreateRecordInput) -> RecordPayload | None:
         new = NewRecord(
             project_id=parse_id(input.project_id, "Project", at=AT_PROJECT),
             site_code=input.site_code,
@@ -138,7 +138,7 @@ class RecordMutation:
         entity=RecordModel,
         subject="Record",
     )
-    async def update_record(info: strawberry.Info, input: UpdateRecordInput) -> RecordPayload:
+    async def update_record(info: strawberry.Info, input: UpdateRecordInput) -> RecordPayload | None:
         names = (
             "site_code",
             "site_name",
@@ -161,11 +161,11 @@ class RecordMutation:
         )
 
     @mutation("Hand a record over for review.", Action.RECORD_SUBMIT, entity=RecordModel, subject="Record")
-    async def submit_record(info: strawberry.Info, input: RecordVersionInput) -> RecordPayload:
+    async def submit_record(info: strawberry.Info, input: RecordVersionInput) -> RecordPayload | None:
         return done(await submit_record(current_change(info), **_version(input)))
 
     @mutation("Approve a record under review.", Action.RECORD_APPROVE, entity=RecordModel, subject="Record")
-    async def approve_record(info: strawberry.Info, input: RecordVersionInput) -> RecordPayload:
+    async def approve_record(info: strawberry.Info, input: RecordVersionInput) -> RecordPayload | None:
         return done(await approve_record(current_change(info), **_version(input)))
 
     @mutation(
@@ -175,7 +175,7 @@ class RecordMutation:
         subject="Record",
         reason_demanded=True,
     )
-    async def reject_record(info: strawberry.Info, input: RecordReasonInput) -> RecordPayload:
+    async def reject_record(info: strawberry.Info, input: RecordReasonInput) -> RecordPayload | None:
         return done(await reject_record(current_change(info), **_version(input)))
 
     @mutation(
@@ -185,7 +185,7 @@ class RecordMutation:
         subject="Record",
         reason_demanded=True,
     )
-    async def delete_record(info: strawberry.Info, input: RecordReasonInput) -> DeleteRecordPayload:
+    async def delete_record(info: strawberry.Info, input: RecordReasonInput) -> DeleteRecordPayload | None:
         row_id = await delete_record(current_change(info), **_version(input))
         return DeleteRecordPayload(deleted_id=strawberry.ID(f"Record:{row_id}"), errors=[])
 

@@ -58,7 +58,7 @@ class RoleMutation:
         entity=Membership,
         reason_demanded=True,
     )
-    async def assign_organization_role(info: strawberry.Info, input: AssignOrganizationRoleInput) -> UserPayload:
+    async def assign_organization_role(info: strawberry.Info, input: AssignOrganizationRoleInput) -> UserPayload | None:
         return done(
             await assign_organization_role(
                 current_change(info),
@@ -73,7 +73,7 @@ class RoleMutation:
         entity=Membership,
         reason_demanded=True,
     )
-    async def remove_organization_role(info: strawberry.Info, input: RemoveOrganizationRoleInput) -> UserPayload:
+    async def remove_organization_role(info: strawberry.Info, input: RemoveOrganizationRoleInput) -> UserPayload | None:
         return done(
             await assign_organization_role(
                 current_change(info),
@@ -88,7 +88,7 @@ class RoleMutation:
         entity=ProjectMembership,
         reason_demanded=True,
     )
-    async def assign_project_role(info: strawberry.Info, input: AssignProjectRoleInput) -> UserPayload:
+    async def assign_project_role(info: strawberry.Info, input: AssignProjectRoleInput) -> UserPayload | None:
         return done(
             await assign_project_role(
                 current_change(info),
@@ -104,7 +104,7 @@ class RoleMutation:
         entity=ProjectMembership,
         reason_demanded=True,
     )
-    async def remove_project_role(info: strawberry.Info, input: RemoveProjectRoleInput) -> UserPayload:
+    async def remove_project_role(info: strawberry.Info, input: RemoveProjectRoleInput) -> UserPayload | None:
         return done(
             await remove_project_role(
                 current_change(info),

@@ -52,7 +52,7 @@ class SignOutPayload:
 @strawberry.type
 class SessionMutation:
     @mutation("Sign in with an address and a password.", None)
-    async def sign_in(info: strawberry.Info, input: SignInInput) -> SessionPayload:
+    async def sign_in(info: strawberry.Info, input: SignInInput) -> SessionPayload | None:
         context = context_of(info)
         device_id = parse_id(input.device_id, "Device", at=("input", "deviceId")) if input.device_id else None
         return _tokens(
@@ -67,7 +67,7 @@ class SessionMutation:
         )
 
     @mutation("Exchange a refresh token for new tokens.", None)
-    async def refresh_session(info: strawberry.Info, input: RefreshSessionInput) -> SessionPayload:
+    async def refresh_session(info: strawberry.Info, input: RefreshSessionInput) -> SessionPayload | None:
         context = context_of(info)
         return _tokens(await refresh(context.services, context.actor, refresh_token=input.refresh_token))
 
@@ -76,7 +76,7 @@ class SessionMutation:
         Action.SESSION_SIGN_OUT,
         entity=Session,
     )
-    async def sign_out(info: strawberry.Info) -> SignOutPayload:
+    async def sign_out(info: strawberry.Info) -> SignOutPayload | None:
         await sign_out(current_change(info))
         return SignOutPayload(errors=[])
 

@@ -17,9 +17,13 @@ from fieldward.cli.environment import embedded_databases, operator, services
 from fieldward.container import build_services
 from fieldward.database import Databases, migrate, open_pools
 from fieldward.demo.load import DemoReport, load_demo, new_passwords
+from fieldward.logs import configure_logs
 from fieldward.settings import Settings
 from fieldward.web.app import build_app
+from schema.api import build_api
 from tests.support.world import World
+
+configure_logs("json")
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
 
@@ -86,7 +90,7 @@ async def world(template: Template, databases: str) -> AsyncIterator[World]:
     reached = Databases(main={**postgres.service(databases).dsn_parameters()}, keystore=embedded.keystore)
     settings = template.settings
     app = build_app(settings, reached)
-    built = build_services(settings)
+    built, api = build_services(settings), build_api()
     async with (
         open_pools(reached, settings),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fieldward.test") as http,
@@ -94,6 +98,7 @@ async def world(template: Template, databases: str) -> AsyncIterator[World]:
         with built.keyring.activate():
             yield World(
                 http=http,
+                api=api,
                 services=built,
                 passwords=template.passwords,
                 superuser=postgres.superuser(databases),

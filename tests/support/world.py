@@ -74,6 +74,7 @@ class World:
     """Everything a test needs to act as somebody and to look behind the API."""
 
     http: httpx.AsyncClient
+    api: Api
     services: Services
     passwords: dict[str, str]
     superuser: Endpoint
@@ -99,6 +100,18 @@ class World:
             assert payload["errors"] == [], payload
             self._clients[key] = Client(self.http, payload["accessToken"])
         return self._clients[key]
+
+    async def inside(self, key: str, query: str, variables: dict[str, Any] | None = None) -> RequestContext:
+        """Run an operation in this process and return its context, which counts statements and decisions."""
+        person = next(one for one in PEOPLE if one.key == key)
+        viewer = await member_viewer(person.organization, email=person.email)
+        origin = Origin(channel=Channel.API, request_id=new_id())
+        tenant = Tenant(organization_id=viewer.organization_id, user_id=viewer.user_id)
+        actor = Actor(viewer.organization_id, origin, viewer)
+        context = RequestContext(self.services, actor, Reader(tenant))
+        result = await self.api.execute(query, variables, context)
+        assert not result.errors, result.errors
+        return context
 
     async def sql(self, text: str, *arguments: Any) -> list[asyncpg.Record]:
         """Run a statement as the superuser, who sees everything."""

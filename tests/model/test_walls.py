@@ -1,0 +1,184 @@
+"""What the database itself refuses, whoever asks: as the service's role, with a client that knows every setting."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from models.inventory import entities
+from tests.support.world import World
+
+
+@pytest.fixture
+async def service(world: World) -> AsyncIterator[asyncpg.Connection]:
+    """A connection as the service's role."""
+    connection = await asyncpg.connect(**world.service.dsn_parameters())
+    yield connection
+    await connection.close()
+
+
+TENANT_TABLES = [entity.name for entity in entities()]
+AUDITED = [entity.name for entity in entities() if entity.model.is_audited]
+
+
+@pytest.mark.parametrize("table", TENANT_TABLES)
+async def test_without_a_tenant_set_no_row_of_any_tenant_is_seen(
+    world: World, service: asyncpg.Connection, table: str
+) -> None:
+    assert await world.value(f"select count(*) from {table}") > 0
+
+    assert await service.fetch(f"select * from {table}") == []
+
+
+@pytest.mark.parametrize("table", [name for name in TENANT_TABLES if name not in {"organization", "user_account"}])
+async def test_with_one_tenant_set_no_row_of_another_is_seen(
+    world: World, service: asyncpg.Connection, table: str
+) -> None:
+    mine = await world.organization_id("suncoast")
+    async with service.transaction():
+        await service.execute("select set_config('fieldward.organization_id', $1, true)", str(mine))
+        seen = await service.fetch(f"select distinct organization_id from {table}")
+
+    assert {row["organization_id"] for row in seen} <= {mine}
+    assert len(await world.sql(f"select distinct organization_id from {table}")) > 1 or table in {"device"}
+
+
+async def test_people_of_other_organizations_are_not_seen(world: World, service: asyncpg.Connection) -> None:
+    mine = await world.organization_id("suncoast")
+    async with service.transaction():
+        await service.execute("select set_config('fieldward.organization_id', $1, true)", str(mine))
+        assert await service.fetchval("select count(*) from user_account") == 1
+        assert await service.fetchval("select count(*) from organization") == 1
+
+
+@pytest.mark.parametrize("table", AUDITED)
+@pytest.mark.parametrize("statement", ["update {} set id = id", "delete from {}", "truncate {} cascade"])
+async def test_an_audited_table_takes_no_change_without_an_audit_entry_of_the_transaction(
+    world: World, service: asyncpg.Connection, table: str, statement: str
+) -> None:
+    organization = await world.organization_id("clearwater")
+    entry = await world.value("select id from audit_entry where organization_id = $1 limit 1", organization)
+    before = await world.value(f"select md5(string_agg(t::text, '' order by t::text)) from {table} t")
+    transaction = service.transaction()
+    await transaction.start()
+    for name, value in (
+        ("fieldward.organization_id", organization),
+        ("fieldward.user_id", await world.value("select id from user_account limit 1")),
+        ("fieldward.email_index", "00"),
+        ("fieldward.entry_id", entry),
+        ("fieldward.entry", entry),
+        ("fieldward.transaction_id", await world.value("select max(transaction_id) from audit_entry")),
+    ):
+        await service.execute("select set_config($1, $2, true)", name, str(value))
+
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await service.execute(statement.format(table))
+
+    await transaction.rollback()
+    assert await world.value(f"select md5(string_agg(t::text, '' order by t::text)) from {table} t") == before
+
+
+@pytest.mark.parametrize("table", ["audit_entry", "change"])
+@pytest.mark.parametrize("statement", ["update {} set id = id", "delete from {}", "truncate {} cascade"])
+@pytest.mark.parametrize("role", ["service", "owner"])
+async def test_the_audit_tables_take_nothing_back(world: World, table: str, statement: str, role: str) -> None:
+    endpoint = world.service if role == "service" else world.owner
+    connection = await asyncpg.connect(**endpoint.dsn_parameters())
+    organization = await world.organization_id("clearwater")
+    try:
+        async with connection.transaction():
+            await connection.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                async with connection.transaction():
+                    await connection.execute(statement.format(table))
+    finally:
+        await connection.close()
+
+
+async def test_an_entry_of_another_transaction_does_not_open_a_table(world: World, service: asyncpg.Connection) -> None:
+    organization = await world.organization_id("clearwater")
+    await _entry(service, organization)
+
+    async with service.transaction():
+        await service.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="needs an audit entry"):
+            await service.execute("update record set method = 'forged'")
+
+
+async def test_time_and_transaction_of_an_entry_are_the_databases(world: World, service: asyncpg.Connection) -> None:
+    organization = await world.organization_id("clearwater")
+    entry = await _entry(service, organization, at="2001-01-01T00:00:00Z", transaction_id=7)
+
+    row = (await world.sql("select at, transaction_id from audit_entry where id = $1", entry))[0]
+    assert row["at"].year >= 2026
+    assert row["transaction_id"] > 7
+
+
+async def test_an_entry_of_one_tenant_does_not_open_the_rows_of_another(
+    world: World, service: asyncpg.Connection
+) -> None:
+    mine, other = await world.organization_id("suncoast"), await world.organization_id("clearwater")
+    before = await world.value("select count(*) from record where method = 'forged'")
+    transaction = service.transaction()
+    await transaction.start()
+    await service.execute("select set_config('fieldward.organization_id', $1, true)", str(mine))
+    await _insert_entry(service, mine)
+    await service.execute("select set_config('fieldward.organization_id', $1, true)", str(other))
+
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await service.execute("update record set method = 'forged'")
+
+    await transaction.rollback()
+    assert await world.value("select count(*) from record where method = 'forged'") == before
+
+
+async def test_a_row_can_be_linked_to_no_row_of_another_tenant(world: World) -> None:
+    mine = await world.organization_id("suncoast")
+    foreign = await world.project_id("CANAL")
+    owner = await asyncpg.connect(**world.owner.dsn_parameters())
+    try:
+        async with owner.transaction():
+            await owner.execute("select set_config('fieldward.organization_id', $1, true)", str(mine))
+            await _insert_entry(owner, mine)
+            with pytest.raises(asyncpg.ForeignKeyViolationError):
+                async with owner.transaction():
+                    await owner.execute("update record set project_id = $1", foreign)
+    finally:
+        await owner.close()
+
+
+async def test_the_service_owns_nothing_and_can_take_no_wall_down(service: asyncpg.Connection) -> None:
+    for statement in (
+        "alter table record disable trigger all",
+        "alter table record disable row level security",
+        "drop policy tenant on record",
+        "drop table measurement",
+        "set session_replication_role = replica",
+        "create table mine (id int)",
+        "create function mine() returns int language sql as 'select 1'",
+        "set role fieldward_owner",
+        "select fieldward_record_change()",
+        "insert into change (organization_id, entry_id, operation, entity, entity_id, columns)"
+        " values (gen_random_uuid(), gen_random_uuid(), 'INSERT', 'record', gen_random_uuid(), '{}')",
+    ):
+        with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.FeatureNotSupportedError)):
+            await service.execute(statement)
+    owned = await service.fetchval("select count(*) from pg_class where relowner = current_user::regrole")
+    assert owned == 0
+
+
+async def _entry(connection: asyncpg.Connection, organization: object, **more: object) -> object:
+    async with connection.transaction():
+        await connection.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
+        return await _insert_entry(connection, organization, **more)
+
+
+async def _insert_entry(connection: asyncpg.Connection, organization: object, **more: object) -> object:
+    values = ", ".join(f"'{value}'" for value in more.values())
+    names = "".join(f", {name}" for name in more)
+    return await connection.fetchval(
+        f"insert into audit_entry (id, organization_id, kind, action, outcome, channel, request_id{names})"
+        f" values (gen_random_uuid(), $1, 'CHANGE', 'test', 'DONE', 'JOB', gen_random_uuid()"
+        f"{', ' + values if values else ''}) returning id",
+        organization,
+    )
