@@ -1,0 +1,248 @@
+"""The query page: what its files are served with, and a first query run in a real browser."""
+
+import gzip
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.async_api import ConsoleMessage, Page, Request, async_playwright, expect
+from starlette.applications import Starlette
+
+from fieldward.web.pages import page_routes
+
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+REPORT_VIOLATIONS = """
+document.addEventListener("securitypolicyviolation", (event) =>
+  console.error("policy violation", event.violatedDirective, event.blockedURI))
+"""
+STORED = """
+() => ({
+  local: {...localStorage},
+  session: {...sessionStorage},
+  cookie: document.cookie,
+  address: location.href,
+})
+"""
+
+
+class Server(Protocol):
+    """The running server that the fixture `server` gives."""
+
+    url: str
+    sign_ins: Mapping[str, tuple[str, str]]
+
+
+@dataclass
+class Browsed:
+    """A page of the browser, and what went on in it."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+    async def sign_in(self, email: str, password: str) -> None:
+        await self.page.get_by_label("Email").fill(email)
+        await self.page.get_by_label("Password").fill(password)
+        await self.page.keyboard.press("Enter")
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the page's own routes."""
+    transport = httpx.ASGITransport(Starlette(routes=page_routes()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://fieldward.test") as client:
+        yield client
+
+
+@pytest.fixture
+async def browsed() -> AsyncIterator[Browsed]:
+    """A fresh browser that notes each error and each host that is asked."""
+    _require_chromium()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+        page = await browser.new_page()
+        watched = Browsed(page)
+
+        def note_message(message: ConsoleMessage) -> None:
+            if message.type in {"error", "warning"}:
+                watched.complaints.append(message.text)
+
+        def note_request(request: Request) -> None:
+            if not request.url.startswith("data:"):
+                watched.hosts.add(urlsplit(request.url).netloc)
+
+        page.on("console", note_message)
+        page.on("pageerror", lambda error: watched.complaints.append(str(error)))
+        page.on("request", note_request)
+        await page.add_init_script(REPORT_VIOLATIONS)
+        yield watched
+        await browser.close()
+
+
+async def test_the_root_leads_to_the_page(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/")
+
+    assert answer.is_redirect
+    assert answer.headers["location"] == "/graphiql"
+
+
+async def test_the_page_may_load_and_reach_nothing_but_its_own_server(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/graphiql")
+
+    assert answer.status_code == 200
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy == {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self' data:",
+        "connect-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+
+
+async def test_the_page_is_not_kept_sniffed_framed_or_named_to_others(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/graphiql")
+
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert "geolocation=()" in answer.headers["permissions-policy"]
+    assert "set-cookie" not in answer.headers
+
+
+async def test_the_page_holds_no_inline_script_style_or_handler(http: httpx.AsyncClient) -> None:
+    page = (await http.get("/graphiql")).text
+
+    assert "<style" not in page
+    assert not re.search(r"<script(?![^>]*\ssrc=)", page)
+    assert not re.search(r"\s(style|on\w+)=", page)
+    assert "{{" not in page
+
+
+async def test_the_files_of_the_page_are_kept_for_good_under_an_address_made_of_their_content(
+    http: httpx.AsyncClient,
+) -> None:
+    addresses = _addresses((await http.get("/graphiql")).text)
+    assert {address.rsplit("/", 1)[1] for address in addresses} == {
+        "graphiql.js",
+        "graphiql.css",
+        "icon.svg",
+        "LICENSES.txt",
+    }
+
+    for address in addresses:
+        answer = await http.get(address)
+
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_a_file_is_the_same_zipped_and_plain(http: httpx.AsyncClient) -> None:
+    for address in _addresses((await http.get("/graphiql")).text):
+        plain = await http.get(address, headers={"accept-encoding": "identity"})
+        async with http.stream("GET", address, headers={"accept-encoding": "gzip"}) as zipped:
+            raw = b"".join([part async for part in zipped.aiter_raw()])
+
+        assert "content-encoding" not in plain.headers
+        assert zipped.headers["content-encoding"] == "gzip"
+        assert plain.headers["vary"] == zipped.headers["vary"] == "Accept-Encoding"
+        assert gzip.decompress(raw) == plain.content
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/graphiql/static/0000000000000000/graphiql.js",
+        "/graphiql/static/graphiql.js",
+        "/graphiql/static/0000000000000000/../../graphiql.html",
+        "/graphiql/static/0000000000000000/%2e%2e%2fgraphiql.html",
+    ],
+)
+async def test_no_other_address_is_a_file(http: httpx.AsyncClient, path: str) -> None:
+    assert (await http.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+async def test_the_page_is_only_read(http: httpx.AsyncClient, method: str) -> None:
+    for path in ("/", "/graphiql", *_addresses((await http.get("/graphiql")).text)):
+        assert (await http.request(method, path)).status_code == 405
+
+
+async def test_the_built_files_name_no_source_map_and_no_place_they_were_built_in(http: httpx.AsyncClient) -> None:
+    for address in _addresses((await http.get("/graphiql")).text):
+        text = (await http.get(address)).text
+
+        for told in ("sourceMappingURL", "node_modules/", "file://", str(Path.cwd()), "/home/", "/root/"):
+            assert told not in text, f"{address} names {told}"
+
+
+async def test_a_manager_signs_in_runs_the_first_query_and_signs_out(server: Server, browsed: Browsed) -> None:
+    page = browsed.page
+    await page.goto(f"{server.url}/")
+    await expect(page.get_by_label("Email")).to_be_focused()
+    await expect(page.locator("#workspace")).to_be_hidden()
+
+    await browsed.sign_in(*server.sign_ins["manager"])
+    await page.get_by_role("button", name="Execute query").click()
+
+    answer = page.locator(".graphiql-response")
+    await expect(answer).to_contain_text('"siteCode"', timeout=20_000)
+    await expect(page.locator("#viewer-name")).not_to_have_text("Signed in")
+    stored = await page.evaluate(STORED)
+    assert stored == {"local": {}, "session": {}, "cookie": "", "address": f"{server.url}/graphiql"}
+    assert await page.context.cookies() == []
+
+    await page.get_by_role("button", name="Sign out").click()
+
+    await expect(page.locator("#sign-in-notice")).to_have_text("You have signed out.")
+    await expect(page.locator("#workspace")).to_be_hidden()
+    assert "siteCode" not in await page.content()
+    assert browsed.hosts == {urlsplit(server.url).netloc}
+    assert browsed.complaints == []
+
+
+async def test_a_wrong_password_is_said_and_opens_nothing(server: Server, browsed: Browsed) -> None:
+    page = browsed.page
+    email, password = server.sign_ins["manager"]
+    await page.goto(f"{server.url}/graphiql")
+
+    await browsed.sign_in(email, f"not {password}")
+
+    await expect(page.get_by_role("alert")).not_to_be_empty()
+    await expect(page.get_by_label("Password")).to_be_focused()
+    await expect(page.locator("#workspace")).to_be_hidden()
+    assert password not in await page.content()
+    assert browsed.hosts == {urlsplit(server.url).netloc}
+    assert browsed.complaints == []
+
+
+def _require_chromium() -> None:
+    if not CHROMIUM.exists():
+        pytest.fail(f"{CHROMIUM} is missing. Run: apt-get install --yes --no-install-recommends chromium")
+
+
+def _addresses(page: str) -> set[str]:
+    return set(re.findall(r'"(/graphiql/static/[^"]+)"', page))
