@@ -1,79 +1,142 @@
-"""Passwords: Argon2id (RFC 9106), and the same work for an account that is not there."""
+"""Passwords: how one is judged, hashed and checked.
 
+Promises: a password is kept as an Argon2id hash alone; an account that does not exist costs the same work as one that
+does, so that time does not tell which sign-in names exist; a hash made with other parameters is told, so that it can
+be replaced at the next sign-in. Nothing here reads a clock or the environment, or waits: the work takes memory and
+tens of milliseconds, so callers run it in a thread and bound how many run at once.
+
+Standards: RFC 9106 (its second recommended option by default); NIST SP 800-63B-4 for length and normalization.
+"""
+
+import secrets
 import unicodedata
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from argon2 import PasswordHasher, Type
-from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2 import PasswordHasher, Type, extract_parameters
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 from auth.errors import Code, FieldwardError
 
-SHORTEST: Final = 15
-LONGEST: Final = 128
+MINIMUM_LENGTH: Final = 15
+"""Code points; SP 800-63B-4 asks for 15 where a password may be the only factor."""
+
+MAXIMUM_LENGTH: Final = 128
+"""Code points; SP 800-63B-4 asks for at least 64. A bound keeps the work before the hash small."""
 
 
-class PasswordError(FieldwardError):
-    """The password can't be taken."""
+class UnacceptablePasswordError(FieldwardError):
+    """The password cannot be taken. Says why, never what it was."""
 
     code: ClassVar[Code] = Code.INVALID_INPUT
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Argon2id's parameters: RFC 9106's second recommended choice."""
+    """The cost of a hash, named as in RFC 9106; the default is its second recommended option (section 4).
 
-    memory_cost: int = 64 * 1024
+    memory_kib: memory in KiB (m). time_cost: passes over it (t). parallelism: lanes (p).
+    hash_length, salt_length: bytes.
+    """
+
+    memory_kib: int = 64 * 1024
     time_cost: int = 3
     parallelism: int = 4
+    hash_length: int = 32
+    salt_length: int = 16
 
     @classmethod
     def for_tests(cls) -> "Parameters":
-        """Return parameters that are fast and weak."""
-        return cls(memory_cost=8, time_cost=1, parallelism=1)
+        """Return the lowest cost that Argon2 takes. It protects nothing."""
+        return cls(memory_kib=8, time_cost=1, parallelism=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the password was right, and whether its hash should be made anew."""
+    """Whether the password is the account's; and, if it is, whether its hash should be made anew."""
 
     ok: bool
     needs_rehash: bool
 
 
 class Passwords:
-    """Hashes and checks passwords."""
+    """Hashes and checks passwords at one cost. Safe to share between threads."""
 
     def __init__(self, parameters: Parameters) -> None:
+        """Make one hash that nothing matches, at the cost given, to check unknown accounts against."""
         self._hasher = PasswordHasher(
             time_cost=parameters.time_cost,
-            memory_cost=parameters.memory_cost,
+            memory_cost=parameters.memory_kib,
             parallelism=parameters.parallelism,
+            hash_len=parameters.hash_length,
+            salt_len=parameters.salt_length,
             type=Type.ID,
         )
-        self._dummy = self._hasher.hash("an account that is not there")
+        self._nobody = self._hasher.hash(secrets.token_bytes(32))
 
     def hash(self, password: str) -> str:
-        """Return the encoded hash."""
-        return self._hasher.hash(_normalized(password))
+        """Return the password's hash in the PHC string format, under a fresh salt.
+
+        Judges nothing but what cannot be hashed; `require_acceptable` is for new passwords.
+
+        Raises:
+            UnacceptablePasswordError: longer than 128 code points, or not text.
+        """
+        return self._hasher.hash(_prepared(password))
 
     def verify(self, encoded: str | None, password: str) -> Verdict:
-        """Check a password; without an account the same work is done, for nothing."""
-        try:
-            self._hasher.verify(encoded or self._dummy, _normalized(password))
-        except (Argon2Error, InvalidHashError):
-            return Verdict(ok=False, needs_rehash=False)
-        if encoded is None:
-            return Verdict(ok=False, needs_rehash=False)
-        return Verdict(ok=True, needs_rehash=self._hasher.check_needs_rehash(encoded))
+        """Return whether `encoded` is the password's hash.
 
-    def require_acceptable(self, password: str) -> None:
-        """Raise `PasswordError` unless it is long enough."""
-        if not SHORTEST <= len(password) <= LONGEST:
-            raise PasswordError(f"Expected {SHORTEST} to {LONGEST} characters.", field=("password",))
+        None, for an account that does not exist or has no password, and anything that is no Argon2id hash cost the
+        work of a hash made with these parameters, and are not ok. Running out of memory is an error of argon2-cffi,
+        not a wrong password.
+
+        Raises:
+            UnacceptablePasswordError: longer than 128 code points, or not text; before any work, and for every
+                account alike.
+        """
+        prepared = _prepared(password)
+        if encoded is None or not _is_argon2id(encoded):
+            self._matches(self._nobody, prepared)
+            return Verdict(ok=False, needs_rehash=False)
+        ok = self._matches(encoded, prepared)
+        return Verdict(ok=ok, needs_rehash=ok and self._hasher.check_needs_rehash(encoded))
+
+    def _matches(self, encoded: str, prepared: bytes) -> bool:
+        try:
+            return self._hasher.verify(encoded, prepared)
+        except VerifyMismatchError:
+            return False
+
+
+def require_acceptable(password: str) -> None:
+    """Raise `UnacceptablePasswordError` unless the password may be set: 15 to 128 code points of text without NUL.
+
+    Both the text as given and its normalized form must be long enough: one character can normalize to eighteen, and
+    two to one. What it consists of is not judged; whether it is a common one is for the caller to look up.
+    """
+    normalized = _normalized(password)
+    if min(len(password), len(normalized)) < MINIMUM_LENGTH:
+        raise UnacceptablePasswordError(f"A password has at least {MINIMUM_LENGTH} characters.")
+    if "\0" in password:
+        raise UnacceptablePasswordError("A password has no NUL character.")
+
+
+def _is_argon2id(encoded: str) -> bool:
+    try:
+        return extract_parameters(encoded).type is Type.ID
+    except InvalidHashError:
+        return False
+
+
+def _prepared(password: str) -> bytes:
+    return _normalized(password).encode()
 
 
 def _normalized(password: str) -> str:
-    if len(password) > LONGEST:
-        raise PasswordError(f"Expected at most {LONGEST} characters.", field=("input", "password"))
+    """Return the form that is hashed: NFKC, so that a keyboard's way of composing a letter does not matter."""
+    if len(password) > MAXIMUM_LENGTH:
+        raise UnacceptablePasswordError(f"A password has at most {MAXIMUM_LENGTH} characters.")
+    if any("\ud800" <= character <= "\udfff" for character in password):
+        raise UnacceptablePasswordError("A password is text: it has no half characters.")
     return unicodedata.normalize("NFKC", password)

@@ -1,11 +1,24 @@
-"""Access tokens (RFC 9068, EdDSA alone) and refresh tokens."""
+"""The tokens of a session: short signed ones for access, opaque ones for refreshing.
+
+Promises: an access token is accepted only if this service signed it, with Ed25519 and nothing else, for this issuer
+and audience, and it lives now and for at most five minutes; whatever is wrong, the answer is the same one error. A
+refresh token says which session it belongs to, carries 256 random bits, and is stored as a digest. Time is an
+argument: nothing here reads a clock.
+
+An accepted access token says who asked when it was issued. Whether session, user and device are still good is for the
+caller to look up.
+
+Standards: RFC 9068 (JWT profile for access tokens), RFC 8725 (JWT best current practices), RFC 8037 (Ed25519 in JOSE),
+RFC 7638 (key ids are thumbprints).
+"""
 
 import base64
 import hmac
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -17,112 +30,247 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from auth.errors import UnauthenticatedError
 
 PublicKey = Ed25519PublicKey
-MESSAGE: Final = "The access token is not valid."
+
+LONGEST_LIFETIME_S: Final = 300
+LONGEST_TOKEN: Final = 4096
+"""Characters; a longer one is refused before anything of it is parsed."""
+
+SECRET_BYTES: Final = 32
+
+_ALGORITHM: Final = "EdDSA"
+_TYPE: Final = "at+jwt"
+_CLAIMS: Final = ("iss", "aud", "sub", "sid", "org", "iat", "exp", "jti")
+_ACCESS_REFUSED: Final = "The access token is not valid."
+
+_PREFIX: Final = "fwr_"
+_CHECKSUM_BYTES: Final = 5  # 16 + 16 + 32 + 5 bytes are 92 characters with no bit to spare: one spelling per token
+_REFRESH: Final = re.compile(_PREFIX + "([A-Za-z0-9_-]{92})")
+_REFRESH_REFUSED: Final = "The refresh token is not valid."
 
 
 class SigningKey:
-    """A key that signs access tokens."""
+    """An Ed25519 key that signs access tokens. Never shows its private half but through `to_pem`.
+
+    `id` is the thumbprint of the public half (RFC 7638), so it need not be kept beside the key.
+    """
+
+    __slots__ = ("_private", "id")
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
         self._private = private
-        raw = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        self.id = sha256(raw).hexdigest()[:16]
+        self.id = _thumbprint(private.public_key())
 
     @classmethod
     def generate(cls) -> "SigningKey":
+        """Return a new key."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
     def from_pem(cls, pem: bytes) -> "SigningKey":
-        key = serialization.load_pem_private_key(pem, None)
-        if not isinstance(key, Ed25519PrivateKey):
+        """Return the key in a PKCS #8 PEM without a passphrase; raises `ValueError` for anything else."""
+        try:
+            private = serialization.load_pem_private_key(pem, password=None)
+        except TypeError:
+            raise ValueError("Expected a key without a passphrase.") from None
+        if not isinstance(private, Ed25519PrivateKey):
             raise ValueError("Expected an Ed25519 key.")
-        return cls(key)
+        return cls(private)
 
     def to_pem(self) -> bytes:
+        """Return the private key as PKCS #8 PEM, unencrypted: for a file that its owner alone can read."""
         return self._private.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
 
     @property
-    def private(self) -> Ed25519PrivateKey:
-        return self._private
-
-    @property
     def public(self) -> PublicKey:
+        """The half that verifies."""
         return self._private.public_key()
 
+    def sign(self, claims: Mapping[str, Any]) -> str:
+        """Return the claims as a signed access token. They are not judged; see `issue_access_token`."""
+        headers = {"typ": _TYPE, "kid": self.id}
+        return jwt.encode(dict(claims), self._private, algorithm=_ALGORITHM, headers=headers)
+
     def __repr__(self) -> str:
-        return f"<signing key {self.id}>"
+        return f"<SigningKey {self.id}>"
 
 
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
+    """Who asks, in which session and organization. `token_id` is new for each token."""
+
     user_id: UUID
     session_id: UUID
     organization_id: UUID
+    token_id: UUID = field(default_factory=uuid4)
 
 
 def issue_access_token(
     key: SigningKey, claims: AccessClaims, *, now: datetime, issuer: str, audience: str, lifetime_s: int
 ) -> str:
-    at = int(now.timestamp())
-    return jwt.encode(
+    """Return a signed access token that is good from `now` for `lifetime_s` seconds, 1 to 300.
+
+    Raises:
+        ValueError: a lifetime out of bounds, or a `now` without a time zone.
+    """
+    if not 1 <= lifetime_s <= LONGEST_LIFETIME_S:
+        raise ValueError(f"Expected a lifetime from 1 to {LONGEST_LIFETIME_S} seconds, got {lifetime_s}.")
+    issued_at = int(_seconds(now))
+    return key.sign(
         {
-            "sub": str(claims.user_id), "sid": str(claims.session_id), "org": str(claims.organization_id),
-            "iss": issuer, "aud": audience, "iat": at, "exp": at + lifetime_s, "jti": str(uuid4()),
-        },
-        key.private, algorithm="EdDSA", headers={"typ": "at+jwt", "kid": key.id},
+            "iss": issuer,
+            "aud": audience,
+            "sub": str(claims.user_id),
+            "sid": str(claims.session_id),
+            "org": str(claims.organization_id),
+            "iat": issued_at,
+            "exp": issued_at + lifetime_s,
+            "jti": str(claims.token_id),
+        }
     )
 
 
 def verify_access_token(
     token: str, keys: Mapping[str, PublicKey], *, now: datetime, issuer: str, audience: str, leeway_s: int = 5
 ) -> AccessClaims:
+    """Return the claims of a good access token.
+
+    keys: the public keys that may have signed it, by id. leeway_s: how far the clocks of issuer and verifier may be
+    apart, at both ends of the token's life.
+
+    Raises:
+        UnauthenticatedError: anything is wrong with the token. It never says what.
+        ValueError: `now` has no time zone.
+    """
+    at = _seconds(now)
+    if not isinstance(token, str) or len(token) > LONGEST_TOKEN:
+        raise UnauthenticatedError(_ACCESS_REFUSED)
     try:
-        header = jwt.get_unverified_header(token)
-        key = keys[header["kid"]]
-        if header.get("typ") != "at+jwt":
-            raise UnauthenticatedError(MESSAGE)
-        said: dict[str, Any] = jwt.decode(
-            token, key, algorithms=["EdDSA"], issuer=issuer, audience=audience,
-            options={"verify_exp": False, "verify_iat": False, "require": ["exp", "iat", "sub"]},
+        key = _key_of(token, keys)
+        said = jwt.decode(
+            token,
+            key,
+            algorithms=[_ALGORITHM],
+            issuer=issuer,
+            audience=audience,
+            # PyJWT would compare with its own clock; `_require_alive` compares with the caller's.
+            options={
+                "require": list(_CLAIMS),
+                "strict_aud": True,
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_nbf": False,
+            },
         )
-        at = now.timestamp()
-        if said["exp"] <= at or said["iat"] > at + leeway_s or said["exp"] - said["iat"] > 300:
-            raise UnauthenticatedError(MESSAGE)
-        return AccessClaims(UUID(said["sub"]), UUID(said["sid"]), UUID(said["org"]))
-    except (jwt.PyJWTError, KeyError, ValueError, TypeError) as error:
-        raise UnauthenticatedError(MESSAGE) from error
+        _require_alive(said, at, leeway_s)
+        return AccessClaims(
+            user_id=_uuid(said["sub"]),
+            session_id=_uuid(said["sid"]),
+            organization_id=_uuid(said["org"]),
+            token_id=_uuid(said["jti"]),
+        )
+    except Exception:
+        # Whatever bytes a stranger sends, and however a parser trips over them, the answer is the same.
+        raise UnauthenticatedError(_ACCESS_REFUSED) from None
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
+    """A session's refresh token: where to look the session up, and the secret that proves it."""
+
     organization_id: UUID
     session_id: UUID
     secret: bytes = field(repr=False)
 
+    def __post_init__(self) -> None:
+        if len(self.secret) != SECRET_BYTES:
+            raise ValueError(f"Expected {SECRET_BYTES} bytes of secret.")
+
     @classmethod
     def new(cls, organization_id: UUID, session_id: UUID) -> "RefreshToken":
-        return cls(organization_id, session_id, secrets.token_bytes(32))
-
-    def encode(self) -> str:
-        body = self.organization_id.bytes + self.session_id.bytes + self.secret
-        return "fwr_" + base64.urlsafe_b64encode(body + sha256(body).digest()[:4]).decode()
+        """Return a token for the session with a fresh secret."""
+        return cls(organization_id, session_id, secrets.token_bytes(SECRET_BYTES))
 
     @classmethod
     def parse(cls, text: str) -> "RefreshToken":
-        try:
-            raw = base64.urlsafe_b64decode(text.removeprefix("fwr_").encode("ascii"))
-        except (ValueError, UnicodeEncodeError) as error:
-            raise UnauthenticatedError("The refresh token is not valid.") from error
-        body, checksum = raw[:64], raw[64:]
-        if not text.startswith("fwr_") or len(body) != 64 or not hmac.compare_digest(sha256(body).digest()[:4], checksum):
-            raise UnauthenticatedError("The refresh token is not valid.")
+        """Return the token that `encode` made the text of.
+
+        Raises:
+            UnauthenticatedError: the text is no such token, or was mistyped. It never says which.
+        """
+        match = _REFRESH.fullmatch(text)
+        data = base64.urlsafe_b64decode(match[1]) if match else b""
+        body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+        if not match or checksum != _checksum(body):
+            raise UnauthenticatedError(_REFRESH_REFUSED)
         return cls(UUID(bytes=body[:16]), UUID(bytes=body[16:32]), body[32:])
 
+    def encode(self) -> str:
+        """Return the token as text: `fwr_` and 92 characters, of which the last part is a checksum.
+
+        Prefix and checksum let a scanner find a leaked token, and a typing slip be refused without a look-up.
+        """
+        body = self.organization_id.bytes + self.session_id.bytes + self.secret
+        return _PREFIX + base64.urlsafe_b64encode(body + _checksum(body)).decode("ascii")
+
     def digest(self) -> bytes:
-        return sha256(self.secret).digest()
+        """Return what is stored of the secret."""
+        return digest(self.secret)
 
 
-_ = UTC
+def digest(secret: bytes) -> bytes:
+    """Return the SHA-256 of a secret. One fast round is enough for 256 random bits; never for a password."""
+    return sha256(secret).digest()
+
+
+def is_same_digest(one: bytes, other: bytes) -> bool:
+    """Return whether two digests are equal, in a time that does not depend on where they differ."""
+    return hmac.compare_digest(one, other)
+
+
+def _key_of(token: str, keys: Mapping[str, PublicKey]) -> PublicKey:
+    """Return the key that the header names, if the header is exactly one of ours: no `jwk`, `jku`, `crit` or `b64`."""
+    header = jwt.get_unverified_header(token)
+    if header.keys() != {"alg", "typ", "kid"} or header["alg"] != _ALGORITHM or header["typ"] != _TYPE:
+        raise jwt.InvalidTokenError
+    key = keys[header["kid"]]
+    if not isinstance(key, Ed25519PublicKey):
+        raise jwt.InvalidKeyError
+    return key
+
+
+def _require_alive(said: Mapping[str, Any], at: float, leeway_s: int) -> None:
+    issued_at, expires_at, not_before = said["iat"], said["exp"], said.get("nbf", said["iat"])
+    if not all(type(second) is int for second in (issued_at, expires_at, not_before)):
+        raise jwt.InvalidTokenError
+    if not 0 < expires_at - issued_at <= LONGEST_LIFETIME_S:
+        raise jwt.InvalidTokenError
+    if max(issued_at, not_before) > at + leeway_s or expires_at <= at - leeway_s:
+        raise jwt.ExpiredSignatureError
+
+
+def _uuid(text: str) -> UUID:
+    value = UUID(text)
+    if str(value) != text:
+        raise ValueError("Expected a UUID in its one canonical form.")
+    return value
+
+
+def _seconds(now: datetime) -> float:
+    if now.tzinfo is None:
+        raise ValueError("Expected a time with its zone.")
+    return now.timestamp()
+
+
+def _thumbprint(public: PublicKey) -> str:
+    x = _base64url(public.public_bytes_raw())
+    return _base64url(sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest())
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _checksum(body: bytes) -> bytes:
+    return sha256(_PREFIX.encode() + body).digest()[:_CHECKSUM_BYTES]

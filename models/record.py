@@ -35,7 +35,8 @@ class Record(TenantModel):
     """A visit to a site: where, when, by whom, how, and what was noted.
 
     `collected_at_reported` keeps the time as it was reported beside its parsed form. `collector_index` is the blind
-    index of the collector's name, from which the pseudonym comes. `latitude` and `longitude` are WGS 84 degrees.
+    index of the collector's name, from which the pseudonym comes. `activity_type` tells a sample from a blank or a
+    replicate taken for quality control. `latitude` and `longitude` are WGS 84 degrees.
     """
 
     noun = "record"
@@ -52,6 +53,7 @@ class Record(TenantModel):
     collected_at_reported = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
     received_at = ward(C.INTERNAL, fields.DatetimeField(auto_now_add=True))
     medium = ward(C.INTERNAL, fields.CharEnumField(Medium, max_length=16))
+    activity_type = ward(C.INTERNAL, fields.CharField(max_length=120, null=True))
     method = ward(C.INTERNAL, fields.CharField(max_length=200, null=True))
     collector = ward(C.PERSONAL, EncryptedField(max_length=200, null=True, pad=True), masked_by="collector_index")
     collector_index = ward(C.SECRET, fields.BinaryField(null=True))

@@ -7,6 +7,7 @@ from tortoise.exceptions import IntegrityError
 
 from auth.action import Action
 from auth.errors import NotFoundError
+from auth.password import require_acceptable
 from auth.principal import Viewer
 from auth.role import OrganizationRole, ProjectRole
 from models.base import new_id
@@ -84,7 +85,7 @@ async def create_person(services: Services, actor: Actor, *, organization_id: UU
         raise InvalidInputError("Expected an e-mail address.", field=("email",))
     require_fit(entity_of(User), {"email": email}, names={}, at=())
     require_fit(entity_of(Membership), {"name": new.name}, names={}, at=())
-    services.passwords.require_acceptable(new.password)
+    require_acceptable(new.password)
     index = await email_index_of(email)
     async with read_transaction(Tenant(email_index=index)) as connection:
         known = await connection.fetchval("select id from user_account where email_index = $1", index)

@@ -32,6 +32,7 @@ RECORD_NAMES: Mapping[str, str] = {
     "site_code": "siteCode",
     "site_name": "siteName",
     "collected_at": "collectedAt",
+    "activity_type": "activityType",
     "device_id": "deviceId",
 }
 MEASUREMENT_NAMES: Mapping[str, str] = {
@@ -77,6 +78,7 @@ class NewRecord:
     latitude: float | None = None
     longitude: float | None = None
     collected_at_reported: str | None = None
+    activity_type: str | None = None
     method: str | None = None
     collector: str | None = None
     comment: str | None = None

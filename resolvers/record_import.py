@@ -1,7 +1,7 @@
 """Importing results of the US Water Quality Portal: rows become records with measurements.
 
-Ids are derived from what a row says of itself, so that a file imported twice changes nothing. Records go in batches, each
-one audited change; a row that can't become anything is reported with its line, column and reason.
+Ids are derived from what a row says of itself, so that a file imported twice changes nothing. Records go in batches,
+each one audited change; a row that can't become anything is reported with its line, column and reason.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,7 +68,7 @@ async def import_results(
         ConflictError: the project is archived.
     """
     file = read_results(stream, organization_id=viewer.organization_id, project_id=project_id)
-    report = ImportReport(rows=file.rows, blank=file.blank, rejections=list(file.rejections))
+    report = ImportReport(rows=file.counts.rows, blank=file.counts.blank, rejections=list(file.rejections))
     fitting = [record for record in file.records if _fits(record, report)]
     done = 0
     for batch in _batches(fitting):
@@ -152,6 +152,7 @@ def _record(project_id: UUID, reported: ReportedRecord) -> NewRecord:
         collected_at=reported.collected_at,
         collected_at_reported=reported.collected_at_reported,
         medium=_MEDIA.get((reported.medium or "").upper(), Medium.OTHER),
+        activity_type=reported.activity_type,
         method=reported.method,
         collector=reported.collector,
         comment=reported.comment,
@@ -164,7 +165,7 @@ def _measurement(reported: ReportedMeasurement) -> NewMeasurement:
         fraction=reported.fraction,
         value=_float(reported.value),
         value_reported=reported.value_reported,
-        unit=reported.unit,
+        unit=_unit(reported),
         qualifier=reported.qualifier,
         detection_condition=reported.detection_condition,
         detection_limit=_float(reported.detection_limit),
@@ -175,6 +176,11 @@ def _measurement(reported: ReportedMeasurement) -> NewMeasurement:
         value_type=reported.value_type,
         comment=reported.comment,
     )
+
+
+def _unit(reported: ReportedMeasurement) -> str | None:
+    """Return the unit with what a concentration is counted as, if that is said: `mg/l as N`."""
+    return " ".join(filter(None, (reported.unit, reported.speciation))) or None
 
 
 def _float(value: Decimal | None) -> float | None:

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
+from auth.errors import RateLimitedError
 from auth.password import Passwords
 from auth.token import PublicKey, SigningKey
-
-from auth.errors import RateLimitedError
 from models.encryption.keyring import Keyring
 
 P = ParamSpec("P")

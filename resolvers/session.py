@@ -11,12 +11,12 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from auth.token import AccessClaims, RefreshToken, issue_access_token, verify_access_token
 
 from auth.action import Action
 from auth.errors import UnauthenticatedError
 from auth.principal import SYSTEM_ID, Viewer
 from auth.role import OrganizationRole, ProjectRole
+from auth.token import AccessClaims, RefreshToken, issue_access_token, verify_access_token
 from models.base import new_id
 from models.device import Device, DeviceStatus
 from models.encryption.blind_index import blind_index, normalize_email
@@ -186,7 +186,7 @@ def claims_of(services: Services, access_token: str) -> AccessClaims:
 
 
 async def authenticate(services: Services, actor: Actor, reader: Reader, *, claims: AccessClaims) -> Viewer:
-    """Return who the token's session belongs to, with the roles of this moment. One statement, in the reader's snapshot.
+    """Return who the token's session belongs to, with the roles of this moment: one statement of the reader's.
 
     Raises:
         UnauthenticatedError: the session, user, membership, organization or device is not good any more. Leaves an

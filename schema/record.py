@@ -56,6 +56,7 @@ class Record(Node):
     collected_at_reported: str | None = column("The time of collection as it was reported, if from elsewhere.")
     received_at: datetime | None = column("When the server received it.")
     medium: Medium | None = column("What was sampled.")
+    activity_type: str | None = column("What it is, in WQX's words: a routine sample, a blank, a replicate.")
     method: str | None = column("How it was collected.")
     collector: str | None = column("Who collected it; a pseudonym for those who may not read names.")
     comment: str | None = column("What was noted in the field.")

@@ -50,6 +50,9 @@ class CreateRecordInput:
     site_name: str | None = strawberry.field(default=None, description="The site's name.")
     latitude: float | None = strawberry.field(default=None, description="Degrees north, WGS 84.")
     longitude: float | None = strawberry.field(default=None, description="Degrees east, WGS 84.")
+    activity_type: str | None = strawberry.field(
+        default=None, description="What it is, in WQX's words: a routine sample, a blank, a replicate."
+    )
     method: str | None = strawberry.field(default=None, description="How it was collected.")
     collector: str | None = strawberry.field(default=None, description="Who collected it.")
     comment: str | None = strawberry.field(default=None, description="What was noted in the field.")
@@ -72,6 +75,7 @@ class UpdateRecordInput:
     longitude: float | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
     collected_at: datetime | None = strawberry.field(default=strawberry.UNSET, description="Another time.")
     medium: Medium | None = strawberry.field(default=strawberry.UNSET, description="Another medium.")
+    activity_type: str | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
     method: str | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
     collector: str | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
     comment: str | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
@@ -123,6 +127,7 @@ class RecordMutation:
             longitude=input.longitude,
             collected_at=input.collected_at,
             medium=input.medium,
+            activity_type=input.activity_type,
             method=input.method,
             collector=input.collector,
             comment=input.comment,
@@ -146,6 +151,7 @@ class RecordMutation:
             "longitude",
             "collected_at",
             "medium",
+            "activity_type",
             "method",
             "collector",
             "comment",

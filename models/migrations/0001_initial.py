@@ -191,6 +191,7 @@ class Migration(migrations.Migration):
                 ('collected_at_reported', fields.CharField(null=True, max_length=64)),
                 ('received_at', fields.DatetimeField(auto_now=False, auto_now_add=True)),
                 ('medium', fields.CharEnumField(description='WATER: WATER\nSEDIMENT: SEDIMENT\nSOIL: SOIL\nAIR: AIR\nBIOLOGICAL: BIOLOGICAL\nHABITAT: HABITAT\nTISSUE: TISSUE\nOTHER: OTHER', enum_type=Medium, max_length=16)),
+                ('activity_type', fields.CharField(null=True, max_length=120)),
                 ('method', fields.CharField(null=True, max_length=200)),
                 ('collector', EncryptedField(null=True, max_length=200, pad=True)),
                 ('collector_index', fields.BinaryField(null=True)),

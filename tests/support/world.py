@@ -8,10 +8,19 @@ from uuid import UUID
 
 import asyncpg
 import httpx
-from fieldward.embedded import Endpoint
 
+from auth.principal import Channel, Origin
 from fieldward.demo.people import PEOPLE
+from fieldward.embedded import Endpoint
+from models.base import new_id
+from models.inventory import entities
+from models.transaction import Tenant
+from resolvers.account import member_viewer
+from resolvers.read import Reader
 from resolvers.services import Services
+from resolvers.trail import Actor
+from schema.api import Api
+from schema.context import RequestContext
 
 SIGN_IN = """
 mutation SignIn($input: SignInInput!) {
@@ -147,6 +156,14 @@ class World:
         return await self.sql(
             "select * from audit_entry where at > $1 and kind = any($2) order by at, id", since, list(kinds)
         )
+
+    async def fingerprint(self) -> dict[str, str]:
+        """Return a digest of each audited table's content, to see whether anything changed."""
+        return {
+            entity.name: await self.value(f"select md5(string_agg(t::text, '' order by t::text)) from {entity.name} t")
+            for entity in entities()
+            if entity.model.is_audited
+        }
 
     async def now(self) -> Any:
         """Return the database's time."""

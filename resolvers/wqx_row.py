@@ -1,0 +1,264 @@
+"""One row of a Water Quality Portal result file: what it says of its activity, and what it measured.
+
+Promises: a row comes out whole or as a `CellError` for its first fault, judged in the order that `resolvers/wqx.py`
+states. Nothing is guessed, shortened or silently dropped from the columns that are read.
+
+Standard: Water Quality Exchange (WQX), the portal's result profile in the older layout (`resolvers/wqx_table.py`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import UUID
+
+from resolvers.wqx_table import CellError, Column
+from resolvers.wqx_value import Moment, Position, digest, method, moment, number, position
+
+METHOD_WIDTH: Final = 200
+ANALYTICAL_METHOD_WIDTH: Final = 300
+
+WIDTHS: Final[Mapping[Column, int]] = MappingProxyType(
+    {
+        Column.ORGANIZATION: 64,
+        Column.ACTIVITY: 120,
+        Column.ACTIVITY_TYPE: 120,
+        Column.MEDIUM: 40,
+        Column.SITE: 64,
+        Column.SITE_NAME: 200,
+        Column.CONDUCTING_ORGANIZATION: 200,
+        Column.ORGANIZATION_NAME: 200,
+        Column.CHARACTERISTIC: 120,
+        Column.FRACTION: 60,
+        Column.VALUE: 60,
+        Column.UNIT: 40,
+        Column.QUALIFIER: 120,
+        Column.DETECTION_CONDITION: 120,
+        Column.LIMIT_UNIT: 40,
+        Column.LIMIT_TYPE: 120,
+        Column.RESULT_STATUS: 40,
+        Column.VALUE_TYPE: 40,
+        Column.SPECIATION: 40,
+    }
+)
+"""Characters that the columns of `record` and `measurement` hold, so that a row accepted here can be stored."""
+
+
+_FACT_COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
+    {
+        "site_code": Column.SITE,
+        "site_name": Column.SITE_NAME,
+        "activity_type": Column.ACTIVITY_TYPE,
+        "medium": Column.MEDIUM,
+        "method": Column.SAMPLING_METHOD,
+        "collector": Column.CONDUCTING_ORGANIZATION,
+        "comment": Column.ACTIVITY_COMMENT,
+    }
+)
+
+_NO_ID: Final = UUID(int=0)
+
+# What makes a result the same result when it is read again: never its value, which may be corrected.
+_IDENTITY: Final = (
+    Column.CHARACTERISTIC,
+    Column.FRACTION,
+    Column.UNIT,
+    Column.ANALYTICAL_METHOD_CONTEXT,
+    Column.ANALYTICAL_METHOD,
+    Column.ANALYTICAL_METHOD_NAME,
+    Column.VALUE_TYPE,
+    Column.STATISTICAL_BASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedMeasurement:
+    """One result. `value_reported` is the cell as it stands in the file, `value` its number where it is one.
+
+    `speciation` says what a concentration is counted as (`as N`): it belongs to the unit.
+    """
+
+    line: int
+    id: UUID
+    characteristic: str
+    fraction: str | None
+    value: Decimal | None
+    value_reported: str | None
+    unit: str | None
+    speciation: str | None
+    qualifier: str | None
+    detection_condition: str | None
+    detection_limit: Decimal | None
+    detection_limit_unit: str | None
+    detection_limit_type: str | None
+    method: str | None
+    result_status: str | None
+    value_type: str | None
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a row says of its activity. Contradictions are looked for in the order of the fields."""
+
+    site_code: str
+    moment: Moment
+    position: Position | None
+    site_name: str | None
+    activity_type: str | None
+    medium: str | None
+    method: str | None
+    collector: str | None
+    comment: str | None
+
+    def joined(self, later: "Facts") -> "Facts":
+        """Return these facts with what is empty filled in from the later ones.
+
+        Raises:
+            CellError: both say something, and not the same; names the later row's column.
+        """
+        filled: dict[str, Any] = {}  # each value is of its own field's type
+        for name in (field.name for field in fields(self)):
+            mine, theirs = getattr(self, name), getattr(later, name)
+            if mine is None:
+                filled[name] = theirs
+            elif theirs is not None and mine != theirs:
+                raise _contradiction(name, self, later)
+        return replace(self, **filled)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A row that is good in itself, before it has met the others of its activity.
+
+    `measurement` has no id yet; `identity` is what tells it from others in the activity, `content` a digest of all
+    cells, which tells apart what the identity does not.
+    """
+
+    organization: str
+    activity: str
+    facts: Facts
+    identity: tuple[str, ...]
+    content: bytes
+    measurement: ReportedMeasurement
+
+
+def parse(line: int, cells: Mapping[str, str]) -> Result:
+    """Return the result in the cells of a row.
+
+    Raises:
+        CellError: for the first fault.
+    """
+    organization = _required(cells, Column.ORGANIZATION)
+    activity = _required(cells, Column.ACTIVITY)
+    facts = _facts(cells)
+    measurement = _measurement(line, cells)
+    _require_storable(cells, facts, measurement)
+    return Result(
+        organization=organization,
+        activity=activity,
+        facts=facts,
+        identity=tuple(cells[column].strip() for column in _IDENTITY),
+        content=digest(text for pair in sorted(cells.items()) for text in pair),
+        measurement=measurement,
+    )
+
+
+def _facts(cells: Mapping[str, str]) -> Facts:
+    return Facts(
+        site_code=_required(cells, Column.SITE),
+        moment=moment(cells[Column.DATE], cells[Column.TIME], cells[Column.ZONE]),
+        position=_position(cells),
+        site_name=_text(cells, Column.SITE_NAME),
+        activity_type=_text(cells, Column.ACTIVITY_TYPE),
+        medium=_text(cells, Column.MEDIUM),
+        method=method(
+            cells[Column.SAMPLING_METHOD_CONTEXT],
+            cells[Column.SAMPLING_METHOD],
+            cells[Column.SAMPLING_METHOD_NAME],
+        ),
+        collector=_text(cells, Column.CONDUCTING_ORGANIZATION) or _text(cells, Column.ORGANIZATION_NAME),
+        comment=_text(cells, Column.ACTIVITY_COMMENT),
+    )
+
+
+def _measurement(line: int, cells: Mapping[str, str]) -> ReportedMeasurement:
+    characteristic = _required(cells, Column.CHARACTERISTIC)
+    value = cells[Column.VALUE]
+    condition = _text(cells, Column.DETECTION_CONDITION)
+    if not value.strip() and condition is None:
+        raise CellError(Column.VALUE, "is missing, and there is no detection condition either")
+    return ReportedMeasurement(
+        line=line,
+        id=_NO_ID,
+        characteristic=characteristic,
+        fraction=_text(cells, Column.FRACTION),
+        value=number(value),
+        value_reported=value if value.strip() else None,
+        unit=_text(cells, Column.UNIT),
+        speciation=_text(cells, Column.SPECIATION),
+        qualifier=_text(cells, Column.QUALIFIER),
+        detection_condition=condition,
+        detection_limit=_limit(cells),
+        detection_limit_unit=_text(cells, Column.LIMIT_UNIT),
+        detection_limit_type=_text(cells, Column.LIMIT_TYPE),
+        method=method(
+            cells[Column.ANALYTICAL_METHOD_CONTEXT],
+            cells[Column.ANALYTICAL_METHOD],
+            cells[Column.ANALYTICAL_METHOD_NAME],
+        ),
+        result_status=_text(cells, Column.RESULT_STATUS),
+        value_type=_text(cells, Column.VALUE_TYPE),
+        comment=_text(cells, Column.RESULT_COMMENT),
+    )
+
+
+def _position(cells: Mapping[str, str]) -> Position | None:
+    for columns in ((Column.LATITUDE, Column.LONGITUDE), (Column.SITE_LATITUDE, Column.SITE_LONGITUDE)):
+        found = position(*(cells.get(column, "") for column in columns), columns=columns)
+        if found is not None:
+            return found
+    return None
+
+
+def _limit(cells: Mapping[str, str]) -> Decimal | None:
+    """The limit has no text beside its number, so one that is no number would be lost: it is a fault."""
+    text = _text(cells, Column.LIMIT)
+    if text is None:
+        return None
+    limit = number(text)
+    if limit is None:
+        raise CellError(Column.LIMIT, "is not a number", text)
+    return limit
+
+
+def _require_storable(cells: Mapping[str, str], facts: Facts, measurement: ReportedMeasurement) -> None:
+    lengths = [(column, len(cells.get(column, "")), width) for column, width in WIDTHS.items()]
+    lengths.append((Column.SAMPLING_METHOD, len(facts.method or ""), METHOD_WIDTH))
+    lengths.append((Column.ANALYTICAL_METHOD, len(measurement.method or ""), ANALYTICAL_METHOD_WIDTH))
+    for column, length, width in lengths:
+        if length > width:
+            raise CellError(column, f"is longer than {width} characters", cells[column])
+
+
+def _contradiction(name: str, earlier: Facts, later: Facts) -> CellError:
+    column, value = _FACT_COLUMNS.get(name), getattr(later, name)
+    if name == "moment":
+        column = Column.TIME if earlier.moment.day == later.moment.day else Column.DATE
+        value = later.moment.reported
+    elif later.position is not None and name == "position":
+        column = later.position.column
+        value = f"{later.position.latitude} {later.position.longitude}"
+    return CellError(column or "", "contradicts an earlier row of the same activity", value)
+
+
+def _required(cells: Mapping[str, str], column: Column) -> str:
+    text = _text(cells, column)
+    if text is None:
+        raise CellError(column, "is missing")
+    return text
+
+
+def _text(cells: Mapping[str, str], column: Column) -> str | None:
+    return cells.get(column, "").strip() or None

@@ -1,0 +1,211 @@
+"""The rows of a Water Quality Portal result file, each with the line it starts on.
+
+Promises: a row that cannot be read is a row with a fault, never an exception; memory is bounded by the longest row
+allowed, whatever the stream holds; no cell that leaves here holds a control character or half a character. Only a
+file that is not this layout at all is refused.
+
+Standard: RFC 4180, read strictly (a quote in the wrong place is a fault, not a guess); the header is that of the
+portal's result profile in the older layout of 64 columns ("WQX 2.2", now called legacy). Columns may come in any
+order, and ones that are not read here may be absent or added.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import BinaryIO, ClassVar, Final, TextIO
+
+from auth.errors import Code, FieldwardError
+
+CELL_LIMIT: Final = 10_000
+"""Characters in one cell: what a comment may hold."""
+
+_ROW_LIMIT: Final = 1_000_000
+_SHOWN: Final = 80
+# C0 and C1 but for tab and line ends; and lone surrogates, which is what bytes outside UTF-8 turn into.
+_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Column(StrEnum):
+    """The columns that are read. All but those in `OPTIONAL` must be there: without them a result means less."""
+
+    ORGANIZATION = "OrganizationIdentifier"
+    ORGANIZATION_NAME = "OrganizationFormalName"
+    ACTIVITY = "ActivityIdentifier"
+    ACTIVITY_TYPE = "ActivityTypeCode"
+    MEDIUM = "ActivityMediaName"
+    DATE = "ActivityStartDate"
+    TIME = "ActivityStartTime/Time"
+    ZONE = "ActivityStartTime/TimeZoneCode"
+    CONDUCTING_ORGANIZATION = "ActivityConductingOrganizationText"
+    SITE = "MonitoringLocationIdentifier"
+    SITE_NAME = "MonitoringLocationName"
+    LATITUDE = "ActivityLocation/LatitudeMeasure"
+    LONGITUDE = "ActivityLocation/LongitudeMeasure"
+    SITE_LATITUDE = "LatitudeMeasure"
+    SITE_LONGITUDE = "LongitudeMeasure"
+    ACTIVITY_COMMENT = "ActivityCommentText"
+    SAMPLING_METHOD = "SampleCollectionMethod/MethodIdentifier"
+    SAMPLING_METHOD_CONTEXT = "SampleCollectionMethod/MethodIdentifierContext"
+    SAMPLING_METHOD_NAME = "SampleCollectionMethod/MethodName"
+    DETECTION_CONDITION = "ResultDetectionConditionText"
+    CHARACTERISTIC = "CharacteristicName"
+    FRACTION = "ResultSampleFractionText"
+    VALUE = "ResultMeasureValue"
+    UNIT = "ResultMeasure/MeasureUnitCode"
+    QUALIFIER = "MeasureQualifierCode"
+    RESULT_STATUS = "ResultStatusIdentifier"
+    STATISTICAL_BASE = "StatisticalBaseCode"
+    VALUE_TYPE = "ResultValueTypeName"
+    RESULT_COMMENT = "ResultCommentText"
+    ANALYTICAL_METHOD = "ResultAnalyticalMethod/MethodIdentifier"
+    ANALYTICAL_METHOD_CONTEXT = "ResultAnalyticalMethod/MethodIdentifierContext"
+    ANALYTICAL_METHOD_NAME = "ResultAnalyticalMethod/MethodName"
+    LIMIT_TYPE = "DetectionQuantitationLimitTypeName"
+    LIMIT = "DetectionQuantitationLimitMeasure/MeasureValue"
+    LIMIT_UNIT = "DetectionQuantitationLimitMeasure/MeasureUnitCode"
+    SPECIATION = "MethodSpecificationName"
+
+
+OPTIONAL: Final = frozenset(
+    {
+        Column.SITE_NAME,
+        Column.LATITUDE,
+        Column.LONGITUDE,
+        Column.SITE_LATITUDE,
+        Column.SITE_LONGITUDE,
+        Column.SPECIATION,
+    }
+)
+
+
+class WqxFormatError(FieldwardError):
+    """The file is not a result file in this layout. Names the columns at fault, never a cell."""
+
+    code: ClassVar[Code] = Code.INVALID_INPUT
+
+
+class CellError(ValueError):
+    """One row is no good because of one cell; `column` is empty where the whole row is at fault."""
+
+    def __init__(self, column: str, reason: str, value: str = "") -> None:
+        super().__init__(reason)
+        self.column = str(column)
+        self.reason = reason
+        self.value = _FORBIDDEN.sub("\ufffd", value[:_SHOWN])
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """A row: its cells by column, or what is wrong with it. `cells` is empty for a blank row and for a faulty one."""
+
+    line: int
+    cells: Mapping[str, str]
+    fault: CellError | None = None
+
+
+def as_text(source: BinaryIO) -> TextIO:
+    """Return the bytes as the text that `read_rows` wants: line ends kept, bytes outside UTF-8 marked, not refused."""
+    return io.TextIOWrapper(source, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def read_rows(stream: TextIO) -> Iterator[TableRow]:
+    """Yield the rows below the header, in order.
+
+    The limit that the `csv` module shares between all its users is left as it is: a cell beyond it is a fault, too.
+
+    Raises:
+        WqxFormatError: at the first step, when the header lacks a column or has one twice; at any step, when the
+            stream refuses to decode (use `as_text`, which marks such bytes instead).
+    """
+    lines = _Lines(stream)
+    reader = csv.reader(lines, strict=True)
+    header = _header(reader)
+    while True:
+        start = lines.next_row()
+        try:
+            cells = next(reader, None)
+        except csv.Error:
+            last = "" if lines.count == start else f", up to line {lines.count}"
+            yield TableRow(start, {}, CellError("", f"cannot be read as CSV: its quotes or line ends do not fit{last}"))
+            continue
+        except _RowTooLongError:
+            yield TableRow(start, {}, CellError("", f"is longer than {_ROW_LIMIT} characters"))
+            continue
+        if cells is None:
+            return
+        yield _row(start, header, cells)
+
+
+def _header(reader: Iterator[list[str]]) -> list[str]:
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except (csv.Error, _RowTooLongError):
+        raise WqxFormatError("The first line cannot be read as a CSV header.") from None
+    missing = [column.value for column in Column if column not in OPTIONAL and column not in header]
+    if missing:
+        raise WqxFormatError(f"The header lacks {', '.join(missing)}.")
+    repeated = [column.value for column in Column if header.count(column) > 1]
+    if repeated:
+        raise WqxFormatError(f"The header has more than one {', '.join(repeated)}.")
+    return header
+
+
+def _row(line: int, header: list[str], cells: list[str]) -> TableRow:
+    if not any(map(str.strip, cells)):
+        return TableRow(line, {})
+    if len(cells) != len(header):
+        fault = CellError("", f"has {len(cells)} cells where the header has {len(header)}", ",".join(cells))
+        return TableRow(line, {}, fault)
+    for column, cell in zip(header, cells, strict=True):
+        if len(cell) > CELL_LIMIT:
+            return TableRow(line, {}, CellError(column, f"is longer than {CELL_LIMIT} characters", cell))
+        if _FORBIDDEN.search(cell):
+            return TableRow(line, {}, CellError(column, "holds a control character or bytes that are not UTF-8", cell))
+    return TableRow(line, dict(zip(header, cells, strict=True)))
+
+
+class _RowTooLongError(Exception):
+    pass
+
+
+class _Lines:
+    """Physical lines for the CSV reader, counted, and bounded per row.
+
+    A class, not a generator: it has to go on after it raised.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._in_row = 0
+        self.count = 0
+
+    def next_row(self) -> int:
+        """Begin a row, and return the number of its first line."""
+        self._in_row = 0
+        return self.count + 1
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._piece()
+        if not line:
+            raise StopIteration
+        self.count += 1
+        if self.count == 1:
+            line = line.removeprefix("\ufeff")
+        self._in_row += len(line)
+        if self._in_row > _ROW_LIMIT:
+            while len(line) > _ROW_LIMIT and not line.endswith("\n"):
+                line = self._piece()
+            raise _RowTooLongError
+        return line
+
+    def _piece(self) -> str:
+        try:
+            return self._stream.readline(_ROW_LIMIT + 1)
+        except UnicodeError:
+            raise WqxFormatError("The file is not UTF-8 text.") from None

@@ -1,0 +1,263 @@
+"""Every mutation leaves exactly one audit entry: of what it did, or of what it tried."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from schema.api import build_api
+from schema.mutation import mutation_of
+from tests.support.mutation import Stage, mutate, prepare
+from tests.support.world import World
+
+REASON = "Because the laboratory said so."
+
+# By mutation: who does it, what of the stage it takes, and the audit action, entity and changed columns it must leave.
+CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str]]] = {
+    "createProject": (
+        "owner",
+        lambda _: {"code": "NEW-1", "name": "New"},
+        "project.create",
+        "project",
+        {"code", "name", "status"},
+    ),
+    "updateProject": (
+        "owner",
+        lambda stage: {"id": stage.project, "expectedVersion": 1, "name": "Renamed", "reason": REASON},
+        "project.update",
+        "project",
+        {"name", "version"},
+    ),
+    "archiveProject": (
+        "owner",
+        lambda stage: {"id": stage.project, "expectedVersion": 1, "reason": REASON},
+        "project.archive",
+        "project",
+        {"status", "version"},
+    ),
+    "registerDevice": (
+        "admin",
+        lambda stage: {"userId": stage.person, "platform": "IOS", "model": "iPhone 15", "serialNumber": "SN-1"},
+        "device.register",
+        "device",
+        {"membership_id", "platform", "model", "serial_number"},
+    ),
+    "blockDevice": (
+        "admin",
+        lambda stage: {"id": stage.device, "expectedVersion": 1, "reason": REASON},
+        "device.block",
+        "device",
+        {"status", "blocked_by_id", "blocked_at", "block_reason", "version"},
+    ),
+    "unblockDevice": (
+        "admin",
+        lambda stage: {"id": stage.blocked_device, "expectedVersion": 2, "reason": REASON},
+        "device.unblock",
+        "device",
+        {"status", "blocked_by_id", "blocked_at", "block_reason", "version"},
+    ),
+    "assignOrganizationRole": (
+        "owner",
+        lambda stage: {"userId": stage.person, "role": "AUDITOR", "reason": REASON},
+        "membership.assign_role",
+        "membership",
+        {"role", "version"},
+    ),
+    "removeOrganizationRole": (
+        "owner",
+        lambda stage: {"userId": stage.auditor, "reason": REASON},
+        "membership.remove_role",
+        "membership",
+        {"role", "version"},
+    ),
+    "assignProjectRole": (
+        "manager",
+        lambda stage: {"userId": stage.person, "projectId": stage.project, "role": "VIEWER", "reason": REASON},
+        "project_membership.assign_role",
+        "project_membership",
+        {"project_id", "membership_id", "role"},
+    ),
+    "removeProjectRole": (
+        "manager",
+        lambda stage: {"userId": stage.viewer, "projectId": stage.project, "reason": REASON},
+        "project_membership.remove_role",
+        "project_membership",
+        {"project_id", "membership_id", "role"},
+    ),
+    "createRecord": (
+        "collector",
+        lambda stage: {
+            "projectId": stage.project,
+            "siteCode": "W-9",
+            "collectedAt": "2026-02-03T04:05:06Z",
+            "medium": "WATER",
+            "comment": "Cap was loose.",
+            "measurements": [{"characteristic": "pH", "value": 7.1}],
+        },
+        "record.create",
+        "record",
+        {"site_code", "comment", "status"},
+    ),
+    "updateRecord": (
+        "collector",
+        lambda stage: {"id": stage.draft, "expectedVersion": 1, "siteCode": "W-10", "reason": REASON},
+        "record.update",
+        "record",
+        {"site_code", "version"},
+    ),
+    "submitRecord": (
+        "collector",
+        lambda stage: {"id": stage.draft, "expectedVersion": 1, "reason": REASON},
+        "record.submit",
+        "record",
+        {"status", "version"},
+    ),
+    "approveRecord": (
+        "reviewer",
+        lambda stage: {"id": stage.submitted, "expectedVersion": 2, "reason": REASON},
+        "record.approve",
+        "record",
+        {"status", "reviewed_by_id", "reviewed_at", "review_reason", "version"},
+    ),
+    "rejectRecord": (
+        "reviewer",
+        lambda stage: {"id": stage.submitted, "expectedVersion": 2, "reason": REASON},
+        "record.reject",
+        "record",
+        {"status", "reviewed_by_id", "reviewed_at", "review_reason", "version"},
+    ),
+    "deleteRecord": (
+        "manager",
+        lambda stage: {"id": stage.draft, "expectedVersion": 1, "reason": REASON},
+        "record.delete",
+        "record",
+        {"site_code", "status", "comment"},
+    ),
+}
+SESSION = {"signIn", "refreshSession", "signOut"}
+
+
+def test_every_mutation_of_the_schema_is_tried_here() -> None:
+    core = build_api()._schema
+    assert core.mutation_type is not None
+    assert set(core.mutation_type.fields) == set(CASES) | SESSION
+    assert {mutation_of(core.mutation_type.fields[name]).action for name in CASES} == {  # type: ignore[union-attr]
+        action for _, _, action, _, _ in CASES.values()
+    }
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_mutation_leaves_exactly_one_entry_with_who_when_how_and_what(world: World, name: str) -> None:
+    who, given, action, entity, columns = CASES[name]
+    client, stage = await world.client(who), await prepare(world)
+    since = await world.now()
+
+    answer = await mutate(client, name, given(stage))
+
+    assert answer.data[name]["errors"] == []
+    entries = await world.entries(since=since)
+    assert [(one["kind"], one["action"], one["outcome"]) for one in entries] == [("CHANGE", action, "DONE")]
+    entry = entries[0]
+    assert entry["membership_id"] == await world.member_id(who)
+    assert entry["session_id"] is not None
+    assert entry["channel"] == "API"
+    assert str(entry["request_id"]) == answer.headers["x-request-id"]
+    assert len(entry["operation_hash"]) == 64
+    assert entry["operation_name"] == "Mutate"
+    assert entry["ip_address"] is not None
+    assert entry["user_agent"] is not None
+    assert (entry["reason"] is not None) == ("reason" in given(stage))
+    changes = await world.sql(
+        "select entity, operation, columns::text from change where entry_id = $1 and entity = $2", entry["id"], entity
+    )
+    assert len(changes) == 1
+    assert all(f'"{column}"' in changes[0]["columns"] for column in columns)
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_mutation_without_its_permission_leaves_one_entry_and_no_change(world: World, name: str) -> None:
+    _, given, action, _, _ = CASES[name]
+    stage = await prepare(world)
+    client = await world.client("viewer")
+    since, before = await world.now(), await world.fingerprint()
+
+    answer = await mutate(client, name, given(stage))
+
+    codes = [error["code"] for error in answer.data[name]["errors"]]
+    assert codes in (["FORBIDDEN"], ["NOT_FOUND"])
+    assert await world.fingerprint() == before
+    entries = await world.entries(since=since)
+    assert [(one["kind"], one["action"], one["outcome"], one["error_code"]) for one in entries] == [
+        ("ATTEMPT", action, "DENIED", codes[0])
+    ]
+    assert entries[0]["membership_id"] == await world.member_id("viewer")
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_mutation_without_a_sign_in_changes_nothing_and_is_logged(world: World, name: str) -> None:
+    _, given, action, _, _ = CASES[name]
+    stage = await prepare(world)
+    since, before = await world.now(), await world.fingerprint()
+
+    answer = await mutate(world.anonymous, name, given(stage))
+
+    assert answer.codes == ["UNAUTHENTICATED"]
+    assert answer.body["data"] == {name: None}
+    assert await world.fingerprint() == before
+    entries = await world.entries(since=since)
+    assert [(one["action"], one["outcome"], one["user_id"]) for one in entries] == [(action, "DENIED", None)]
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case[1] is not None])
+async def test_a_mutation_that_breaks_half_way_leaves_one_entry_and_no_change(
+    world: World, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database refuses the last thing that the transaction does: everything before it was written by then."""
+    who, given, action, _, _ = CASES[name]
+    client, stage = await world.client(who), await prepare(world)
+    await world.sql(
+        """
+        create function break_it() returns trigger language plpgsql as
+          $$ begin raise exception 'half-way'; end $$;
+        """
+    )
+    await world.sql(
+        "create constraint trigger break_it after insert on change deferrable initially deferred"
+        " for each row execute function break_it()"
+    )
+    since, before = await world.now(), await world.fingerprint()
+
+    answer = await mutate(client, name, given(stage))
+
+    assert answer.codes == ["INTERNAL"]
+    assert "half-way" not in answer.text
+    assert await world.fingerprint() == before
+    entries = await world.entries(since=since)
+    assert [(one["kind"], one["action"], one["outcome"], one["error_code"]) for one in entries] == [
+        ("ATTEMPT", action, "FAILED", "INTERNAL")
+    ]
+
+
+async def test_the_trail_shows_before_and_after_to_the_auditor(world: World) -> None:
+    stage = await prepare(world)
+    await mutate(
+        await world.client("collector"),
+        "updateRecord",
+        {"id": stage.draft, "expectedVersion": 1, "comment": "Second thoughts.", "siteCode": "W-77"},
+    )
+    auditor = await world.client("auditor")
+
+    answer = await auditor.run(
+        """
+        { auditEntries(first: 1, filter: {action: {eq: "record.update"}}) { nodes {
+            action outcome at channel user { name } operationName
+            changes { operation entity entityId columns { column before after } } } } }
+        """
+    )
+
+    entry = answer.data["auditEntries"]["nodes"][0]
+    assert (entry["action"], entry["outcome"], entry["user"]["name"]) == ("record.update", "DONE", "Cleo Cole")
+    columns = {one["column"]: (one["before"], one["after"]) for one in entry["changes"][0]["columns"]}
+    assert columns["site_code"] == ("W-1", "W-77")
+    assert columns["comment"] == ("First thoughts.", "Second thoughts.")
+    assert columns["version"] == ("1", "2")

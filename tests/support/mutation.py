@@ -1,0 +1,80 @@
+"""What mutations act on, made through the API by those who may."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from schema.api import build_api
+from tests.support.world import Answer, Client, World
+
+_CORE = build_api()._schema
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Global ids of things in the demo's first project, each in the state that its name says."""
+
+    project: str
+    person: str
+    viewer: str
+    auditor: str
+    draft: str
+    submitted: str
+    device: str
+    blocked_device: str
+
+
+async def prepare(world: World) -> Stage:
+    """Make the stage."""
+    project = f"Project:{await world.project_id('CANAL')}"
+    person = f"User:{await world.member_id('member')}"
+    collector, admin = await world.client("collector"), await world.client("admin")
+    device, blocked = [await _device(admin, person, serial) for serial in ("SN-A", "SN-B")]
+    reason = {"reason": "Lost."}
+    await _done(admin, "blockDevice", {"id": blocked, "expectedVersion": 1, **reason}, "device { id }")
+    draft, submitted = [await _record(collector, project) for _ in range(2)]
+    await _done(collector, "submitRecord", {"id": submitted, "expectedVersion": 1}, "record { id }")
+    return Stage(
+        project=project,
+        person=person,
+        viewer=f"User:{await world.member_id('viewer')}",
+        auditor=f"User:{await world.member_id('auditor')}",
+        draft=draft,
+        submitted=submitted,
+        device=device,
+        blocked_device=blocked,
+    )
+
+
+async def mutate(client: Client, name: str, given: dict[str, Any], shown: str = "") -> Answer:
+    """Run a mutation with its one input."""
+    assert _CORE.mutation_type is not None
+    arguments = _CORE.mutation_type.fields[name].args
+    declared, passed = "", ""
+    if arguments:
+        declared, passed = f"($input: {arguments['input'].type})", "(input: $input)"
+    errors = "errors { code message field permission }"
+    query = f"mutation Mutate{declared} {{ {name}{passed} {{ {shown} {errors} }} }}"
+    return await client.run(query, {"input": given} if arguments else {}, operationName="Mutate")
+
+
+async def _done(client: Client, name: str, given: dict[str, Any], shown: str) -> Any:
+    answer = await mutate(client, name, given, shown)
+    assert answer.data[name]["errors"] == [], answer.data
+    return answer.data[name]
+
+
+async def _device(client: Client, person: str, serial: str) -> str:
+    given = {"userId": person, "platform": "ANDROID", "model": "Pixel 8", "serialNumber": serial}
+    return str((await _done(client, "registerDevice", given, "device { id }"))["device"]["id"])
+
+
+async def _record(client: Client, project: str) -> str:
+    given = {
+        "projectId": project,
+        "siteCode": "W-1",
+        "collectedAt": "2026-01-02T03:04:05Z",
+        "medium": "WATER",
+        "comment": "First thoughts.",
+        "collector": "Cleo Cole",
+    }
+    return str((await _done(client, "createRecord", given, "record { id }"))["record"]["id"])
