@@ -8,7 +8,9 @@ export const FIRST_QUERY = `# Run this with the button beside it, or press
 
 query FirstLook {
   viewer {
-    name
+    user {
+      name
+    }
     role
     organization {
       name

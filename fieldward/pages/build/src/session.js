@@ -15,7 +15,7 @@ const TOKENS = 'accessToken accessTokenExpiresAt refreshToken errors { code mess
 const SIGN_IN = `mutation SignIn($input: SignInInput!) { signIn(input: $input) { ${TOKENS} } }`;
 const REFRESH = `mutation RefreshSession($input: RefreshSessionInput!) { refreshSession(input: $input) { ${TOKENS} } }`;
 const SIGN_OUT = 'mutation SignOut { signOut { errors { code message field } } }';
-const VIEWER = 'query Viewer { viewer { name organization { name } } }';
+const VIEWER = 'query Viewer { viewer { user { name } organization { name } } }';
 
 /** Codes that say nothing about the sign-in: the same request may succeed later. */
 const PASSING = new Set(['UNAVAILABLE', 'RATE_LIMITED', 'INTERNAL', 'UNKNOWN_OUTCOME']);
@@ -81,7 +81,7 @@ export class Session {
   async viewer() {
     const answer = await this.request({ query: VIEWER });
     const viewer = answer?.data?.viewer;
-    return { name: viewer?.name ?? null, organization: viewer?.organization?.name ?? null };
+    return { name: viewer?.user?.name ?? null, organization: viewer?.organization?.name ?? null };
   }
 
   /**
