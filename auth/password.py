@@ -88,8 +88,8 @@ class Passwords:
         """Return whether `encoded` is the password's hash.
 
         None, for an account that does not exist or has no password, and anything that is no Argon2id hash cost the
-        work of a hash made with these parameters, and are not ok. Running out of memory is an error of argon2-cffi,
-        not a wrong password.
+        work of a hash made with these parameters, and are not ok. A damaged hash and a lack of memory are errors of
+        argon2-cffi (`VerificationError`): they say nothing about the password.
 
         Raises:
             UnacceptablePasswordError: longer than 128 code points, or not text; before any work, and for every
@@ -117,14 +117,14 @@ def require_acceptable(password: str) -> None:
     """
     normalized = _normalized(password)
     if min(len(password), len(normalized)) < MINIMUM_LENGTH:
-        raise UnacceptablePasswordError(f"A password has at least {MINIMUM_LENGTH} characters.")
+        raise UnacceptablePasswordError(f"A password has at least {MINIMUM_LENGTH} characters.", field=("password",))
     if "\0" in password:
-        raise UnacceptablePasswordError("A password has no NUL character.")
+        raise UnacceptablePasswordError("A password has no NUL character.", field=("password",))
 
 
 def _is_argon2id(encoded: str) -> bool:
     try:
-        return extract_parameters(encoded).type is Type.ID
+        return encoded.isascii() and extract_parameters(encoded).type is Type.ID
     except InvalidHashError:
         return False
 
@@ -136,7 +136,7 @@ def _prepared(password: str) -> bytes:
 def _normalized(password: str) -> str:
     """Return the form that is hashed: NFKC, so that a keyboard's way of composing a letter does not matter."""
     if len(password) > MAXIMUM_LENGTH:
-        raise UnacceptablePasswordError(f"A password has at most {MAXIMUM_LENGTH} characters.")
+        raise UnacceptablePasswordError(f"A password has at most {MAXIMUM_LENGTH} characters.", field=("password",))
     if any("\ud800" <= character <= "\udfff" for character in password):
-        raise UnacceptablePasswordError("A password is text: it has no half characters.")
+        raise UnacceptablePasswordError("A password is text: it has no half characters.", field=("password",))
     return unicodedata.normalize("NFKC", password)
