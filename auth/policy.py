@@ -11,7 +11,7 @@ from auth.permission import Permission
 from auth.principal import Viewer
 from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES
 from auth.role import SELF as SELF_PERMISSIONS
-from auth.scope import Scope, ScopeKind
+from auth.scope import Scope
 
 _NONE: frozenset[Permission] = frozenset()
 
@@ -23,11 +23,12 @@ def permissions_in(viewer: Viewer, scope: Scope) -> frozenset[Permission]:
     organization and never in another project; what is about the viewer adds the permissions that all have.
     """
     granted = ORGANIZATION_ROLES[viewer.role]
-    if scope.kind is ScopeKind.PROJECT and scope.project_id is not None:
+    if scope.project_id is not None:
         role = viewer.project_roles.get(scope.project_id)
-        return granted | PROJECT_ROLES[role] if role is not None else granted
-    if scope.kind is ScopeKind.SELF:
-        return granted | SELF_PERMISSIONS
+        if role is not None:
+            granted |= PROJECT_ROLES[role]
+    if scope.is_own:
+        granted |= SELF_PERMISSIONS
     return granted
 
 

@@ -81,5 +81,13 @@ ORGANIZATION_ROLES: Final[Mapping[OrganizationRole, frozenset[P]]] = MappingProx
     }
 )
 
-# What everyone may do with what is about themselves: their own membership, their own devices.
-SELF: Final = frozenset({P.MEMBERSHIP_READ, P.MEMBERSHIP_READ_PERSONAL, P.DEVICE_READ, P.DEVICE_READ_CONFIDENTIAL})
+# What everyone may do with what is about themselves: their own membership, roles and devices.
+SELF: Final = frozenset(
+    {
+        P.MEMBERSHIP_READ,
+        P.MEMBERSHIP_READ_PERSONAL,
+        P.PROJECT_MEMBERSHIP_READ,
+        P.DEVICE_READ,
+        P.DEVICE_READ_CONFIDENTIAL,
+    }
+)

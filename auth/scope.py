@@ -1,30 +1,25 @@
-"""Where a decision is made: in an organization, in one of its projects, or about the viewer's own things."""
+"""Where a decision is made: in an organization, in one of its projects, about the viewer's own things."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from uuid import UUID
-
-
-class ScopeKind(StrEnum):
-    """ORGANIZATION: no project is involved. PROJECT: one project's rows. SELF: a row about the viewer."""
-
-    ORGANIZATION = "ORGANIZATION"
-    PROJECT = "PROJECT"
-    SELF = "SELF"
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The scope of a row or of an act; `project_id` is set for PROJECT alone."""
+    """The scope of a row or of an act.
 
-    kind: ScopeKind
+    project_id: the project that it lies in; None for what belongs to the organization as a whole.
+    is_own: whether it is about the viewer: their membership, their device.
+    """
+
     project_id: UUID | None = None
+    is_own: bool = False
 
 
-ORGANIZATION = Scope(ScopeKind.ORGANIZATION)
-SELF = Scope(ScopeKind.SELF)
+ORGANIZATION = Scope()
+"""The organization as a whole."""
 
 
 def project_scope(project_id: UUID) -> Scope:
     """Return the scope of the project's rows."""
-    return Scope(ScopeKind.PROJECT, project_id)
+    return Scope(project_id=project_id)

@@ -1,38 +1,44 @@
 """The embedded PostgreSQL: a real one, from a wheel, in the data directory, for one machine.
 
 Promises: every connection proves a password (SCRAM-SHA-256), nothing listens on TCP, the socket's directory belongs to
-the database's user alone, and no statement or password reaches the log. A second start finds the data again. One
-process owns a data directory at a time; what a killed owner left running is taken over.
+the database's user alone, and no statement, value or password of a session reaches the log. A second start finds the
+data again. One process owns a data directory at a time; what a killed owner left running is taken over.
 
-As root, PostgreSQL runs as a system user of its own, since it refuses root; see `fieldward/os_access.py`.
+As root, PostgreSQL runs as a system user of its own, since it refuses root; see `fieldward/os_access.py`. That user may
+write nothing but the data, the log and the socket, so it can't lead root astray through a link.
 """
 
 import fcntl
 import importlib.util
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from fieldward.os_access import AccessError, DatabaseUser, database_user, let_in
+from fieldward.os_access import AccessError, DatabaseUser, database_user, let_in, let_read
 
 LONGEST_SOCKET_PATH: Final = 100
-"""Bytes of a socket's path that every Unix takes (107 on Linux)."""
+"""Bytes of a socket's path that every Unix takes (unix(7): 107 on Linux)."""
+LARGEST_LOG: Final = 4 * 1024 * 1024
+"""Bytes of a log that is still added to. A larger one is kept as `postgresql.log.1`, in place of the one before."""
 PORT: Final = 5432
 """There is no TCP, so the number is only a part of the socket's name."""
 START_TIMEOUT_S: Final = 60
+STOP_TIMEOUT_S: Final = 30
 
+_SOCKET: Final = f".s.PGSQL.{PORT}"
+_ROLES: Final = ("postgres", "fieldward_owner", "fieldward_app")
+_DATABASES: Final = ("fieldward", "fieldward_keys")
 _SETTINGS: Final[Mapping[str, str]] = {
     "listen_addresses": "",
-    "port": str(PORT),
     "password_encryption": "scram-sha-256",
     "shared_buffers": "128MB",
     "max_connections": "100",
@@ -40,11 +46,15 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # Statements hold values, and some of ours hold passwords.
+    # Statements hold values, and some of ours hold passwords. So do the details of an error.
     "log_statement": "none",
     "log_min_error_statement": "panic",
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
+    "log_error_verbosity": "terse",
+    "log_checkpoints": "off",
+    # What an operator sets, stands in the settings that we write.
+    "allow_alter_system": "off",
 }
 
 
@@ -54,13 +64,13 @@ class EmbeddedPostgresError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """How one role reaches one database."""
+    """How one role reaches one database. Never shows its password."""
 
     host: str
     port: int
     user: str
-    database: str
     password: str = field(repr=False)
+    database: str
 
     def dsn_parameters(self) -> dict[str, str | int]:
         """Return the keyword arguments of `asyncpg.connect`."""
@@ -76,16 +86,19 @@ class Endpoint:
 class EmbeddedPostgres:
     """A PostgreSQL in `directory`, for as long as it is started.
 
-    settings: PostgreSQL's own, over ours.
+    settings: PostgreSQL's own, over ours. bin_directory: PostgreSQL 18's programs, instead of the wheel's.
     """
 
-    def __init__(self, directory: Path, *, settings: Mapping[str, str] | None = None) -> None:
-        self._directory = directory.absolute()
+    def __init__(
+        self, directory: Path, *, settings: Mapping[str, str] | None = None, bin_directory: Path | None = None
+    ) -> None:
+        self._directory = directory.resolve()
         self._settings = {**_SETTINGS, **(settings or {})}
         self._lock: int | None = None
-        self._passwords: dict[str, str] = {}
+        self._may_run = False
+        self._passwords: Mapping[str, str] = {}
         self._user: DatabaseUser | None = None
-        self.bin_directory = _bin_directory()
+        self.bin_directory = (bin_directory or _bin_directory()).resolve()
         self.data_directory = self._directory / "postgres"
         self.socket_directory = self._directory / "run"
 
@@ -101,12 +114,8 @@ class EmbeddedPostgres:
     @property
     def postmaster_pid(self) -> int | None:
         """The server's process, if it runs."""
-        try:
-            pid = int((self.data_directory / "postmaster.pid").read_text().split("\n", 1)[0])
-            os.kill(pid, 0)
-        except (OSError, ValueError):
-            return None
-        return pid
+        pid = self._recorded_pid()
+        return pid if pid is not None and _is_server(pid, self.data_directory) else None
 
     def owner(self, database: str = "fieldward") -> Endpoint:
         """How the owner of the tables, who migrates, reaches a database."""
@@ -121,27 +130,32 @@ class EmbeddedPostgres:
         return self._endpoint("postgres", database)
 
     def start(self) -> None:
-        """Start the server; make its data, roles and databases the first time.
+        """Start the server; make its data, roles and databases the first time. Harmless where we run it already.
 
         Raises:
             EmbeddedPostgresError: another process owns the directory, or PostgreSQL does not start.
         """
+        if self._lock is not None:
+            return
+        self._require_plain_paths()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._take_lock()
+        self._lock = _take_lock(self._directory / "lock")
         try:
-            self._user = database_user()
-            if self._user is not None:
-                self._let_in(self._user)
-            self._passwords = _load_passwords(self._directory / "database.json")
-            self._make_socket_directory()
-            if not (self.data_directory / "PG_VERSION").exists():
+            self._settle_user()
+            self._passwords = _load_passwords(
+                self._directory / "database.json", is_first_start=not self.data_directory.exists()
+            )
+            self._may_run = True
+            self._end_what_was_left()
+            if not self.data_directory.exists():
                 self._initialize()
+            self._make_socket_directory()
             self._write_settings()
-            if self.postmaster_pid is not None:
-                # Its owner was killed. Started again, it is ours, with our settings and our socket.
-                self._stop_server()
             self._start_server()
             self._bootstrap()
+        except AccessError as error:
+            self.stop()
+            raise EmbeddedPostgresError(str(error)) from error
         except BaseException:
             self.stop()
             raise
@@ -150,115 +164,174 @@ class EmbeddedPostgres:
         """Stop the server and give the directory free. Harmless where it does not run."""
         if self._lock is None:
             return
-        if self.postmaster_pid is not None:
-            self._stop_server()
-        if self.socket_directory.parent != self._directory:
-            shutil.rmtree(self.socket_directory, ignore_errors=True)
-        os.close(self._lock)
-        self._lock = None
+        try:
+            if self._may_run:
+                self._stop_server()
+                self._remove_socket_directory()
+        finally:
+            os.close(self._lock)
+            self._lock = None
+            self._may_run = False
 
     def _endpoint(self, role: str, database: str) -> Endpoint:
-        return Endpoint(str(self.socket_directory), PORT, role, database, self._passwords[role])
+        if not self._passwords:
+            raise EmbeddedPostgresError("The embedded PostgreSQL has not been started.")
+        return Endpoint(
+            host=str(self.socket_directory), port=PORT, user=role, password=self._passwords[role], database=database
+        )
 
-    def _let_in(self, user: DatabaseUser) -> None:
-        try:
-            let_in(user, self.bin_directory)
-            let_in(user, self._directory)
-        except AccessError as error:
-            raise EmbeddedPostgresError(str(error)) from error
+    def _require_plain_paths(self) -> None:
+        """Refuse what pg_ctl, which hands our paths to a shell within double quotes, would let it expand."""
+        for path in (self._directory, self.bin_directory):
+            if re.search(r'["$`\\\n]', str(path)):
+                raise EmbeddedPostgresError(f"PostgreSQL can't run from {path}: a character of the path is not plain.")
 
-    def _take_lock(self) -> None:
-        descriptor = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            pid = os.read(descriptor, 20).decode().strip()
-            os.close(descriptor)
-            raise EmbeddedPostgresError(
-                f"{self._directory} is in use by process {pid}. Stop that one first,"
-                " or choose another directory by FIELDWARD_DATA_DIRECTORY."
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
-        self._lock = descriptor
+    def _settle_user(self) -> None:
+        """Decide whose process the server is, and let that user reach the programs and the data."""
+        self._user = database_user()
+        if self.data_directory.exists():
+            owner = self.data_directory.stat().st_uid
+            expected = os.geteuid() if self._user is None else self._user.uid
+            if owner != expected:
+                raise EmbeddedPostgresError(
+                    f"{self.data_directory} belongs to the user with id {owner}, and PostgreSQL would run as the one"
+                    f" with id {expected}. Start the service as the user who made it."
+                )
+        if self._user is not None:
+            let_in(self._user, self._directory)
+            let_in(self._user, self.bin_directory)
+            let_read(self._user, self.bin_directory.parent)
 
-    def _make_socket_directory(self) -> None:
-        if len(os.fsencode(self._directory / "run" / f".s.PGSQL.{PORT}")) <= LONGEST_SOCKET_PATH:
-            self.socket_directory = self._directory / "run"
-            self.socket_directory.mkdir(mode=0o700, exist_ok=True)
-        else:
-            self.socket_directory = Path(tempfile.mkdtemp(prefix="fieldward-"))
-        self._give(self.socket_directory)
+    def _end_what_was_left(self) -> None:
+        """Stop the server of an owner that was killed: started again, it has our settings and our socket."""
+        pid = self._recorded_pid()
+        if pid is None:
+            return
+        if _is_server(pid, self.data_directory):
+            self._stop_server()
+        elif _is_alive(pid):
+            # After a crash the number may have gone to another program, and PostgreSQL would not start for it. Its other
+            # lock, on shared memory, stands.
+            (self.data_directory / "postmaster.pid").unlink()
 
     def _initialize(self) -> None:
-        self.data_directory.mkdir(mode=0o700, exist_ok=True)
-        self._give(self.data_directory)
+        # Made aside, so that one cut short is never taken for whole.
+        made = self._directory / "postgres.new"
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(mode=0o700)
+        self._give(made)
         # initdb reads the password from a file, so that no command line shows it.
-        with tempfile.TemporaryDirectory(prefix="fieldward-") as made:
-            directory = Path(made)
-            file = directory / "password"
-            file.touch(mode=0o600)
-            file.write_text(self._passwords["postgres"])
-            self._give(directory)
-            self._give(file)
+        with tempfile.NamedTemporaryFile("w", dir=self._directory, prefix="password-") as file:
+            file.write(self._passwords["postgres"])
+            file.flush()
+            self._give(Path(file.name))
             self._run(
                 "initdb",
-                f"--pgdata={self.data_directory}",
+                f"--pgdata={made}",
                 "--username=postgres",
                 "--auth-host=scram-sha-256",
                 "--auth-local=scram-sha-256",
-                f"--pwfile={file}",
+                f"--pwfile={file.name}",
                 "--encoding=UTF8",
                 "--locale=C.UTF-8",
+                # Sorts by code point as the system's C.UTF-8 does, and does not change with the system.
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
                 "--data-checksums",
                 "--no-instructions",
+                *(["--no-sync"] if self._settings.get("fsync") == "off" else []),
             )
-        with (self.data_directory / "postgresql.conf").open("a") as configuration:
-            configuration.write("include_if_exists = 'fieldward.conf'\n")
+        with (made / "postgresql.conf").open("a") as configuration:
+            configuration.write("\n# Ours, written anew at each start.\ninclude '../postgresql.conf'\n")
+        made.rename(self.data_directory)
+
+    def _make_socket_directory(self) -> None:
+        self._remove_socket_directory()
+        ours = self._directory / "run"
+        if _is_short(ours):
+            self.socket_directory = ours
+            ours.mkdir(mode=0o700, exist_ok=True)
+        else:
+            # The link says where it is: to a person, and to the next start, should nobody remove it.
+            shutil.rmtree(ours, ignore_errors=True)
+            self.socket_directory = _short_directory()
+            ours.symlink_to(self.socket_directory)
+            if self._user is not None:
+                let_in(self._user, self.socket_directory.parent)
+        self.socket_directory.chmod(0o700)
+        self._give(self.socket_directory)
+
+    def _remove_socket_directory(self) -> None:
+        """Remove the one that lies elsewhere, if it is still ours."""
+        link = self._directory / "run"
+        if not link.is_symlink():
+            return
+        elsewhere = link.readlink()
+        owner = os.geteuid() if self._user is None else self._user.uid
+        if elsewhere.is_dir() and elsewhere.lstat().st_uid == owner:
+            shutil.rmtree(elsewhere, ignore_errors=True)
+        link.unlink()
 
     def _write_settings(self) -> None:
-        settings = {**self._settings, "unix_socket_directories": str(self.socket_directory)}
-        lines = [f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items()]
-        file = self.data_directory / "fieldward.conf"
-        file.write_text("".join(lines))
+        settings = {
+            **self._settings,
+            "port": str(PORT),
+            "unix_socket_directories": f'"{self.socket_directory}"',
+            "unix_socket_permissions": "0700",
+        }
+        file = self._directory / "postgresql.conf"
+        file.unlink(missing_ok=True)
+        with open(file, "w", opener=_open_new) as configuration:
+            configuration.writelines(f"{name} = {_quoted(value)}\n" for name, value in settings.items())
         self._give(file)
 
     def _start_server(self) -> None:
         log = self._directory / "postgresql.log"
-        log.unlink(missing_ok=True)
+        if log.exists() and log.stat().st_size > LARGEST_LOG:
+            log.replace(log.with_name("postgresql.log.1"))
         log.touch(mode=0o600)
         self._give(log)
+        size = log.stat().st_size
         try:
             self._run(
-                "pg_ctl", "start", "--wait", f"--timeout={START_TIMEOUT_S}", f"--pgdata={self.data_directory}",
-                f"--log={log}", "--silent",
-            )  # fmt: skip
+                "pg_ctl",
+                "start",
+                "--wait",
+                "--silent",
+                f"--timeout={START_TIMEOUT_S}",
+                f"--pgdata={self.data_directory}",
+                f"--log={log}",
+            )
         except EmbeddedPostgresError as error:
-            lines = log.read_text(errors="replace").strip().splitlines()[-5:]
-            raise EmbeddedPostgresError("PostgreSQL does not start:\n" + "\n".join(lines)) from error
+            with log.open(errors="replace") as lines:
+                lines.seek(size)
+                last = "".join(lines.readlines()[-5:]).strip()
+            raise EmbeddedPostgresError(f"PostgreSQL does not start: {last or error}") from error
 
     def _stop_server(self) -> None:
-        for mode, wait_s in (("fast", 30), ("immediate", 30)):
+        for mode in ("fast", "immediate"):
+            if self.postmaster_pid is None:
+                return
             try:
                 self._run(
-                    "pg_ctl", "stop", "--wait", f"--timeout={wait_s}", f"--mode={mode}",
-                    f"--pgdata={self.data_directory}", "--silent",
-                )  # fmt: skip
+                    "pg_ctl",
+                    "stop",
+                    "--wait",
+                    "--silent",
+                    f"--timeout={STOP_TIMEOUT_S}",
+                    f"--mode={mode}",
+                    f"--pgdata={self.data_directory}",
+                )
             except EmbeddedPostgresError:
-                if self.postmaster_pid is None:
-                    return
-            else:
-                return
-        # pg_ctl gave up; the process may be on its way out.
-        deadline = time.monotonic() + 5
-        while self.postmaster_pid is not None and time.monotonic() < deadline:
-            time.sleep(0.05)
+                continue
+        if (pid := self.postmaster_pid) is not None:
+            raise EmbeddedPostgresError(f"PostgreSQL does not stop. Its process is {pid}.")
 
     def _bootstrap(self) -> None:
         """Make the roles and databases that are not there. Roles get their passwords again at each start."""
         owner, service = (_literal(self._passwords[role]) for role in ("fieldward_owner", "fieldward_app"))
+        databases = ", ".join(_literal(name) for name in _DATABASES)
         self._psql(
-            "postgres",
             f"""
             do $$ begin
               if not exists (select from pg_roles where rolname = 'fieldward_owner') then
@@ -272,60 +345,92 @@ class EmbeddedPostgres:
                 create role fieldward_app login in role fieldward_service;
               end if;
             end $$;
-            alter role fieldward_owner nosuperuser nobypassrls nocreatedb password {owner};
-            alter role fieldward_app nosuperuser nobypassrls nocreatedb nocreaterole password {service};
+            alter role fieldward_owner nosuperuser nobypassrls nocreatedb createrole password {owner};
+            alter role fieldward_app nosuperuser nobypassrls nocreatedb nocreaterole inherit password {service};
+            -- An error may quote a value. Whoever made it is told; the log keeps what goes wrong by itself.
+            alter role fieldward_owner set log_min_messages = 'log';
+            alter role fieldward_app set log_min_messages = 'log';
             select format('create database %I owner fieldward_owner', name)
-              from unnest(array['fieldward', 'fieldward_keys']) as name
+              from unnest(array[{databases}]) as name
              where not exists (select from pg_database where datname = name) \\gexec
-            """,
-        )
-        for database in ("fieldward", "fieldward_keys"):
-            self._psql(
-                database,
+            """
+            + "".join(
                 f"""
+                \\connect {database}
                 revoke all on database {database} from public;
                 grant connect on database {database} to fieldward_service;
                 alter schema public owner to fieldward_owner;
                 revoke create on schema public from public;
-                """,
+                """
+                for database in _DATABASES
             )
+        )
 
-    def _psql(self, database: str, text: str) -> None:
-        done = subprocess.run(  # noqa: S603  (our own binary, arguments of our own)
+    def _psql(self, text: str) -> None:
+        password = self._passwords["postgres"]
+        done = subprocess.run(  # noqa: S603  (our own program, arguments of our own)
             [
-                self.bin_directory / "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--host={self.socket_directory}",
-                f"--port={PORT}", "--username=postgres", f"--dbname={database}",
+                self.bin_directory / "psql",
+                "--no-psqlrc",
+                "--no-password",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                # Without the line of the statement, which may hold a password.
+                "--set=VERBOSITY=terse",
+                f"--host={self.socket_directory}",
+                f"--port={PORT}",
+                "--username=postgres",
+                "--dbname=postgres",
             ],
             input=text,
-            env={"PGPASSWORD": self._passwords["postgres"], "PATH": os.defpath},
+            env={
+                "PATH": os.defpath,
+                "PGPASSWORD": password,
+                "PGCONNECT_TIMEOUT": "10",
+                "PGOPTIONS": "-c log_min_messages=log",
+            },
             capture_output=True,
             text=True,
             check=False,
-        )  # fmt: skip
+            start_new_session=True,
+        )
         if done.returncode != 0:
             raise EmbeddedPostgresError(f"The database's roles can't be made: {done.stderr.strip()}")
 
     def _run(self, program: str, *arguments: str) -> None:
         """Run a program of PostgreSQL's as the database's user, out of reach of the terminal's Ctrl-C."""
         user = self._user
-        done = subprocess.run(  # noqa: S603  (our own binary, arguments of our own)
+        with subprocess.Popen(  # noqa: S603  (our own program, arguments of our own)
             [self.bin_directory / program, *arguments],
             cwd="/",
             env={"PATH": os.defpath, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE if program == "initdb" else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             start_new_session=True,
-            check=False,
             text=True,
-            **({"user": user.uid, "group": user.gid, "extra_groups": []} if user is not None else {}),  # type: ignore[call-overload]
-        )
-        if done.returncode != 0:
-            raise EmbeddedPostgresError(f"{program} failed: {(done.stderr or '').strip()}")
+            user=None if user is None else user.uid,
+            group=None if user is None else user.gid,
+            extra_groups=None if user is None else [],
+        ) as process:
+            try:
+                _, problem = process.communicate()
+            except BaseException:
+                # Interrupted: what it began is seen through, so that whoever cleans up finds all of it.
+                process.wait()
+                raise
+        if process.returncode != 0:
+            raise EmbeddedPostgresError(f"{program} failed: {problem.strip()}")
 
     def _give(self, path: Path) -> None:
         if self._user is not None:
             os.chown(path, self._user.uid, self._user.gid)
+
+    def _recorded_pid(self) -> int | None:
+        try:
+            return int((self.data_directory / "postmaster.pid").read_text().split("\n", 1)[0])
+        except (OSError, ValueError):
+            return None
 
 
 def _bin_directory() -> Path:
@@ -336,22 +441,90 @@ def _bin_directory() -> Path:
     return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
-def _load_passwords(path: Path) -> dict[str, str]:
+def _take_lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(descriptor, 20).decode(errors="replace").strip()
+        os.close(descriptor)
+        if not isinstance(error, BlockingIOError):
+            raise EmbeddedPostgresError(f"{path} can't be locked: {error.strerror}.") from error
+        raise EmbeddedPostgresError(
+            f"{path.parent} is in use by {f'process {holder}' if holder else 'another process'}. Stop that one first,"
+            " or choose another directory by FIELDWARD_DATA_DIRECTORY."
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
+
+
+def _load_passwords(path: Path, *, is_first_start: bool) -> Mapping[str, str]:
     """Return the roles' passwords, made at the first start and kept in a file of its owner's alone."""
-    if path.exists():
-        if path.stat().st_mode & 0o077:
-            raise EmbeddedPostgresError(f"{path} can be read by others. Make it its owner's alone: chmod 600.")
-        kept: dict[str, str] = json.loads(path.read_text())
-        return kept
-    passwords = {role: secrets.token_urlsafe(32) for role in ("postgres", "fieldward_owner", "fieldward_app")}
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(passwords, file)
-    return passwords
+    if not path.exists():
+        if not is_first_start:
+            raise EmbeddedPostgresError(f"{path}, which holds the passwords of the database, is missing. Restore it.")
+        # Under its name only when it is whole.
+        made = path.with_suffix(".new")
+        made.unlink(missing_ok=True)
+        with open(made, "w", opener=_open_new) as file:
+            json.dump({role: secrets.token_urlsafe(32) for role in _ROLES}, file)
+        made.rename(path)
+    if path.stat().st_mode & 0o077:
+        raise EmbeddedPostgresError(f"{path} is open to others than its owner. Close it: chmod 600 {path}")
+    try:
+        kept = json.loads(path.read_text())
+        return {role: str(kept[role]) for role in _ROLES}
+    except (ValueError, KeyError, TypeError) as error:
+        raise EmbeddedPostgresError(f"{path} does not hold the passwords of the database. Restore it.") from error
+
+
+def _open_new(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_EXCL, 0o600)
+
+
+def _is_short(directory: Path) -> bool:
+    return len(os.fsencode(directory / _SOCKET)) <= LONGEST_SOCKET_PATH
+
+
+def _short_directory() -> Path:
+    # TMPDIR may be long as well.
+    for parent in (tempfile.gettempdir(), "/tmp"):  # noqa: S108  (the directory below it is made anew, and private)
+        made = Path(tempfile.mkdtemp(prefix="fieldward-", dir=parent))
+        if _is_short(made):
+            return made
+        made.rmdir()
+    raise EmbeddedPostgresError("There is no directory for PostgreSQL's socket whose path is short enough.")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _is_server(pid: int, data_directory: Path) -> bool:
+    """Whether the process is the server of this data: after a crash its number may be another program's."""
+    if not Path("/proc/self/cmdline").exists():
+        return _is_alive(pid)
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return os.fsencode(data_directory) in arguments
+
+
+def _quoted(value: str) -> str:
+    """Return a value as postgresql.conf wants it."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n") + "'"
 
 
 def _literal(text: str) -> str:
-    """Return a SQL literal of a password that we made ourselves, of letters, digits, hyphens and underscores."""
-    if not text.replace("-", "").replace("_", "").isalnum():
-        raise EmbeddedPostgresError("A kept password holds characters that we never make.")
-    return f"'{text}'"
+    """Return a SQL literal."""
+    if "\\" in text or "\0" in text:
+        raise EmbeddedPostgresError("A name or password of the database holds a character that we never make.")
+    return "'" + text.replace("'", "''") + "'"

@@ -4,7 +4,7 @@ Every list and every lookup is composed with `visible`. A filter or an order on 
 column as a further permission, so that a row is found by a column only where that column may be read.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from auth.permission import Permission
 from auth.policy import has_everywhere, projects_with
 from auth.principal import Viewer
 from auth.role import SELF as SELF_PERMISSIONS
-from auth.scope import ORGANIZATION, SELF, Scope, project_scope
+from auth.scope import Scope
 from models.base import Placement
 from models.inventory import Entity
 from models.row import Row
@@ -32,21 +32,12 @@ def visible(
     if placement.tenant_column:
         conditions.append(f"{alias}.{placement.tenant_column} = {statement.argument(viewer.organization_id)}")
     if not has_everywhere(viewer, wanted):
-        ways = []
-        if placement.project_column:
-            projects = statement.argument(projects_with(viewer, wanted))
-            ways.append(f"{alias}.{placement.project_column} = any({projects}::uuid[])")
-        if placement.own_column and wanted <= SELF_PERMISSIONS:
-            ways.append(f"{alias}.{placement.own_column} = {statement.argument(_own_id(placement, viewer))}")
-        conditions.append(f"({' or '.join(ways)})" if ways else "false")
+        conditions.append(f"({' or '.join(_ways(statement, placement, viewer, wanted, alias)) or 'false'})")
     return " and ".join(conditions) or "true"
 
 
 def scope_of(entity: Entity, row: Row, viewer: Viewer) -> Scope:
-    """Return the scope in which decisions about this row are made.
-
-    A row about the viewer is in SELF, any other in its project, or in the organization as a whole.
-    """
+    """Return the scope in which decisions about this row are made."""
     placement = _placement(entity)
     return scope_at(
         placement,
@@ -58,11 +49,29 @@ def scope_of(entity: Entity, row: Row, viewer: Viewer) -> Scope:
 
 def scope_at(placement: Placement, viewer: Viewer, *, project_id: Any, own_id: Any) -> Scope:
     """Return the scope of a row of which only the project and the membership are known."""
-    if placement.own_column and own_id == _own_id(placement, viewer):
-        return SELF
-    if placement.project_column and project_id is not None:
-        return project_scope(project_id)
-    return ORGANIZATION
+    return Scope(
+        project_id=project_id if placement.project_column else None,
+        is_own=placement.own_column is not None and own_id == _own_id(placement, viewer),
+    )
+
+
+def _ways(
+    statement: Statement, placement: Placement, viewer: Viewer, wanted: set[Permission], alias: str
+) -> Iterator[str]:
+    """Yield the conditions under any of which the viewer has the permissions in the scope of the row.
+
+    What is about the viewer adds to their roles; it does not take the place of any.
+    """
+    left = wanted - SELF_PERMISSIONS
+    column = f"{alias}.{placement.project_column}"
+    if placement.project_column:
+        yield f"{column} = any({statement.argument(projects_with(viewer, wanted))}::uuid[])"
+    if placement.own_column and left < wanted:
+        own = f"{alias}.{placement.own_column} = {statement.argument(_own_id(placement, viewer))}"
+        if has_everywhere(viewer, left):
+            yield own
+        elif placement.project_column:
+            yield f"({own} and {column} = any({statement.argument(projects_with(viewer, left))}::uuid[]))"
 
 
 def _own_id(placement: Placement, viewer: Viewer) -> UUID:

@@ -107,7 +107,10 @@ class TableRow:
 
 
 def as_text(source: BinaryIO) -> TextIO:
-    """Return the bytes as the text that `read_rows` wants: line ends kept, bytes outside UTF-8 marked, not refused."""
+    """Return the bytes as the text that `read_rows` wants: line ends kept, bytes outside UTF-8 marked, not refused.
+
+    Closing the text closes the source.
+    """
     return io.TextIOWrapper(source, encoding="utf-8", errors="surrogateescape", newline="")
 
 

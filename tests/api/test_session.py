@@ -7,6 +7,7 @@ from typing import Any
 import jwt
 import pytest
 
+from auth.password import Passwords, Verdict
 from auth.token import AccessClaims, SigningKey, issue_access_token
 from tests.support.mutation import mutate, prepare
 from tests.support.world import Client, World
@@ -62,12 +63,13 @@ async def test_everything_wrong_about_a_sign_in_is_answered_the_same(world: Worl
 
 async def test_an_unknown_address_costs_the_same_work(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str | None] = []
-    verify = type(world.services.passwords).verify
-    monkeypatch.setattr(
-        type(world.services.passwords),
-        "verify",
-        lambda self, encoded, password: hashed.append(encoded) or verify(self, encoded, password),
-    )
+    verify = Passwords.verify
+
+    def noting(self: Passwords, encoded: str | None, password: str) -> Verdict:
+        hashed.append(encoded)
+        return verify(self, encoded, password)
+
+    monkeypatch.setattr(Passwords, "verify", noting)
 
     await world.sign_in("manager", password="wrong but long enough")
     await world.sign_in("manager", email="nobody@clearwater.example", password="wrong but long enough")
@@ -131,7 +133,7 @@ async def test_a_token_signed_otherwise_gets_nothing(world: World) -> None:
     kid = {"kid": header["kid"], "typ": header["typ"]}
     public = world.services.signing_key.public.public_bytes_raw()
     forged = [
-        jwt.encode(said, key=None, algorithm="none", headers=kid),
+        jwt.encode(said, key="", algorithm="none", headers=kid),
         jwt.encode(said, key=public, algorithm="HS256", headers=kid),
         jwt.encode(said, key=public.hex(), algorithm="HS256", headers=kid),
         _signed(SigningKey.generate(), said),
@@ -150,7 +152,7 @@ async def test_a_token_of_another_time_or_audience_gets_nothing(world: World) ->
     )
     now, policy = world.services.clock(), world.services.sessions
     good: dict[str, Any] = {"now": now, "issuer": policy.issuer, "audience": policy.audience, "lifetime_s": 300}
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         {"now": now - timedelta(minutes=6)},
         {"now": now + timedelta(minutes=2)},
         {"audience": "somebody else"},
