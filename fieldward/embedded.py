@@ -8,12 +8,9 @@ As root, PostgreSQL runs as a system user of its own, since it refuses root; see
 write nothing but the data, the log and the socket, so it can't lead root astray through a link.
 """
 
-import fcntl
 import importlib.util
-import json
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import tempfile
@@ -23,7 +20,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from fieldward.os_access import AccessError, DatabaseUser, database_user, let_in, let_read
+from fieldward.embedded_roles import OWNER, SERVICE, SUPERUSER, PasswordFileError, load_passwords, setup_script
+from fieldward.os_access import (
+    AccessError,
+    DatabaseUser,
+    database_user,
+    is_alive,
+    is_server_of,
+    let_in,
+    let_read,
+    take_lock,
+)
 
 LONGEST_SOCKET_PATH: Final = 100
 """Bytes of a socket's path that every Unix takes (unix(7): 107 on Linux)."""
@@ -35,8 +42,6 @@ START_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 30
 
 _SOCKET: Final = f".s.PGSQL.{PORT}"
-_ROLES: Final = ("postgres", "fieldward_owner", "fieldward_app")
-_DATABASES: Final = ("fieldward", "fieldward_keys")
 _SETTINGS: Final[Mapping[str, str]] = {
     "listen_addresses": "",
     "password_encryption": "scram-sha-256",
@@ -115,19 +120,19 @@ class EmbeddedPostgres:
     def postmaster_pid(self) -> int | None:
         """The server's process, if it runs."""
         pid = self._recorded_pid()
-        return pid if pid is not None and _is_server(pid, self.data_directory) else None
+        return pid if pid is not None and is_server_of(pid, self.data_directory) else None
 
     def owner(self, database: str = "fieldward") -> Endpoint:
         """How the owner of the tables, who migrates, reaches a database."""
-        return self._endpoint("fieldward_owner", database)
+        return self._endpoint(OWNER, database)
 
     def service(self, database: str = "fieldward") -> Endpoint:
         """How the service, which owns nothing, reaches a database."""
-        return self._endpoint("fieldward_app", database)
+        return self._endpoint(SERVICE, database)
 
     def superuser(self, database: str = "postgres") -> Endpoint:
         """How the superuser reaches a database: to set up, and for tests."""
-        return self._endpoint("postgres", database)
+        return self._endpoint(SUPERUSER, database)
 
     def start(self) -> None:
         """Start the server; make its data, roles and databases the first time. Harmless where we run it already.
@@ -139,10 +144,10 @@ class EmbeddedPostgres:
             return
         self._require_plain_paths()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = _take_lock(self._directory / "lock")
         try:
+            self._lock = take_lock(self._directory / "lock")
             self._settle_user()
-            self._passwords = _load_passwords(
+            self._passwords = load_passwords(
                 self._directory / "database.json", is_first_start=not self.data_directory.exists()
             )
             self._may_run = True
@@ -152,8 +157,8 @@ class EmbeddedPostgres:
             self._make_socket_directory()
             self._write_settings()
             self._start_server()
-            self._bootstrap()
-        except AccessError as error:
+            self._psql(setup_script(self._passwords))
+        except (AccessError, PasswordFileError) as error:
             self.stop()
             raise EmbeddedPostgresError(str(error)) from error
         except BaseException:
@@ -207,11 +212,11 @@ class EmbeddedPostgres:
         pid = self._recorded_pid()
         if pid is None:
             return
-        if _is_server(pid, self.data_directory):
+        if is_server_of(pid, self.data_directory):
             self._stop_server()
-        elif _is_alive(pid):
-            # After a crash the number may have gone to another program, and PostgreSQL would not start for it. Its other
-            # lock, on shared memory, stands.
+        elif is_alive(pid):
+            # After a crash the number may have gone to another program, and PostgreSQL would not start for it. What
+            # guards its data besides, a lock on shared memory, stands.
             (self.data_directory / "postmaster.pid").unlink()
 
     def _initialize(self) -> None:
@@ -222,7 +227,7 @@ class EmbeddedPostgres:
         self._give(made)
         # initdb reads the password from a file, so that no command line shows it.
         with tempfile.NamedTemporaryFile("w", dir=self._directory, prefix="password-") as file:
-            file.write(self._passwords["postgres"])
+            file.write(self._passwords[SUPERUSER])
             file.flush()
             self._give(Path(file.name))
             self._run(
@@ -248,12 +253,13 @@ class EmbeddedPostgres:
     def _make_socket_directory(self) -> None:
         self._remove_socket_directory()
         ours = self._directory / "run"
+        # A crash leaves the socket's own lock behind, and nothing of ours runs now.
+        shutil.rmtree(ours, ignore_errors=True)
         if _is_short(ours):
             self.socket_directory = ours
-            ours.mkdir(mode=0o700, exist_ok=True)
+            ours.mkdir(mode=0o700)
         else:
             # The link says where it is: to a person, and to the next start, should nobody remove it.
-            shutil.rmtree(ours, ignore_errors=True)
             self.socket_directory = _short_directory()
             ours.symlink_to(self.socket_directory)
             if self._user is not None:
@@ -293,15 +299,7 @@ class EmbeddedPostgres:
         self._give(log)
         size = log.stat().st_size
         try:
-            self._run(
-                "pg_ctl",
-                "start",
-                "--wait",
-                "--silent",
-                f"--timeout={START_TIMEOUT_S}",
-                f"--pgdata={self.data_directory}",
-                f"--log={log}",
-            )
+            self._control("start", START_TIMEOUT_S, f"--log={log}")
         except EmbeddedPostgresError as error:
             with log.open(errors="replace") as lines:
                 lines.seek(size)
@@ -313,61 +311,18 @@ class EmbeddedPostgres:
             if self.postmaster_pid is None:
                 return
             try:
-                self._run(
-                    "pg_ctl",
-                    "stop",
-                    "--wait",
-                    "--silent",
-                    f"--timeout={STOP_TIMEOUT_S}",
-                    f"--mode={mode}",
-                    f"--pgdata={self.data_directory}",
-                )
+                self._control("stop", STOP_TIMEOUT_S, f"--mode={mode}")
             except EmbeddedPostgresError:
                 continue
         if (pid := self.postmaster_pid) is not None:
             raise EmbeddedPostgresError(f"PostgreSQL does not stop. Its process is {pid}.")
 
-    def _bootstrap(self) -> None:
-        """Make the roles and databases that are not there. Roles get their passwords again at each start."""
-        owner, service = (_literal(self._passwords[role]) for role in ("fieldward_owner", "fieldward_app"))
-        databases = ", ".join(_literal(name) for name in _DATABASES)
-        self._psql(
-            f"""
-            do $$ begin
-              if not exists (select from pg_roles where rolname = 'fieldward_owner') then
-                create role fieldward_owner login createrole;
-              end if;
-              if not exists (select from pg_roles where rolname = 'fieldward_service') then
-                create role fieldward_service nologin;
-                grant fieldward_service to fieldward_owner with admin option, inherit false, set false;
-              end if;
-              if not exists (select from pg_roles where rolname = 'fieldward_app') then
-                create role fieldward_app login in role fieldward_service;
-              end if;
-            end $$;
-            alter role fieldward_owner nosuperuser nobypassrls nocreatedb createrole password {owner};
-            alter role fieldward_app nosuperuser nobypassrls nocreatedb nocreaterole inherit password {service};
-            -- An error may quote a value. Whoever made it is told; the log keeps what goes wrong by itself.
-            alter role fieldward_owner set log_min_messages = 'log';
-            alter role fieldward_app set log_min_messages = 'log';
-            select format('create database %I owner fieldward_owner', name)
-              from unnest(array[{databases}]) as name
-             where not exists (select from pg_database where datname = name) \\gexec
-            """
-            + "".join(
-                f"""
-                \\connect {database}
-                revoke all on database {database} from public;
-                grant connect on database {database} to fieldward_service;
-                alter schema public owner to fieldward_owner;
-                revoke create on schema public from public;
-                """
-                for database in _DATABASES
-            )
-        )
+    def _control(self, verb: str, timeout_s: int, argument: str) -> None:
+        data, timeout = f"--pgdata={self.data_directory}", f"--timeout={timeout_s}"
+        self._run("pg_ctl", verb, "--wait", "--silent", timeout, data, argument)
 
     def _psql(self, text: str) -> None:
-        password = self._passwords["postgres"]
+        password = self._passwords[SUPERUSER]
         done = subprocess.run(  # noqa: S603  (our own program, arguments of our own)
             [
                 self.bin_directory / "psql",
@@ -441,44 +396,6 @@ def _bin_directory() -> Path:
     return Path(spec.origin).parent / "pginstall18" / "bin"
 
 
-def _take_lock(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(descriptor, 20).decode(errors="replace").strip()
-        os.close(descriptor)
-        if not isinstance(error, BlockingIOError):
-            raise EmbeddedPostgresError(f"{path} can't be locked: {error.strerror}.") from error
-        raise EmbeddedPostgresError(
-            f"{path.parent} is in use by {f'process {holder}' if holder else 'another process'}. Stop that one first,"
-            " or choose another directory by FIELDWARD_DATA_DIRECTORY."
-        ) from error
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
-    return descriptor
-
-
-def _load_passwords(path: Path, *, is_first_start: bool) -> Mapping[str, str]:
-    """Return the roles' passwords, made at the first start and kept in a file of its owner's alone."""
-    if not path.exists():
-        if not is_first_start:
-            raise EmbeddedPostgresError(f"{path}, which holds the passwords of the database, is missing. Restore it.")
-        # Under its name only when it is whole.
-        made = path.with_suffix(".new")
-        made.unlink(missing_ok=True)
-        with open(made, "w", opener=_open_new) as file:
-            json.dump({role: secrets.token_urlsafe(32) for role in _ROLES}, file)
-        made.rename(path)
-    if path.stat().st_mode & 0o077:
-        raise EmbeddedPostgresError(f"{path} is open to others than its owner. Close it: chmod 600 {path}")
-    try:
-        kept = json.loads(path.read_text())
-        return {role: str(kept[role]) for role in _ROLES}
-    except (ValueError, KeyError, TypeError) as error:
-        raise EmbeddedPostgresError(f"{path} does not hold the passwords of the database. Restore it.") from error
-
-
 def _open_new(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_EXCL, 0o600)
 
@@ -497,34 +414,6 @@ def _short_directory() -> Path:
     raise EmbeddedPostgresError("There is no directory for PostgreSQL's socket whose path is short enough.")
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _is_server(pid: int, data_directory: Path) -> bool:
-    """Whether the process is the server of this data: after a crash its number may be another program's."""
-    if not Path("/proc/self/cmdline").exists():
-        return _is_alive(pid)
-    try:
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return os.fsencode(data_directory) in arguments
-
-
 def _quoted(value: str) -> str:
     """Return a value as postgresql.conf wants it."""
     return "'" + value.replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n") + "'"
-
-
-def _literal(text: str) -> str:
-    """Return a SQL literal."""
-    if "\\" in text or "\0" in text:
-        raise EmbeddedPostgresError("A name or password of the database holds a character that we never make.")
-    return "'" + text.replace("'", "''") + "'"

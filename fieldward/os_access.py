@@ -1,4 +1,4 @@
-"""The operating system's side of the embedded PostgreSQL: whose processes they are, and what that user may reach.
+"""The operating system's side of the embedded PostgreSQL: who owns it, as whom it runs, and what that user may reach.
 
 PostgreSQL refuses to run as root. As root it runs as a system user, which must be able to pass the directories above
 the binaries and the data, some of which may be private. That one user gets the right to pass them, by an entry in
@@ -6,6 +6,7 @@ their access control list (POSIX 1003.1e, acl(5)); what everybody else may do st
 """
 
 import errno
+import fcntl
 import os
 import pwd
 import stat
@@ -94,6 +95,51 @@ def let_read(user: DatabaseUser, directory: Path) -> None:
                 _let(user, path, _READ | (_SEARCH if mode & stat.S_IXUSR else 0))
     # Last, so that a walk that was cut short is walked again.
     _let(user, directory, _READ | _SEARCH)
+
+
+def take_lock(path: Path) -> int:
+    """Take the lock that says who owns a directory, for as long as the returned descriptor is open.
+
+    Raises:
+        AccessError: another process has it; the message says which.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(descriptor, 20).decode(errors="replace").strip()
+        os.close(descriptor)
+        if not isinstance(error, BlockingIOError):
+            raise AccessError(f"{path} can't be locked: {error.strerror}.") from error
+        raise AccessError(
+            f"{path.parent} is in use by {f'process {holder}' if holder else 'another process'}. Stop that one first,"
+            " or choose another directory by FIELDWARD_DATA_DIRECTORY."
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, whosoever it is."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def is_server_of(pid: int, data_directory: Path) -> bool:
+    """Whether the process is the server of this data: after a crash its number may be another program's."""
+    if not Path("/proc/self/cmdline").exists():
+        return is_alive(pid)
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return os.fsencode(data_directory) in arguments
 
 
 def _user_named(name: str) -> DatabaseUser | None:
