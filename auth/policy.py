@@ -13,8 +13,6 @@ from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES
 from auth.role import SELF as SELF_PERMISSIONS
 from auth.scope import Scope
 
-_NONE: frozenset[Permission] = frozenset()
-
 
 def permissions_in(viewer: Viewer, scope: Scope) -> frozenset[Permission]:
     """Return all that the viewer may do in the scope.
@@ -62,13 +60,3 @@ def projects_with(viewer: Viewer, permissions: Iterable[Permission]) -> list[UUI
 def has_everywhere(viewer: Viewer, permissions: Iterable[Permission]) -> bool:
     """Return whether the viewer's organization role alone grants all the permissions."""
     return ORGANIZATION_ROLES[viewer.role].issuperset(permissions)
-
-
-def effective(viewer: Viewer | None) -> frozenset[Permission]:
-    """Return what the viewer may do in at least one scope: what a schema made for them would show."""
-    if viewer is None:
-        return _NONE
-    granted = ORGANIZATION_ROLES[viewer.role] | SELF_PERMISSIONS
-    for role in viewer.project_roles.values():
-        granted |= PROJECT_ROLES[role]
-    return granted

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from auth.password import Parameters, Passwords
 from auth.token import SigningKey
-
 from fieldward.settings import Settings
 from models.encryption.file_provider import FileKeyProvider
 from models.encryption.keyring import Keyring

@@ -14,7 +14,6 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="The port to listen on.")
-    workers: int = Field(1, ge=1, le=64, description="Server processes.")
     data_directory: Path = Field(Path(".fieldward"), description="Where keys and the embedded database live.")
 
     database_url: SecretStr | None = Field(
@@ -37,5 +36,6 @@ class Settings(BaseSettings):
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the embedded PostgreSQL is used."""
-        return self.database_url is None
+        """Whether the embedded PostgreSQL is used: where no database is named at all."""
+        named = (self.database_url, self.owner_database_url, self.keystore_url, self.owner_keystore_url)
+        return not any(named)

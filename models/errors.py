@@ -1,4 +1,4 @@
-"""What may go wrong with data: three errors that a caller is told about, and three that nobody outside ever
+"""What may go wrong with data: four errors that a caller is told about, and three that nobody outside ever
 sees."""
 
 from auth.errors import Code, FieldwardError
@@ -22,6 +22,12 @@ class UnavailableError(FieldwardError):
     later."""
 
     code = Code.UNAVAILABLE
+
+
+class UnknownOutcomeError(FieldwardError):
+    """The connection was lost while the change was being committed: it may have happened. Ask again by its id."""
+
+    code = Code.UNKNOWN_OUTCOME
 
 
 class SealedError(Exception):

@@ -10,6 +10,8 @@ from models.encryption.column import EncryptedField
 class Measurement(TenantModel):
     """One result. `value_reported` is the value exactly as it was reported, `value` its number where it is one.
 
+    `source_row` is the row of the file that it was imported from, whole, as a JSON object by column.
+
     Names follow the Water Quality Exchange (WQX): characteristic, fraction, detection condition and limit.
     """
 
@@ -23,7 +25,7 @@ class Measurement(TenantModel):
     fraction = ward(C.INTERNAL, fields.CharField(max_length=60, null=True))
     value = ward(C.INTERNAL, fields.FloatField(null=True))
     value_reported = ward(C.INTERNAL, fields.CharField(max_length=60, null=True))
-    unit = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
+    unit = ward(C.INTERNAL, fields.CharField(max_length=100, null=True))
     qualifier = ward(C.INTERNAL, fields.CharField(max_length=120, null=True))
     detection_condition = ward(C.INTERNAL, fields.CharField(max_length=120, null=True))
     detection_limit = ward(C.INTERNAL, fields.FloatField(null=True))
@@ -33,6 +35,7 @@ class Measurement(TenantModel):
     result_status = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
     value_type = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
     comment = ward(C.CONFIDENTIAL, EncryptedField(max_length=10_000, null=True))
+    source_row = ward(C.CONFIDENTIAL, EncryptedField(max_length=2_000_000, null=True))
 
     class Meta:
         table = "measurement"

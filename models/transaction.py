@@ -17,7 +17,7 @@ from tortoise.connection import get_connection
 from tortoise.exceptions import DBConnectionError
 from tortoise.transactions import in_transaction
 
-from models.errors import UnavailableError
+from models.errors import UnavailableError, UnknownOutcomeError
 
 MAIN: Final = "default"
 """The pool of requests."""
@@ -65,7 +65,13 @@ def database_failures() -> Iterator[None]:
     try:
         yield
     except _AWAY as error:
-        raise UnavailableError("The database does not answer. Nothing was changed; try again.") from error
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: BaseException) -> UnavailableError:
+    if isinstance(error, asyncpg.QueryCanceledError):
+        return UnavailableError("The database took too long. Nothing was changed; ask for less, or try again.")
+    return UnavailableError("The database does not answer. Nothing was changed; try again.")
 
 
 @asynccontextmanager
@@ -82,11 +88,24 @@ async def read_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connection]:
 
 @asynccontextmanager
 async def write_transaction(tenant: Tenant, *, pool: str = MAIN) -> AsyncIterator[tuple[BaseDBAsyncClient, datetime]]:
-    """Yield a Tortoise connection and the transaction's time; commit at the end, roll back on any exception."""
-    with database_failures():
+    """Yield a Tortoise connection and the transaction's time; commit at the end, roll back on any exception.
+
+    Raises:
+        UnavailableError: the database went away before the commit. Nothing was changed.
+        UnknownOutcomeError: it went away while committing.
+    """
+    committing = False
+    try:
         async with in_transaction(pool) as connection:
             _, rows = await connection.execute_query(_ENTER, tenant._settings())
             yield connection, rows[0]["at"]
+            committing = True
+    except _AWAY as error:
+        if committing:
+            raise UnknownOutcomeError(
+                "The connection was lost while the change was being saved. Look whether it happened before you repeat."
+            ) from error
+        raise _unavailable(error) from error
 
 
 async def fetch(connection: BaseDBAsyncClient, text: str, *arguments: Any) -> list[dict[str, Any]]:

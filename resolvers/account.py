@@ -7,20 +7,25 @@ from tortoise.exceptions import IntegrityError
 
 from auth.action import Action
 from auth.errors import NotFoundError
+from auth.escalation import require_may_assign_in_organization
 from auth.password import require_acceptable
+from auth.permission import Permission
+from auth.policy import require
 from auth.principal import Viewer
 from auth.role import OrganizationRole, ProjectRole
+from auth.scope import ORGANIZATION
 from models.base import new_id
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import organization_owner, person_owner
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
-from models.membership import Membership, MembershipStatus, ProjectMembership
+from models.membership import Membership, MembershipStatus
 from models.organization import Organization, OrganizationStatus
 from models.transaction import Tenant, read_transaction
 from models.user import User, UserStatus
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_fit
+from resolvers.membership import require_another_owner
 from resolvers.services import Services
 from resolvers.session import email_index_of
 from resolvers.trail import Actor
@@ -74,10 +79,12 @@ async def create_organization(actor: Actor, *, slug: str, name: str) -> UUID:
 async def create_person(services: Services, actor: Actor, *, organization_id: UUID, new: NewPerson) -> UUID:
     """Create a person's account, or find it by the address, and make them a member. Returns the membership's id.
 
-    The password counts for a new account alone; nobody can set another's.
+    The password counts for a new account alone; nobody can set another's. Without a viewer it is the operator who
+    acts, as for the first owner of an organization.
 
     Raises:
         InvalidInputError: the address, name or password does not fit.
+        ForbiddenError: the viewer lacks `membership:assign`, or the role can do more than they can.
         ConflictError: the person is a member already.
     """
     email = new.email.strip()
@@ -92,11 +99,14 @@ async def create_person(services: Services, actor: Actor, *, organization_id: UU
     user_id: UUID = known or new_id()
     await active_keyring().load([organization_owner(organization_id), person_owner(user_id)])
     encoded = await services.hashing.run(services.passwords.hash, new.password) if known is None else ""
-    # The account is seen by who acts as that person: the transaction does, the entry says COMMAND.
-    acting = replace(actor, organization_id=organization_id, user_id=user_id)
     membership_id = new_id()
 
     async def create(change: Change) -> UUID:
+        if actor.viewer is not None:
+            require(actor.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
+            require_may_assign_in_organization(
+                actor.viewer, own=False, current=OrganizationRole.MEMBER, wanted=new.role
+            )
         if known is None:
             await User.create(
                 using_db=change.connection,
@@ -122,7 +132,13 @@ async def create_person(services: Services, actor: Actor, *, organization_id: UU
         return membership_id
 
     return await commit_change(
-        Intent(action=Action.USER_CREATE, actor=acting, entity="membership", subjects=[membership_id]), create
+        Intent(
+            action=Action.USER_CREATE,
+            actor=replace(actor, organization_id=organization_id),
+            entity="membership",
+            subjects=[membership_id],
+        ),
+        create,
     )
 
 
@@ -133,6 +149,8 @@ async def set_member_status(
 
     Raises:
         NotFoundError: there is no such member.
+        ForbiddenError: the viewer lacks `membership:assign`; it is themselves, or somebody who can do more.
+        ConflictError: it is the last owner that can get in.
     """
     action = Action.USER_SUSPEND if status is MembershipStatus.SUSPENDED else Action.USER_REINSTATE
 
@@ -142,6 +160,16 @@ async def set_member_status(
         )
         if member is None:
             raise NotFoundError("There is no such member.")
+        if actor.viewer is not None:
+            require(actor.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
+            require_may_assign_in_organization(
+                actor.viewer,
+                own=member.id == actor.viewer.membership_id,
+                current=member.role,
+                wanted=OrganizationRole.MEMBER,
+            )
+        if member.role is OrganizationRole.OWNER and status is MembershipStatus.SUSPENDED:
+            await require_another_owner(change, member.id)
         member.status = status
         member.version += 1
         await member.save(using_db=change.connection, update_fields=["status", "version"])
@@ -154,33 +182,6 @@ async def set_member_status(
             subjects=[membership_id],
         ),
         update,
-    )
-
-
-async def grant_project_role(
-    actor: Actor, *, organization_id: UUID, project_id: UUID, membership_id: UUID, role: ProjectRole
-) -> None:
-    """Give a member a role in a project, as the operator."""
-
-    async def create(change: Change) -> None:
-        await ProjectMembership.create(
-            using_db=change.connection,
-            id=new_id(),
-            organization_id=organization_id,
-            project_id=project_id,
-            membership_id=membership_id,
-            role=role,
-            created_at=change.at,
-        )
-
-    await commit_change(
-        Intent(
-            action=Action.PROJECT_MEMBERSHIP_ASSIGN,
-            actor=replace(actor, organization_id=organization_id),
-            entity="project_membership",
-            subjects=[membership_id],
-        ),
-        create,
     )
 
 

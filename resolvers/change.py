@@ -19,6 +19,7 @@ from auth.errors import Code, FieldwardError, UnauthenticatedError
 from auth.principal import Viewer
 from models.audit_entry import EntryKind, Outcome
 from models.encryption.keyring import active_keyring
+from models.errors import UnknownOutcomeError
 from models.transaction import AUDIT, Tenant, write_transaction
 from resolvers.trail import Actor, new_entry
 
@@ -81,6 +82,9 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
         async with write_transaction(_tenant(actor)) as (connection, at):
             await entry.save(using_db=connection, force_create=True)
             return await work(Change(intent=intent, connection=connection, at=at))
+    except UnknownOutcomeError:
+        # If it was committed, its entry was too; an entry that it failed would be a lie.
+        raise
     except Exception as error:
         await record_attempt(intent, error)
         raise

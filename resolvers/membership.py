@@ -26,7 +26,7 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, role:
         NotFoundError, ForbiddenError: without `membership:assign`; a role above one's own; one's own role.
         ConflictError: the last owner would be gone, or the member has the role already.
     """
-    # The organization is locked first, so that two demotions can't each count the other's owner.
+    # Locked before the member is read, so that two demotions can't each count the other's owner.
     await _lock_organization(change)
     member = await lock_visible(change, Membership, membership_id, at=("input", "userId"))
     require(change.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
@@ -36,7 +36,7 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, role:
     if member.role is role:
         raise ConflictError(f"The member has the role {role} already.", field=("input", "role"))
     if member.role is OrganizationRole.OWNER:
-        await _require_another_owner(change, member.id)
+        await require_another_owner(change, member.id)
     member.role = role
     member.version += 1
     await member.save(using_db=change.connection, update_fields=["role", "version"])
@@ -97,6 +97,23 @@ async def remove_project_role(change: Change, *, membership_id: UUID, project_id
     return member.id
 
 
+async def require_another_owner(change: Change, membership_id: UUID) -> None:
+    """Raise `ConflictError` where this is the last owner that can get in. The organization is locked first."""
+    await _lock_organization(change)
+    statement = Statement()
+    others = await fetch(
+        change.connection,
+        f'select 1 from "{entity_of(Membership).name}"'
+        f" where organization_id = {statement.argument(change.organization_id)}"
+        f" and role = {statement.argument(OrganizationRole.OWNER)}"
+        f" and status = {statement.argument(MembershipStatus.ACTIVE)}"
+        f" and id <> {statement.argument(membership_id)} limit 1",
+        *statement.arguments,
+    )
+    if not others:
+        raise ConflictError("The last owner stays: make somebody else an owner first.", field=("input", "userId"))
+
+
 async def _load_grant(
     change: Change, membership_id: UUID, project_id: UUID
 ) -> tuple[Membership, ProjectMembership | None]:
@@ -127,18 +144,3 @@ async def _lock_organization(change: Change) -> None:
         f"select 1 from organization where id = {statement.argument(change.organization_id)} for update",
         *statement.arguments,
     )
-
-
-async def _require_another_owner(change: Change, membership_id: UUID) -> None:
-    statement = Statement()
-    others = await fetch(
-        change.connection,
-        f'select 1 from "{entity_of(Membership).name}"'
-        f" where organization_id = {statement.argument(change.organization_id)}"
-        f" and role = {statement.argument(OrganizationRole.OWNER)}"
-        f" and status = {statement.argument(MembershipStatus.ACTIVE)}"
-        f" and id <> {statement.argument(membership_id)} limit 1",
-        *statement.arguments,
-    )
-    if not others:
-        raise ConflictError("The last owner stays: make somebody else an owner first.", field=("input", "userId"))

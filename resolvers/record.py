@@ -64,6 +64,7 @@ class NewMeasurement:
     result_status: str | None = None
     value_type: str | None = None
     comment: str | None = None
+    source_row: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

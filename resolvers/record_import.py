@@ -4,6 +4,7 @@ Ids are derived from what a row says of itself, so that a file imported twice ch
 each one audited change; a row that can't become anything is reported with its line, column and reason.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -175,6 +176,7 @@ def _measurement(reported: ReportedMeasurement) -> NewMeasurement:
         result_status=reported.result_status,
         value_type=reported.value_type,
         comment=reported.comment,
+        source_row=json.dumps(dict(reported.source), ensure_ascii=False),
     )
 
 

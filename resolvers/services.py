@@ -40,7 +40,7 @@ class Hashing:
 
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
-    """How long sign-ins last: an access token at most five minutes, a session until it is refreshed no more."""
+    """How long sign-ins last: an access token at most five minutes, a session twelve hours, refreshed or not."""
 
     issuer: str
     audience: str

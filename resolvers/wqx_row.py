@@ -76,7 +76,8 @@ _IDENTITY: Final = (
 class ReportedMeasurement:
     """One result. `value_reported` is the cell as it stands in the file, `value` its number where it is one.
 
-    `speciation` says what a concentration is counted as (`as N`): it belongs to the unit.
+    `speciation` says what a concentration is counted as (`as N`): it belongs to the unit. `source` is the row as it
+    was reported, each cell that says anything by its column: the columns that are not read here are not lost.
     """
 
     line: int
@@ -96,6 +97,7 @@ class ReportedMeasurement:
     result_status: str | None
     value_type: str | None
     comment: str | None
+    source: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ def _measurement(line: int, cells: Mapping[str, str]) -> ReportedMeasurement:
         result_status=_text(cells, Column.RESULT_STATUS),
         value_type=_text(cells, Column.VALUE_TYPE),
         comment=_text(cells, Column.RESULT_COMMENT),
+        source={column: cell for column, cell in cells.items() if cell.strip()},
     )
 
 

@@ -19,10 +19,8 @@ from graphql import (
 )
 from strawberry import Schema
 from strawberry.extensions import (
-    MaxAliasesLimiter,
     MaxTokensLimiter,
     ParserCache,
-    QueryDepthLimiter,
     SchemaExtension,
     ValidationCache,
 )
@@ -37,6 +35,7 @@ from schema.device_change import DeviceMutation
 from schema.errors import presented
 from schema.field import Guard
 from schema.input_value import InputValueRule, variable_errors
+from schema.limits import TooComplexError, require_affordable
 from schema.mutation import wire_mutations
 from schema.project_change import ProjectMutation
 from schema.query import Query
@@ -45,23 +44,16 @@ from schema.role_change import RoleMutation
 from schema.scalar import SCALARS
 from schema.session import SessionMutation
 from schema.sweep import publish_guards, sweep
-from schema.wiring import wire
+from schema.wiring import wire, wire_roots
 
 log = structlog.get_logger()
 
-DEEPEST = 15
-"""Levels of fields in an operation. The longest way through the graph that makes sense has nine."""
-MOST_ALIASES = 100
 MOST_TOKENS = 4000
 CACHED_OPERATIONS = 500
 
 
 # Built once: the validation cache tells rules apart by identity.
-_RULES = (
-    *(InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules),
-    *QueryDepthLimiter(max_depth=DEEPEST).validation_rules,
-    *MaxAliasesLimiter(max_alias_count=MOST_ALIASES).validation_rules,
-)
+_RULES = tuple(InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules)
 _RULES_ANONYMOUS = (*_RULES, NoSchemaIntrospectionCustomRule)
 
 
@@ -79,9 +71,15 @@ class Validation(SchemaExtension):
         yield
 
     def on_execute(self) -> Iterator[None]:
-        """Stop before execution where a variable does not fit its type."""
+        """Stop before execution where a variable does not fit its type, or the operation asks for too much."""
         context = self.execution_context
-        errors = variable_errors(context.schema._schema, _operation(context), context.variables or {})
+        operation, variables = _operation(context), context.variables or {}
+        errors = variable_errors(context.schema._schema, operation, variables)
+        if not errors and context.graphql_document is not None:
+            try:
+                require_affordable(context.graphql_document, operation, variables)
+            except TooComplexError as error:
+                errors = [GraphQLError(error.message, original_error=error)]
         if errors:
             context.result = CoreResult(data=None, errors=errors)
         yield
@@ -165,6 +163,7 @@ def build_api() -> Api:
     sweep(core)
     publish_guards(core)
     core.extensions["needs"] = wire(core)
+    wire_roots(core)
     wire_mutations(core)
     return api
 

@@ -26,6 +26,8 @@ def presented(error: GraphQLError, request_id: str) -> GraphQLError:
         if "code" in (error.extensions or {}):
             return error
         return _with(error, error.message, {"code": Code.INVALID_INPUT})
+    if isinstance(cause, RecursionError):
+        return _with(error, "The operation is nested too deeply.", {"code": Code.TOO_COMPLEX})
     log.error("unexpected_error", request_id=request_id, path=error.path, exc_info=cause)
     return _with(error, MASKED, {"code": Code.INTERNAL, "requestId": request_id})
 

@@ -11,6 +11,7 @@ from strawberry.types.field import StrawberryField
 
 from models.inventory import entity_of
 from models.row import Row
+from schema.context import ResolveInfo
 from schema.field import (
     DECLARATION,
     TYPES,
@@ -18,9 +19,10 @@ from schema.field import (
     Declaration,
     DerivedField,
     LinkField,
+    RootField,
     RowsField,
 )
-from schema.guard import column_resolver, guarded, link_resolver
+from schema.guard import Resolve, column_resolver, guarded, link_resolver
 from schema.selection import Needs
 
 
@@ -80,6 +82,24 @@ def wire(core: GraphQLSchema) -> Needs:
                     raise SchemaError(f"The field {object_type.name}.{name} resolves to nothing.")
                 field.resolve = guarded(entity, said.guard, field.resolve)
     return needs
+
+
+def wire_roots(core: GraphQLSchema) -> None:
+    """Put the demand for a sign-in before every entry to the graph that is not public."""
+    if core.query_type is None:
+        return
+    for field in core.query_type.fields.values():
+        said = declaration_of(field)
+        if isinstance(said, RootField) and not said.public and field.resolve is not None:
+            field.resolve = _signed_in(field.resolve)
+
+
+def _signed_in(resolve: Resolve) -> Resolve:
+    def resolve_signed_in(source: Any, info: ResolveInfo, **arguments: Any) -> Any:
+        info.context.require_signed_in()
+        return resolve(source, info, **arguments)
+
+    return resolve_signed_in
 
 
 def _needs(core: GraphQLSchema) -> Needs:

@@ -8,20 +8,19 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import httpx
 import pytest
-from fieldward.embedded import EmbeddedPostgres
 
 from fieldward.cli.environment import embedded_databases, operator, services
 from fieldward.container import build_services
 from fieldward.database import Databases, migrate, open_pools
 from fieldward.demo.load import DemoReport, load_demo, new_passwords
+from fieldward.embedded import EmbeddedPostgres
 from fieldward.logs import configure_logs
 from fieldward.settings import Settings
 from fieldward.web.app import build_app
 from schema.api import build_api
-from tests.support.world import World
+from tests.support.world import World, connect
 
 configure_logs("json")
 
@@ -72,7 +71,7 @@ _numbers = itertools.count(1)
 async def databases(template: Template) -> AsyncIterator[str]:
     """The name of this test's copy of the demo's database."""
     name = f"test_{next(_numbers)}"
-    superuser = await asyncpg.connect(**template.postgres.superuser().dsn_parameters())
+    superuser = await connect(template.postgres.superuser())
     try:
         await superuser.execute(f"create database {name} template fieldward strategy wal_log owner fieldward_owner")
         await superuser.execute(f"grant connect on database {name} to fieldward_service")

@@ -1,12 +1,15 @@
 """The command line: `fieldward --help`."""
 
-import sys
-
 import typer
+from asyncpg import PostgresError
 
 from auth.errors import Code, FieldwardError
-from fieldward.cli import demo, importing, inventory, people, serving
+from fieldward.cli import access, demo, importing, inventory, people, serving
+from fieldward.cli.environment import refuse
 from fieldward.database import DatabaseUrlError
+from models.encryption.provider import WrappingKeyError
+from models.inventory import InventoryError
+from schema.wiring import SchemaError
 
 EXAMPLES = """
 Guarded, encrypted, audited environmental field data over GraphQL.
@@ -30,6 +33,7 @@ app.command("migrate")(serving.migrate_command)
 app.command("demo")(demo.demo)
 app.command("schema")(inventory.schema)
 app.command("inventory")(inventory.inventory)
+app.command("roles")(access.matrix)
 app.add_typer(importing.app, name="import")
 app.add_typer(people.organization_app, name="organization")
 app.add_typer(people.user_app, name="user")
@@ -39,9 +43,14 @@ def run() -> None:
     """Run the command; say in one line what was wrong where something was."""
     try:
         app(prog_name="fieldward")
-    except (FieldwardError, DatabaseUrlError) as error:
-        field = ".".join(str(part) for part in getattr(error, "field", ()))
-        message = f"{field}: {error}" if field else str(error)
-        print(f"fieldward: {message}", file=sys.stderr)
-        code = getattr(error, "code", Code.INVALID_INPUT)
-        sys.exit(2 if code is Code.INVALID_INPUT else 1)
+    except FieldwardError as error:
+        field = ".".join(str(part) for part in error.field)
+        message = f"{field}: {error.message}" if field else error.message
+        refuse(message, code=2 if error.code is Code.INVALID_INPUT else 1)
+    except DatabaseUrlError as error:
+        refuse(str(error))
+    except (WrappingKeyError, SchemaError, InventoryError) as error:
+        refuse(str(error), code=1)
+    except (OSError, PostgresError) as error:
+        # A database that is away, or does not let us in. Its text may hold what we sent; its kind is enough.
+        refuse(f"the database can't be reached ({type(error).__name__}); see its log", code=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from fieldward.cli.environment import Reach, load_settings, operator, reach, run, services
+from fieldward.cli.environment import Reach, load_settings, operator, reach, refuse, run, services
 from fieldward.cli.serving import listen, serve_on
 from fieldward.database import migrate
 from fieldward.demo.load import load_demo, new_passwords
@@ -22,6 +22,8 @@ def demo() -> None:
     Example: FIELDWARD_PORT=8080 fieldward demo
     """
     settings = load_settings()
+    if not settings.is_embedded:
+        refuse("the demo brings its own database: unset FIELDWARD_DATABASE_URL and its kin")
     configure_logs(settings.log_format)
     listening = listen(settings)
     with reach(settings) as reached:
@@ -39,6 +41,10 @@ async def ensure_demo(settings: Settings, reached: Reach) -> dict[str, str]:
     if kept.exists():
         passwords: dict[str, str] = json.loads(kept.read_text())
         return passwords
+    loading = settings.data_directory / "demo.loading"
+    if loading.exists():
+        refuse(f"the demo was interrupted while loading. Remove {settings.data_directory} and start again.", code=1)
+    loading.touch()
     passwords = new_passwords()
     async with services(settings, reached.service) as built:
         with Progress(transient=not sys.stdout.isatty()) as bar:
@@ -53,6 +59,7 @@ async def ensure_demo(settings: Settings, reached: Reach) -> dict[str, str]:
                 progress=lambda step, done, total: bar.update(tasks[step], completed=done, total=total),
             )
     _keep(kept, passwords)
+    loading.unlink()
     return passwords
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
@@ -44,20 +44,18 @@ def load_settings() -> Settings:
 @contextmanager
 def reach(settings: Settings) -> Iterator[Reach]:
     """Yield how the databases are reached; the embedded one is started, and stopped at the end."""
-    if settings.database_url is not None:
-        yield Reach(
-            service=_databases(settings.database_url, settings.keystore_url),
-            owner=_databases(settings.owner_database_url, settings.owner_keystore_url)
-            if settings.owner_database_url is not None
-            else None,
-        )
+    if not settings.is_embedded:
+        service = _databases(settings, "database_url", "keystore_url")
+        owner = _databases(settings, "owner_database_url", "owner_keystore_url")
+        if service is None:
+            refuse("FIELDWARD_DATABASE_URL: expected, beside the other database URLs")
+        yield Reach(service=service, owner=owner)
         return
-    postgres = EmbeddedPostgres(settings.data_directory)
     try:
+        postgres = EmbeddedPostgres(settings.data_directory)
         postgres.start()
     except EmbeddedPostgresError as error:
-        print(f"fieldward: {error}", file=sys.stderr)
-        sys.exit(1)
+        refuse(str(error), code=1)
     try:
         yield Reach(
             service=embedded_databases(postgres, owner=False),
@@ -96,8 +94,18 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-def _databases(main: Any, keystore: Any) -> Databases:
-    if keystore is None:
-        print("fieldward: FIELDWARD_KEYSTORE_URL: expected, beside FIELDWARD_DATABASE_URL", file=sys.stderr)
-        sys.exit(2)
-    return Databases(main=credentials_of(main.get_secret_value()), keystore=credentials_of(keystore.get_secret_value()))
+def refuse(message: str, *, code: int = 2) -> NoReturn:
+    """Say in one line why a command does nothing, and exit: 2 for how it was called, 1 for what it met."""
+    print(f"fieldward: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _databases(settings: Settings, main: str, keystore: str) -> Databases | None:
+    """Return how two databases are reached as one role; None where neither is named."""
+    urls = {name: getattr(settings, name) for name in (main, keystore)}
+    missing = [name for name, url in urls.items() if url is None]
+    if len(missing) == len(urls):
+        return None
+    for name in missing:
+        refuse(f"FIELDWARD_{name.upper()}: expected, beside the other database URLs")
+    return Databases(*(credentials_of(url.get_secret_value()) for url in urls.values()))

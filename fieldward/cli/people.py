@@ -11,6 +11,7 @@ from auth.role import OrganizationRole
 from fieldward.cli.environment import load_settings, operator, reach, run, services
 from models.membership import MembershipStatus
 from resolvers.account import NewPerson, create_organization, create_person, member_viewer, set_member_status
+from resolvers.trail import Actor
 
 organization_app = typer.Typer(help="Tenants.", no_args_is_help=True)
 user_app = typer.Typer(help="People.", no_args_is_help=True)
@@ -76,7 +77,7 @@ def create_user_command(
                 owner = await member_viewer(organization, email=acting)
                 member_id = await create_person(
                     built,
-                    operator(),
+                    Actor(owner.organization_id, operator().origin, owner),
                     organization_id=owner.organization_id,
                     new=NewPerson(email, password, name, role),
                 )
@@ -89,12 +90,13 @@ def create_user_command(
 def suspend_command(
     email: Annotated[str, typer.Argument(help="The member's address.")],
     organization: Annotated[str, typer.Option(help="The organization's slug.")],
+    acting: Annotated[str, typer.Option("--as", help="The address of the member in whose name this is done.")],
     reinstate: Annotated[bool, typer.Option(help="Let them in again.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Suspend a member: their sessions are refused from the next request on.
 
-    Example: fieldward user suspend bo@acme.example --organization acme
+    Example: fieldward user suspend bo@acme.example --organization acme --as ada@acme.example
     """
 
     async def work() -> dict[str, str]:
@@ -102,9 +104,10 @@ def suspend_command(
         with reach(settings) as reached:
             async with services(settings, reached.service):
                 viewer = await member_viewer(organization, email=email, active=not reinstate)
+                admin = await member_viewer(organization, email=acting)
                 status = MembershipStatus.ACTIVE if reinstate else MembershipStatus.SUSPENDED
                 await set_member_status(
-                    operator(),
+                    Actor(admin.organization_id, operator().origin, admin),
                     organization_id=viewer.organization_id,
                     membership_id=viewer.membership_id,
                     status=status,

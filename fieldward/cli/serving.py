@@ -4,13 +4,12 @@ import asyncio
 import json
 import signal
 import socket
-import sys
 from typing import Annotated
 
 import typer
 import uvicorn
 
-from fieldward.cli.environment import Reach, load_settings, reach, run
+from fieldward.cli.environment import Reach, load_settings, reach, refuse, run
 from fieldward.database import migrate
 from fieldward.logs import configure_logs
 from fieldward.settings import Settings
@@ -47,8 +46,7 @@ def migrate_command(
 
     with reach(settings) as reached:
         if reached.owner is None:
-            print("fieldward: FIELDWARD_OWNER_DATABASE_URL: expected, to migrate as the owner", file=sys.stderr)
-            raise typer.Exit(2)
+            refuse("FIELDWARD_OWNER_DATABASE_URL: expected, to migrate as the owner")
         run(migrate(reached.owner, settings, progress=note))
     if as_json:
         print(json.dumps({"applied": applied}))
@@ -65,12 +63,10 @@ def listen(settings: Settings) -> socket.socket:
         listening.listen(1024)
     except OSError as error:
         listening.close()
-        print(
-            f"fieldward: can't listen on {settings.host}:{settings.port}: {error.strerror}."
-            " FIELDWARD_PORT chooses another port.",
-            file=sys.stderr,
+        refuse(
+            f"can't listen on {settings.host}:{settings.port}: {error.strerror}. FIELDWARD_PORT chooses another port.",
+            code=1,
         )
-        sys.exit(1)
     return listening
 
 
@@ -80,6 +76,7 @@ def serve_on(listening: socket.socket, settings: Settings, reached: Reach) -> No
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            log_config=None,
             log_level="warning",
             access_log=False,
             server_header=False,

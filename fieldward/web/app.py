@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 
@@ -11,6 +12,7 @@ from fieldward.container import build_services
 from fieldward.database import Databases, open_pools
 from fieldward.settings import Settings
 from fieldward.web.authentication import context_factory
+from fieldward.web.failure import LastResort, answer_refusal
 from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.pages import page_routes
@@ -40,6 +42,11 @@ def build_app(settings: Settings, databases: Databases) -> Starlette:
             Mount("/health", routes=health_routes()),
             *page_routes(),
         ],
-        middleware=[Middleware(RequestScope, keyring=services.keyring), Middleware(BodyLimit)],
+        middleware=[
+            Middleware(RequestScope, keyring=services.keyring),
+            Middleware(LastResort),
+            Middleware(BodyLimit),
+        ],
+        exception_handlers={HTTPException: answer_refusal},
         lifespan=lifespan,
     )

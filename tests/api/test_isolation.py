@@ -130,5 +130,6 @@ async def _mutate(client: Client, operation: str, given: dict[str, Any], shown: 
         "deleteRecord": "RecordReasonInput",
     }
     input_type = types.get(operation, f"{operation[0].upper()}{operation[1:]}Input")
-    query = f"mutation($input: {input_type}!) {{ {operation}(input: $input) {{ {shown} errors {{ code message field }} }} }}"
+    selection = f"{{ {shown} errors {{ code message field }} }}"
+    query = f"mutation($input: {input_type}!) {{ {operation}(input: $input) {selection} }}"
     return await client.run(query, {"input": given})

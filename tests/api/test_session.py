@@ -248,7 +248,8 @@ async def test_somebody_elses_device_is_no_device_of_mine(world: World) -> None:
     [
         "update membership set status = 'SUSPENDED' where id = $1",
         "update user_account set status = 'SUSPENDED' where id = (select user_id from membership where id = $1)",
-        "update organization set status = 'SUSPENDED' where id = (select organization_id from membership where id = $1)",
+        "update organization set status = 'SUSPENDED'"
+        " where id = (select organization_id from membership where id = $1)",
         "update session set revoked_at = now() where membership_id = $1",
         "update session set expires_at = now() where membership_id = $1",
     ],

@@ -6,13 +6,13 @@ import asyncpg
 import pytest
 
 from models.inventory import entities
-from tests.support.world import World
+from tests.support.world import World, connect
 
 
 @pytest.fixture
 async def service(world: World) -> AsyncIterator[asyncpg.Connection]:
     """A connection as the service's role."""
-    connection = await asyncpg.connect(**world.service.dsn_parameters())
+    connection = await connect(world.service)
     yield connection
     await connection.close()
 
@@ -85,7 +85,7 @@ async def test_an_audited_table_takes_no_change_without_an_audit_entry_of_the_tr
 @pytest.mark.parametrize("role", ["service", "owner"])
 async def test_the_audit_tables_take_nothing_back(world: World, table: str, statement: str, role: str) -> None:
     endpoint = world.service if role == "service" else world.owner
-    connection = await asyncpg.connect(**endpoint.dsn_parameters())
+    connection = await connect(endpoint)
     organization = await world.organization_id("clearwater")
     try:
         async with connection.transaction():
@@ -137,7 +137,7 @@ async def test_an_entry_of_one_tenant_does_not_open_the_rows_of_another(
 async def test_a_row_can_be_linked_to_no_row_of_another_tenant(world: World) -> None:
     mine = await world.organization_id("suncoast")
     foreign = await world.project_id("CANAL")
-    owner = await asyncpg.connect(**world.owner.dsn_parameters())
+    owner = await connect(world.owner)
     try:
         async with owner.transaction():
             await owner.execute("select set_config('fieldward.organization_id', $1, true)", str(mine))

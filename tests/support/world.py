@@ -124,7 +124,7 @@ class World:
 
     async def sql(self, text: str, *arguments: Any) -> list[asyncpg.Record]:
         """Run a statement as the superuser, who sees everything."""
-        connection = await asyncpg.connect(**self.superuser.dsn_parameters())
+        connection = await connect(self.superuser)
         try:
             rows: list[asyncpg.Record] = await connection.fetch(text, *arguments)
             return rows
@@ -168,6 +168,12 @@ class World:
     async def now(self) -> Any:
         """Return the database's time."""
         return await self.value("select clock_timestamp()")
+
+
+async def connect(endpoint: Endpoint) -> asyncpg.Connection:
+    """Return a connection as the endpoint's role."""
+    parameters: dict[str, Any] = dict(endpoint.dsn_parameters())
+    return await asyncpg.connect(**parameters)
 
 
 def json_body(body: dict[str, Any]) -> bytes:

@@ -106,6 +106,8 @@ create policy person on user_account
   with check (id = (select fieldward_user())
          or exists (select 1 from membership m where m.organization_id = (select fieldward_organization())
                                                  and m.user_id = user_account.id));
+-- Making an account shows nothing of another; whoever makes it does not see it until it belongs to their tenant.
+create policy made on user_account for insert with check (true);
 
 -- ------------------------------------------------------------------ the audit trail: forced facts, nothing taken back
 create function fieldward_stamp_entry() returns trigger language plpgsql set search_path = pg_catalog as $$

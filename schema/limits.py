@@ -1,0 +1,119 @@
+"""How much one operation may ask for: measured after fragments are expanded and variables are known, before it runs.
+
+The estimate of rows multiplies page sizes down the graph, so that three nested pages of a thousand are refused for what
+they are, a thousand million rows, and not for how they are written.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    VariableNode,
+)
+
+from auth.errors import Code, FieldwardError
+from schema.connection import DEFAULT_PAGE
+
+DEEPEST: Final = 15
+"""Levels of fields. The longest way through the graph that makes sense has nine."""
+MOST_ALIASES: Final = 100
+MOST_FIELDS: Final = 2000
+"""Fields, with each fragment counted wherever it is spread."""
+MOST_ROWS: Final = 100_000
+"""Rows, by the sizes of the pages that are asked for."""
+TYPICAL_LIST: Final = 5
+"""Rows that a list without pages is reckoned at: a record has a handful of measurements."""
+
+_LISTS: Final = frozenset({"measurements", "projectRoles", "changes"})
+_PAGES: Final = frozenset({"projects", "records", "devices", "users", "members", "auditEntries"})
+
+
+class TooComplexError(FieldwardError):
+    """The operation asks for more than one operation may. Says what of, how much, and how much is allowed."""
+
+    code = Code.TOO_COMPLEX
+
+
+@dataclass(slots=True)
+class _Measure:
+    depth: int = 0
+    fields: int = 0
+    aliases: int = 0
+    rows: int = 0
+
+
+def require_affordable(
+    document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]
+) -> None:
+    """Raise `TooComplexError` where the operation is too deep, too wide, or asks for too many rows."""
+    fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
+    measure = _Measure()
+    _walk(operation.selection_set, fragments, variables, measure, depth=1, parents=1)
+
+
+def _walk(
+    selection: SelectionSetNode,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    variables: Mapping[str, Any],
+    measure: _Measure,
+    *,
+    depth: int,
+    parents: int,
+) -> None:
+    for node in selection.selections:
+        if isinstance(node, FragmentSpreadNode):
+            # Cycles were refused by validation; each step below is bounded by MOST_FIELDS.
+            fragment = fragments.get(node.name.value)
+            if fragment is not None:
+                _count(measure, depth=depth, aliases=0)
+                _walk(fragment.selection_set, fragments, variables, measure, depth=depth, parents=parents)
+        elif isinstance(node, FieldNode):
+            _count(measure, depth=depth, aliases=node.alias is not None)
+            if node.selection_set is not None and not node.name.value.startswith("__"):
+                rows = parents * _size(node, variables)
+                if rows > parents:
+                    measure.rows += rows
+                    _require(measure.rows, MOST_ROWS, "rows")
+                _walk(node.selection_set, fragments, variables, measure, depth=depth + 1, parents=rows)
+        elif node.selection_set is not None:  # type: ignore[attr-defined]
+            inner: SelectionSetNode = node.selection_set  # type: ignore[attr-defined]
+            _walk(inner, fragments, variables, measure, depth=depth, parents=parents)
+
+
+def _count(measure: _Measure, *, depth: int, aliases: int) -> None:
+    measure.fields += 1
+    measure.aliases += aliases
+    measure.depth = max(measure.depth, depth)
+    _require(measure.fields, MOST_FIELDS, "fields")
+    _require(measure.aliases, MOST_ALIASES, "aliases")
+    _require(measure.depth, DEEPEST, "levels of fields")
+
+
+def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
+    """Return how many rows the field answers for each of its parents."""
+    if node.name.value in _LISTS:
+        return TYPICAL_LIST
+    if node.name.value not in _PAGES:
+        return 1
+    for argument in node.arguments or ():
+        if argument.name.value in {"first", "last"}:
+            value: Any = argument.value
+            if isinstance(value, VariableNode):
+                given = variables.get(value.name.value)
+                return given if isinstance(given, int) else DEFAULT_PAGE
+            if isinstance(value, IntValueNode):
+                return int(value.value)
+    return DEFAULT_PAGE
+
+
+def _require(count: int, most: int, what: str) -> None:
+    if count > most:
+        raise TooComplexError(f"The operation asks for more than {most} {what}. Ask for less at once.")
