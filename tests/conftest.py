@@ -20,6 +20,7 @@ from fieldward.logs import configure_logs
 from fieldward.settings import Settings
 from fieldward.web.app import build_app
 from schema.api import build_api
+from tests.support.server import Server, free_port, start_demo
 from tests.support.world import World, connect
 
 configure_logs("json")
@@ -104,3 +105,13 @@ async def world(template: Template, databases: str) -> AsyncIterator[World]:
                 service=postgres.service(databases),
                 owner=postgres.owner(databases),
             )
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The demo as a process of its own."""
+    started = start_demo(tmp_path_factory.mktemp("demo"), free_port())
+    try:
+        yield started
+    finally:
+        started.stop()

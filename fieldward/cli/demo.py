@@ -30,9 +30,8 @@ def demo() -> None:
         if reached.owner is not None:
             run(migrate(reached.owner, settings))
         passwords = run(ensure_demo(settings, reached))
-        print(welcome(settings, passwords), flush=True)
-        serve_on(listening, settings, reached)
-        print("Stopped.", flush=True)
+        serve_on(listening, settings, reached, ready=lambda: print(welcome(settings, passwords), flush=True))
+    print("Stopped.", file=sys.stderr)
 
 
 async def ensure_demo(settings: Settings, reached: Reach) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What every command stands on: the settings, the database, and the keyring while it runs."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -51,6 +52,8 @@ def reach(settings: Settings) -> Iterator[Reach]:
             refuse("FIELDWARD_DATABASE_URL: expected, beside the other database URLs")
         yield Reach(service=service, owner=owner)
         return
+    # Asked to end before it serves, the command still stops what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         postgres = EmbeddedPostgres(settings.data_directory)
         postgres.start()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import socket
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -70,12 +71,13 @@ def listen(settings: Settings) -> socket.socket:
     return listening
 
 
-def serve_on(listening: socket.socket, settings: Settings, reached: Reach) -> None:
-    """Serve until a SIGINT or SIGTERM."""
-    app = build_app(settings, reached.service)
-    server = uvicorn.Server(
+def serve_on(
+    listening: socket.socket, settings: Settings, reached: Reach, *, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until a SIGINT or SIGTERM; `ready` is called once requests are answered."""
+    server = _Server(
         uvicorn.Config(
-            app,
+            build_app(settings, reached.service),
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -83,9 +85,23 @@ def serve_on(listening: socket.socket, settings: Settings, reached: Reach) -> No
             proxy_headers=False,
             timeout_graceful_shutdown=10,
             h11_max_incomplete_event_size=32 * 1024,
-        )
+        ),
+        ready,
     )
     # uvicorn raises the signal again once it has shut down; what we started must be stopped before that ends us.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     asyncio.run(server.serve(sockets=[listening]))
+    if not server.started:
+        refuse("the service did not start; see the log", code=1)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()

@@ -16,7 +16,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from fieldward.embedded import LARGEST_LOG, LONGEST_SOCKET_PATH, EmbeddedPostgres, EmbeddedPostgresError, Endpoint
+from fieldward.embedded import (
+    LARGEST_LOG,
+    LONGEST_SOCKET_PATH,
+    EmbeddedPostgres,
+    EmbeddedPostgresError,
+    Endpoint,
+    program_directories,
+)
 from fieldward.os_access import DatabaseUser, let_in, let_read
 
 ROOT = Path(__file__).parents[2]
@@ -412,6 +419,20 @@ def test_programs_installed_under_a_narrow_umask_are_opened_to_one_user(director
 
 
 @only_root
+async def test_a_private_installation_runs_and_stays_private(directory: Path) -> None:
+    programs = copy_of_programs(EmbeddedPostgres(directory).bin_directory, directory.parent)
+    for copied in program_directories(programs):
+        for path in (copied, *copied.rglob("*")):
+            path.chmod(path.stat().st_mode & 0o700)
+
+    with EmbeddedPostgres(directory, settings=FAST, bin_directory=programs) as postgres:
+        assert await ask(postgres.service(), "select 1") == 1
+
+    directory.parent.chmod(0o755)
+    assert not succeeds_as("nobody", "-x", programs / "postgres")
+
+
+@only_root
 def test_an_ordinary_user_runs_it_as_itself(directory: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     parent = directory.parent
@@ -419,9 +440,7 @@ def test_an_ordinary_user_runs_it_as_itself(directory: Path) -> None:
     programs = EmbeddedPostgres(directory).bin_directory
     if not succeeds_as("nobody", "-x", programs / "postgres"):
         # The project lies in a private place: a copy for this user.
-        shutil.copytree(programs.parent, parent / "pginstall", symlinks=True)
-        (parent / "pginstall").chmod(0o755)
-        programs = parent / "pginstall" / "bin"
+        programs = copy_of_programs(programs, parent)
 
     def use() -> None:
         os.setgroups([])
@@ -444,6 +463,15 @@ def succeeds_as(user: str, test: str, path: Path) -> bool:
         ["/usr/bin/test", test, str(path)], user=user, group=pwd.getpwnam(user).pw_gid, extra_groups=[], check=False
     )
     return done.returncode == 0
+
+
+def copy_of_programs(programs: Path, to: Path) -> Path:
+    """Copy PostgreSQL as the wheel lays it out; return where its programs are."""
+    site = programs.parents[2]
+    for one in program_directories(programs):
+        shutil.copytree(one, to / one.relative_to(site), symlinks=True, ignore=shutil.ignore_patterns("include"))
+    (to / programs.relative_to(site).parts[0]).chmod(0o755)
+    return to / programs.relative_to(site)
 
 
 def in_a_fork(work: Callable[[], None]) -> str:

@@ -1,0 +1,79 @@
+"""A real server process, started as the README says, on a free port and a data directory of its own."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SIGN_IN = re.compile(r"^\s+([A-Z]+)\s+(\S+@\S+)\s+(\S+)$")
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """A demo that runs. `sign_ins` maps the roles of the first organization to address and password."""
+
+    process: subprocess.Popen[str]
+    url: str
+    sign_ins: Mapping[str, tuple[str, str]]
+    log: Path
+
+    @property
+    def errors(self) -> str:
+        """What the process has written to its standard error."""
+        return self.log.read_text()
+
+    def stop(self) -> int:
+        """Press Ctrl-C and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+
+def environment(directory: Path, **more: str) -> dict[str, str]:
+    """Return a process environment in which only the given settings are ours."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FIELDWARD_")}
+    return {**inherited, "FIELDWARD_DATA_DIRECTORY": str(directory), "FIELDWARD_PASSWORD_COST": "test", **more}
+
+
+def start_demo(directory: Path, port: int) -> Server:
+    """Start the demo and return once it has printed its sign-ins. Its log is beside its directory."""
+    log = directory.with_name(f"{directory.name}-{port}.log")
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fieldward", "demo"],
+            cwd=ROOT,
+            env=environment(directory, FIELDWARD_PORT=str(port)),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    lines: list[str] = []
+    with process.stdout as printed:
+        for line in printed:
+            lines.append(line)
+            if line.startswith("Press Ctrl-C"):
+                break
+        else:
+            raise AssertionError(f"the demo ended: {''.join(lines)}{log.read_text()}")
+    found = [match.groups() for line in lines if (match := SIGN_IN.match(line))]
+    return Server(
+        process=process,
+        url=f"http://127.0.0.1:{port}",
+        sign_ins={role.lower(): (email, password) for role, email, password in reversed(found)},
+        log=log,
+    )
