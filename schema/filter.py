@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import strawberry
+from strawberry.utils.str_converters import to_camel_case
 
 from models.base import WardModel
 from models.inventory import entity_of
@@ -66,6 +67,7 @@ def conditions_of(given: Any, model: type[WardModel], *, links: dict[str, str] |
     if given is None or given is strawberry.UNSET or not is_dataclass(given):
         return []
     entity = entity_of(model)
+    names = {one.python_name: one.graphql_name for one in given.__strawberry_definition__.fields}
     conditions = []
     for asked in fields(given):
         operators = getattr(given, asked.name)
@@ -77,7 +79,11 @@ def conditions_of(given: Any, model: type[WardModel], *, links: dict[str, str] |
             if value is strawberry.UNSET or (value is None and operator is not Operator.EQUALS):
                 continue
             if links and asked.name in links:
-                value = _ids(value, links[asked.name], at=("filter", asked.name, name.rstrip("_")))
+                value = _ids(
+                    value,
+                    links[asked.name],
+                    at=("filter", names[asked.name] or to_camel_case(asked.name), name.rstrip("_")),
+                )
             conditions.append(Condition(column.name, operator, value))
     return conditions
 

@@ -22,6 +22,7 @@ from graphql import (
     get_named_type,
     is_input_type,
     type_from_ast,
+    value_from_ast_untyped,
 )
 from graphql.language import SKIP, ArgumentNode, ValueNode, VariableDefinitionNode, VisitorAction
 from graphql.utilities.validate_input_value import validate_input_literal, validate_input_value
@@ -62,8 +63,11 @@ class InputValueRule(ValuesOfCorrectTypeRule):
             argument = list(self._argument)
             found: GraphQLInputType = input_type
 
+            given = value_from_ast_untyped(node)
+
             def on_error(error: GraphQLError, path: list[str | int]) -> None:
-                self.report_error(input_error(_expected(found, path), [*argument, *path], error.nodes))
+                at = _pointed(found, given, path)
+                self.report_error(input_error(_expected(found, at), [*argument, *at], error.nodes))
 
             validate_input_literal(node, input_type, on_error, None, None, True)
             for path, text in _texts_of(node):
@@ -101,7 +105,8 @@ def _value_errors(input_type: Any, name: str, value: Any) -> list[GraphQLError]:
         return errors
 
     def on_error(_: GraphQLError, path: list[str | int]) -> None:
-        errors.append(input_error(_expected(input_type, path), [name, *path]))
+        at = _pointed(input_type, value, path)
+        errors.append(input_error(_expected(input_type, at), [name, *at]))
 
     try:
         validate_input_value(value, input_type, on_error, True)
@@ -110,18 +115,47 @@ def _value_errors(input_type: Any, name: str, value: Any) -> list[GraphQLError]:
     return errors
 
 
+def _pointed(input_type: Any, value: Any, path: list[str | int]) -> list[str | int]:
+    """Return the path of the field at fault, where graphql-core's ends at the object that has it or lacks it."""
+    here, there = input_type, value
+    for part in path:
+        here = _step(here, part)
+        if isinstance(there, Mapping):
+            there = there.get(part)
+        elif isinstance(there, list) and isinstance(part, int):
+            there = there[part]
+        else:
+            there = None
+    named = get_named_type(here)
+    if isinstance(named, GraphQLInputObjectType) and isinstance(there, Mapping):
+        unknown = [str(key) for key in there if key not in named.fields]
+        missing = [
+            key
+            for key, field in named.fields.items()
+            if isinstance(field.type, GraphQLNonNull) and field.default_value is Undefined and key not in there
+        ]
+        return [*path, *(unknown or missing)[:1]]
+    return path
+
+
+def _step(input_type: Any, part: str | int) -> Any:
+    """Return the type one step down a path."""
+    bare = input_type.of_type if isinstance(input_type, GraphQLNonNull) else input_type
+    if isinstance(bare, GraphQLList):
+        # A single value stands for a list of one, without a step of its own.
+        return bare.of_type if isinstance(part, int) else _step(bare.of_type, part)
+    field = bare.fields.get(part) if isinstance(bare, GraphQLInputObjectType) else None
+    return field.type if field is not None else bare
+
+
 def _expected(input_type: Any, path: list[str | int]) -> str:
     """Say what was expected at the path, from the type alone."""
     here: Any = input_type
     for part in path:
-        bare = here.of_type if isinstance(here, GraphQLNonNull) else here
-        if isinstance(bare, GraphQLList):
-            here = bare.of_type
-        if isinstance(part, str):
-            named = get_named_type(here)
-            if not isinstance(named, GraphQLInputObjectType) or part not in named.fields:
-                return f"Expected a field of {named.name}."
-            here = named.fields[part].type
+        named = get_named_type(here)
+        if isinstance(part, str) and isinstance(named, GraphQLInputObjectType) and part not in named.fields:
+            return f"Expected a field of {named.name}."
+        here = _step(here, part)
     named = get_named_type(here)
     if isinstance(named, GraphQLEnumType):
         return f"Expected one of {', '.join(named.values)}."

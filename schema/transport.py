@@ -27,6 +27,8 @@ from schema.errors import extensions_of
 
 RESPONSE_TYPE = "application/graphql-response+json"
 
+_CONTEXT = "fieldward.context"
+
 ContextFactory = Callable[[Request], Awaitable[RequestContext]]
 
 
@@ -54,11 +56,16 @@ class GraphQLTransport(GraphQL[RequestContext, None]):
             response = _refusal(error.status_code, error.detail, Code.INVALID_INPUT)
         except FieldwardError as error:
             response = _refusal(503 if error.code is Code.UNAVAILABLE else 400, error.message, error.code)
+        finally:
+            # Finding out who asks opened a transaction; a request that never became an operation leaves it behind.
+            if _CONTEXT in scope:
+                await scope[_CONTEXT].reader.close()
         await response(scope, receive, send)
 
     async def get_context(self, request: Any, response: Any) -> RequestContext:
         """Find out who asks."""
-        return await self._make_context(request)
+        context = request.scope[_CONTEXT] = await self._make_context(request)
+        return context
 
     async def get_sub_response(self, request: Any) -> Response:
         """Remember whether the client speaks GraphQL's own media type."""
@@ -74,7 +81,19 @@ class GraphQLTransport(GraphQL[RequestContext, None]):
         try:
             return orjson.loads(data)
         except orjson.JSONDecodeError:
-            return json.loads(data)
+            try:
+                return json.loads(data)
+            except (RecursionError, UnicodeDecodeError) as error:
+                raise HTTPException(400, "The request's body is no JSON that can be read.") from error
+
+    def parse_json(self, data: str | bytes) -> Any:
+        """Parse a request's body, which is an object."""
+        body = super().parse_json(data)
+        if not isinstance(body, dict):
+            raise HTTPException(400, "Expected the request's body to be a JSON object.")
+        if not isinstance(body.get("operationName"), str | None):
+            raise HTTPException(400, "Expected operationName to be a string.")
+        return body
 
     def encode_json(self, data: object) -> bytes:
         """Write compactly; what only Python's writer takes (half a surrogate pair in a syntax error) is escaped."""
