@@ -67,7 +67,8 @@ def conditions_of(given: Any, model: type[WardModel], *, links: dict[str, str] |
     if given is None or given is strawberry.UNSET or not is_dataclass(given):
         return []
     entity = entity_of(model)
-    names = {one.python_name: one.graphql_name for one in given.__strawberry_definition__.fields}
+    definition: Any = getattr(type(given), "__strawberry_definition__")  # noqa: B009  (set by strawberry.input)
+    names = {one.python_name: one.graphql_name or to_camel_case(one.python_name) for one in definition.fields}
     conditions = []
     for asked in fields(given):
         operators = getattr(given, asked.name)
@@ -79,11 +80,8 @@ def conditions_of(given: Any, model: type[WardModel], *, links: dict[str, str] |
             if value is strawberry.UNSET or (value is None and operator is not Operator.EQUALS):
                 continue
             if links and asked.name in links:
-                value = _ids(
-                    value,
-                    links[asked.name],
-                    at=("filter", names[asked.name] or to_camel_case(asked.name), name.rstrip("_")),
-                )
+                at = ("filter", names[asked.name], name.rstrip("_"))
+                value = _ids(value, links[asked.name], at=at)
             conditions.append(Condition(column.name, operator, value))
     return conditions
 

@@ -19,7 +19,7 @@ from fieldward.embedded import EmbeddedPostgres
 from fieldward.logs import configure_logs
 from fieldward.settings import Settings
 from fieldward.web.app import build_app
-from schema.api import build_api
+from schema.api import Api, build_api
 from tests.support.server import Server, free_port, start_demo
 from tests.support.world import World, connect
 
@@ -65,6 +65,12 @@ def template(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactor
     return Template(postgres, settings, passwords, asyncio.run(load()))
 
 
+@pytest.fixture(scope="session")
+def api() -> Api:
+    """The schema, built once: it holds no state of a request."""
+    return build_api()
+
+
 _numbers = itertools.count(1)
 
 
@@ -83,14 +89,14 @@ async def databases(template: Template) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def world(template: Template, databases: str) -> AsyncIterator[World]:
+async def world(template: Template, databases: str, api: Api) -> AsyncIterator[World]:
     """This test's world: the application in this process, over its own database."""
     postgres = template.postgres
     embedded = embedded_databases(postgres, owner=False)
     reached = Databases(main={**postgres.service(databases).dsn_parameters()}, keystore=embedded.keystore)
     settings = template.settings
-    app = build_app(settings, reached)
-    built, api = build_services(settings), build_api()
+    app = build_app(settings, reached, api=api)
+    built = build_services(settings)
     async with (
         open_pools(reached, settings),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fieldward.test") as http,

@@ -17,18 +17,20 @@ from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.pages import page_routes
 from fieldward.web.request import RequestScope
-from schema.api import build_api
+from schema.api import Api, build_api
 from schema.transport import GraphQLTransport
 
 
-def build_app(settings: Settings, databases: Databases) -> Starlette:
+def build_app(settings: Settings, databases: Databases, *, api: Api | None = None) -> Starlette:
     """Build the application. Its pools are open while its lifespan lasts.
+
+    api: the schema, where it is built already.
 
     Raises:
         SchemaError, InventoryError: something in the schema is unguarded; nothing is served.
     """
     services = build_services(settings)
-    api = build_api()
+    transport = GraphQLTransport(api or build_api(), context_factory(services))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -38,7 +40,7 @@ def build_app(settings: Settings, databases: Databases) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/graphql", GraphQLTransport(api, context_factory(services))),
+            Route("/graphql", transport),
             Mount("/health", routes=health_routes()),
             *page_routes(),
         ],

@@ -87,9 +87,8 @@ async def test_a_wrong_literal_is_refused_with_its_path(world: World, literal: s
     rest.pop(literal.partition(":")[0], None)
     others = ", ".join(f"{name}: {value}" for name, value in rest.items())
 
-    answer = await client.run(
-        f'mutation {{ createRecord(input: {{projectId: "{project}", {others}, {literal}}}) {{ errors {{ code field }} }} }}'
-    )
+    given = f'{{projectId: "{project}", {others}, {literal}}}'
+    answer = await client.run(f"mutation {{ createRecord(input: {given}) {{ errors {{ code field }} }} }}")
 
     errors = answer.errors or answer.body["data"]["createRecord"]["errors"]
     assert [error.get("code") or error["extensions"]["code"] for error in errors] == ["INVALID_INPUT"]

@@ -127,7 +127,8 @@ SMALL_AND_LARGE = [
     ("{ records(first: %d) { totalCount nodes { siteCode } } }", 2),
     ("{ records(first: %d) { nodes { measurements { value comment } } } }", 2),
     (
-        "{ records(first: %d) { nodes { project { code } createdBy { name } device { model } measurements { value } } } }",
+        "{ records(first: %d) { nodes { project { code } createdBy { name } device { model }"
+        " measurements { value } } } }",
         5,
     ),
     ("{ projects(first: %d) { nodes { records(first: 20) { totalCount nodes { siteCode } } } } }", 3),
