@@ -1,0 +1,150 @@
+"""The database is as the models declare it: every column classified, every table walled, every trigger told."""
+
+import pytest
+from tortoise import fields
+
+from auth.classification import Classification
+from models.base import TenantModel, WardModel, ward
+from models.inventory import Entity, InventoryError, entities, entity_of
+from tests.support.world import World
+
+ENTITIES = {entity.name: entity for entity in entities()}
+
+
+async def test_every_column_of_the_database_is_in_the_inventory_and_the_other_way_round(world: World) -> None:
+    rows = await world.sql(
+        "select table_name, column_name, is_nullable, data_type from information_schema.columns"
+        " where table_schema = 'public' and table_name <> 'tortoise_migrations'"
+    )
+
+    stored = {(row["table_name"], row["column_name"]) for row in rows}
+    assert stored == {(entity.name, name) for entity in entities() for name in entity.columns}
+    for row in rows:
+        column = ENTITIES[row["table_name"]].columns[row["column_name"]]
+        assert column.is_nullable == (row["is_nullable"] == "YES"), row
+        assert not column.is_sealed or row["data_type"] == "bytea"
+
+
+async def test_what_must_be_encrypted_is_stored_as_ciphertext(world: World) -> None:
+    for entity in entities():
+        for column in entity.columns.values():
+            if column.classification in {Classification.CONFIDENTIAL, Classification.PERSONAL}:
+                assert column.is_sealed
+                values = await world.sql(
+                    f"select {column.name} as v from {entity.name} where {column.name} is not null"
+                )
+                assert all(len(row["v"]) > 60 and row["v"][0] == 1 for row in values)
+
+
+@pytest.mark.parametrize("name", ENTITIES)
+async def test_every_table_is_walled_by_row_level_security_even_for_its_owner(world: World, name: str) -> None:
+    row = (
+        await world.sql(
+            "select relrowsecurity, relforcerowsecurity, relowner::regrole::text as owner from pg_class"
+            " where relname = $1",
+            name,
+        )
+    )[0]
+
+    assert row["relrowsecurity"]
+    assert row["relforcerowsecurity"]
+    assert row["owner"] == "fieldward_owner"
+
+
+@pytest.mark.parametrize(
+    "entity", [one for one in entities() if "organization_id" in one.columns], ids=lambda one: one.name
+)
+async def test_keys_are_composite_with_the_tenant(world: World, entity: Entity) -> None:
+    keys = await world.sql(
+        "select contype::text as kind, confrelid::regclass::text as target,"
+        " (select array_agg(a.attname::text order by k.n) from unnest(conkey) with ordinality k(attnum, n)"
+        "   join pg_attribute a on a.attrelid = conrelid and a.attnum = k.attnum) as columns"
+        " from pg_constraint where conrelid = $1::regclass and contype in ('p', 'f')",
+        entity.name,
+    )
+
+    assert [row["columns"] for row in keys if row["kind"] == "p"] == [["organization_id", "id"]]
+    for row in keys:
+        if row["kind"] == "f" and row["target"] != "user_account":
+            assert row["columns"][0] == "organization_id"
+    named = {name for name in entity.columns if name.endswith("_id")} - {"organization_id", "user_id", "request_id"}
+    if issubclass(entity.model, TenantModel):
+        linked = {column for row in keys if row["kind"] == "f" for column in row["columns"]}
+        assert named <= linked
+
+
+@pytest.mark.parametrize("entity", [one for one in entities() if one.model.is_audited], ids=lambda one: one.name)
+async def test_triggers_fire_always_and_know_the_tables_secrets_and_place(world: World, entity: Entity) -> None:
+    triggers = await world.sql(
+        "select tgname, tgenabled::text as enabled, replace(encode(tgargs, 'escape'), '\\000', '|') as arguments"
+        " from pg_trigger where tgrelid = $1::regclass and not tgisinternal",
+        entity.name,
+    )
+    placement = entity.placement
+    assert placement is not None
+    secret = ",".join(
+        name for name, one in sorted(entity.columns.items()) if one.classification is Classification.SECRET
+    )
+    own = "" if placement.own_is_user else placement.own_column or ""
+    expected = [placement.tenant_column or "", secret, placement.project_column or "", own]
+
+    assert {row["tgname"] for row in triggers} == {"refuse", "change_insert", "change_update", "change_delete"}
+    assert all(row["enabled"] == "A" for row in triggers)
+    for row in triggers:
+        if row["tgname"] != "refuse":
+            arguments = row["arguments"].split("|")[:4]
+            arguments[1] = ",".join(sorted(arguments[1].split(",")))
+            assert arguments == expected
+
+
+async def test_functions_of_the_owner_pin_their_search_path(world: World) -> None:
+    rows = await world.sql(
+        "select proname, proconfig from pg_proc"
+        " where pronamespace = 'public'::regnamespace and proname like 'fieldward%'"
+    )
+
+    assert len(rows) >= 6
+    assert all(any(one.startswith("search_path=") for one in row["proconfig"] or []) for row in rows)
+
+
+async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None:
+    rows = await world.sql(
+        "select table_name, array_agg(privilege_type::text order by privilege_type::text) as may"
+        " from information_schema.role_table_grants where grantee = 'fieldward_service' group by 1"
+    )
+
+    assert {row["table_name"]: row["may"] for row in rows} == {
+        **{
+            name: ["INSERT", "SELECT", "UPDATE"]
+            for name in ("organization", "user_account", "membership", "project", "device", "session")
+        },
+        **{name: ["DELETE", "INSERT", "SELECT", "UPDATE"] for name in ("record", "measurement", "project_membership")},
+        "audit_entry": ["INSERT", "SELECT"],
+        "change": ["SELECT"],
+    }
+
+
+def test_a_column_without_a_classification_is_refused() -> None:
+    class Bare(WardModel):
+        noun = "record"
+        id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
+        note = fields.CharField(max_length=10)
+
+        class Meta:
+            table = "bare"
+
+    with pytest.raises(InventoryError, match=r"bare\.note"):
+        entity_of(Bare)
+
+
+def test_a_confidential_column_in_the_clear_is_refused() -> None:
+    class Open(WardModel):
+        noun = "record"
+        id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
+        note = ward(Classification.CONFIDENTIAL, fields.CharField(max_length=10))
+
+        class Meta:
+            table = "open"
+
+    with pytest.raises(InventoryError, match=r"open\.note"):
+        entity_of(Open)

@@ -1,0 +1,113 @@
+"""The start-up sweep refuses what is unguarded: shown by unguarding it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from graphql import GraphQLNonNull, GraphQLObjectType, GraphQLSchema
+
+from auth.permission import Permission
+from schema.api import build_api
+from schema.field import DECLARATION, TYPES, ColumnField, DerivedField
+from schema.filter import FILTERS
+from schema.sweep import guard_of, sweep
+from schema.wiring import SchemaError, object_types
+
+
+@pytest.fixture
+def core() -> GraphQLSchema:
+    """A schema of one's own to spoil."""
+    return build_api()._schema
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Put the declarations back that a test took away."""
+    types, filters = dict(TYPES), dict(FILTERS)
+    yield
+    TYPES.clear()
+    TYPES.update(types)
+    FILTERS.clear()
+    FILTERS.update(filters)
+
+
+def _type(core: GraphQLSchema, name: str) -> GraphQLObjectType:
+    found = core.type_map[name]
+    assert isinstance(found, GraphQLObjectType)
+    return found
+
+
+def _declare(core: GraphQLSchema, type_name: str, field: str, declared: Any) -> Callable[[], None]:
+    definition: Any = _type(core, type_name).fields[field].extensions["strawberry-definition"]
+    before = definition.metadata
+    definition.metadata = {DECLARATION: declared} if declared is not None else {}
+
+    def undo() -> None:
+        definition.metadata = before
+
+    return undo
+
+
+def test_the_schema_as_it_is_passes_and_every_field_is_looked_at(core: GraphQLSchema) -> None:
+    fields = sum(len(one.fields) for one in object_types(core))
+
+    assert sweep(core) == fields > 150
+
+
+@pytest.mark.parametrize(
+    ("type_name", "field", "declared", "message"),
+    [
+        ("Record", "comment", None, "has no declared guard"),
+        ("Record", "siteCode", DerivedField(None, needs=("comment",)), "with a weaker guard"),
+        ("Record", "comment", DerivedField(Permission.RECORD_READ, needs=("comment",)), "with a weaker guard"),
+        ("Record", "comment", ColumnField("creation_digest"), "which is SECRET"),
+        ("User", "name", ColumnField("no_such"), "has no column"),
+        ("PageInfo", "endCursor", ColumnField("comment"), "stands for no table"),
+        ("Query", "records", None, "is no declared entry"),
+        ("Mutation", "approveRecord", None, "has no audit action"),
+    ],
+)
+def test_an_unguarded_field_is_refused(
+    core: GraphQLSchema, type_name: str, field: str, declared: Any, message: str
+) -> None:
+    undo = _declare(core, type_name, field, declared)
+    try:
+        with pytest.raises(SchemaError, match=message):
+            sweep(core)
+    finally:
+        undo()
+
+
+def test_a_guarded_field_that_cannot_be_null_is_refused(core: GraphQLSchema) -> None:
+    field = _type(core, "Record").fields["comment"]
+    field.type = GraphQLNonNull(field.type)
+
+    with pytest.raises(SchemaError, match=r"Record\.comment .*can't be null"):
+        sweep(core)
+
+
+def test_a_type_that_does_not_say_what_it_stands_for_is_refused(core: GraphQLSchema) -> None:
+    del TYPES["Device"]
+
+    with pytest.raises(SchemaError, match="does not say what it stands for"):
+        sweep(core)
+
+
+def test_a_filter_on_an_encrypted_column_is_refused(core: GraphQLSchema) -> None:
+    definition: Any = core.type_map["RecordFilter"].fields["siteCode"].extensions["strawberry-definition"]  # type: ignore[attr-defined]
+    before, definition.python_name = definition.python_name, "comment"
+    try:
+        with pytest.raises(SchemaError, match="is not on a plain column"):
+            sweep(core)
+    finally:
+        definition.python_name = before
+
+
+def test_every_confidential_or_personal_column_in_the_schema_is_published_with_its_guard(core: GraphQLSchema) -> None:
+    record = _type(core, "Record")
+
+    assert guard_of("Record", record.fields["comment"]) is not None
+    assert "record:read_confidential" in str(record.fields["comment"].description)
+    printed = build_api().as_str()
+    assert 'comment: String @guard(permission: "record:read_confidential", otherwise: "NULL_AND_ERROR")' in printed
+    assert 'collector: String @guard(permission: "record:read_personal", otherwise: "PSEUDONYM")' in printed
