@@ -32,7 +32,10 @@ class Outcome(StrEnum):
 
 
 class AuditEntry(WardModel):
-    """One act of one principal. `entity_ids` are the rows acted on or read, where they are known."""
+    """One act of one principal. `entity_ids` are the rows acted on or read, where they are known.
+
+    `repeated` counts attempts like this one that came before it and have no entry of their own.
+    """
 
     noun = "audit"
     placement = Placement()
@@ -43,6 +46,7 @@ class AuditEntry(WardModel):
     kind = ward(C.INTERNAL, fields.CharEnumField(EntryKind, max_length=16))
     action = ward(C.INTERNAL, fields.CharField(max_length=64))
     outcome = ward(C.INTERNAL, fields.CharEnumField(Outcome, max_length=16))
+    repeated = ward(C.INTERNAL, fields.IntField(default=0))
     error_code = ward(C.INTERNAL, fields.CharField(max_length=32, null=True))
     at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     transaction_id = ward(C.INTERNAL, fields.BigIntField(default=0))

@@ -91,10 +91,20 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
 
 
 async def record_attempt(intent: Intent, error: Exception) -> None:
-    """Write that something was tried and did not happen. If even that fails, it is in the log instead."""
+    """Write that something was tried and did not happen, or count it where there is a flood of it.
+
+    If it can't be written, it is in the log instead.
+    """
     code = error.code if isinstance(error, FieldwardError) else Code.INTERNAL
     outcome = Outcome.DENIED if code in _DENIALS else Outcome.FAILED
     actor = intent.actor
+    repeated = 0
+    if actor.floodgate is not None:
+        kind = (actor.organization_id, actor.person_id or actor.origin.ip_address, intent.action, code)
+        admitted = actor.floodgate.admit(kind)
+        if admitted is None:
+            return
+        repeated = admitted
     try:
         await active_keyring().load(actor.key_owners)
         entry = new_entry(
@@ -103,6 +113,7 @@ async def record_attempt(intent: Intent, error: Exception) -> None:
             action=intent.action,
             outcome=outcome,
             error_code=code,
+            repeated=repeated,
             reason=intent.reason,
             entity=intent.entity,
             entity_ids=intent.subjects,

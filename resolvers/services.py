@@ -10,6 +10,7 @@ from auth.errors import RateLimitedError
 from auth.password import Passwords
 from auth.token import PublicKey, SigningKey
 from models.encryption.keyring import Keyring
+from resolvers.flood import Floodgate
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,3 +60,4 @@ class Services:
     sessions: SessionPolicy
     clock: Callable[[], datetime]
     hashing: Hashing = field(default_factory=Hashing)
+    floodgate: Floodgate = field(default_factory=Floodgate)

@@ -9,6 +9,7 @@ from models.audit_entry import AuditEntry, EntryKind, Outcome
 from models.base import new_id
 from models.encryption.envelope import KeyOwner
 from models.encryption.owner import organization_owner, person_owner
+from resolvers.flood import Floodgate
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Operation:
 class Actor:
     """Who acts, in which tenant, and from where.
 
-    `user_id` and `membership_id` say who where there is no viewer yet: in a sign-in.
+    `user_id` and `membership_id` say who where there is no viewer yet: in a sign-in. `floodgate` bounds the entries of
+    attempts that this actor, or many like it, can cause.
     """
 
     organization_id: UUID
@@ -32,6 +34,7 @@ class Actor:
     user_id: UUID | None = None
     membership_id: UUID | None = None
     operation: Operation = Operation()
+    floodgate: Floodgate | None = None
 
     @property
     def person_id(self) -> UUID | None:
@@ -54,6 +57,7 @@ def new_entry(
     action: str,
     outcome: Outcome,
     error_code: str | None = None,
+    repeated: int = 0,
     reason: str | None = None,
     entity: str | None = None,
     field: str | None = None,
@@ -68,6 +72,7 @@ def new_entry(
         action=action,
         outcome=outcome,
         error_code=error_code,
+        repeated=repeated,
         user_id=actor.person_id,
         membership_id=viewer.membership_id if viewer else actor.membership_id,
         session_id=viewer.session_id if viewer else None,

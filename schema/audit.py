@@ -96,6 +96,7 @@ class AuditEntry(Node):
     action: str | None = column("What was done, such as record.approve.")
     outcome: Outcome | None = column("How it ended.")
     error_code: str | None = column("Why it did not happen.")
+    repeated: int | None = column("Attempts like this one that came before it and have no entry of their own.")
     at: datetime | None = column("When, by the database's clock.")
     user: Annotated["User", strawberry.lazy("schema.user")] | None = link("Who.", to=Membership, by="membership_id")
     device: Annotated["Device", strawberry.lazy("schema.device")] | None = link(

@@ -24,7 +24,7 @@ def context_factory(services: Services) -> ContextFactory:
     """Return the function that makes the context of a request's operation."""
 
     async def make_context(request: Request) -> RequestContext:
-        actor = Actor(organization_id=SYSTEM_ID, origin=origin_of(request))
+        actor = Actor(SYSTEM_ID, origin_of(request), floodgate=services.floodgate)
         token = _bearer(request)
         if token is None:
             return RequestContext(services, actor, Reader(Tenant()))

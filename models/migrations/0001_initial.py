@@ -28,6 +28,7 @@ class Migration(migrations.Migration):
                 ('kind', fields.CharEnumField(description='CHANGE: CHANGE\nATTEMPT: ATTEMPT\nREAD: READ', enum_type=EntryKind, max_length=16)),
                 ('action', fields.CharField(max_length=64)),
                 ('outcome', fields.CharEnumField(description='DONE: DONE\nDENIED: DENIED\nFAILED: FAILED', enum_type=Outcome, max_length=16)),
+                ('repeated', fields.IntField(default=0)),
                 ('error_code', fields.CharField(null=True, max_length=32)),
                 ('at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ('transaction_id', fields.BigIntField(default=0)),

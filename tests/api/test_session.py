@@ -9,6 +9,7 @@ import pytest
 
 from auth.password import Passwords, Verdict
 from auth.token import AccessClaims, SigningKey, issue_access_token
+from resolvers.flood import WRITTEN_EACH
 from tests.support.mutation import mutate, prepare
 from tests.support.world import Client, World
 
@@ -308,3 +309,12 @@ def _signed(key: SigningKey, said: dict[str, Any]) -> str:
     return issue_access_token(
         key, claims, now=now, issuer=said["iss"], audience=said["aud"], lifetime_s=said["exp"] - said["iat"]
     )
+
+
+async def test_a_flood_of_refusals_is_counted_and_does_not_fill_the_trail(world: World) -> None:
+    since = await world.now()
+
+    answers = [await world.anonymous.run("mutation { signOut { errors { code } } }") for _ in range(40)]
+
+    assert all(answer.codes == ["UNAUTHENTICATED"] for answer in answers)
+    assert len(await world.entries(since=since)) == WRITTEN_EACH
