@@ -1,8 +1,10 @@
 """Records: one field event each, in one project."""
 
 from enum import StrEnum
+from uuid import UUID
 
 from tortoise import fields
+from tortoise.contrib.postgres.fields import ArrayField
 
 from auth.classification import Classification as C
 from models.base import Placement, TenantModel, ward
@@ -36,7 +38,8 @@ class Record(TenantModel):
 
     `collected_at_reported` keeps the time as it was reported beside its parsed form. `collector_index` is the blind
     index of the collector's name, from which the pseudonym comes. `activity_type` tells a sample from a blank or a
-    replicate taken for quality control. `latitude` and `longitude` are WGS 84 degrees.
+    replicate taken for quality control. `contributor_ids` are the members who made, changed or submitted it: none of
+    them reviews it. `latitude` and `longitude` are WGS 84 degrees.
     """
 
     noun = "record"
@@ -59,6 +62,7 @@ class Record(TenantModel):
     collector_index = ward(C.SECRET, fields.BinaryField(null=True))
     comment = ward(C.CONFIDENTIAL, EncryptedField(max_length=10_000, null=True))
     status = ward(C.INTERNAL, fields.CharEnumField(RecordStatus, max_length=16, default=RecordStatus.DRAFT))
+    contributor_ids: fields.Field[list[UUID]] = ward(C.INTERNAL, ArrayField("uuid", default=list))
     reviewed_by_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     reviewed_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     review_reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000, null=True))

@@ -4,8 +4,9 @@ Row-level security reads the tenant from a setting that lasts as long as the tra
 no row of any tenant is seen, whatever the query.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
@@ -23,6 +24,9 @@ MAIN: Final = "default"
 """The pool of requests."""
 AUDIT: Final = "audit"
 """The pool of what must be written although, or before, something else is not: refused attempts, the read log."""
+
+LONGEST_WAIT_S: Final = 5
+"""Seconds that a request waits for a connection before it is told to come back."""
 
 _AWAY: Final = (
     OSError,
@@ -78,12 +82,13 @@ def _unavailable(error: BaseException) -> UnavailableError:
 async def read_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connection]:
     """Yield a connection that sees one snapshot of the tenant's rows and can't write."""
     with database_failures():
-        async with (
-            get_connection(MAIN).acquire_connection() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(LONGEST_WAIT_S):
+                acquired = get_connection(MAIN).acquire_connection()
+                connection: asyncpg.Connection = await stack.enter_async_context(acquired)
+            await stack.enter_async_context(connection.transaction(isolation="repeatable_read", readonly=True))
             await connection.fetchrow(_ENTER, *tenant._settings())
-            yield cast(asyncpg.Connection, connection)
+            yield connection
 
 
 @asynccontextmanager
@@ -96,7 +101,9 @@ async def write_transaction(tenant: Tenant, *, pool: str = MAIN) -> AsyncIterato
     """
     committing = False
     try:
-        async with in_transaction(pool) as connection:
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(LONGEST_WAIT_S):
+                connection = await stack.enter_async_context(in_transaction(pool))
             _, rows = await connection.execute_query(_ENTER, tenant._settings())
             yield connection, rows[0]["at"]
             committing = True

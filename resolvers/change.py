@@ -6,7 +6,7 @@ changed nothing. Commands and imports go the same way as mutations.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -21,6 +21,7 @@ from models.audit_entry import EntryKind, Outcome
 from models.encryption.keyring import active_keyring
 from models.errors import UnknownOutcomeError
 from models.transaction import AUDIT, Tenant, write_transaction
+from resolvers.standing import standing_viewer
 from resolvers.trail import Actor, new_entry
 
 log = structlog.get_logger()
@@ -81,7 +82,8 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
         )
         async with write_transaction(_tenant(actor)) as (connection, at):
             await entry.save(using_db=connection, force_create=True)
-            return await work(Change(intent=intent, connection=connection, at=at))
+            standing = await _standing(intent, connection, at)
+            return await work(Change(intent=standing, connection=connection, at=at))
     except UnknownOutcomeError:
         # If it was committed, its entry was too; an entry that it failed would be a lie.
         raise
@@ -129,6 +131,13 @@ async def record_attempt(intent: Intent, error: Exception) -> None:
             request_id=str(actor.origin.request_id),
             failure=type(failure).__name__,
         )
+
+
+async def _standing(intent: Intent, connection: BaseDBAsyncClient, at: datetime) -> Intent:
+    viewer = intent.actor.viewer
+    if viewer is None:
+        return intent
+    return replace(intent, actor=replace(intent.actor, viewer=await standing_viewer(connection, viewer, at)))
 
 
 def _tenant(actor: Actor) -> Tenant:

@@ -45,6 +45,8 @@ async def repeats(change: Change, model: type[TenantModel], row_id: UUID, digest
     Raises:
         ConflictError: the id is taken by something else.
     """
+    # Whoever tries the same id at the same time waits here, and then finds what the first one made.
+    await fetch(change.connection, "select pg_advisory_xact_lock(hashtextextended($1, 0))", str(row_id))
     statement = Statement()
     rows = await fetch(
         change.connection,

@@ -64,12 +64,17 @@ async def update_project(change: Change, *, project_id: UUID, expected_version: 
     """Change the given columns of a project and return its id.
 
     Raises:
-        NotFoundError, ForbiddenError: without `project:update` there.
-        ConflictError: it is at another version, or the code is taken.
+        NotFoundError, ForbiddenError: without `project:update` there; a change of the code takes `project:read` in
+            the whole organization.
+        ConflictError: it is at another version or archived, or the code is taken.
     """
     project = await lock_visible(change, Project, project_id)
     require_on(change, Permission.PROJECT_UPDATE, project)
     require_version(project.version, expected_version)
+    require_active(project, at=("input", "id"))
+    if values.get("code", project.code) != project.code:
+        # Whether a code is free tells of projects that one may not see.
+        require(change.viewer, Permission.PROJECT_READ, ORGANIZATION, field=("input", "code"))
     _require_fit(values, starts_on=project.starts_on, ends_on=project.ends_on)
     for name, value in values.items():
         setattr(project, name, value)

@@ -11,10 +11,11 @@ from auth.permission import Permission
 from auth.policy import can, require
 from auth.scope import project_scope
 from models.base import new_id
-from models.device import Device
+from models.device import Device, DeviceStatus
 from models.encryption.blind_index import blind_index
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import organization_owner
+from models.errors import ConflictError
 from models.inventory import entity_of
 from models.measurement import Measurement
 from models.project import Project
@@ -35,6 +36,8 @@ RECORD_NAMES: Mapping[str, str] = {
     "activity_type": "activityType",
     "device_id": "deviceId",
 }
+CONTRIBUTED = ("contributor_ids",)
+REVIEWED = ("reviewed_by_id", "reviewed_at", "review_reason")
 MEASUREMENT_NAMES: Mapping[str, str] = {
     "value_reported": "valueReported",
     "detection_condition": "detectionCondition",
@@ -97,7 +100,7 @@ async def create_record(change: Change, *, record_id: UUID | None, new: NewRecor
 
     Raises:
         NotFoundError, ForbiddenError: without `record:create` in the project.
-        InvalidInputError, ConflictError: the project is archived, or the id is taken.
+        InvalidInputError, ConflictError: the project is archived, the device is blocked, or the id is taken.
     """
     project = await lock_visible(change, Project, new.project_id, at=("input", "projectId"))
     require(change.viewer, Permission.RECORD_CREATE, project_scope(project.id))
@@ -139,11 +142,11 @@ async def update_record(
     record = await lock_visible(change, Record, record_id)
     _require_may_update(change, record)
     require_version(record.version, expected_version)
-    await _require_active_project(change, record)
+    await require_active_project(change, record)
     _require_fit(change, values)
     if record.status in {RecordStatus.SUBMITTED, RecordStatus.APPROVED}:
         require_reason(change.intent.reason)
-    columns = [*values, "status", "version"]
+    columns = [*values, "status", "version", *CONTRIBUTED, *REVIEWED]
     if "device_id" in values:
         values = {**values, "device_id": await _device(change, values["device_id"])}
     for name, value in values.items():
@@ -154,8 +157,11 @@ async def update_record(
     if "collector" in values:
         record.collector_index = _collector_index(change.organization_id, record.collector)
         columns.append("collector_index")
+    # A draft again: what a reviewer said of it, they said of another version. The trail keeps it.
+    record.reviewed_by_id, record.reviewed_at, record.review_reason = None, None, None
     record.status = RecordStatus.DRAFT
     record.version += 1
+    note_contributor(change, record)
     await record.save(using_db=change.connection, update_fields=columns)
     if measurements is not None:
         _require_measurements_fit(measurements)
@@ -180,7 +186,7 @@ async def delete_record(change: Change, *, record_id: UUID, expected_version: in
     require_on(change, Permission.RECORD_DELETE, record)
     require_reason(change.intent.reason)
     require_version(record.version, expected_version)
-    await _require_active_project(change, record)
+    await require_active_project(change, record)
     await record.delete(using_db=change.connection)
     return record_id
 
@@ -192,6 +198,7 @@ def build_record(change: Change, row_id: UUID, new: NewRecord) -> Record:
         organization_id=change.organization_id,
         project_id=new.project_id,
         created_by_id=change.viewer.membership_id,
+        contributor_ids=[change.viewer.membership_id],
         created_at=change.at,
         received_at=change.at,
         status=RecordStatus.DRAFT,
@@ -213,6 +220,20 @@ def build_measurement(record: Record, row_id: UUID, position: int, new: NewMeasu
     )
 
 
+def note_contributor(change: Change, record: Record) -> None:
+    """Remember that the viewer had a hand in the record: they will not be the one who vouches for it."""
+    if change.viewer.membership_id not in record.contributor_ids:
+        record.contributor_ids = [*record.contributor_ids, change.viewer.membership_id]
+
+
+async def require_active_project(change: Change, record: Record) -> None:
+    """Raise `ConflictError` where the record's project is archived."""
+    project = await Project.get(
+        id=record.project_id, organization_id=change.organization_id, using_db=change.connection
+    )
+    require_active(project, at=("input", "id"))
+
+
 async def _write_measurements(change: Change, record: Record, new: Sequence[NewMeasurement]) -> None:
     if new:
         await Measurement.bulk_create(
@@ -225,14 +246,10 @@ async def _device(change: Change, device_id: UUID | None) -> UUID | None:
     """Return the device that the record was made on: the one named, or the session's own."""
     if device_id is None:
         return change.viewer.device_id
-    return (await lock_visible(change, Device, device_id, at=("input", "deviceId"))).id
-
-
-async def _require_active_project(change: Change, record: Record) -> None:
-    project = await Project.get(
-        id=record.project_id, organization_id=change.organization_id, using_db=change.connection
-    )
-    require_active(project, at=("input", "id"))
+    device = await lock_visible(change, Device, device_id, at=("input", "deviceId"))
+    if device.status is DeviceStatus.BLOCKED:
+        raise ConflictError("The device is blocked.", field=("input", "deviceId"))
+    return device.id
 
 
 def _require_may_update(change: Change, record: Record) -> None:

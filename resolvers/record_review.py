@@ -10,6 +10,7 @@ from models.record import Record, RecordStatus
 from resolvers.change import Change
 from resolvers.checking import require_reason
 from resolvers.locking import lock_visible, require_on, require_version, scope_of_model
+from resolvers.record import CONTRIBUTED, REVIEWED, note_contributor, require_active_project
 
 _SUBMITTABLE = frozenset({RecordStatus.DRAFT, RecordStatus.REJECTED})
 
@@ -19,7 +20,7 @@ async def submit_record(change: Change, *, record_id: UUID, expected_version: in
 
     Raises:
         NotFoundError, ForbiddenError: without `record:submit`; somebody else's record without `record:update`.
-        ConflictError: another version; it is under review or approved.
+        ConflictError: another version; an archived project; under review or approved.
     """
     record = await lock_visible(change, Record, record_id)
     require_on(change, Permission.RECORD_SUBMIT, record)
@@ -29,17 +30,19 @@ async def submit_record(change: Change, *, record_id: UUID, expected_version: in
     ):
         raise ForbiddenError("Only your own records.", permission=Permission.RECORD_UPDATE)
     require_version(record.version, expected_version)
+    await require_active_project(change, record)
     if record.status not in _SUBMITTABLE:
         raise ConflictError(f"The record is {record.status}.", field=("input", "id"))
-    return await _move(change, record, RecordStatus.SUBMITTED)
+    note_contributor(change, record)
+    return await _move(change, record, RecordStatus.SUBMITTED, *CONTRIBUTED)
 
 
 async def approve_record(change: Change, *, record_id: UUID, expected_version: int) -> UUID:
     """Approve a submitted record and return its id. The change's reason is optional.
 
     Raises:
-        NotFoundError, ForbiddenError: without `record:review`; one's own record.
-        ConflictError: another version; it is not under review.
+        NotFoundError, ForbiddenError: without `record:review`; a record one had a hand in.
+        ConflictError: another version; an archived project; not under review.
     """
     record = await _load_for_review(change, record_id, expected_version)
     return await _review(change, record, RecordStatus.APPROVED, change.intent.reason)
@@ -49,9 +52,9 @@ async def reject_record(change: Change, *, record_id: UUID, expected_version: in
     """Send a submitted record back and return its id. The change's reason says what is wrong.
 
     Raises:
-        NotFoundError, ForbiddenError: without `record:review`; one's own record.
+        NotFoundError, ForbiddenError: without `record:review`; a record one had a hand in.
         InvalidInputError: no reason was given.
-        ConflictError: another version; it is not under review.
+        ConflictError: another version; an archived project; not under review.
     """
     record = await _load_for_review(change, record_id, expected_version)
     return await _review(change, record, RecordStatus.REJECTED, require_reason(change.intent.reason))
@@ -60,10 +63,11 @@ async def reject_record(change: Change, *, record_id: UUID, expected_version: in
 async def _load_for_review(change: Change, record_id: UUID, expected_version: int) -> Record:
     record = await lock_visible(change, Record, record_id)
     require(change.viewer, Permission.RECORD_REVIEW, scope_of_model(change, record))
-    # Four eyes: whoever made a record is not the one who vouches for it.
-    if record.created_by_id == change.viewer.membership_id:
-        raise ForbiddenError("Nobody reviews their own record.", permission=Permission.RECORD_REVIEW)
+    # Four eyes: whoever had a hand in a record is not the one who vouches for it.
+    if change.viewer.membership_id in {record.created_by_id, *record.contributor_ids}:
+        raise ForbiddenError("Nobody reviews what they had a hand in.", permission=Permission.RECORD_REVIEW)
     require_version(record.version, expected_version)
+    await require_active_project(change, record)
     if record.status is not RecordStatus.SUBMITTED:
         raise ConflictError(f"The record is {record.status}, not SUBMITTED.", field=("input", "id"))
     return record
@@ -73,7 +77,7 @@ async def _review(change: Change, record: Record, status: RecordStatus, reason: 
     record.reviewed_by_id = change.viewer.membership_id
     record.reviewed_at = change.at
     record.review_reason = reason
-    return await _move(change, record, status, "reviewed_by_id", "reviewed_at", "review_reason")
+    return await _move(change, record, status, *REVIEWED)
 
 
 async def _move(change: Change, record: Record, status: RecordStatus, *columns: str) -> UUID:

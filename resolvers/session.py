@@ -7,15 +7,12 @@ entry of the refused attempt.
 import hmac
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 from uuid import UUID
-
-import asyncpg
 
 from auth.action import Action
 from auth.errors import UnauthenticatedError
+from auth.password import UnacceptablePasswordError
 from auth.principal import SYSTEM_ID, Viewer
-from auth.role import OrganizationRole, ProjectRole
 from auth.token import AccessClaims, RefreshToken, issue_access_token, verify_access_token
 from models.base import new_id
 from models.device import Device, DeviceStatus
@@ -31,10 +28,10 @@ from models.user import User, UserStatus
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.read import Reader
 from resolvers.services import Services
+from resolvers.standing import ENDED, require_good, session_state, viewer_of
 from resolvers.trail import Actor
 
 _REFUSED = "The address or the password is wrong."
-_ENDED = "The session has ended. Sign in again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,8 @@ async def sign_in(
         InvalidInputError: the organization must be named. Said only to who gave the right password.
         RateLimitedError: too many sign-ins wait already (`resolvers/services.py`).
     """
-    intent = Intent(action=Action.SESSION_SIGN_IN, actor=replace(actor, organization_id=SYSTEM_ID))
+    # Whoever's token came along, it is not them who acts: the password says who.
+    intent = Intent(action=Action.SESSION_SIGN_IN, actor=replace(actor, organization_id=SYSTEM_ID, viewer=None))
     try:
         user_id, new_hash = await _verify_password(services, email, password)
         intent = replace(intent, actor=replace(intent.actor, user_id=user_id))
@@ -114,15 +112,15 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
     successor = RefreshToken.new(token.organization_id, token.session_id)
     intent = Intent(
         action=Action.SESSION_REFRESH,
-        actor=replace(actor, organization_id=token.organization_id),
+        actor=replace(actor, organization_id=token.organization_id, viewer=None),
         entity="session",
         subjects=[token.session_id],
     )
     tenant = Tenant(organization_id=token.organization_id)
     async with read_transaction(tenant) as connection:
-        state = await _session_state(connection, token.organization_id, token.session_id)
+        state = await session_state(connection, token.organization_id, token.session_id)
     if state is None:
-        error = UnauthenticatedError(_ENDED)
+        error = UnauthenticatedError(ENDED)
         await record_attempt(replace(intent, actor=replace(intent.actor, organization_id=SYSTEM_ID)), error)
         raise error
     known = replace(intent.actor, user_id=state["user_id"], membership_id=state["membership_id"])
@@ -137,9 +135,9 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
         )
         digest = token.digest()
         if hmac.compare_digest(session.refresh_digest, digest):
-            _require_good(state, services.clock())
+            require_good(state, services.clock())
             if session.revoked_at is not None:
-                raise UnauthenticatedError(_ENDED)
+                raise UnauthenticatedError(ENDED)
             session.spent_digest = session.refresh_digest
             session.refresh_digest = successor.digest()
             session.refreshed_at = change.at
@@ -148,7 +146,7 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
             )
             return True
         if session.spent_digest is None or not hmac.compare_digest(session.spent_digest, digest):
-            raise UnauthenticatedError(_ENDED)
+            raise UnauthenticatedError(ENDED)
         if session.revoked_at is None:
             session.revoked_at = change.at
             await session.save(using_db=change.connection, update_fields=["revoked_at"])
@@ -193,11 +191,11 @@ async def authenticate(services: Services, actor: Actor, reader: Reader, *, clai
             entry in the trail.
     """
     async with reader.use() as connection:
-        state = await _session_state(connection, claims.organization_id, claims.session_id)
+        state = await session_state(connection, claims.organization_id, claims.session_id)
     try:
         if state is None or state["user_id"] != claims.user_id or state["revoked_at"] is not None:
-            raise UnauthenticatedError(_ENDED)
-        _require_good(state, services.clock())
+            raise UnauthenticatedError(ENDED)
+        require_good(state, services.clock())
     except UnauthenticatedError as error:
         refused = replace(
             actor,
@@ -215,17 +213,7 @@ async def authenticate(services: Services, actor: Actor, reader: Reader, *, clai
             error,
         )
         raise
-    return Viewer(
-        user_id=claims.user_id,
-        membership_id=state["membership_id"],
-        organization_id=claims.organization_id,
-        session_id=claims.session_id,
-        device_id=state["device_id"],
-        role=OrganizationRole(state["role"]),
-        project_roles={
-            project: ProjectRole(role) for project, role in zip(state["projects"], state["project_roles"], strict=True)
-        },
-    )
+    return viewer_of(state)
 
 
 async def email_index_of(email: str) -> bytes:
@@ -248,7 +236,10 @@ async def _verify_password(services: Services, email: str, password: str) -> tup
             "select id, password_hash, status from user_account where email_index = $1", index
         )
     encoded = row["password_hash"] if row else None
-    verdict = await services.hashing.run(services.passwords.verify, encoded, password)
+    try:
+        verdict = await services.hashing.run(services.passwords.verify, encoded, password)
+    except UnacceptablePasswordError as error:
+        raise InvalidInputError(error.message, field=("input", "password")) from error
     if row is None or not verdict.ok or row["status"] != UserStatus.ACTIVE:
         raise UnauthenticatedError(_REFUSED)
     new_hash = await services.hashing.run(services.passwords.hash, password) if verdict.needs_rehash else None
@@ -292,40 +283,6 @@ async def _signing_device(change: Change, choice: _Choice, device_id: UUID | Non
     device.last_seen_at = change.at
     await device.save(using_db=change.connection, update_fields=["last_seen_at"])
     return device.id
-
-
-async def _session_state(
-    connection: asyncpg.Connection, organization_id: UUID, session_id: UUID
-) -> asyncpg.Record | None:
-    return await connection.fetchrow(
-        "select s.user_id, s.membership_id, s.device_id, s.expires_at, s.revoked_at, m.role,"
-        " m.status as membership_status, u.status as user_status, o.status as organization_status,"
-        " d.status as device_status, p.projects, p.project_roles"
-        " from session s"
-        " join membership m on m.organization_id = s.organization_id and m.id = s.membership_id"
-        " join organization o on o.id = s.organization_id"
-        " join user_account u on u.id = s.user_id"
-        " left join device d on d.organization_id = s.organization_id and d.id = s.device_id"
-        " cross join lateral (select coalesce(array_agg(g.project_id), '{}') as projects,"
-        "   coalesce(array_agg(g.role), '{}') as project_roles from project_membership g"
-        "   where g.organization_id = s.organization_id and g.membership_id = s.membership_id) p"
-        " where s.organization_id = $1 and s.id = $2",
-        organization_id,
-        session_id,
-    )
-
-
-def _require_good(state: Any, now: datetime) -> None:
-    if state["expires_at"] <= now:
-        raise UnauthenticatedError(_ENDED)
-    if state["device_status"] == DeviceStatus.BLOCKED:
-        raise UnauthenticatedError("This device is blocked. Ask your administrator.")
-    if (
-        state["user_status"] != UserStatus.ACTIVE
-        or state["membership_status"] != MembershipStatus.ACTIVE
-        or state["organization_status"] != OrganizationStatus.ACTIVE
-    ):
-        raise UnauthenticatedError("This account is suspended. Ask your administrator.")
 
 
 def _signed_in(services: Services, user_id: UUID, token: RefreshToken) -> SignedIn:

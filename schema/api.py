@@ -49,7 +49,9 @@ from schema.wiring import wire, wire_roots
 log = structlog.get_logger()
 
 MOST_TOKENS = 4000
-CACHED_OPERATIONS = 500
+CACHED_OPERATIONS = 200
+LARGEST_CACHED = 8 * 1024
+"""Characters of an operation whose parsed form is kept. Larger ones are parsed each time: memory is bounded."""
 
 
 # Built once: the validation cache tells rules apart by identity.
@@ -83,6 +85,34 @@ class Validation(SchemaExtension):
         if errors:
             context.result = CoreResult(data=None, errors=errors)
         yield
+
+
+def _is_worth_keeping(context: ExecutionContext) -> bool:
+    """Return whether the operation may stay in memory: a client's own, signed in, and small."""
+    signed_in = context.context.actor.viewer is not None
+    return signed_in and context.query is not None and len(context.query) <= LARGEST_CACHED
+
+
+class SmallParserCache(ParserCache):
+    """Keeps the parsed form of what is worth keeping."""
+
+    def on_parse(self) -> Iterator[None]:
+        """Parse from the cache, or leave it to the schema."""
+        if _is_worth_keeping(self.execution_context):
+            yield from super().on_parse()
+        else:
+            yield
+
+
+class SmallValidationCache(ValidationCache):
+    """Keeps that what is worth keeping is valid."""
+
+    def on_validate(self) -> Iterator[None]:
+        """Validate from the cache, or leave it to the schema."""
+        if _is_worth_keeping(self.execution_context):
+            yield from super().on_validate()
+        else:
+            yield
 
 
 class Api(Schema):
@@ -155,8 +185,8 @@ def build_api() -> Api:
         extensions=[
             Validation,
             lambda: MaxTokensLimiter(max_token_count=MOST_TOKENS),
-            lambda: ParserCache(maxsize=CACHED_OPERATIONS),
-            lambda: ValidationCache(maxsize=CACHED_OPERATIONS),
+            lambda: SmallParserCache(maxsize=CACHED_OPERATIONS),
+            lambda: SmallValidationCache(maxsize=CACHED_OPERATIONS),
         ],
     )
     core = api._schema

@@ -19,7 +19,7 @@ from models.row import Row
 from schema.context import RequestContext, ResolveInfo
 from schema.cursor import open_cursor, seal_cursor
 from schema.field import structure
-from schema.selection import Needs, columns_of
+from schema.selection import Needs, columns_of, place_of
 
 LARGEST_PAGE = 1000
 DEFAULT_PAGE = 50
@@ -210,7 +210,7 @@ async def page_of(
         parent_column=parent.column if parent else None,
     )
     row_id = parent.row_id if parent else None
-    key = ("page", id(raw.field_nodes[0]), repr(conditions), repr(order), count, backwards, cursor)
+    key = ("page", place_of(raw), repr(conditions), repr(order), count, backwards, cursor)
     rows = await context.loader(key, lambda parents: _load(context, listing, parents)).load(row_id)
     return Page(context, listing, row_id, rows)
 
@@ -226,7 +226,7 @@ async def rows_of(info: strawberry.Info, model: type[WardModel], *, order: Order
         limit=limit,
         parent_column=parent.column,
     )
-    key = ("rows", id(raw.field_nodes[0]))
+    key = ("rows", place_of(raw))
     return await context.loader(key, lambda parents: _load(context, listing, parents)).load(parent.row_id)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from graphql import GraphQLResolveInfo
+from strawberry import Info
 from strawberry.dataloader import DataLoader
 
 from auth.errors import ForbiddenError, UnauthenticatedError
@@ -43,7 +44,7 @@ class RequestContext:
         self.change: Change | None = None
         self.read_log = ReadLog()
         self.decisions: dict[tuple[Permission, Scope], bool] = {}
-        self.columns: dict[int, tuple[str, ...]] = {}
+        self.columns: dict[tuple[int, ...], tuple[str, ...]] = {}
         self._denied: set[tuple[str, str]] = set()
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
         self._keys = DataLoader(load_fn=self._load_keys)
@@ -113,3 +114,9 @@ class RequestContext:
 
 ResolveInfo = GraphQLResolveInfo[RequestContext]
 """What graphql-core hands to a resolve function, with our context in it."""
+
+
+def context_of(info: Info) -> RequestContext:
+    """Return the operation's context."""
+    context: RequestContext = info._raw_info.context
+    return context

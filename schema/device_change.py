@@ -51,7 +51,7 @@ class DeviceMutation:
             serial_number=input.serial_number,
             app_version=input.app_version,
         )
-        device_id = parse_id(input.id, "Device", at=AT_ID) if input.id else None
+        device_id = parse_id(input.id, "Device", at=AT_ID) if input.id is not None else None
         return done(await register_device(current_change(info), device_id=device_id, new=new))
 
     @mutation(

@@ -25,7 +25,8 @@ def presented(error: GraphQLError, request_id: str) -> GraphQLError:
         # Of parsing and validation: about the operation's text, which is the client's own.
         if "code" in (error.extensions or {}):
             return error
-        return _with(error, error.message, {"code": Code.INVALID_INPUT})
+        # graphql-core appends names of the schema that are like the one that is not there.
+        return _with(error, error.message.partition(" Did you mean")[0], {"code": Code.INVALID_INPUT})
     if isinstance(cause, RecursionError):
         return _with(error, "The operation is nested too deeply.", {"code": Code.TOO_COMPLEX})
     log.error("unexpected_error", request_id=request_id, path=error.path, exc_info=cause)

@@ -34,6 +34,10 @@ from schema.errors import input_error
 LONGEST_TEXT = 100_000
 """Characters of any one text: more than the longest column takes."""
 MOST_ERRORS = 20
+MOST_ITEMS = 1000
+"""Entries of any one list."""
+MOST_VALUES = 50_000
+"""Values in one variable, all levels together."""
 
 
 class InputValueRule(ValuesOfCorrectTypeRule):
@@ -76,6 +80,16 @@ class InputValueRule(ValuesOfCorrectTypeRule):
         return SKIP
 
 
+class _EnoughError(Exception):
+    pass
+
+
+class _TooManyError(Exception):
+    def __init__(self, message: str, path: list[str | int]) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 def variable_errors(
     schema: GraphQLSchema, operation: OperationDefinitionNode, values: Mapping[str, Any]
 ) -> list[GraphQLError]:
@@ -99,17 +113,24 @@ def variable_errors(
 
 def _value_errors(input_type: Any, name: str, value: Any) -> list[GraphQLError]:
     errors: list[GraphQLError] = []
-    for path, text in _texts_in(value):
-        errors += _text_errors(text, [name, *path])
+    try:
+        for path, text in _texts_in(value):
+            errors += _text_errors(text, [name, *path])
+    except _TooManyError as error:
+        return [input_error(str(error), [name, *error.path])]
     if errors:
-        return errors
+        return errors[:MOST_ERRORS]
 
     def on_error(_: GraphQLError, path: list[str | int]) -> None:
         at = _pointed(input_type, value, path)
         errors.append(input_error(_expected(input_type, at), [name, *at]))
+        if len(errors) >= MOST_ERRORS:
+            raise _EnoughError
 
     try:
         validate_input_value(value, input_type, on_error, True)
+    except _EnoughError:
+        return errors
     except RecursionError:
         errors.append(input_error("Expected a value that is not nested so deeply.", [name]))
     return errors
@@ -175,8 +196,14 @@ def _text_errors(text: str, path: list[str | int]) -> list[GraphQLError]:
 def _texts_in(value: Any) -> Iterator[tuple[list[str | int], str]]:
     """Yield every text in a variable, with its path. Iterative: a client chooses how deep it is."""
     pending: list[tuple[list[str | int], Any]] = [([], value)]
+    seen = 0
     while pending:
         path, one = pending.pop()
+        seen += 1
+        if seen + len(pending) > MOST_VALUES:
+            raise _TooManyError(f"Expected at most {MOST_VALUES} values.", path)
+        if isinstance(one, list | Mapping) and len(one) > MOST_ITEMS:
+            raise _TooManyError(f"Expected at most {MOST_ITEMS} entries, got {len(one)}.", path)
         if isinstance(one, str):
             yield path, one
         elif isinstance(one, Mapping):

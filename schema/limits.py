@@ -4,7 +4,7 @@ The estimate of rows multiplies page sizes down the graph, so that three nested 
 they are, a thousand million rows, and not for how they are written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from graphql import (
     FragmentSpreadNode,
     IntValueNode,
     OperationDefinitionNode,
+    OperationType,
     SelectionSetNode,
     VariableNode,
 )
@@ -29,8 +30,10 @@ MOST_FIELDS: Final = 2000
 """Fields, with each fragment counted wherever it is spread."""
 MOST_ROWS: Final = 100_000
 """Rows, by the sizes of the pages that are asked for."""
-TYPICAL_LIST: Final = 5
-"""Rows that a list without pages is reckoned at: a record has a handful of measurements."""
+TYPICAL_LIST: Final = 20
+"""Rows that a list without pages is reckoned at: a record has a handful of measurements, seldom hundreds."""
+MOST_MUTATIONS: Final = 20
+ALONE: Final = frozenset({"signIn", "refreshSession"})
 
 _LISTS: Final = frozenset({"measurements", "projectRoles", "changes"})
 _PAGES: Final = frozenset({"projects", "records", "devices", "users", "members", "auditEntries"})
@@ -56,7 +59,14 @@ def require_affordable(
     """Raise `TooComplexError` where the operation is too deep, too wide, or asks for too many rows."""
     fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
     measure = _Measure()
-    _walk(operation.selection_set, fragments, variables, measure, depth=1, parents=1)
+    defaults = {
+        one.variable.name.value: int(one.default_value.value)
+        for one in operation.variable_definitions or ()
+        if isinstance(one.default_value, IntValueNode)
+    }
+    _walk(operation.selection_set, fragments, {**defaults, **variables}, measure, depth=1, parents=1)
+    if operation.operation is OperationType.MUTATION:
+        _require_few_mutations(operation.selection_set, fragments)
 
 
 def _walk(
@@ -103,15 +113,36 @@ def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
         return TYPICAL_LIST
     if node.name.value not in _PAGES:
         return 1
+    asked = [DEFAULT_PAGE]
     for argument in node.arguments or ():
         if argument.name.value in {"first", "last"}:
             value: Any = argument.value
-            if isinstance(value, VariableNode):
-                given = variables.get(value.name.value)
-                return given if isinstance(given, int) else DEFAULT_PAGE
+            given = variables.get(value.name.value) if isinstance(value, VariableNode) else None
             if isinstance(value, IntValueNode):
-                return int(value.value)
-    return DEFAULT_PAGE
+                given = int(value.value)
+            if isinstance(given, int):
+                asked.append(given)
+    # With a size named, the default counts no more; with two, the larger.
+    return max(asked[1:], default=DEFAULT_PAGE)
+
+
+def _require_few_mutations(selection: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> None:
+    """Each mutation is a transaction, and each sign-in costs an Argon2id: they come one at a time."""
+    names = list(_root_fields(selection, fragments))
+    _require(len(names), MOST_MUTATIONS, "mutations")
+    if len(names) > 1 and ALONE.intersection(names):
+        raise TooComplexError(f"{' and '.join(sorted(ALONE))} come alone in an operation.")
+
+
+def _root_fields(selection: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Iterator[str]:
+    for node in selection.selections:
+        if isinstance(node, FieldNode):
+            yield node.name.value
+        elif isinstance(node, FragmentSpreadNode):
+            if node.name.value in fragments:
+                yield from _root_fields(fragments[node.name.value].selection_set, fragments)
+        else:
+            yield from _root_fields(node.selection_set, fragments)  # type: ignore[attr-defined]
 
 
 def _require(count: int, most: int, what: str) -> None:

@@ -70,7 +70,7 @@ class ProjectMutation:
             starts_on=input.starts_on,
             ends_on=input.ends_on,
         )
-        project_id = parse_id(input.id, "Project", at=AT_ID) if input.id else None
+        project_id = parse_id(input.id, "Project", at=AT_ID) if input.id is not None else None
         return done(await create_project(current_change(info), project_id=project_id, new=new))
 
     @mutation("Change a project.", Action.PROJECT_UPDATE, entity=ProjectModel, subject="Project")

@@ -21,7 +21,7 @@ from schema.connection import (
     OrderDirection,
     PageArguments,
 )
-from schema.context import RequestContext, ResolveInfo
+from schema.context import RequestContext, ResolveInfo, context_of
 from schema.device import Device, DeviceFilter, DeviceOrder, list_devices
 from schema.field import TYPES, resolved, root
 from schema.node import Node, parse_id, split_id
@@ -30,7 +30,7 @@ from schema.project import Project, ProjectFilter, ProjectOrder, list_projects
 from schema.record import Record, RecordFilter, RecordOrder, list_records
 from schema.selection import columns_of
 from schema.user import User, UserFilter, UserOrder, list_users
-from schema.viewer import Viewer, context_of
+from schema.viewer import Viewer
 
 
 async def _by_id(info: strawberry.Info, model: type[WardModel], type_name: str, value: str) -> Any:

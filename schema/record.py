@@ -7,6 +7,9 @@ from uuid import UUID
 
 import strawberry
 
+from auth.permission import Permission
+from auth.policy import require
+from auth.scope import ORGANIZATION
 from models.device import Device as DeviceModel
 from models.listing import Order
 from models.measurement import Measurement as MeasurementModel
@@ -16,6 +19,7 @@ from models.record import Medium, RecordStatus
 from models.record import Record as RecordModel
 from resolvers.record import MOST_MEASUREMENTS
 from schema.connection import OrderDirection, PageArguments, Parent, page_of, rows_of
+from schema.context import context_of
 from schema.field import column, link, resolved, rows, stands_for
 from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, filters
 from schema.node import Node
@@ -141,6 +145,14 @@ async def list_records(
 ) -> Any:
     """Return a page of records: of all projects that the viewer sees, or of one."""
     order = order or RecordOrder()
+    if filter is not None and filter.created_by_id is not None:
+        # Beside somebody's id, a pseudonym would be none: who may not see the people can't ask by one.
+        require(
+            context_of(info).viewer,
+            Permission.MEMBERSHIP_READ,
+            ORGANIZATION,
+            field=("filter", "createdById"),
+        )
     return await page_of(
         info,
         RecordModel,

@@ -131,10 +131,10 @@ class RecordMutation:
             method=input.method,
             collector=input.collector,
             comment=input.comment,
-            device_id=parse_id(input.device_id, "Device", at=AT_DEVICE) if input.device_id else None,
+            device_id=parse_id(input.device_id, "Device", at=AT_DEVICE) if input.device_id is not None else None,
             measurements=_measurements(input.measurements),
         )
-        record_id = parse_id(input.id, "Record", at=AT_ID) if input.id else None
+        record_id = parse_id(input.id, "Record", at=AT_ID) if input.id is not None else None
         return done(await create_record(current_change(info), record_id=record_id, new=new))
 
     @mutation(

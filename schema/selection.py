@@ -19,13 +19,21 @@ Needs = dict[tuple[str, str], Sequence[str]]
 """By GraphQL type and field: the columns that resolving the field takes."""
 
 
+def place_of(info: ResolveInfo) -> tuple[int, ...]:
+    """Return what tells this field's place in the operation from any other.
+
+    All of its nodes count: two fields may share the first one, out of a fragment, and differ in what else they ask.
+    """
+    return tuple(map(id, info.field_nodes))
+
+
 def columns_of(info: ResolveInfo, type_name: str, needs: Needs) -> tuple[str, ...]:
     """Return the columns of `type_name` that the selection under this field needs, in the order of the SDL.
 
     Looks through fragments and through a connection's edges. Worked out once per field of the operation.
     """
     context: RequestContext = info.context
-    place = id(info.field_nodes[0])
+    place = place_of(info)
     found = context.columns.get(place)
     if found is None:
         wanted: set[str] = set()

@@ -7,10 +7,10 @@ import strawberry
 from auth.action import Action
 from models.session import Session
 from resolvers.session import SignedIn, refresh, sign_in, sign_out
+from schema.context import context_of
 from schema.field import derived, structure
 from schema.mutation import UserError, current_change, mutation
 from schema.node import parse_id
-from schema.viewer import context_of
 
 
 @strawberry.input(description="An address and a password, and where to sign in.")
@@ -54,7 +54,9 @@ class SessionMutation:
     @mutation("Sign in with an address and a password.", None)
     async def sign_in(info: strawberry.Info, input: SignInInput) -> SessionPayload | None:
         context = context_of(info)
-        device_id = parse_id(input.device_id, "Device", at=("input", "deviceId")) if input.device_id else None
+        device_id = (
+            parse_id(input.device_id, "Device", at=("input", "deviceId")) if input.device_id is not None else None
+        )
         return _tokens(
             await sign_in(
                 context.services,

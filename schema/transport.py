@@ -4,6 +4,7 @@ POST with JSON only; no GET, so that no link makes a browser run an operation. E
 transport's own errors too, is JSON with codes. `application/graphql-response+json` is spoken to those who name it.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,7 +13,7 @@ import orjson
 from cross_web import HTTPException
 from graphql import GraphQLError
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from strawberry.asgi import GraphQL
@@ -22,10 +23,14 @@ from strawberry.types.execution import PreExecutionError
 
 from auth.errors import Code, FieldwardError
 from schema.api import Api
-from schema.context import RequestContext
+from schema.context import LONGEST_NAME, RequestContext
 from schema.errors import extensions_of
 
 RESPONSE_TYPE = "application/graphql-response+json"
+
+BODY_TIMEOUT_S = 30
+LONGEST_OPERATION = 64 * 1024
+"""Characters of an operation's text. Values belong into variables."""
 
 _CONTEXT = "fieldward.context"
 
@@ -49,9 +54,17 @@ class GraphQLTransport(GraphQL[RequestContext, None]):
         try:
             if request.method != "POST":
                 raise HTTPException(405, "GraphQL is spoken here by POST alone.")
+            # All of the request is here before anybody asks whose it is: a body that is held back holds no
+            # connection, and what was revoked meanwhile is revoked.
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                await request.body()
             response = await self.run(request)
         except HTTPException as error:
             response = _refusal(error.status_code, error.reason, Code.INVALID_INPUT)
+        except TimeoutError:
+            response = _refusal(408, "The request took too long to arrive.", Code.INVALID_INPUT)
+        except ClientDisconnect:
+            return
         except StarletteHTTPException as error:
             response = _refusal(error.status_code, error.detail, Code.INVALID_INPUT)
         except FieldwardError as error:
@@ -83,7 +96,7 @@ class GraphQLTransport(GraphQL[RequestContext, None]):
         except orjson.JSONDecodeError:
             try:
                 return json.loads(data)
-            except (RecursionError, UnicodeDecodeError) as error:
+            except (RecursionError, ValueError) as error:
                 raise HTTPException(400, "The request's body is no JSON that can be read.") from error
 
     def parse_json(self, data: str | bytes) -> Any:
@@ -91,8 +104,11 @@ class GraphQLTransport(GraphQL[RequestContext, None]):
         body = super().parse_json(data)
         if not isinstance(body, dict):
             raise HTTPException(400, "Expected the request's body to be a JSON object.")
-        if not isinstance(body.get("operationName"), str | None):
-            raise HTTPException(400, "Expected operationName to be a string.")
+        name, text = body.get("operationName"), body.get("query")
+        if name is not None and not (isinstance(name, str) and name.isascii() and len(name) <= LONGEST_NAME):
+            raise HTTPException(400, f"Expected operationName to be a name of at most {LONGEST_NAME} letters.")
+        if isinstance(text, str) and len(text) > LONGEST_OPERATION:
+            raise HTTPException(413, f"Expected an operation of at most {LONGEST_OPERATION} characters.")
         return body
 
     def encode_json(self, data: object) -> bytes:

@@ -13,7 +13,7 @@ from models.inventory import entity_of
 from models.membership import Membership
 from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
-from schema.context import RequestContext, ResolveInfo
+from schema.context import RequestContext, ResolveInfo, context_of
 from schema.field import derived, resolved, structure
 from schema.node import parse_id
 from schema.organization import Organization
@@ -22,12 +22,6 @@ from schema.user import User
 
 if TYPE_CHECKING:
     from schema.project import Project
-
-
-def context_of(info: strawberry.Info) -> RequestContext:
-    """Return the operation's context."""
-    context: RequestContext = info._raw_info.context
-    return context
 
 
 def _row(info: strawberry.Info, model: Any, type_name: str, row_id: Any) -> Awaitable[Any]:

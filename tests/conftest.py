@@ -81,6 +81,8 @@ async def databases(template: Template) -> AsyncIterator[str]:
     superuser = await connect(template.postgres.superuser())
     try:
         await superuser.execute(f"create database {name} template fieldward strategy wal_log owner fieldward_owner")
+        # A copy has the template's content and not its grants.
+        await superuser.execute(f"revoke all on database {name} from public")
         await superuser.execute(f"grant connect on database {name} to fieldward_service")
         yield name
         await superuser.execute(f"drop database {name} with (force)")

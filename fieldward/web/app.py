@@ -11,7 +11,7 @@ from starlette.routing import Mount, Route
 from fieldward.container import build_services
 from fieldward.database import Databases, open_pools
 from fieldward.settings import Settings
-from fieldward.web.authentication import context_factory
+from fieldward.web.authentication import context_factory, holds_our_token
 from fieldward.web.failure import LastResort, answer_refusal
 from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
@@ -38,7 +38,7 @@ def build_app(settings: Settings, databases: Databases, *, api: Api | None = Non
             await stack.enter_async_context(open_pools(databases, settings))
             yield
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/graphql", transport),
             Mount("/health", routes=health_routes()),
@@ -47,8 +47,11 @@ def build_app(settings: Settings, databases: Databases, *, api: Api | None = Non
         middleware=[
             Middleware(RequestScope, keyring=services.keyring),
             Middleware(LastResort),
-            Middleware(BodyLimit),
+            Middleware(BodyLimit, is_signed=lambda header: holds_our_token(services, header)),
         ],
         exception_handlers={HTTPException: answer_refusal},
         lifespan=lifespan,
     )
+    # A redirect would go to whatever host the client named.
+    app.router.redirect_slashes = False
+    return app

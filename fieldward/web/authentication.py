@@ -25,7 +25,7 @@ def context_factory(services: Services) -> ContextFactory:
 
     async def make_context(request: Request) -> RequestContext:
         actor = Actor(SYSTEM_ID, origin_of(request), floodgate=services.floodgate)
-        token = _bearer(request)
+        token = _bearer(request.headers.get("authorization", ""))
         if token is None:
             return RequestContext(services, actor, Reader(Tenant()))
         try:
@@ -60,8 +60,20 @@ def origin_of(request: Request) -> Origin:
     )
 
 
-def _bearer(request: Request) -> str | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+def holds_our_token(services: Services, header: str) -> bool:
+    """Return whether an `Authorization` header holds a token that we signed and that has not run out."""
+    token = _bearer(header)
+    if token is None:
+        return False
+    try:
+        claims_of(services, token)
+    except UnauthenticatedError:
+        return False
+    return True
+
+
+def _bearer(header: str) -> str | None:
+    scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 

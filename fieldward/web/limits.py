@@ -1,5 +1,6 @@
 """How much a request may bring: more from those who show a token than from those who don't."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -19,10 +20,14 @@ class _TooLargeError(Exception):
 
 
 class BodyLimit:
-    """Middleware: stops reading a body at its limit and answers 413."""
+    """Middleware: stops reading a body at its limit and answers 413.
 
-    def __init__(self, app: ASGIApp) -> None:
+    is_signed: whether an `Authorization` header holds a token that we signed.
+    """
+
+    def __init__(self, app: ASGIApp, is_signed: Callable[[str], bool]) -> None:
         self._app = app
+        self._is_signed = is_signed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, counting what comes in."""
@@ -30,7 +35,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        limit = SIGNED_IN_LIMIT if headers.get(b"authorization") else ANONYMOUS_LIMIT
+        signed = self._is_signed(headers.get(b"authorization", b"").decode("latin-1"))
+        limit = SIGNED_IN_LIMIT if signed else ANONYMOUS_LIMIT
         declared = headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > limit:
             await _too_large(limit)(scope, receive, send)

@@ -199,6 +199,7 @@ class Migration(migrations.Migration):
                 ('collector_index', fields.BinaryField(null=True)),
                 ('comment', EncryptedField(null=True, max_length=10000, pad=False)),
                 ('status', fields.CharEnumField(default=RecordStatus.DRAFT, description='DRAFT: DRAFT\nSUBMITTED: SUBMITTED\nAPPROVED: APPROVED\nREJECTED: REJECTED', enum_type=RecordStatus, max_length=16)),
+                ('contributor_ids', ArrayField(default=list, element_type='UUID')),
                 ('reviewed_by_id', fields.UUIDField(null=True)),
                 ('reviewed_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ('review_reason', EncryptedField(null=True, max_length=2000, pad=False)),

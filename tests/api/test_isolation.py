@@ -56,7 +56,7 @@ async def test_no_list_and_no_nested_path_leads_to_another_tenant(world: World, 
     answer = await client.run(
         """
         { organization { slug }
-          projects(first: 5) { nodes { id records(first: 1000) { nodes { id measurements { id } createdBy { id } } }
+          projects(first: 5) { nodes { id records(first: 200) { nodes { id measurements { id } createdBy { id } } }
                              members { nodes { id user { id } } } } }
           records(first: 1000) { nodes { id project { id } } }
           devices { nodes { id user { id } } }

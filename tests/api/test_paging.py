@@ -134,7 +134,7 @@ SMALL_AND_LARGE = [
     ("{ projects(first: %d) { nodes { records(first: 20) { totalCount nodes { siteCode } } } } }", 3),
     (
         "{ projects(first: %d) { nodes { members { nodes { user { name email } } }"
-        " records(first: 30) { nodes { project { code"
+        " records(first: 5) { nodes { project { code"
         " records(first: 2) { nodes { measurements { value } } } } } } } } }",
         8,
     ),

@@ -21,12 +21,16 @@ mutation($input: RefreshSessionInput!) {
 """
 
 
-async def test_the_right_password_signs_in(world: World) -> None:
+async def test_the_right_password_signs_in_and_leaves_one_entry(world: World) -> None:
+    since = await world.now()
     payload = (await world.sign_in("manager")).data["signIn"]
+    entries = await world.entries(since=since)
 
     answer = await Client(world.http, payload["accessToken"]).run(ME)
 
     assert payload["errors"] == []
+    assert [(one["kind"], one["action"], one["outcome"]) for one in entries] == [("CHANGE", "session.sign_in", "DONE")]
+    assert entries[0]["membership_id"] == await world.member_id("manager")
     assert answer.data == {"viewer": {"role": "MEMBER"}, "projects": {"nodes": [{"code": "CANAL"}]}}
 
 

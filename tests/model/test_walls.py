@@ -1,11 +1,14 @@
 """What the database itself refuses, whoever asks: as the service's role, with a client that knows every setting."""
 
+import subprocess
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
 from models.inventory import entities
+from tests.conftest import Template
+from tests.support.entry import insert_entry
 from tests.support.world import World, connect
 
 
@@ -124,7 +127,7 @@ async def test_an_entry_of_one_tenant_does_not_open_the_rows_of_another(
     transaction = service.transaction()
     await transaction.start()
     await service.execute("select set_config('fieldward.organization_id', $1, true)", str(mine))
-    await _insert_entry(service, mine)
+    await insert_entry(service, mine)
     await service.execute("select set_config('fieldward.organization_id', $1, true)", str(other))
 
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -141,7 +144,7 @@ async def test_a_row_can_be_linked_to_no_row_of_another_tenant(world: World) -> 
     try:
         async with owner.transaction():
             await owner.execute("select set_config('fieldward.organization_id', $1, true)", str(mine))
-            await _insert_entry(owner, mine)
+            await insert_entry(owner, mine)
             with pytest.raises(asyncpg.ForeignKeyViolationError):
                 async with owner.transaction():
                     await owner.execute("update record set project_id = $1", foreign)
@@ -172,15 +175,43 @@ async def test_the_service_owns_nothing_and_can_take_no_wall_down(service: async
 async def _entry(connection: asyncpg.Connection, organization: object, **more: object) -> object:
     async with connection.transaction():
         await connection.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
-        return await _insert_entry(connection, organization, **more)
+        return await insert_entry(connection, organization, **more)
 
 
-async def _insert_entry(connection: asyncpg.Connection, organization: object, **more: object) -> object:
-    values = ", ".join(f"'{value}'" for value in more.values())
-    names = "".join(f", {name}" for name in more)
-    return await connection.fetchval(
-        f"insert into audit_entry (id, organization_id, kind, action, outcome, channel, request_id{names})"
-        f" values (gen_random_uuid(), $1, 'CHANGE', 'test', 'DONE', 'JOB', gen_random_uuid()"
-        f"{', ' + values if values else ''}) returning id",
-        organization,
-    )
+async def test_psql_as_the_service_is_refused_whatever_it_sets(world: World, template: Template) -> None:
+    organization = await world.organization_id("clearwater")
+    before = await world.fingerprint()
+
+    def psql(text: str) -> subprocess.CompletedProcess[str]:
+        endpoint = world.service
+        return subprocess.run(
+            [
+                template.postgres.bin_directory / "psql",
+                "--no-psqlrc",
+                "--set=ON_ERROR_STOP=1",
+                f"--host={endpoint.host}",
+                f"--username={endpoint.user}",
+                f"--dbname={endpoint.database}",
+                "--tuples-only",
+            ],
+            input=text,
+            env={"PGPASSWORD": endpoint.password},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    seen = psql("select count(*) from record; select count(*) from audit_entry; select count(*) from user_account;")
+    assert seen.stdout.split() == ["0", "0", "0"]
+    settings = f"set fieldward.organization_id = '{organization}'; set fieldward.user_id = '{organization}';"
+    for statement in (
+        "update record set method = 'forged'",
+        "update audit_entry set outcome = 'DONE'",
+        "delete from change",
+        "truncate audit_entry cascade",
+    ):
+        for prefix in ("", settings):
+            done = psql(f"{prefix} {statement};")
+            assert done.returncode == 3, statement
+            assert "ERROR" in done.stderr
+    assert await world.fingerprint() == before

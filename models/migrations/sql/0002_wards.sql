@@ -1,15 +1,23 @@
 -- The walls that hold whoever writes: composite keys, row-level security, audit triggers, grants.
 -- Run by the owner of the tables. The service's role owns nothing and can take none of this down.
 
+-- Every function ends its search_path with pg_temp: left out, it comes first for types, and whoever can make a
+-- temporary type would run code as the owner. Nobody can, in this database:
+do $$ begin
+  execute format('revoke temporary on database %I from public', current_database());
+exception when insufficient_privilege then
+  raise notice 'the database is not the owner''s: revoke temporary on it from public yourself';
+end $$;
+
 -- ------------------------------------------------------------------ who is the tenant of this transaction
 create function fieldward_organization() returns uuid language sql stable parallel safe
-  set search_path = pg_catalog as
+  set search_path = pg_catalog, pg_temp as
   $$ select nullif(current_setting('fieldward.organization_id', true), '')::uuid $$;
 create function fieldward_user() returns uuid language sql stable parallel safe
-  set search_path = pg_catalog as
+  set search_path = pg_catalog, pg_temp as
   $$ select nullif(current_setting('fieldward.user_id', true), '')::uuid $$;
 create function fieldward_email_index() returns bytea language sql stable parallel safe
-  set search_path = pg_catalog as
+  set search_path = pg_catalog, pg_temp as
   $$ select decode(nullif(current_setting('fieldward.email_index', true), ''), 'hex') $$;
 
 -- ------------------------------------------------------------------ composite keys: no row can point into another tenant
@@ -110,7 +118,7 @@ create policy person on user_account
 create policy made on user_account for insert with check (true);
 
 -- ------------------------------------------------------------------ the audit trail: forced facts, nothing taken back
-create function fieldward_stamp_entry() returns trigger language plpgsql set search_path = pg_catalog as $$
+create function fieldward_stamp_entry() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   new.at := case when new.kind = 'CHANGE' then transaction_timestamp() else clock_timestamp() end;
   new.transaction_id := pg_current_xact_id()::text::bigint;
@@ -119,7 +127,7 @@ end $$;
 create trigger stamp before insert on audit_entry for each row execute function fieldward_stamp_entry();
 alter table audit_entry enable always trigger stamp;
 
-create function fieldward_refuse() returns trigger language plpgsql set search_path = pg_catalog as $$
+create function fieldward_refuse() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   raise exception 'the table % takes no %', tg_table_name, tg_op using errcode = 'insufficient_privilege';
 end $$;
@@ -141,7 +149,7 @@ end $$;
 
 -- Which columns changed, as {column: [before, after]}. Of the columns named in `secret` it says only that they changed.
 create function fieldward_difference(before jsonb, after jsonb, secret text[]) returns jsonb
-  language sql immutable parallel safe set search_path = pg_catalog as $$
+  language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
   select coalesce(jsonb_object_agg(k.key,
            case when k.key = any (secret)
                 then jsonb_build_array(case when coalesce(before -> k.key, 'null') <> 'null' then '"secret"'::jsonb end,
@@ -156,7 +164,7 @@ create function fieldward_difference(before jsonb, after jsonb, secret text[]) r
 -- the SECRET columns, comma-separated; the columns that say which project and whose membership the row is about, so
 -- that whoever reads the change is asked in the row's own scope.
 create function fieldward_record_change() returns trigger language plpgsql security definer
-  set search_path = pg_catalog, public as $$
+  set search_path = pg_catalog, public, pg_temp as $$
 declare
   entry public.audit_entry%rowtype;
   tenant text := tg_argv[0];
@@ -200,6 +208,18 @@ begin
                         where o.j -> 'id' = n.j -> 'id'
                           and (tenant = '' or o.j -> tenant = n.j -> tenant))
         or (tenant <> '' and (n.j ->> tenant)::uuid is distinct from entry.organization_id);
+  end if;
+  if tenant = '' then
+    -- An account lies outside the tenants; the entry must be one of a tenant that the person belongs to, so that a
+    -- change of it stands where somebody reads it. A new account belongs to none yet.
+    if tg_op = 'INSERT' then
+      select count(*) into strangers from new_rows
+       where not exists (select 1 from public.organization o where o.id = entry.organization_id);
+    elsif tg_op = 'UPDATE' then
+      select count(*) into strangers from new_rows r
+       where not exists (select 1 from public.membership m
+                          where m.organization_id = entry.organization_id and m.user_id = (to_jsonb(r) ->> 'id')::uuid);
+    end if;
   end if;
   if strangers > 0 then
     raise exception 'a row of % left its tenant or its id, or lies in another tenant than the audit entry', tg_table_name
