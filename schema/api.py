@@ -4,7 +4,7 @@
 anything leaves, and turns errors into what a client may see.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -159,10 +159,6 @@ class Api(Schema):
             request_id = str(context.actor.origin.request_id)
             result.errors = [presented(error, request_id) for error in result.errors]
         return result
-
-    async def subscribe(self, *_: Any, **__: Any) -> AsyncIterator[ExecutionResult]:  # type: ignore[override]
-        """There are no subscriptions yet."""
-        raise GraphQLError("There are no subscriptions.")
 
 
 def build_api() -> Api:

@@ -13,6 +13,7 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    InlineFragmentNode,
     IntValueNode,
     OperationDefinitionNode,
     OperationType,
@@ -93,9 +94,8 @@ def _walk(
                     measure.rows += rows
                     _require(measure.rows, MOST_ROWS, "rows")
                 _walk(node.selection_set, fragments, variables, measure, depth=depth + 1, parents=rows)
-        elif node.selection_set is not None:  # type: ignore[attr-defined]
-            inner: SelectionSetNode = node.selection_set  # type: ignore[attr-defined]
-            _walk(inner, fragments, variables, measure, depth=depth, parents=parents)
+        elif isinstance(node, InlineFragmentNode):
+            _walk(node.selection_set, fragments, variables, measure, depth=depth, parents=parents)
 
 
 def _count(measure: _Measure, *, depth: int, aliases: int) -> None:
@@ -141,8 +141,8 @@ def _root_fields(selection: SelectionSetNode, fragments: Mapping[str, FragmentDe
         elif isinstance(node, FragmentSpreadNode):
             if node.name.value in fragments:
                 yield from _root_fields(fragments[node.name.value].selection_set, fragments)
-        else:
-            yield from _root_fields(node.selection_set, fragments)  # type: ignore[attr-defined]
+        elif isinstance(node, InlineFragmentNode):
+            yield from _root_fields(node.selection_set, fragments)
 
 
 def _require(count: int, most: int, what: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -28,7 +29,10 @@ def serve() -> None:
     with reach(settings) as reached:
         if reached.embedded is not None and reached.owner is not None:
             run(migrate(reached.owner, settings))
-        serve_on(listening, settings, reached)
+        address = f"http://{settings.host}:{settings.port}"
+        serve_on(
+            listening, settings, reached, ready=lambda: print(f"Serving on {address}", file=sys.stderr, flush=True)
+        )
 
 
 def migrate_command(
