@@ -12,11 +12,13 @@ help:  ## what there is to make
 
 # The environment is made anew when its locked requirements change.
 $(VENV)/.serve: requirements.txt
+	@echo "Installing the locked requirements into $(VENV), once …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
 $(VENV)/.develop: requirements-dev.txt
+	@echo "Installing the locked requirements into $(VENV), once …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@ $(VENV)/.serve

@@ -13,7 +13,6 @@ class Action(StrEnum):
     FIELD_READ = "field.read"
 
     MEMBERSHIP_ASSIGN = "membership.assign_role"
-    MEMBERSHIP_CREATE = "membership.create"
     MEMBERSHIP_REMOVE = "membership.remove_role"
 
     ORGANIZATION_CREATE = "organization.create"

@@ -41,4 +41,6 @@ def require_may_assign_in_project(
 
 def _require_not_own(*, own: bool) -> None:
     if own:
-        raise ForbiddenError("Nobody changes their own role. Ask another owner or admin.", field=("input", "userId"))
+        raise ForbiddenError(
+            "Nobody changes their own role or standing. Ask another owner or admin.", field=("input", "userId")
+        )

@@ -12,8 +12,10 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -315,6 +317,13 @@ class EmbeddedPostgres:
                 self._control("stop", STOP_TIMEOUT_S, f"--mode={mode}")
             except EmbeddedPostgresError:
                 continue
+        # pg_ctl has to pass the directories above the data, and somebody may have closed one since. A signal has not.
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            if (pid := self.postmaster_pid) is not None:
+                os.kill(pid, number)
+            deadline = time.monotonic() + STOP_TIMEOUT_S
+            while self.postmaster_pid is not None and time.monotonic() < deadline:
+                time.sleep(0.05)
         if (pid := self.postmaster_pid) is not None:
             raise EmbeddedPostgresError(f"PostgreSQL does not stop. Its process is {pid}.")
 

@@ -1,4 +1,4 @@
-"""Making organizations and people: for operators, on the command line. There is no viewer; the trail says COMMAND."""
+"""Making organizations and people, for operators on the command line: in a member's name, or the operator's own."""
 
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -41,21 +41,34 @@ class NewPerson:
     role: OrganizationRole
 
 
-async def create_organization(actor: Actor, *, slug: str, name: str) -> UUID:
-    """Create an organization and return its id.
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A person who fits, with their keys in memory and their password hashed: all that is slow is done."""
+
+    new: NewPerson
+    email: str
+    email_index: bytes
+    user_id: UUID
+    is_known: bool
+    password_hash: str
+
+
+async def create_organization(
+    services: Services, actor: Actor, *, slug: str, name: str, owner: NewPerson
+) -> tuple[UUID, UUID]:
+    """Create an organization with its first owner, in one change. Returns its id and the owner's membership's.
 
     Raises:
-        InvalidInputError: the slug or the name does not fit.
+        InvalidInputError: the slug, the name, or something about the owner does not fit.
         ConflictError: the slug is taken.
     """
     organization_id = new_id()
     require_fit(entity_of(Organization), {"slug": slug, "name": name}, names={}, at=())
     if not all(character.isascii() and (character.isalnum() or character == "-") for character in slug):
         raise InvalidInputError("Expected a slug of letters, digits and hyphens.", field=("slug",))
-    # Its key is there before its first row.
-    await active_keyring().load([organization_owner(organization_id)])
+    prepared = await _prepare(services, organization_id, owner)
 
-    async def create(change: Change) -> UUID:
+    async def create(change: Change) -> tuple[UUID, UUID]:
         try:
             await Organization.create(
                 using_db=change.connection,
@@ -67,7 +80,7 @@ async def create_organization(actor: Actor, *, slug: str, name: str) -> UUID:
             )
         except IntegrityError as error:
             raise ConflictError("Another organization has this slug.", field=("slug",)) from error
-        return organization_id
+        return organization_id, await _insert(change, organization_id, prepared)
 
     inside = replace(actor, organization_id=organization_id)
     return await commit_change(
@@ -80,26 +93,14 @@ async def create_person(services: Services, actor: Actor, *, organization_id: UU
     """Create a person's account, or find it by the address, and make them a member. Returns the membership's id.
 
     The password counts for a new account alone; nobody can set another's. Without a viewer it is the operator who
-    acts, as for the first owner of an organization.
+    acts.
 
     Raises:
         InvalidInputError: the address, name or password does not fit.
         ForbiddenError: the viewer lacks `membership:assign`, or the role can do more than they can.
         ConflictError: the person is a member already.
     """
-    email = new.email.strip()
-    if email.count("@") != 1 or email.startswith("@") or email.endswith("@"):
-        raise InvalidInputError("Expected an e-mail address.", field=("email",))
-    require_fit(entity_of(User), {"email": email}, names={}, at=())
-    require_fit(entity_of(Membership), {"name": new.name}, names={}, at=())
-    require_acceptable(new.password)
-    index = await email_index_of(email)
-    async with read_transaction(Tenant(email_index=index)) as connection:
-        known = await connection.fetchval("select id from user_account where email_index = $1", index)
-    user_id: UUID = known or new_id()
-    await active_keyring().load([organization_owner(organization_id), person_owner(user_id)])
-    encoded = await services.hashing.run(services.passwords.hash, new.password) if known is None else ""
-    membership_id = new_id()
+    prepared = await _prepare(services, organization_id, new)
 
     async def create(change: Change) -> UUID:
         if actor.viewer is not None:
@@ -107,36 +108,13 @@ async def create_person(services: Services, actor: Actor, *, organization_id: UU
             require_may_assign_in_organization(
                 actor.viewer, own=False, current=OrganizationRole.MEMBER, wanted=new.role
             )
-        if known is None:
-            await User.create(
-                using_db=change.connection,
-                id=user_id,
-                email=email,
-                email_index=index,
-                password_hash=encoded,
-                status=UserStatus.ACTIVE,
-                created_at=change.at,
-            )
-        try:
-            await Membership.create(
-                using_db=change.connection,
-                id=membership_id,
-                organization_id=organization_id,
-                user_id=user_id,
-                role=new.role,
-                name=new.name,
-                created_at=change.at,
-            )
-        except IntegrityError as error:
-            raise ConflictError("The person is a member already.", field=("email",)) from error
-        return membership_id
+        return await _insert(change, organization_id, prepared)
 
     return await commit_change(
         Intent(
             action=Action.USER_CREATE,
             actor=replace(actor, organization_id=organization_id),
             entity="membership",
-            subjects=[membership_id],
         ),
         create,
     )
@@ -208,7 +186,7 @@ async def member_viewer(slug: str, *, email: str, active: bool = True) -> Viewer
             " join organization o on o.id = m.organization_id"
             " where m.user_id = $1 and o.slug = $2 and m.status = $3",
             user_id,
-            slug,
+            slug.lower(),
             MembershipStatus.ACTIVE if active else MembershipStatus.SUSPENDED,
         )
     if row is None:
@@ -228,3 +206,47 @@ async def member_viewer(slug: str, *, email: str, active: bool = True) -> Viewer
         role=OrganizationRole(row["role"]),
         project_roles={grant["project_id"]: ProjectRole(grant["role"]) for grant in grants},
     )
+
+
+async def _prepare(services: Services, organization_id: UUID, new: NewPerson) -> _Prepared:
+    email = new.email.strip()
+    if email.count("@") != 1 or email.startswith("@") or email.endswith("@"):
+        raise InvalidInputError("Expected an e-mail address.", field=("email",))
+    require_fit(entity_of(User), {"email": email}, names={}, at=())
+    require_fit(entity_of(Membership), {"name": new.name}, names={}, at=())
+    require_acceptable(new.password)
+    index = await email_index_of(email)
+    async with read_transaction(Tenant(email_index=index)) as connection:
+        known: UUID | None = await connection.fetchval("select id from user_account where email_index = $1", index)
+    user_id = known or new_id()
+    # The keys are there before the first row that they seal.
+    await active_keyring().load([organization_owner(organization_id), person_owner(user_id)])
+    encoded = await services.hashing.run(services.passwords.hash, new.password) if known is None else ""
+    return _Prepared(new, email, index, user_id, known is not None, encoded)
+
+
+async def _insert(change: Change, organization_id: UUID, prepared: _Prepared) -> UUID:
+    if not prepared.is_known:
+        await User.create(
+            using_db=change.connection,
+            id=prepared.user_id,
+            email=prepared.email,
+            email_index=prepared.email_index,
+            password_hash=prepared.password_hash,
+            status=UserStatus.ACTIVE,
+            created_at=change.at,
+        )
+    membership_id = new_id()
+    try:
+        await Membership.create(
+            using_db=change.connection,
+            id=membership_id,
+            organization_id=organization_id,
+            user_id=prepared.user_id,
+            role=prepared.new.role,
+            name=prepared.new.name,
+            created_at=change.at,
+        )
+    except IntegrityError as error:
+        raise ConflictError("The person is a member already.", field=("email",)) from error
+    return membership_id

@@ -1,7 +1,7 @@
 """Keeps refused attempts from flooding the trail: the first of a kind are written one by one, the rest are counted.
 
 Whoever can make the server refuse them, signed in or not, could otherwise fill the disk. What was counted is in the
-next entry of its kind, so that nothing is forgotten: `repeated` says how many came before it without an entry.
+next entry of its kind: `repeated` says how many came before it without an entry. Counts are in memory, and end with it.
 """
 
 import time

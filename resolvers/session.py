@@ -258,7 +258,7 @@ async def _choose(user_id: UUID, slug: str | None) -> _Choice:
         )
     choices = [_Choice(row["organization_id"], row["id"], row["slug"]) for row in rows]
     if slug is not None:
-        choices = [choice for choice in choices if choice.slug == slug]
+        choices = [choice for choice in choices if choice.slug == slug.lower()]
     if not choices:
         raise UnauthenticatedError(_REFUSED)
     if len(choices) > 1:

@@ -11,7 +11,7 @@ import strawberry
 from models.errors import InvalidInputError
 from models.row import Row
 from schema.context import ResolveInfo
-from schema.field import TYPES, derived, resolved
+from schema.field import derived, resolved
 
 Path = tuple[str | int, ...]
 
@@ -54,9 +54,3 @@ def split_id(value: str, *, at: Path) -> tuple[str, UUID]:
     if not named:
         raise InvalidInputError("Expected a global id such as Record:….", field=at)
     return named, parse_id(bare, named, at=at)
-
-
-def is_node_type(type_name: str) -> bool:
-    """Return whether objects of that type can be fetched by id."""
-    declared = TYPES.get(type_name)
-    return declared is not None and declared.model is not None

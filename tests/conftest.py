@@ -116,10 +116,14 @@ async def world(template: Template, databases: str, api: Api) -> AsyncIterator[W
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     """The demo as a process of its own."""
-    started = start_demo(tmp_path_factory.mktemp("demo"), free_port())
+    # Not below pytest's own directories: another run may close those, and then the database's user is shut out.
+    directory = Path(tempfile.mkdtemp(prefix="fw"))
+    started = start_demo(directory / "demo", free_port())
     try:
         yield started
     finally:
-        started.stop()
+        code = started.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+    assert code == 0

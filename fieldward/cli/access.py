@@ -1,4 +1,4 @@
-"""`matrix`: what each role may do, printed from the one matrix in `auth/role.py`."""
+"""`roles`: what each role may do, printed from the one matrix in `auth/role.py`."""
 
 import json
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ def role_table() -> str:
 
     Organization roles come first. Ends without a newline.
     """
-    roles = _roles()
-    rows = [["Permission", *roles], ["---", *(":-:" for _ in roles)]]
+    granted_by = _roles()
+    rows = [["Permission", *granted_by], ["---", *(":-:" for _ in granted_by)]]
     rows += [
-        [f"`{permission}`", *("yes" if permission in granted else "" for granted in roles.values())]
+        [f"`{permission}`", *("yes" if permission in granted else "" for granted in granted_by.values())]
         for permission in Permission
     ]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
@@ -27,12 +27,12 @@ def role_table() -> str:
     )
 
 
-def matrix(
+def roles(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Print what each role may do: organization roles everywhere, project roles in their project.
 
-    Example: fieldward matrix --json
+    Example: fieldward roles --json
     """
     if as_json:
         print(

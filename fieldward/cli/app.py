@@ -1,7 +1,8 @@
 """The command line: `fieldward --help`."""
 
 import typer
-from asyncpg import PostgresError
+from asyncpg import PostgresError, UndefinedColumnError, UndefinedTableError
+from tortoise.exceptions import OperationalError
 
 from auth.errors import Code, FieldwardError
 from fieldward.cli import access, demo, importing, inventory, people, serving
@@ -16,24 +17,26 @@ Guarded, encrypted, audited environmental field data over GraphQL.
 
 Examples:
 
-  fieldward demo                                   the service with demo data, to try it out
+  fieldward demo
 
-  fieldward migrate && fieldward serve             the service
+  fieldward migrate && fieldward serve
 
-  fieldward organization create acme "Acme Water"  a tenant, with its first owner asked for
+  fieldward organization create acme "Acme Water" --owner-email ada@acme.example --owner-name Ada
 
-  fieldward import wqx-csv results.csv --organization acme --project WELLS --as owner@acme.example
+  fieldward import wqx-csv results.csv --organization acme --project WELLS --as ada@acme.example
 
 Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 some of an import's rows were rejected.
 """
 
-app = typer.Typer(help=EXAMPLES, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    help=EXAMPLES, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 app.command("serve")(serving.serve)
 app.command("migrate")(serving.migrate_command)
 app.command("demo")(demo.demo)
 app.command("schema")(inventory.schema)
 app.command("inventory")(inventory.inventory)
-app.command("roles")(access.matrix)
+app.command("roles")(access.roles)
 app.add_typer(importing.app, name="import")
 app.add_typer(people.organization_app, name="organization")
 app.add_typer(people.user_app, name="user")
@@ -44,13 +47,15 @@ def run() -> None:
     try:
         app(prog_name="fieldward")
     except FieldwardError as error:
-        field = ".".join(str(part) for part in error.field)
+        field = ".".join(str(part) for part in error.field if part != "input")
         message = f"{field}: {error.message}" if field else error.message
         refuse(message, code=2 if error.code is Code.INVALID_INPUT else 1)
     except DatabaseUrlError as error:
         refuse(str(error))
     except (WrappingKeyError, SchemaError, InventoryError) as error:
         refuse(str(error), code=1)
+    except (OperationalError, UndefinedTableError, UndefinedColumnError):
+        refuse("the database's schema is not the one of this version: run `fieldward migrate`", code=1)
     except (OSError, PostgresError) as error:
         # A database that is away, or does not let us in. Its text may hold what we sent; its kind is enough.
         refuse(f"the database can't be reached ({type(error).__name__}); see its log", code=1)

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import Progress
 
 from fieldward.cli.environment import Reach, load_settings, operator, reach, refuse, run, services
@@ -46,7 +47,7 @@ async def ensure_demo(settings: Settings, reached: Reach) -> dict[str, str]:
     loading.touch()
     passwords = new_passwords()
     async with services(settings, reached.service) as built:
-        with Progress(transient=not sys.stdout.isatty()) as bar:
+        with Progress(console=Console(stderr=True)) as bar:
             tasks = {
                 "people": bar.add_task("People", total=len(PEOPLE)),
                 "results": bar.add_task("Water quality results", total=None),

@@ -66,7 +66,10 @@ def reach(settings: Settings) -> Iterator[Reach]:
             embedded=postgres,
         )
     finally:
-        postgres.stop()
+        try:
+            postgres.stop()
+        except EmbeddedPostgresError as error:
+            refuse(str(error), code=1)
 
 
 def embedded_databases(postgres: EmbeddedPostgres, *, owner: bool) -> Databases:

@@ -7,6 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
+from rich.console import Console
 from rich.progress import Progress
 
 from auth.errors import NotFoundError
@@ -56,7 +57,7 @@ def wqx_csv(
                 project_id = await project_named(viewer, project)
                 actor = Actor(viewer.organization_id, operator().origin, viewer)
                 with (
-                    Progress(transient=True, disable=as_json) as bar,
+                    Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar,
                     file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream,
                 ):
                     task = bar.add_task("Importing records", total=None)

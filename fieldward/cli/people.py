@@ -42,9 +42,10 @@ def create_organization_command(
         settings = load_settings()
         with reach(settings) as reached:
             async with services(settings, reached.service) as built:
-                organization_id = await create_organization(operator(), slug=slug, name=name)
-                new = NewPerson(owner_email, password, owner_name, OrganizationRole.OWNER)
-                owner_id = await create_person(built, operator(), organization_id=organization_id, new=new)
+                owner = NewPerson(owner_email, password, owner_name, OrganizationRole.OWNER)
+                organization_id, owner_id = await create_organization(
+                    built, operator(), slug=slug, name=name, owner=owner
+                )
                 return {"organization": str(organization_id), "owner": f"User:{owner_id}"}
 
     show(run(work()), as_json)
@@ -60,7 +61,7 @@ def create_user_command(
     email: Annotated[str, typer.Argument(help="The address to sign in with.")],
     name: Annotated[str, typer.Option(help="The name as the organization shows it.")],
     organization: Annotated[str, typer.Option(help="The organization's slug.")],
-    acting: Annotated[str, typer.Option("--as", help="The address of the owner in whose name this is done.")],
+    acting: Annotated[str, typer.Option("--as", help="The address of the member in whose name this is done.")],
     role: Annotated[OrganizationRole, typer.Option(help="The role.")] = OrganizationRole.MEMBER,
     as_json: AsJson = False,
 ) -> None:

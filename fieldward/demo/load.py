@@ -52,16 +52,17 @@ async def load_demo(
     passwords: by address. progress: told the step, and how many of how many of its parts are done.
     """
     organizations: dict[str, UUID] = {}
-    for slug, name in ORGANIZATIONS.items():
-        organizations[slug] = await create_organization(actor, slug=slug, name=name)
     members: dict[str, UUID] = {}
     for done, person in enumerate(PEOPLE, 1):
-        members[person.key] = await create_person(
-            services,
-            actor,
-            organization_id=organizations[person.organization],
-            new=NewPerson(person.email, passwords[person.email], person.name, person.role),
-        )
+        slug = person.organization
+        new = NewPerson(person.email, passwords[person.email], person.name, person.role)
+        if slug not in organizations:
+            # The first of an organization's people is its first owner.
+            organizations[slug], members[person.key] = await create_organization(
+                services, actor, slug=slug, name=ORGANIZATIONS[slug], owner=new
+            )
+        else:
+            members[person.key] = await create_person(services, actor, organization_id=organizations[slug], new=new)
         progress("people", done, len(PEOPLE))
     imports: dict[str, ImportReport] = {}
     total = _rows()

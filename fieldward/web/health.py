@@ -2,12 +2,24 @@
 
 import asyncio
 
+import asyncpg
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from tortoise.exceptions import OperationalError
 
+from models.encryption.keyring import active_keyring
+from models.encryption.owner import SYSTEM
 from models.errors import UnavailableError
 from models.transaction import Tenant, read_transaction
+
+_NOT_READY = (
+    UnavailableError,
+    TimeoutError,
+    OperationalError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+)
 
 
 def health_routes() -> list[Route]:
@@ -22,7 +34,9 @@ async def _live(_: Request) -> JSONResponse:
 async def _ready(_: Request) -> JSONResponse:
     try:
         async with asyncio.timeout(5), read_transaction(Tenant()) as connection:
-            await connection.fetchval("select 1")
-    except (UnavailableError, TimeoutError):
+            # The newest table and column of this version: a database that was not migrated is not ready.
+            await connection.fetchval("select count(repeated) from audit_entry")
+            await active_keyring().load([SYSTEM])
+    except _NOT_READY:
         return JSONResponse({"status": "unavailable"}, status_code=503)
     return JSONResponse({"status": "ok"})

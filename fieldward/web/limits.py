@@ -1,4 +1,4 @@
-"""How much a request may bring: more from those who show a token than from those who don't."""
+"""How much a request may bring: more from those who show a token of ours than from those who don't."""
 
 from collections.abc import Callable
 from typing import Any, Final

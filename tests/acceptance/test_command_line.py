@@ -159,3 +159,25 @@ def test_the_inventory_names_every_encrypted_column(tmp_path: Path) -> None:
     sealed = {f"{row['table']}.{row['column']}" for row in rows if row["encrypted"]}
     assert {"record.comment", "record.collector", "membership.name", "user_account.email"} <= sealed
     assert all(row["reads_logged"] for row in rows if row["encrypted"])
+
+
+def test_an_organization_whose_owner_does_not_fit_is_not_made(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    run(data, "migrate")
+    owner = ["--owner-email", "ada@acme.example", "--owner-name", "Ada"]
+
+    refused = run(data, "organization", "create", "ACME", "Acme", *owner, given="too short\n")
+    made = run(data, "organization", "create", "ACME", "Acme", *owner, given=PASSWORD + "\n")
+
+    assert refused.returncode == 2
+    assert made.returncode == 0, made.stderr
+
+
+def test_a_database_that_was_not_migrated_is_said_in_one_line(tmp_path: Path) -> None:
+    owner = ["--owner-email", "ada@acme.example", "--owner-name", "Ada"]
+
+    done = run(tmp_path / "data", "organization", "create", "acme", "Acme", *owner, given=PASSWORD + "\n")
+
+    assert done.returncode == 1
+    assert "fieldward migrate" in done.stderr
+    assert "Traceback" not in done.stderr

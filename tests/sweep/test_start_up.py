@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from graphql import GraphQLNonNull, GraphQLObjectType, GraphQLSchema
+from graphql import GraphQLNonNull, GraphQLObjectType, GraphQLSchema, get_named_type
 
 from auth.permission import Permission
+from schema import limits
 from schema.api import build_api
-from schema.field import DECLARATION, TYPES, ColumnField, DerivedField
+from schema.field import DECLARATION, TYPES, ColumnField, DerivedField, TypeDeclaration
 from schema.filter import FILTERS
 from schema.sweep import guard_of, sweep
 from schema.wiring import SchemaError, object_types
@@ -111,3 +112,18 @@ def test_every_confidential_or_personal_column_in_the_schema_is_published_with_i
     printed = build_api().as_str()
     assert 'comment: String @guard(permission: "record:read_confidential", otherwise: "NULL_AND_ERROR")' in printed
     assert 'collector: String @guard(permission: "record:read_personal", otherwise: "PSEUDONYM")' in printed
+
+
+def test_the_limits_know_every_list_of_the_schema(core: GraphQLSchema) -> None:
+    """A list that the limits did not know would be reckoned at one row."""
+    pages, lists = set(), set()
+    for object_type in object_types(core):
+        for name, field in object_type.fields.items():
+            target = get_named_type(field.type)
+            if target.name.endswith("Connection"):
+                pages.add(name)
+            elif TYPES.get(target.name, TypeDeclaration()).model is not None and "[" in str(field.type):
+                lists.add(name)
+
+    assert pages == limits._PAGES
+    assert lists - {"nodes", "edges"} == limits._LISTS
