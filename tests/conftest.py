@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -25,6 +26,9 @@ from tests.support.world import World, connect
 
 configure_logs("json")
 
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  (made private below it)
+"""Where a copy of the database for each test is written to memory and not to a disk."""
+
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
 
 
@@ -41,7 +45,7 @@ class Template:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """The run's PostgreSQL."""
-    directory = Path(tempfile.mkdtemp(prefix="fw"))
+    directory = Path(tempfile.mkdtemp(prefix="fw", dir=MEMORY))
     server = EmbeddedPostgres(directory, settings=FAST)
     server.start()
     try:
