@@ -4,7 +4,6 @@ An unknown address and a wrong password get the same answer after the same work:
 entry of the refused attempt.
 """
 
-import hmac
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +12,7 @@ from auth.action import Action
 from auth.errors import UnauthenticatedError
 from auth.password import UnacceptablePasswordError
 from auth.principal import SYSTEM_ID, Viewer
-from auth.token import AccessClaims, RefreshToken, issue_access_token, verify_access_token
+from auth.token import AccessClaims, RefreshToken, is_same_digest, issue_access_token, verify_access_token
 from models.base import new_id
 from models.device import Device, DeviceStatus
 from models.encryption.blind_index import blind_index, normalize_email
@@ -134,7 +133,7 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
             .get()
         )
         digest = token.digest()
-        if hmac.compare_digest(session.refresh_digest, digest):
+        if is_same_digest(session.refresh_digest, digest):
             require_good(state, services.clock())
             if session.revoked_at is not None:
                 raise UnauthenticatedError(ENDED)
@@ -145,7 +144,7 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
                 using_db=change.connection, update_fields=["refresh_digest", "spent_digest", "refreshed_at"]
             )
             return True
-        if session.spent_digest is None or not hmac.compare_digest(session.spent_digest, digest):
+        if session.spent_digest is None or not is_same_digest(session.spent_digest, digest):
             raise UnauthenticatedError(ENDED)
         if session.revoked_at is None:
             session.revoked_at = change.at

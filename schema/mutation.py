@@ -22,7 +22,7 @@ from resolvers.checking import LONGEST_REASON, require_reason, require_text
 from schema.context import RequestContext, ResolveInfo
 from schema.field import DECLARATION, derived, structure
 from schema.node import parse_id
-from schema.selection import columns_of
+from schema.selection import load_selected
 
 ErrorCode = strawberry.enum(Code, name="ErrorCode", description="What went wrong. Codes are never renamed.")
 
@@ -86,14 +86,8 @@ def shows(model: type[WardModel], description: str) -> Any:
     """Declare a payload's field that shows the row which the mutation was about, as the viewer may read it now."""
 
     async def resolve(src: strawberry.Parent[Any], info: strawberry.Info) -> Any:
-        raw: ResolveInfo = info._raw_info
-        context: RequestContext = raw.context
         payload: Payload = src
-        if payload.row_id is None:
-            return None
-        type_name = str(getattr(raw.return_type, "name", ""))
-        columns = columns_of(raw, type_name, raw.schema.extensions["needs"])
-        return await context.load_row(entity_of(model), columns, payload.row_id)
+        return None if payload.row_id is None else await load_selected(info, model, payload.row_id)
 
     return strawberry.field(resolver=resolve, description=description, metadata=derived())
 

@@ -6,7 +6,6 @@ import strawberry
 
 from models.base import WardModel
 from models.device import Device as DeviceModel
-from models.inventory import entity_of
 from models.membership import Membership
 from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
@@ -21,24 +20,20 @@ from schema.connection import (
     OrderDirection,
     PageArguments,
 )
-from schema.context import RequestContext, ResolveInfo, context_of
+from schema.context import context_of
 from schema.device import Device, DeviceFilter, DeviceOrder, list_devices
 from schema.field import TYPES, resolved, root
 from schema.node import Node, parse_id, split_id
 from schema.organization import Organization
 from schema.project import Project, ProjectFilter, ProjectOrder, list_projects
 from schema.record import Record, RecordFilter, RecordOrder, list_records
-from schema.selection import columns_of
+from schema.selection import load_selected
 from schema.user import User, UserFilter, UserOrder, list_users
 from schema.viewer import Viewer
 
 
 async def _by_id(info: strawberry.Info, model: type[WardModel], type_name: str, value: str) -> Any:
-    raw: ResolveInfo = info._raw_info
-    context: RequestContext = raw.context
-    row_id = parse_id(value, type_name, at=("id",))
-    columns = columns_of(raw, type_name, raw.schema.extensions["needs"])
-    return await context.load_row(entity_of(model), columns, row_id)
+    return await load_selected(info, model, parse_id(value, type_name, at=("id",)))
 
 
 @strawberry.type(description="Where reading begins. Everything is of the one organization you are signed in to.")

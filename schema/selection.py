@@ -1,6 +1,8 @@
 """Which columns an operation needs of a type: only those are read from the database."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
 
 from graphql import (
     FieldNode,
@@ -8,8 +10,12 @@ from graphql import (
     InlineFragmentNode,
     SelectionSetNode,
 )
+from strawberry import Info
 
+from models.base import WardModel
+from models.inventory import entity_of
 from schema.context import RequestContext, ResolveInfo
+from schema.field import TYPES
 
 ROW_FIELDS = frozenset({"nodes", "edges", "node"})
 """The fields between a connection and its rows."""
@@ -43,6 +49,14 @@ def columns_of(info: ResolveInfo, type_name: str, needs: Needs) -> tuple[str, ..
                     wanted.update(needs.get((type_name, name), ()))
         found = context.columns[place] = tuple(sorted(wanted))
     return found
+
+
+async def load_selected(info: Info, model: type[WardModel], row_id: UUID) -> Any:
+    """Return the row with the columns that the selection under this field needs, if the viewer sees it."""
+    raw: ResolveInfo = info._raw_info
+    type_name = next(name for name, declared in TYPES.items() if declared.model is model)
+    columns = columns_of(raw, type_name, raw.schema.extensions["needs"])
+    return await raw.context.load_row(entity_of(model), columns, row_id)
 
 
 def _names(info: ResolveInfo, selection: SelectionSetNode, seen: set[str]) -> Iterator[str]:

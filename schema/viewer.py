@@ -1,6 +1,5 @@
 """Who is signed in, and what they may do."""
 
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
@@ -9,26 +8,18 @@ from auth.permission import Permission
 from auth.policy import permissions_in
 from auth.role import OrganizationRole, ProjectRole
 from auth.scope import ORGANIZATION, Scope, project_scope
-from models.inventory import entity_of
 from models.membership import Membership
 from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
-from schema.context import RequestContext, ResolveInfo, context_of
+from schema.context import context_of
 from schema.field import derived, resolved, structure
 from schema.node import parse_id
 from schema.organization import Organization
-from schema.selection import columns_of
+from schema.selection import load_selected
 from schema.user import User
 
 if TYPE_CHECKING:
     from schema.project import Project
-
-
-def _row(info: strawberry.Info, model: Any, type_name: str, row_id: Any) -> Awaitable[Any]:
-    raw: ResolveInfo = info._raw_info
-    context: RequestContext = raw.context
-    columns = columns_of(raw, type_name, raw.schema.extensions["needs"])
-    return context.load_row(entity_of(model), columns, row_id)
 
 
 @structure
@@ -40,7 +31,7 @@ class ViewerProjectRole:
     async def project(
         src: strawberry.Parent[Any], info: strawberry.Info
     ) -> Annotated["Project", strawberry.lazy("schema.project")] | None:
-        return await _row(info, ProjectModel, "Project", src.project_id)
+        return await load_selected(info, ProjectModel, src.project_id)
 
 
 class ViewerProjectRoleSource:
@@ -56,11 +47,11 @@ class ViewerProjectRoleSource:
 class Viewer:
     @resolved("You, as the organization knows you.", derived())
     async def user(info: strawberry.Info) -> User | None:
-        return await _row(info, Membership, "User", context_of(info).viewer.membership_id)
+        return await load_selected(info, Membership, context_of(info).viewer.membership_id)
 
     @resolved("The organization that you are signed in to.", derived())
     async def organization(info: strawberry.Info) -> Organization | None:
-        return await _row(info, OrganizationModel, "Organization", context_of(info).viewer.organization_id)
+        return await load_selected(info, OrganizationModel, context_of(info).viewer.organization_id)
 
     @resolved("Your role in the organization.", derived())
     def role(info: strawberry.Info) -> OrganizationRole:
