@@ -3,6 +3,7 @@
 import strawberry
 
 from auth.action import Action
+from auth.permission import Permission as P
 from models.device import Device as DeviceModel
 from models.device import DevicePlatform
 from resolvers.device import NewDevice, block_device, register_device, unblock_device
@@ -42,7 +43,13 @@ class DevicePayload:
 
 @strawberry.type
 class DeviceMutation:
-    @mutation("Register a device for a person.", Action.DEVICE_REGISTER, entity=DeviceModel, subject="Device")
+    @mutation(
+        "Register a device for a person.",
+        Action.DEVICE_REGISTER,
+        takes=(P.DEVICE_REGISTER,),
+        entity=DeviceModel,
+        subject="Device",
+    )
     async def register_device(info: strawberry.Info, input: RegisterDeviceInput) -> DevicePayload | None:
         new = NewDevice(
             membership_id=parse_id(input.user_id, "User", at=("input", "userId")),
@@ -57,6 +64,7 @@ class DeviceMutation:
     @mutation(
         "Block a device: its sessions are refused from their next request on.",
         Action.DEVICE_BLOCK,
+        takes=(P.DEVICE_BLOCK,),
         entity=DeviceModel,
         subject="Device",
         reason_demanded=True,
@@ -73,6 +81,7 @@ class DeviceMutation:
     @mutation(
         "Let a blocked device in again.",
         Action.DEVICE_UNBLOCK,
+        takes=(P.DEVICE_BLOCK,),
         entity=DeviceModel,
         subject="Device",
         reason_demanded=True,

@@ -15,6 +15,7 @@ from graphql import GraphQLField, GraphQLSchema
 
 from auth.action import Action
 from auth.errors import Code, FieldwardError
+from auth.permission import Permission
 from models.base import WardModel
 from models.inventory import entity_of
 from resolvers.change import Change, Intent, commit_change, record_attempt
@@ -46,10 +47,13 @@ class MutationField:
     """What a mutation is: the action that it leaves in the trail, and what it acts on.
 
     action None: the use case writes its own entries (signing in, which has no viewer yet).
+    takes: the permissions of which the use case demands one in the scope of what it acts on; empty where being signed
+        in is enough, or not even that is needed. What is published and shown from it; the use case decides.
     subject: the GraphQL type that the input's `id` names, if it names one.
     """
 
     action: Action | None
+    takes: tuple[Permission, ...] = ()
     entity: type[WardModel] | None = None
     subject: str | None = None
     reason_demanded: bool = False
@@ -73,12 +77,13 @@ def mutation(
     description: str,
     action: Action | None,
     *,
+    takes: tuple[Permission, ...] = (),
     entity: type[WardModel] | None = None,
     subject: str | None = None,
     reason_demanded: bool = False,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Any]:
     """Declare a mutation. Its resolver takes `info` and `input`, and answers a `Payload`."""
-    said = MutationField(action, entity, subject, reason_demanded)
+    said = MutationField(action, takes, entity, subject, reason_demanded)
     return strawberry.mutation(description=description, metadata={DECLARATION: said})
 
 

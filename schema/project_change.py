@@ -6,6 +6,7 @@ from typing import Any
 import strawberry
 
 from auth.action import Action
+from auth.permission import Permission as P
 from models.project import Project as ProjectModel
 from resolvers.project import NewProject, archive_project, create_project, update_project
 from schema.field import derived, structure
@@ -61,7 +62,9 @@ def given_values(given: Any, names: tuple[str, ...]) -> dict[str, Any]:
 
 @strawberry.type
 class ProjectMutation:
-    @mutation("Create a project.", Action.PROJECT_CREATE, entity=ProjectModel, subject="Project")
+    @mutation(
+        "Create a project.", Action.PROJECT_CREATE, takes=(P.PROJECT_CREATE,), entity=ProjectModel, subject="Project"
+    )
     async def create_project(info: strawberry.Info, input: CreateProjectInput) -> ProjectPayload | None:
         new = NewProject(
             code=input.code,
@@ -73,7 +76,9 @@ class ProjectMutation:
         project_id = parse_id(input.id, "Project", at=AT_ID) if input.id is not None else None
         return done(await create_project(current_change(info), project_id=project_id, new=new))
 
-    @mutation("Change a project.", Action.PROJECT_UPDATE, entity=ProjectModel, subject="Project")
+    @mutation(
+        "Change a project.", Action.PROJECT_UPDATE, takes=(P.PROJECT_UPDATE,), entity=ProjectModel, subject="Project"
+    )
     async def update_project(info: strawberry.Info, input: UpdateProjectInput) -> ProjectPayload | None:
         values = given_values(input, ("code", "name", "description", "starts_on", "ends_on"))
         return done(
@@ -88,6 +93,7 @@ class ProjectMutation:
     @mutation(
         "Close a project: it is read, and takes no more changes.",
         Action.PROJECT_ARCHIVE,
+        takes=(P.PROJECT_ARCHIVE,),
         entity=ProjectModel,
         subject="Project",
     )

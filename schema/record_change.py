@@ -6,6 +6,7 @@ from typing import Any
 import strawberry
 
 from auth.action import Action
+from auth.permission import Permission as P
 from models.record import Medium
 from models.record import Record as RecordModel
 from resolvers.record import NewMeasurement, NewRecord, create_record, delete_record, update_record
@@ -117,7 +118,13 @@ class DeleteRecordPayload:
 
 @strawberry.type
 class RecordMutation:
-    @mutation("Create a record as a draft.", Action.RECORD_CREATE, entity=RecordModel, subject="Record")
+    @mutation(
+        "Create a record as a draft.",
+        Action.RECORD_CREATE,
+        takes=(P.RECORD_CREATE,),
+        entity=RecordModel,
+        subject="Record",
+    )
     async def create_record(info: strawberry.Info, input: CreateRecordInput) -> RecordPayload | None:
         new = NewRecord(
             project_id=parse_id(input.project_id, "Project", at=AT_PROJECT),
@@ -140,6 +147,7 @@ class RecordMutation:
     @mutation(
         "Change a record. It becomes a draft again.",
         Action.RECORD_UPDATE,
+        takes=(P.RECORD_UPDATE, P.RECORD_UPDATE_OWN),
         entity=RecordModel,
         subject="Record",
     )
@@ -166,17 +174,30 @@ class RecordMutation:
             )
         )
 
-    @mutation("Hand a record over for review.", Action.RECORD_SUBMIT, entity=RecordModel, subject="Record")
+    @mutation(
+        "Hand a record over for review.",
+        Action.RECORD_SUBMIT,
+        takes=(P.RECORD_SUBMIT,),
+        entity=RecordModel,
+        subject="Record",
+    )
     async def submit_record(info: strawberry.Info, input: RecordVersionInput) -> RecordPayload | None:
         return done(await submit_record(current_change(info), **_version(input)))
 
-    @mutation("Approve a record under review.", Action.RECORD_APPROVE, entity=RecordModel, subject="Record")
+    @mutation(
+        "Approve a record under review.",
+        Action.RECORD_APPROVE,
+        takes=(P.RECORD_REVIEW,),
+        entity=RecordModel,
+        subject="Record",
+    )
     async def approve_record(info: strawberry.Info, input: RecordVersionInput) -> RecordPayload | None:
         return done(await approve_record(current_change(info), **_version(input)))
 
     @mutation(
         "Send a record under review back.",
         Action.RECORD_REJECT,
+        takes=(P.RECORD_REVIEW,),
         entity=RecordModel,
         subject="Record",
         reason_demanded=True,
@@ -187,6 +208,7 @@ class RecordMutation:
     @mutation(
         "Delete a record. The audit trail keeps what it was.",
         Action.RECORD_DELETE,
+        takes=(P.RECORD_DELETE,),
         entity=RecordModel,
         subject="Record",
         reason_demanded=True,

@@ -3,6 +3,7 @@
 import strawberry
 
 from auth.action import Action
+from auth.permission import Permission as P
 from auth.role import OrganizationRole, ProjectRole
 from models.membership import Membership, ProjectMembership
 from resolvers.membership import assign_organization_role, assign_project_role, remove_project_role
@@ -55,6 +56,7 @@ class RoleMutation:
     @mutation(
         "Give a person another role in the organization.",
         Action.MEMBERSHIP_ASSIGN,
+        takes=(P.MEMBERSHIP_ASSIGN,),
         entity=Membership,
         reason_demanded=True,
     )
@@ -70,6 +72,7 @@ class RoleMutation:
     @mutation(
         "Take a person's role in the organization away: they stay a MEMBER.",
         Action.MEMBERSHIP_REMOVE,
+        takes=(P.MEMBERSHIP_ASSIGN,),
         entity=Membership,
         reason_demanded=True,
     )
@@ -85,6 +88,7 @@ class RoleMutation:
     @mutation(
         "Give a person a role in a project.",
         Action.PROJECT_MEMBERSHIP_ASSIGN,
+        takes=(P.PROJECT_MEMBERSHIP_ASSIGN,),
         entity=ProjectMembership,
         reason_demanded=True,
     )
@@ -101,6 +105,7 @@ class RoleMutation:
     @mutation(
         "Take a person's role in a project away.",
         Action.PROJECT_MEMBERSHIP_REMOVE,
+        takes=(P.PROJECT_MEMBERSHIP_ASSIGN,),
         entity=ProjectMembership,
         reason_demanded=True,
     )

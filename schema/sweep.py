@@ -18,6 +18,7 @@ from graphql import (
 )
 from strawberry.types.base import StrawberryObjectDefinition
 
+from auth.action import Action
 from models.inventory import Column, Entity, entities, entity_of
 from schema.connection import Connection, Edge
 from schema.field import (
@@ -35,6 +36,8 @@ from schema.mutation import mutation_of
 from schema.wiring import SchemaError, declaration_of, object_types, python_name
 
 _GENERIC = (Connection, Edge)
+_FOR_ALL = (None, Action.SESSION_SIGN_OUT)
+"""Actions of mutations that take no permission: coming in, and going out."""
 
 
 def sweep(core: GraphQLSchema) -> int:
@@ -138,6 +141,11 @@ def _require_no_weaker(place: str, said: DerivedField, column: Column) -> None:
 def _require_action(place: str, field: GraphQLField) -> None:
     said = mutation_of(field)
     _require(said is not None, place, "has no audit action")
+    _require(
+        said is None or bool(said.takes) or said.action in _FOR_ALL,
+        place,
+        "does not say which permission it takes",
+    )
     payload = get_named_type(field.type)
     _require(
         isinstance(payload, GraphQLObjectType) and "errors" in payload.fields,
