@@ -6,6 +6,9 @@ from enum import StrEnum
 class Action(StrEnum):
     """Every act of a principal that leaves an entry."""
 
+    ACCESS_EXPLAIN = "access.explain"
+    ACCESS_RUN_AS = "access.run_as"
+
     DEVICE_BLOCK = "device.block"
     DEVICE_REGISTER = "device.register"
     DEVICE_UNBLOCK = "device.unblock"
@@ -31,6 +34,14 @@ class Action(StrEnum):
     RECORD_REJECT = "record.reject"
     RECORD_SUBMIT = "record.submit"
     RECORD_UPDATE = "record.update"
+
+    ROLE_CREATE = "role.create"
+    ROLE_DELETE = "role.delete"
+    ROLE_UPDATE = "role.update"
+
+    SERVICE_ACCOUNT_AUTHENTICATE = "service_account.authenticate"
+    SERVICE_ACCOUNT_CREATE = "service_account.create"
+    SERVICE_ACCOUNT_REVOKE = "service_account.revoke"
 
     SESSION_AUTHENTICATE = "session.authenticate"
     SESSION_REFRESH = "session.refresh"

@@ -46,13 +46,24 @@ class UnauthenticatedError(FieldwardError):
 
 
 class ForbiddenError(FieldwardError):
-    """The viewer is known and may not do this. Names the missing permission, never the value."""
+    """The viewer is known and may not do this. Names the missing permission and where it is missing, never the value.
+
+    `scope` is `ORGANIZATION` or a project's global id; None where no permission is missing in any one scope.
+    """
 
     code = Code.FORBIDDEN
 
-    def __init__(self, message: str, *, permission: str | None = None, field: Sequence[str | int] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        permission: str | None = None,
+        scope: str | None = None,
+        field: Sequence[str | int] = (),
+    ) -> None:
         super().__init__(message, field=field)
         self.permission = permission
+        self.scope = scope
 
 
 class NotFoundError(FieldwardError):

@@ -1,46 +1,46 @@
-"""Who may give, change or take away whose role.
+"""Who may give, change or take away whose role, and define what a role may do.
 
 Three rules, on top of the permission to assign at all: nobody gives or takes a role that can do more than they can;
 nobody changes their own role; an organization keeps at least one owner (that one needs a count, so the caller asks
-for it under a lock).
+for it under a lock). A role of the organization's own is what its permissions are: whoever defines or changes one holds
+all that it could do before and all that it can do after, and does not hold the role.
 """
 
+from auth.access import Permissions
 from auth.errors import ForbiddenError
 from auth.policy import permissions_in
 from auth.principal import Viewer
-from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, OrganizationRole, ProjectRole
-from auth.scope import ORGANIZATION, Scope
+from auth.role import OrganizationRole
+from auth.scope import Scope
+
+Field = tuple[str | int, ...]
+AT_ROLE: Field = ("input", "role")
 
 
-def require_may_assign_in_organization(
-    viewer: Viewer, *, own: bool, current: OrganizationRole, wanted: OrganizationRole
+def require_may_assign(
+    viewer: Viewer, scope: Scope, *, own: bool, current: Permissions, wanted: Permissions, field: Field = AT_ROLE
 ) -> None:
-    """Raise `ForbiddenError` unless the viewer may turn a member of role `current` into `wanted`.
+    """Raise `ForbiddenError` unless the viewer may turn what `current` gives there into what `wanted` gives.
 
-    `own` says that the membership is the viewer's.
+    own: whether the membership is the viewer's. No role is the empty set.
     """
-    _require_not_own(own=own)
-    held = permissions_in(viewer, ORGANIZATION)
-    for role in (current, wanted):
-        if not held >= ORGANIZATION_ROLES[role] or (
-            role is OrganizationRole.OWNER and viewer.role is not OrganizationRole.OWNER
-        ):
-            raise ForbiddenError(f"The role {role} can do more than you can.", field=("input", "role"))
-
-
-def require_may_assign_in_project(
-    viewer: Viewer, scope: Scope, *, own: bool, current: ProjectRole | None, wanted: ProjectRole | None
-) -> None:
-    """Raise `ForbiddenError` unless the viewer may turn `current` into `wanted` there; None is no role."""
-    _require_not_own(own=own)
-    held = permissions_in(viewer, scope)
-    for role in (current, wanted):
-        if role is not None and not held >= PROJECT_ROLES[role]:
-            raise ForbiddenError(f"The role {role} can do more than you can.", field=("input", "role"))
-
-
-def _require_not_own(*, own: bool) -> None:
     if own:
         raise ForbiddenError(
             "Nobody changes their own role or standing. Ask another owner or admin.", field=("input", "userId")
+        )
+    require_no_more(viewer, scope, current | wanted, field=field)
+
+
+def require_owner(viewer: Viewer, *roles: OrganizationRole) -> None:
+    """Raise `ForbiddenError` where one of the roles is OWNER and the viewer is none: only owners make owners."""
+    if OrganizationRole.OWNER in roles and viewer.role is not OrganizationRole.OWNER:
+        raise ForbiddenError("Only an owner makes or unmakes an owner.", field=AT_ROLE)
+
+
+def require_no_more(viewer: Viewer, scope: Scope, permissions: Permissions, *, field: Field) -> None:
+    """Raise `ForbiddenError`, naming one permission, where the viewer does not hold all of them there."""
+    missing = sorted(permissions - permissions_in(viewer, scope))
+    if missing:
+        raise ForbiddenError(
+            f"The role can do more than you can: it has {missing[0]}.", permission=missing[0], field=field
         )

@@ -1,8 +1,9 @@
 """What a viewer may be allowed to do, as `noun:verb`.
 
-The noun is a table's, in the singular; the verbs `read`, `read_confidential` and `read_personal` guard the columns of
-that table by their classification, the other verbs guard what can be done to a row. A column of a table `x` that is
-CONFIDENTIAL is therefore guarded by `x:read_confidential`, without anyone writing that down.
+The noun is a table's, in the singular, or `access` for looking at what others may do; the verbs `read`,
+`read_confidential` and `read_personal` guard the columns of that table by their classification, the other verbs guard
+what can be done to a row. A column of a table `x` that is CONFIDENTIAL is therefore guarded by `x:read_confidential`,
+without anyone writing that down.
 """
 
 from enum import StrEnum
@@ -10,6 +11,9 @@ from enum import StrEnum
 
 class Permission(StrEnum):
     """Alphabetical by noun; the reading verbs first."""
+
+    ACCESS_READ = "access:read"
+    ACCESS_RUN_AS = "access:run_as"
 
     AUDIT_READ = "audit:read"
     AUDIT_READ_CONFIDENTIAL = "audit:read_confidential"
@@ -44,3 +48,25 @@ class Permission(StrEnum):
     RECORD_REVIEW = "record:review"
     RECORD_DELETE = "record:delete"
     RECORD_IMPORT = "record:import"
+
+    ROLE_READ = "role:read"
+    ROLE_DEFINE = "role:define"
+
+    SERVICE_ACCOUNT_READ = "service_account:read"
+    SERVICE_ACCOUNT_CREATE = "service_account:create"
+    SERVICE_ACCOUNT_REVOKE = "service_account:revoke"
+
+    @property
+    def noun(self) -> str:
+        """What it is about."""
+        return self.value.partition(":")[0]
+
+    @property
+    def verb(self) -> str:
+        """What may be done."""
+        return self.value.partition(":")[2]
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether it changes nothing."""
+        return self.verb.startswith("read")

@@ -1,11 +1,11 @@
 """Who is asking, and from where: the frozen values of one request."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
 
-from auth.role import OrganizationRole, ProjectRole
+from auth.access import Access, Grant
+from auth.role import OrganizationRole
 
 SYSTEM_ID = UUID(int=0)
 """The organization of what belongs to no tenant: sign-ins that failed, people's own accounts."""
@@ -36,15 +36,33 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """A signed-in person in one organization, as of the start of the request.
+    """Who asks in one organization, as of the start of the request: a person who signed in, or a service account.
 
-    Made from rows by `resolvers/session.py` on each request, so that a role taken away counts at once.
+    Made from rows by `resolvers/standing.py` on each request, so that a role taken away counts at once.
+
+    user_id, membership_id: of a person; None for a service account.
+    role: the person's role in the organization; MEMBER where they have one of the organization's own, or none that
+        still holds; None for a service account.
+    grants: where the permissions come from, those that have expired among them. For explanations.
+    access: what may be done. For decisions.
+    is_reading_only: refused every mutation: somebody who looks at what another would see.
     """
 
-    user_id: UUID
-    membership_id: UUID
+    user_id: UUID | None
+    membership_id: UUID | None
     organization_id: UUID
     session_id: UUID | None
     device_id: UUID | None
-    role: OrganizationRole
-    project_roles: Mapping[UUID, ProjectRole]
+    role: OrganizationRole | None
+    grants: tuple[Grant, ...]
+    access: Access
+    service_account_id: UUID | None = None
+    is_reading_only: bool = False
+
+    @property
+    def principal_id(self) -> UUID:
+        """The membership or the service account: whoever had a hand in something."""
+        found = self.membership_id or self.service_account_id
+        if found is None:
+            raise LookupError("A viewer is a person or a service account.")
+        return found

@@ -1,7 +1,8 @@
 """Roles, and the one matrix of what each may do.
 
 A viewer's permissions in the scope of a row are those of its organization role joined with those of its role in the
-row's project. Nothing else grants anything.
+row's project (`auth/access.py`). An organization may define roles of its own, from the permissions named here. Nothing
+else grants anything.
 """
 
 from collections.abc import Mapping
@@ -59,7 +60,7 @@ _PROJECT_MANAGER: Final = (
     }
 )
 
-_READS: Final = frozenset(p for p in P if p.partition(":")[2].startswith("read"))
+_READS: Final = frozenset(p for p in P if p.is_reading)
 
 PROJECT_ROLES: Final[Mapping[ProjectRole, frozenset[P]]] = MappingProxyType(
     {
@@ -77,7 +78,7 @@ ORGANIZATION_ROLES: Final[Mapping[OrganizationRole, frozenset[P]]] = MappingProx
         OrganizationRole.OWNER: frozenset(P),
         OrganizationRole.ADMIN: frozenset(P) - {P.AUDIT_READ_PERSONAL, P.AUDIT_READ_CONFIDENTIAL},
         OrganizationRole.AUDITOR: _READS,
-        OrganizationRole.MEMBER: frozenset({P.ORGANIZATION_READ}),
+        OrganizationRole.MEMBER: frozenset({P.ORGANIZATION_READ, P.ROLE_READ}),
     }
 )
 
@@ -91,3 +92,13 @@ SELF: Final = frozenset(
         P.DEVICE_READ_CONFIDENTIAL,
     }
 )
+
+# What a role of the organization's own may be made of, by its level: what a role in a project can't use there is not
+# offered for one.
+_IN_PROJECTS: Final = frozenset({"project", "project_membership", "record"})
+ORGANIZATION_LEVEL: Final = frozenset(P)
+PROJECT_LEVEL: Final = frozenset(p for p in P if p.noun in _IN_PROJECTS) - {P.PROJECT_CREATE}
+
+# What a service account may be given at the most. Programs read, and bring records; people, roles and other programs
+# are people's business.
+SERVICE_ACCOUNT_LEVEL: Final = frozenset(p for p in P if p.is_reading or p.noun == "record")

@@ -15,6 +15,10 @@ class Scope:
     project_id: UUID | None = None
     is_own: bool = False
 
+    def __str__(self) -> str:
+        """The scope's name towards clients: `ORGANIZATION`, or the project's global id."""
+        return "ORGANIZATION" if self.project_id is None else f"Project:{self.project_id}"
+
 
 ORGANIZATION = Scope()
 """The organization as a whole."""

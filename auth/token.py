@@ -42,10 +42,12 @@ _TYPE: Final = "at+jwt"
 _CLAIMS: Final = ("iss", "aud", "sub", "sid", "org", "iat", "exp", "jti")
 _ACCESS_REFUSED: Final = "The access token is not valid."
 
-_PREFIX: Final = "fwr_"
+_REFRESH_PREFIX: Final = "fwr_"
+SERVICE_PREFIX: Final = "fws_"
 _CHECKSUM_BYTES: Final = 5  # 16 + 16 + 32 + 5 bytes are 92 characters with no bit to spare: one spelling per token
-_REFRESH: Final = re.compile(_PREFIX + "([A-Za-z0-9_-]{92})")
+_OPAQUE: Final = re.compile("[A-Za-z0-9_-]{92}")
 _REFRESH_REFUSED: Final = "The refresh token is not valid."
+_SERVICE_REFUSED: Final = "The service account's token is not valid."
 
 
 class SigningKey:
@@ -199,20 +201,45 @@ class RefreshToken:
         Raises:
             UnauthenticatedError: the text is no such token, or was mistyped. It never says which.
         """
-        match = _REFRESH.fullmatch(text)
-        data = base64.urlsafe_b64decode(match[1]) if match else b""
-        body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-        if not match or checksum != _checksum(body):
-            raise UnauthenticatedError(_REFRESH_REFUSED)
-        return cls(UUID(bytes=body[:16]), UUID(bytes=body[16:32]), body[32:])
+        return cls(*_decoded(_REFRESH_PREFIX, text, _REFRESH_REFUSED))
 
     def encode(self) -> str:
         """Return the token as text: `fwr_` and 92 characters, of which the last part is a checksum.
 
         Prefix and checksum let a scanner find a leaked token, and a typing slip be refused without a look-up.
         """
-        body = self.organization_id.bytes + self.session_id.bytes + self.secret
-        return _PREFIX + base64.urlsafe_b64encode(body + _checksum(body)).decode("ascii")
+        return _encoded(_REFRESH_PREFIX, self.organization_id, self.session_id, self.secret)
+
+    def digest(self) -> bytes:
+        """Return what is stored of the secret."""
+        return digest(self.secret)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceToken:
+    """A service account's token: where to look the account up, and the secret that proves it."""
+
+    organization_id: UUID
+    service_account_id: UUID
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def new(cls, organization_id: UUID, service_account_id: UUID) -> "ServiceToken":
+        """Return a token for the account with a fresh secret."""
+        return cls(organization_id, service_account_id, secrets.token_bytes(SECRET_BYTES))
+
+    @classmethod
+    def parse(cls, text: str) -> "ServiceToken":
+        """Return the token that `encode` made the text of.
+
+        Raises:
+            UnauthenticatedError: the text is no such token, or was mistyped. It never says which.
+        """
+        return cls(*_decoded(SERVICE_PREFIX, text, _SERVICE_REFUSED))
+
+    def encode(self) -> str:
+        """Return the token as text: `fws_` and 92 characters, of which the last part is a checksum."""
+        return _encoded(SERVICE_PREFIX, self.organization_id, self.service_account_id, self.secret)
 
     def digest(self) -> bytes:
         """Return what is stored of the secret."""
@@ -272,5 +299,20 @@ def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-def _checksum(body: bytes) -> bytes:
-    return sha256(_PREFIX.encode() + body).digest()[:_CHECKSUM_BYTES]
+def _encoded(prefix: str, organization_id: UUID, row_id: UUID, secret: bytes) -> str:
+    body = organization_id.bytes + row_id.bytes + secret
+    return prefix + base64.urlsafe_b64encode(body + _checksum(prefix, body)).decode("ascii")
+
+
+def _decoded(prefix: str, text: str, refusal: str) -> tuple[UUID, UUID, bytes]:
+    encoded = text.removeprefix(prefix)
+    well_formed = text.startswith(prefix) and _OPAQUE.fullmatch(encoded) is not None
+    data = base64.urlsafe_b64decode(encoded) if well_formed else b""
+    body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+    if not well_formed or checksum != _checksum(prefix, body):
+        raise UnauthenticatedError(refusal)
+    return UUID(bytes=body[:16]), UUID(bytes=body[16:32]), body[32:]
+
+
+def _checksum(prefix: str, body: bytes) -> bytes:
+    return sha256(prefix.encode() + body).digest()[:_CHECKSUM_BYTES]

@@ -17,11 +17,13 @@ MODELS_APP: Final = {
     "models": [
         "models.organization",
         "models.user",
+        "models.custom_role",
         "models.membership",
         "models.project",
         "models.device",
         "models.record",
         "models.measurement",
+        "models.service_account",
         "models.session",
         "models.audit_entry",
         "models.change",

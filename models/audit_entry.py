@@ -34,6 +34,8 @@ class Outcome(StrEnum):
 class AuditEntry(WardModel):
     """One act of one principal. `entity_ids` are the rows acted on or read, where they are known.
 
+    `acting_as` says as whom somebody looked who looked as another: `User:…`, or a role.
+
     `repeated` counts attempts like this one that came before it and have no entry of their own.
     """
 
@@ -52,6 +54,8 @@ class AuditEntry(WardModel):
     transaction_id = ward(C.INTERNAL, fields.BigIntField(default=0))
     user_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     membership_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    service_account_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    acting_as = ward(C.INTERNAL, fields.CharField(max_length=120, null=True))
     session_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     device_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     channel = ward(C.INTERNAL, fields.CharField(max_length=16))

@@ -18,6 +18,7 @@ from auth.permission import Permission
 from models.audit_entry import AuditEntry
 from models.base import Placement, WardModel, ward_of
 from models.change import Change
+from models.custom_role import CustomRole
 from models.device import Device
 from models.encryption.column import EncryptedField
 from models.measurement import Measurement
@@ -25,18 +26,21 @@ from models.membership import Membership, ProjectMembership
 from models.organization import Organization
 from models.project import Project
 from models.record import Record
+from models.service_account import ServiceAccount
 from models.session import Session
 from models.user import User
 
 MODELS: tuple[type[WardModel], ...] = (
     Organization,
     User,
+    CustomRole,
     Membership,
     ProjectMembership,
     Project,
     Device,
     Record,
     Measurement,
+    ServiceAccount,
     Session,
     AuditEntry,
     Change,

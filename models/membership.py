@@ -1,6 +1,7 @@
 """Who belongs to which organization and project, in which role."""
 
 from enum import StrEnum
+from typing import Any, cast
 
 from tortoise import fields
 
@@ -18,13 +19,19 @@ class MembershipStatus(StrEnum):
 
 
 class Membership(TenantModel):
-    """A person in an organization: the role, and the name as shown there."""
+    """A person in an organization: the role, and the name as shown there.
+
+    Who has one of the organization's own roles has the built-in role MEMBER beside it. From `role_expires_at` on, the
+    person is a MEMBER and nothing else.
+    """
 
     noun = "membership"
     placement = Placement(own_column="id")
 
     user_id = ward(C.INTERNAL, fields.UUIDField())
     role = ward(C.INTERNAL, fields.CharEnumField(OrganizationRole, max_length=16))
+    custom_role_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    role_expires_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     name = ward(C.PERSONAL, EncryptedField(max_length=200, owner_column="user_id", pad=True))
     status = ward(C.INTERNAL, fields.CharEnumField(MembershipStatus, max_length=16, default=MembershipStatus.ACTIVE))
     version = ward(C.PUBLIC, fields.IntField(default=1))
@@ -34,14 +41,19 @@ class Membership(TenantModel):
 
 
 class ProjectMembership(TenantModel):
-    """A member's role in one project."""
+    """A member's role in one project: a built-in one, or one of the organization's own. It gives nothing any more
+    from `expires_at` on.
+    """
 
     noun = "project_membership"
     placement = Placement(project_column="project_id", own_column="membership_id")
 
     project_id = ward(C.INTERNAL, fields.UUIDField())
     membership_id = ward(C.INTERNAL, fields.UUIDField())
-    role = ward(C.INTERNAL, fields.CharEnumField(ProjectRole, max_length=16))
+    # The field\'s type says nothing of its being null.
+    role: ProjectRole | None = cast(Any, ward(C.INTERNAL, fields.CharEnumField(ProjectRole, max_length=16, null=True)))
+    custom_role_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    expires_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
 
     class Meta:
         table = "project_membership"

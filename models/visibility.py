@@ -11,7 +11,6 @@ from uuid import UUID
 from auth.permission import Permission
 from auth.policy import has_everywhere, projects_with
 from auth.principal import Viewer
-from auth.role import SELF as SELF_PERMISSIONS
 from auth.scope import Scope
 from models.base import Placement
 from models.inventory import Entity
@@ -51,7 +50,7 @@ def scope_at(placement: Placement, viewer: Viewer, *, project_id: Any, own_id: A
     """Return the scope of a row of which only the project and the membership are known."""
     return Scope(
         project_id=project_id if placement.project_column else None,
-        is_own=placement.own_column is not None and own_id == _own_id(placement, viewer),
+        is_own=placement.own_column is not None and own_id is not None and own_id == _own_id(placement, viewer),
     )
 
 
@@ -62,11 +61,11 @@ def _ways(
 
     What is about the viewer adds to their roles; it does not take the place of any.
     """
-    left = wanted - SELF_PERMISSIONS
+    left = wanted - viewer.access.own
     column = f"{alias}.{placement.project_column}"
     if placement.project_column:
         yield f"{column} = any({statement.argument(projects_with(viewer, wanted))}::uuid[])"
-    if placement.own_column and left < wanted:
+    if placement.own_column and left < wanted and _own_id(placement, viewer) is not None:
         own = f"{alias}.{placement.own_column} = {statement.argument(_own_id(placement, viewer))}"
         if has_everywhere(viewer, left):
             yield own
@@ -74,7 +73,7 @@ def _ways(
             yield f"({own} and {column} = any({statement.argument(projects_with(viewer, left))}::uuid[]))"
 
 
-def _own_id(placement: Placement, viewer: Viewer) -> UUID:
+def _own_id(placement: Placement, viewer: Viewer) -> UUID | None:
     return viewer.user_id if placement.own_is_user else viewer.membership_id
 
 

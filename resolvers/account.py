@@ -7,12 +7,12 @@ from tortoise.exceptions import IntegrityError
 
 from auth.action import Action
 from auth.errors import NotFoundError
-from auth.escalation import require_may_assign_in_organization
+from auth.escalation import require_may_assign, require_owner
 from auth.password import require_acceptable
 from auth.permission import Permission
 from auth.policy import require
 from auth.principal import Viewer
-from auth.role import OrganizationRole, ProjectRole
+from auth.role import ORGANIZATION_ROLES, OrganizationRole
 from auth.scope import ORGANIZATION
 from models.base import new_id
 from models.encryption.keyring import active_keyring
@@ -25,9 +25,10 @@ from models.transaction import Tenant, read_transaction
 from models.user import User, UserStatus
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_fit
-from resolvers.membership import require_another_owner
+from resolvers.membership import permissions_of_member, require_another_owner
 from resolvers.services import Services
 from resolvers.session import email_index_of
+from resolvers.standing import member_state, viewer_of
 from resolvers.trail import Actor
 
 
@@ -105,8 +106,9 @@ async def create_person(services: Services, actor: Actor, *, organization_id: UU
     async def create(change: Change) -> UUID:
         if actor.viewer is not None:
             require(actor.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
-            require_may_assign_in_organization(
-                actor.viewer, own=False, current=OrganizationRole.MEMBER, wanted=new.role
+            require_owner(actor.viewer, new.role)
+            require_may_assign(
+                actor.viewer, ORGANIZATION, own=False, current=frozenset(), wanted=ORGANIZATION_ROLES[new.role]
             )
         return await _insert(change, organization_id, prepared)
 
@@ -140,11 +142,13 @@ async def set_member_status(
             raise NotFoundError("There is no such member.")
         if actor.viewer is not None:
             require(actor.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
-            require_may_assign_in_organization(
+            require_owner(actor.viewer, member.role)
+            require_may_assign(
                 actor.viewer,
+                ORGANIZATION,
                 own=member.id == actor.viewer.membership_id,
-                current=member.role,
-                wanted=OrganizationRole.MEMBER,
+                current=await permissions_of_member(change, member),
+                wanted=frozenset(),
             )
         if member.role is OrganizationRole.OWNER and status is MembershipStatus.SUSPENDED:
             await require_another_owner(change, member.id)
@@ -182,8 +186,7 @@ async def member_viewer(slug: str, *, email: str, active: bool = True) -> Viewer
         raise missing
     async with read_transaction(Tenant(user_id=user_id)) as connection:
         row = await connection.fetchrow(
-            "select m.organization_id, m.id, m.role from membership m"
-            " join organization o on o.id = m.organization_id"
+            "select m.organization_id, m.id from membership m join organization o on o.id = m.organization_id"
             " where m.user_id = $1 and o.slug = $2 and m.status = $3",
             user_id,
             slug.lower(),
@@ -192,20 +195,10 @@ async def member_viewer(slug: str, *, email: str, active: bool = True) -> Viewer
     if row is None:
         raise missing
     async with read_transaction(Tenant(organization_id=row["organization_id"])) as connection:
-        grants = await connection.fetch(
-            "select project_id, role from project_membership where organization_id = $1 and membership_id = $2",
-            row["organization_id"],
-            row["id"],
-        )
-    return Viewer(
-        user_id=user_id,
-        membership_id=row["id"],
-        organization_id=row["organization_id"],
-        session_id=None,
-        device_id=None,
-        role=OrganizationRole(row["role"]),
-        project_roles={grant["project_id"]: ProjectRole(grant["role"]) for grant in grants},
-    )
+        state = await member_state(connection, row["organization_id"], row["id"])
+    if state is None:
+        raise missing
+    return viewer_of(state)
 
 
 async def _prepare(services: Services, organization_id: UUID, new: NewPerson) -> _Prepared:

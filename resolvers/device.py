@@ -13,9 +13,10 @@ from models.errors import ConflictError
 from models.inventory import entity_of
 from models.membership import Membership
 from resolvers.change import Change
-from resolvers.checking import require_fit, require_reason
+from resolvers.checking import require_reason
 from resolvers.creating import creation_digest, repeats, require_new_id
 from resolvers.locking import lock_visible, require_version
+from resolvers.writing import require_writable
 
 _NAMES = {"serial_number": "serialNumber", "app_version": "appVersion"}
 
@@ -46,7 +47,7 @@ async def register_device(change: Change, *, device_id: UUID | None, new: NewDev
         "serial_number": new.serial_number,
         "app_version": new.app_version,
     }
-    require_fit(entity_of(Device), values, names=_NAMES, at=("input",))
+    require_writable(change, entity_of(Device), ORGANIZATION, values, names=_NAMES, at=("input",), is_new=True)
     row_id = device_id or new_id()
     require_new_id(row_id)
     digest = creation_digest(change.organization_id, {**values, "membership_id": new.membership_id})

@@ -1,15 +1,19 @@
 """Assigning and removing roles, in the organization and in its projects."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+from auth.access import Permissions
 from auth.errors import NotFoundError
-from auth.escalation import require_may_assign_in_organization, require_may_assign_in_project
+from auth.escalation import AT_ROLE, Field, require_may_assign, require_owner
 from auth.permission import Permission
 from auth.policy import require
-from auth.role import OrganizationRole, ProjectRole
+from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, OrganizationRole, ProjectRole
 from auth.scope import ORGANIZATION, project_scope
 from models.base import new_id
-from models.errors import ConflictError
+from models.custom_role import CustomRole, RoleLevel
+from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
 from models.membership import Membership, MembershipStatus, ProjectMembership
 from models.project import Project
@@ -17,47 +21,78 @@ from models.statement import Statement
 from models.transaction import fetch
 from resolvers.change import Change
 from resolvers.locking import lock_visible
+from resolvers.standing import known_permissions
+
+AT_CUSTOM_ROLE: Field = ("input", "customRoleId")
+AT_EXPIRY: Field = ("input", "expiresAt")
 
 
-async def assign_organization_role(change: Change, *, membership_id: UUID, role: OrganizationRole) -> UUID:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """A role that is to be given: a built-in one or one of the organization's own, for good or until a moment."""
+
+    role: OrganizationRole | ProjectRole | None = None
+    custom_role_id: UUID | None = None
+    expires_at: datetime | None = None
+
+
+async def assign_organization_role(change: Change, *, membership_id: UUID, given: Assignment) -> UUID:
     """Give a member another role in the organization and return the membership's id.
 
     Raises:
         NotFoundError, ForbiddenError: without `membership:assign`; a role above one's own; one's own role.
+        InvalidInputError: not exactly one role; one for projects; an expiry that is over.
         ConflictError: the last owner would be gone, or the member has the role already.
     """
     # Locked before the member is read, so that two demotions can't each count the other's owner.
     await _lock_organization(change)
     member = await lock_visible(change, Membership, membership_id, at=("input", "userId"))
     require(change.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
-    require_may_assign_in_organization(
-        change.viewer, own=member.id == change.viewer.membership_id, current=member.role, wanted=role
+    wanted = await _wanted(change, given, RoleLevel.ORGANIZATION)
+    role = OrganizationRole(given.role) if given.role is not None else OrganizationRole.MEMBER
+    current = _standing_role(change, member)
+    require_owner(change.viewer, current, role)
+    require_may_assign(
+        change.viewer,
+        ORGANIZATION,
+        own=member.id == change.viewer.membership_id,
+        current=await permissions_of_member(change, member),
+        wanted=wanted,
+        field=AT_ROLE if given.custom_role_id is None else AT_CUSTOM_ROLE,
     )
-    if member.role is role:
-        raise ConflictError(f"The member has the role {role} already.", field=("input", "role"))
-    if member.role is OrganizationRole.OWNER:
+    if (member.role, member.custom_role_id, member.role_expires_at) == (role, given.custom_role_id, given.expires_at):
+        raise ConflictError("The member has this role already.", field=AT_ROLE)
+    if member.role is OrganizationRole.OWNER and (role is not OrganizationRole.OWNER or given.expires_at is not None):
         await require_another_owner(change, member.id)
     member.role = role
+    member.custom_role_id = given.custom_role_id
+    member.role_expires_at = given.expires_at
     member.version += 1
-    await member.save(using_db=change.connection, update_fields=["role", "version"])
+    await member.save(
+        using_db=change.connection, update_fields=["role", "custom_role_id", "role_expires_at", "version"]
+    )
     return member.id
 
 
-async def assign_project_role(change: Change, *, membership_id: UUID, project_id: UUID, role: ProjectRole) -> UUID:
+async def assign_project_role(change: Change, *, membership_id: UUID, project_id: UUID, given: Assignment) -> UUID:
     """Give a member a role in a project, in the place of the one they had, and return the membership's id.
 
     Raises:
         NotFoundError, ForbiddenError: without `project_membership:assign` there; a role above one's own; one's own.
+        InvalidInputError: not exactly one role; one for the organization; an expiry that is over.
         ConflictError: the member has the role already.
     """
     member, grant = await _load_grant(change, membership_id, project_id)
-    require_may_assign_in_project(
+    wanted = await _wanted(change, given, RoleLevel.PROJECT)
+    require_may_assign(
         change.viewer,
         project_scope(project_id),
         own=member.id == change.viewer.membership_id,
-        current=grant.role if grant else None,
-        wanted=role,
+        current=await _permissions_of_grant(change, grant),
+        wanted=wanted,
+        field=AT_ROLE if given.custom_role_id is None else AT_CUSTOM_ROLE,
     )
+    role = ProjectRole(given.role) if given.role is not None else None
     if grant is None:
         grant = ProjectMembership(
             id=new_id(),
@@ -65,14 +100,16 @@ async def assign_project_role(change: Change, *, membership_id: UUID, project_id
             project_id=project_id,
             membership_id=member.id,
             role=role,
+            custom_role_id=given.custom_role_id,
+            expires_at=given.expires_at,
             created_at=change.at,
         )
         await grant.save(using_db=change.connection, force_create=True)
-    elif grant.role is role:
-        raise ConflictError(f"The member has the role {role} already.", field=("input", "role"))
+    elif (grant.role, grant.custom_role_id, grant.expires_at) == (role, given.custom_role_id, given.expires_at):
+        raise ConflictError("The member has this role already.", field=AT_ROLE)
     else:
-        grant.role = role
-        await grant.save(using_db=change.connection, update_fields=["role"])
+        grant.role, grant.custom_role_id, grant.expires_at = role, given.custom_role_id, given.expires_at
+        await grant.save(using_db=change.connection, update_fields=["role", "custom_role_id", "expires_at"])
     return member.id
 
 
@@ -86,19 +123,19 @@ async def remove_project_role(change: Change, *, membership_id: UUID, project_id
     member, grant = await _load_grant(change, membership_id, project_id)
     if grant is None:
         raise NotFoundError("The member has no role in this project.", field=("input", "userId"))
-    require_may_assign_in_project(
+    require_may_assign(
         change.viewer,
         project_scope(project_id),
         own=member.id == change.viewer.membership_id,
-        current=grant.role,
-        wanted=None,
+        current=await _permissions_of_grant(change, grant),
+        wanted=frozenset(),
     )
     await grant.delete(using_db=change.connection)
     return member.id
 
 
 async def require_another_owner(change: Change, membership_id: UUID) -> None:
-    """Raise `ConflictError` where this is the last owner that can get in. The organization is locked first."""
+    """Raise `ConflictError` where this is the last owner that can get in for good. The organization is locked first."""
     await _lock_organization(change)
     statement = Statement()
     others = await fetch(
@@ -106,12 +143,61 @@ async def require_another_owner(change: Change, membership_id: UUID) -> None:
         f'select 1 from "{entity_of(Membership).name}"'
         f" where organization_id = {statement.argument(change.organization_id)}"
         f" and role = {statement.argument(OrganizationRole.OWNER)}"
-        f" and status = {statement.argument(MembershipStatus.ACTIVE)}"
+        f" and status = {statement.argument(MembershipStatus.ACTIVE)} and role_expires_at is null"
         f" and id <> {statement.argument(membership_id)} limit 1",
         *statement.arguments,
     )
     if not others:
         raise ConflictError("The last owner stays: make somebody else an owner first.", field=("input", "userId"))
+
+
+async def permissions_of_member(change: Change, member: Membership) -> Permissions:
+    """Return what the member's role in the organization gives at this moment."""
+    if member.role_expires_at is not None and member.role_expires_at <= change.at:
+        return frozenset()
+    if member.custom_role_id is not None:
+        return await _permissions_of_role(change, member.custom_role_id)
+    return ORGANIZATION_ROLES[member.role]
+
+
+def _standing_role(change: Change, member: Membership) -> OrganizationRole:
+    expired = member.role_expires_at is not None and member.role_expires_at <= change.at
+    return OrganizationRole.MEMBER if expired else member.role
+
+
+async def _permissions_of_grant(change: Change, grant: ProjectMembership | None) -> Permissions:
+    if grant is None or (grant.expires_at is not None and grant.expires_at <= change.at):
+        return frozenset()
+    if grant.role is not None:
+        return PROJECT_ROLES[grant.role]
+    return await _permissions_of_role(change, grant.custom_role_id)
+
+
+async def _permissions_of_role(change: Change, role_id: UUID | None) -> Permissions:
+    role = await CustomRole.get(id=role_id, organization_id=change.organization_id, using_db=change.connection)
+    return known_permissions(role.permissions)
+
+
+async def _wanted(change: Change, given: Assignment, level: RoleLevel) -> Permissions:
+    """Return what the role to be given can do, once it is one role, of this level, and not over before it begins."""
+    role_id = given.custom_role_id
+    if (given.role is None) == (role_id is None):
+        raise InvalidInputError("Expected either role or customRoleId.", field=AT_ROLE)
+    if given.expires_at is not None and given.expires_at <= change.at:
+        raise InvalidInputError("Expected a moment in the future.", field=AT_EXPIRY)
+    if role_id is None:
+        return _built_in(given.role)
+    # Locked, so that it is not changed or deleted between the decision and the commit.
+    role = await lock_visible(change, CustomRole, role_id, at=AT_CUSTOM_ROLE)
+    if role.level is not level:
+        raise InvalidInputError(f"Expected a role of the level {level}, got one of {role.level}.", field=AT_CUSTOM_ROLE)
+    return known_permissions(role.permissions)
+
+
+def _built_in(role: OrganizationRole | ProjectRole | None) -> Permissions:
+    if role is None:
+        return frozenset()
+    return ORGANIZATION_ROLES[role] if isinstance(role, OrganizationRole) else PROJECT_ROLES[role]
 
 
 async def _load_grant(

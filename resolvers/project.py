@@ -9,15 +9,15 @@ from tortoise.exceptions import IntegrityError
 
 from auth.permission import Permission
 from auth.policy import require
-from auth.scope import ORGANIZATION
+from auth.scope import ORGANIZATION, project_scope
 from models.base import new_id
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
 from models.project import Project, ProjectStatus
 from resolvers.change import Change
-from resolvers.checking import require_fit
 from resolvers.creating import constraint_of, creation_digest, repeats, require_new_id
 from resolvers.locking import lock_visible, require_on, require_version
+from resolvers.writing import require_writable
 
 _NAMES = {"starts_on": "startsOn", "ends_on": "endsOn"}
 
@@ -42,7 +42,8 @@ async def create_project(change: Change, *, project_id: UUID | None, new: NewPro
     """
     require(change.viewer, Permission.PROJECT_CREATE, ORGANIZATION)
     values = _values(new)
-    _require_fit(values)
+    require_writable(change, entity_of(Project), ORGANIZATION, values, names=_NAMES, at=("input",), is_new=True)
+    _require_order(values)
     row_id = project_id or new_id()
     require_new_id(row_id)
     digest = creation_digest(change.organization_id, values)
@@ -75,7 +76,8 @@ async def update_project(change: Change, *, project_id: UUID, expected_version: 
     if values.get("code", project.code) != project.code:
         # Whether a code is free tells of projects that one may not see.
         require(change.viewer, Permission.PROJECT_READ, ORGANIZATION, field=("input", "code"))
-    _require_fit(values, starts_on=project.starts_on, ends_on=project.ends_on)
+    require_writable(change, entity_of(Project), project_scope(project.id), values, names=_NAMES, at=("input",))
+    _require_order(values, starts_on=project.starts_on, ends_on=project.ends_on)
     for name, value in values.items():
         setattr(project, name, value)
     project.version += 1
@@ -117,8 +119,7 @@ def _values(new: NewProject) -> dict[str, Any]:
     }
 
 
-def _require_fit(values: dict[str, Any], *, starts_on: date | None = None, ends_on: date | None = None) -> None:
-    require_fit(entity_of(Project), values, names=_NAMES, at=("input",))
+def _require_order(values: dict[str, Any], *, starts_on: date | None = None, ends_on: date | None = None) -> None:
     first, last = values.get("starts_on", starts_on), values.get("ends_on", ends_on)
     if first is not None and last is not None and last < first:
         raise InvalidInputError("Expected a day on or after the start.", field=("input", "endsOn"))

@@ -9,7 +9,8 @@ from uuid import UUID
 from auth.errors import ForbiddenError
 from auth.permission import Permission
 from auth.policy import can, require
-from auth.scope import project_scope
+from auth.principal import Viewer
+from auth.scope import Scope, project_scope
 from models.base import new_id
 from models.device import Device, DeviceStatus
 from models.encryption.blind_index import blind_index
@@ -21,10 +22,11 @@ from models.measurement import Measurement
 from models.project import Project
 from models.record import Medium, Record, RecordStatus
 from resolvers.change import Change
-from resolvers.checking import Path, require_fit, require_reason, require_some, require_time
+from resolvers.checking import Path, require_reason, require_some, require_time
 from resolvers.creating import creation_digest, repeats, require_new_id
 from resolvers.locking import lock_visible, require_on, require_version, scope_of_model
 from resolvers.project import require_active
+from resolvers.writing import require_writable
 
 MOST_MEASUREMENTS = 500
 """A multi-parameter sonde's profile has some hundreds of results; more belong into more records."""
@@ -105,8 +107,9 @@ async def create_record(change: Change, *, record_id: UUID | None, new: NewRecor
     project = await lock_visible(change, Project, new.project_id, at=("input", "projectId"))
     require(change.viewer, Permission.RECORD_CREATE, project_scope(project.id))
     require_active(project, at=("input", "projectId"))
-    _require_fit(change, new.values)
-    _require_measurements_fit(new.measurements)
+    scope = project_scope(project.id)
+    _require_writable(change, scope, new.values, is_new=True)
+    _require_measurements_writable(change, scope, new.measurements)
     row_id = record_id or new_id()
     require_new_id(row_id)
     digest = creation_digest(
@@ -143,7 +146,10 @@ async def update_record(
     _require_may_update(change, record)
     require_version(record.version, expected_version)
     await require_active_project(change, record)
-    _require_fit(change, values)
+    scope = scope_of_model(change, record)
+    _require_writable(change, scope, values)
+    if measurements is not None:
+        _require_measurements_writable(change, scope, measurements)
     if record.status in {RecordStatus.SUBMITTED, RecordStatus.APPROVED}:
         require_reason(change.intent.reason)
     columns = [*values, "status", "version", *CONTRIBUTED, *REVIEWED]
@@ -164,7 +170,6 @@ async def update_record(
     note_contributor(change, record)
     await record.save(using_db=change.connection, update_fields=columns)
     if measurements is not None:
-        _require_measurements_fit(measurements)
         await (
             Measurement.filter(organization_id=change.organization_id, record_id=record.id)
             .using_db(change.connection)
@@ -198,7 +203,7 @@ def build_record(change: Change, row_id: UUID, new: NewRecord) -> Record:
         organization_id=change.organization_id,
         project_id=new.project_id,
         created_by_id=change.viewer.membership_id,
-        contributor_ids=[change.viewer.membership_id],
+        contributor_ids=[change.viewer.principal_id],
         created_at=change.at,
         received_at=change.at,
         status=RecordStatus.DRAFT,
@@ -220,10 +225,15 @@ def build_measurement(record: Record, row_id: UUID, position: int, new: NewMeasu
     )
 
 
+def is_own_record(viewer: Viewer, record: Record) -> bool:
+    """Return whether the viewer made the record. What a service account made is nobody's own."""
+    return viewer.membership_id is not None and record.created_by_id == viewer.membership_id
+
+
 def note_contributor(change: Change, record: Record) -> None:
     """Remember that the viewer had a hand in the record: they will not be the one who vouches for it."""
-    if change.viewer.membership_id not in record.contributor_ids:
-        record.contributor_ids = [*record.contributor_ids, change.viewer.membership_id]
+    if change.viewer.principal_id not in record.contributor_ids:
+        record.contributor_ids = [*record.contributor_ids, change.viewer.principal_id]
 
 
 async def require_active_project(change: Change, record: Record) -> None:
@@ -257,23 +267,25 @@ def _require_may_update(change: Change, record: Record) -> None:
     if can(viewer, Permission.RECORD_UPDATE, scope):
         return
     require(viewer, Permission.RECORD_UPDATE_OWN, scope)
-    if record.created_by_id != viewer.membership_id:
+    if not is_own_record(viewer, record):
         raise ForbiddenError("Only your own records.", permission=Permission.RECORD_UPDATE)
     if record.status not in {RecordStatus.DRAFT, RecordStatus.REJECTED}:
         raise ForbiddenError("The record is under review or approved.", permission=Permission.RECORD_UPDATE)
 
 
-def _require_fit(change: Change, values: Mapping[str, Any]) -> None:
-    require_fit(entity_of(Record), values, names=RECORD_NAMES, at=("input",))
+def _require_writable(change: Change, scope: Scope, values: Mapping[str, Any], *, is_new: bool = False) -> None:
+    require_writable(change, entity_of(Record), scope, values, names=RECORD_NAMES, at=("input",), is_new=is_new)
     if (collected_at := values.get("collected_at")) is not None:
         require_time(collected_at, now=change.at, at=("input", "collectedAt"))
 
 
-def _require_measurements_fit(measurements: Sequence[NewMeasurement]) -> None:
+def _require_measurements_writable(change: Change, scope: Scope, measurements: Sequence[NewMeasurement]) -> None:
     require_some(measurements, at=("input", "measurements"), most=MOST_MEASUREMENTS)
     for index, one in enumerate(measurements):
         at: Path = ("input", "measurements", index)
-        require_fit(entity_of(Measurement), asdict(one), names=MEASUREMENT_NAMES, at=at)
+        require_writable(
+            change, entity_of(Measurement), scope, asdict(one), names=MEASUREMENT_NAMES, at=at, is_new=True
+        )
 
 
 def _collector_index(organization_id: UUID, collector: str | None) -> bytes | None:

@@ -16,7 +16,7 @@ from auth.action import Action
 from auth.permission import Permission
 from auth.policy import require
 from auth.principal import Viewer
-from auth.scope import project_scope
+from auth.scope import Scope, project_scope
 from models.errors import InvalidInputError
 from models.inventory import entity_of
 from models.measurement import Measurement
@@ -31,6 +31,7 @@ from resolvers.project import require_active
 from resolvers.record import NewMeasurement, NewRecord, build_measurement, build_record
 from resolvers.trail import Actor
 from resolvers.wqx import Rejection, ReportedMeasurement, ReportedRecord, read_results
+from resolvers.writing import require_guards
 
 BATCH = 500
 """Records of one change. Its audit entry holds them all, and its transaction stays short."""
@@ -93,6 +94,7 @@ async def import_results(
 async def _write(change: Change, project_id: UUID, batch: Sequence[ReportedRecord], report: ImportReport) -> None:
     project = await lock_visible(change, Project, project_id, at=("project",))
     require(change.viewer, Permission.RECORD_IMPORT, project_scope(project.id))
+    _require_guards(change, project_scope(project.id))
     require_active(project, at=("project",))
     known = await _known(change, Record, [record.id for record in batch])
     known_results = await _known(change, Measurement, [result.id for record in batch for result in record.measurements])
@@ -115,6 +117,14 @@ async def _write(change: Change, project_id: UUID, batch: Sequence[ReportedRecor
     report.records_known += len(batch) - len(new)
     report.measurements_created += len(results)
     report.measurements_known += sum(len(one.measurements) for one in batch) - len(results)
+
+
+def _require_guards(change: Change, scope: Scope) -> None:
+    """A file brings what it brings: whoever imports may write every column that a file can fill."""
+    for model, new in ((Record, NewRecord), (Measurement, NewMeasurement)):
+        entity = entity_of(model)
+        columns = [name for name in new.__slots__ if name in entity.columns]
+        require_guards(change, entity, scope, columns, names={}, at=("project",))
 
 
 async def _known(change: Change, model: type[Record] | type[Measurement], ids: list[UUID]) -> set[UUID]:

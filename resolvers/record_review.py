@@ -10,7 +10,7 @@ from models.record import Record, RecordStatus
 from resolvers.change import Change
 from resolvers.checking import require_reason
 from resolvers.locking import lock_visible, require_on, require_version, scope_of_model
-from resolvers.record import CONTRIBUTED, REVIEWED, note_contributor, require_active_project
+from resolvers.record import CONTRIBUTED, REVIEWED, is_own_record, note_contributor, require_active_project
 
 _SUBMITTABLE = frozenset({RecordStatus.DRAFT, RecordStatus.REJECTED})
 
@@ -25,9 +25,7 @@ async def submit_record(change: Change, *, record_id: UUID, expected_version: in
     record = await lock_visible(change, Record, record_id)
     require_on(change, Permission.RECORD_SUBMIT, record)
     viewer = change.viewer
-    if record.created_by_id != viewer.membership_id and not can(
-        viewer, Permission.RECORD_UPDATE, scope_of_model(change, record)
-    ):
+    if not is_own_record(viewer, record) and not can(viewer, Permission.RECORD_UPDATE, scope_of_model(change, record)):
         raise ForbiddenError("Only your own records.", permission=Permission.RECORD_UPDATE)
     require_version(record.version, expected_version)
     await require_active_project(change, record)
@@ -64,7 +62,7 @@ async def _load_for_review(change: Change, record_id: UUID, expected_version: in
     record = await lock_visible(change, Record, record_id)
     require(change.viewer, Permission.RECORD_REVIEW, scope_of_model(change, record))
     # Four eyes: whoever had a hand in a record is not the one who vouches for it.
-    if change.viewer.membership_id in {record.created_by_id, *record.contributor_ids}:
+    if change.viewer.principal_id in {record.created_by_id, *record.contributor_ids}:
         raise ForbiddenError("Nobody reviews what they had a hand in.", permission=Permission.RECORD_REVIEW)
     require_version(record.version, expected_version)
     await require_active_project(change, record)

@@ -24,8 +24,9 @@ class Operation:
 class Actor:
     """Who acts, in which tenant, and from where.
 
-    `user_id` and `membership_id` say who where there is no viewer yet: in a sign-in. `floodgate` bounds the entries of
-    attempts that this actor, or many like it, can cause.
+    `user_id` and `membership_id` say who where there is no viewer yet: in a sign-in. `behind` is who really acts where
+    `viewer` is whom they look as, and `acting_as` says as whom. `floodgate` bounds the entries of attempts that this
+    actor, or many like it, can cause.
     """
 
     organization_id: UUID
@@ -33,13 +34,20 @@ class Actor:
     viewer: Viewer | None = None
     user_id: UUID | None = None
     membership_id: UUID | None = None
+    behind: Viewer | None = None
+    acting_as: str | None = None
     operation: Operation = Operation()
     floodgate: Floodgate | None = None
 
     @property
     def person_id(self) -> UUID | None:
         """The person who acts, if that is known."""
-        return self.viewer.user_id if self.viewer is not None else self.user_id
+        return self.who.user_id if self.who is not None else self.user_id
+
+    @property
+    def who(self) -> Viewer | None:
+        """Who really acts, if anybody is signed in."""
+        return self.behind or self.viewer
 
     @property
     def key_owners(self) -> list[KeyOwner]:
@@ -64,7 +72,7 @@ def new_entry(
     entity_ids: Iterable[UUID] = (),
 ) -> AuditEntry:
     """Return the entry, not yet written. The database sets its time and its transaction."""
-    viewer, origin = actor.viewer, actor.origin
+    viewer, origin = actor.who, actor.origin
     return AuditEntry(
         id=new_id(),
         organization_id=actor.organization_id,
@@ -75,6 +83,8 @@ def new_entry(
         repeated=repeated,
         user_id=actor.person_id,
         membership_id=viewer.membership_id if viewer else actor.membership_id,
+        service_account_id=viewer.service_account_id if viewer else None,
+        acting_as=actor.acting_as,
         session_id=viewer.session_id if viewer else None,
         device_id=viewer.device_id if viewer else None,
         channel=origin.channel,

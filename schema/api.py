@@ -31,6 +31,7 @@ from strawberry.types.graphql import OperationType
 
 import schema.enum  # noqa: F401  (declares the enums before any type uses them)
 from schema.context import RequestContext
+from schema.custom_role_change import CustomRoleMutation
 from schema.device_change import DeviceMutation
 from schema.errors import presented
 from schema.field import Guard
@@ -42,6 +43,7 @@ from schema.query import Query
 from schema.record_change import RecordMutation
 from schema.role_change import RoleMutation
 from schema.scalar import SCALARS
+from schema.service_account_change import ServiceAccountMutation
 from schema.session import SessionMutation
 from schema.sweep import publish_guards, sweep
 from schema.wiring import wire, wire_roots
@@ -53,6 +55,16 @@ CACHED_OPERATIONS = 200
 LARGEST_CACHED = 8 * 1024
 """Characters of an operation whose parsed form is kept. Larger ones are parsed each time: memory is bounded."""
 
+
+_MUTATIONS = (
+    SessionMutation,
+    ProjectMutation,
+    RecordMutation,
+    DeviceMutation,
+    RoleMutation,
+    CustomRoleMutation,
+    ServiceAccountMutation,
+)
 
 # Built once: the validation cache tells rules apart by identity.
 _RULES = tuple(InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules)
@@ -167,7 +179,7 @@ def build_api() -> Api:
     Raises:
         SchemaError: a field, input or mutation breaks a rule of `schema.sweep`.
     """
-    mutation = merge_types("Mutation", (SessionMutation, ProjectMutation, RecordMutation, DeviceMutation, RoleMutation))
+    mutation = merge_types("Mutation", _MUTATIONS)
     api = Api(
         query=Query,
         mutation=mutation,

@@ -25,6 +25,7 @@ from models.inventory import Column, InventoryError, entity_named
 from models.listing import Order
 from models.membership import Membership
 from models.row import Row
+from models.service_account import ServiceAccount as ServiceAccountModel
 from models.visibility import scope_at
 from schema.connection import OrderDirection, PageArguments, Parent, page_of, rows_of
 from schema.context import RequestContext, ResolveInfo
@@ -34,6 +35,7 @@ from schema.node import Node
 
 if TYPE_CHECKING:
     from schema.device import Device
+    from schema.service_account import ServiceAccount
     from schema.user import User
 
 VALUE_COLUMNS = ("entity", "entity_id", "project_id", "membership_id", "columns")
@@ -102,6 +104,10 @@ class AuditEntry(Node):
     device: Annotated["Device", strawberry.lazy("schema.device")] | None = link(
         "On which device.", to=DeviceModel, by="device_id"
     )
+    service_account: Annotated["ServiceAccount", strawberry.lazy("schema.service_account")] | None = link(
+        "Which program.", to=ServiceAccountModel, by="service_account_id"
+    )
+    acting_as: str | None = column("As whom somebody looked who looked as another.")
     session_id: UUID | None = column("In which sign-in.")
     channel: str | None = column("Through which door.")
     client_name: str | None = column("The client's name for itself.")
@@ -177,7 +183,7 @@ async def _shown(value: ChangedValue, info: strawberry.Info, side: int) -> str |
         own_id=value.change["membership_id"],
     )
     if column.guard is not None and not context.allows(column.guard, scope):
-        context.deny(raw, column.guard)
+        context.deny(raw, column.guard, scope)
         return None
     if stored is None:
         return None

@@ -73,12 +73,12 @@ class RequestContext:
             verdict = self.decisions[permission, scope] = can(self.viewer, permission, scope)
         return verdict
 
-    def deny(self, info: "ResolveInfo", permission: Permission) -> None:
+    def deny(self, info: "ResolveInfo", permission: Permission, scope: Scope) -> None:
         """Raise `ForbiddenError` the first time that this field is denied in the operation; later return None."""
         key = (info.parent_type.name, info.field_name)
         if key not in self._denied:
             self._denied.add(key)
-            raise ForbiddenError(f"This needs the permission {permission}.", permission=permission)
+            raise ForbiddenError(f"This needs the permission {permission}.", permission=permission, scope=str(scope))
 
     async def load_key(self, blob: bytes) -> None:
         """Bring the key of an encrypted value into memory: one statement for all that are asked for together."""

@@ -6,6 +6,7 @@ from auth.permission import Permission
 from auth.role import OrganizationRole, ProjectRole
 from models.audit_entry import EntryKind, Outcome
 from models.change import ChangeOperation
+from models.custom_role import RoleLevel
 from models.device import DevicePlatform, DeviceStatus
 from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
@@ -15,6 +16,7 @@ from models.record import Medium, RecordStatus
 for _enum, _name in (
     (OrganizationRole, "OrganizationRole"),
     (ProjectRole, "ProjectRole"),
+    (RoleLevel, "RoleLevel"),
     (OrganizationStatus, "OrganizationStatus"),
     (MembershipStatus, "UserStatus"),
     (ProjectStatus, "ProjectStatus"),

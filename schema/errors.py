@@ -34,12 +34,14 @@ def presented(error: GraphQLError, request_id: str) -> GraphQLError:
 
 
 def extensions_of(error: FieldwardError) -> dict[str, Any]:
-    """Return the code, the input's path and the missing permission, as far as there are any."""
+    """Return the code, the input's path and the missing permission with its scope, as far as there are any."""
     extensions: dict[str, Any] = {"code": error.code}
     if error.field:
         extensions["field"] = [str(part) for part in error.field]
     if isinstance(error, ForbiddenError) and error.permission:
         extensions["permission"] = error.permission
+        if error.scope:
+            extensions["scope"] = error.scope
     return extensions
 
 

@@ -34,9 +34,8 @@ def column_resolver(entity: Entity, column: Column) -> Resolve:
 
     def show_guarded(row: Row, info: ResolveInfo) -> Any:
         context: RequestContext = info.context
-        if context.allows(guard, scope_of(entity, row, context.viewer)):
-            return row[name]
-        return context.deny(info, guard)
+        scope = scope_of(entity, row, context.viewer)
+        return row[name] if context.allows(guard, scope) else context.deny(info, guard, scope)
 
     return show_guarded
 
@@ -61,9 +60,10 @@ def guarded(entity: Entity, permission: Permission, resolve: Resolve) -> Resolve
 
     def resolve_guarded(row: Row, info: ResolveInfo, **arguments: Any) -> Any:
         context: RequestContext = info.context
-        if context.allows(permission, scope_of(entity, row, context.viewer)):
+        scope = scope_of(entity, row, context.viewer)
+        if context.allows(permission, scope):
             return resolve(row, info, **arguments)
-        return context.deny(info, permission)
+        return context.deny(info, permission, scope)
 
     return resolve_guarded
 
@@ -73,8 +73,9 @@ def _sealed_resolver(entity: Entity, column: Column, guard: Permission) -> Resol
 
     def show_sealed(row: Row, info: ResolveInfo) -> Any:
         context: RequestContext = info.context
-        if not context.allows(guard, scope_of(entity, row, context.viewer)):
-            return pseudonym(row[mask]) if mask is not None else context.deny(info, guard)
+        scope = scope_of(entity, row, context.viewer)
+        if not context.allows(guard, scope):
+            return pseudonym(row[mask]) if mask is not None else context.deny(info, guard, scope)
         return read_column(context, column, row)
 
     return show_sealed

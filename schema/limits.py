@@ -37,7 +37,9 @@ MOST_MUTATIONS: Final = 20
 ALONE: Final = frozenset({"signIn", "refreshSession"})
 
 _LISTS: Final = frozenset({"measurements", "projectRoles", "changes"})
-_PAGES: Final = frozenset({"projects", "records", "devices", "users", "members", "auditEntries"})
+_PAGES: Final = frozenset(
+    {"projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"}
+)
 
 
 class TooComplexError(FieldwardError):

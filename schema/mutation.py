@@ -40,6 +40,9 @@ class UserError:
         description="The path of the input at fault: input, siteCode.", default=None
     )
     permission: str | None = strawberry.field(description="The permission that was missing.", default=None)
+    scope: str | None = strawberry.field(
+        description="Where it was missing: ORGANIZATION, or the project's id.", default=None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +64,17 @@ class MutationField:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What a mutation answers: the id of the row to show, or why not."""
+    """What a mutation answers: the id of the row to show, what was deleted, a token shown once; or why not."""
 
     row_id: UUID | None = None
     deleted_id: str | None = None
+    token: str | None = None
     errors: tuple[UserError, ...] = ()
 
 
-def done(row_id: UUID) -> Any:
-    """Return the payload that shows the row."""
-    return Payload(row_id)
+def done(row_id: UUID, *, token: str | None = None) -> Any:
+    """Return the payload that shows the row, and a token where one was made."""
+    return Payload(row_id, token=token)
 
 
 def mutation(
@@ -105,6 +109,7 @@ def errors_of(error: FieldwardError) -> tuple[UserError, ...]:
             message=error.message,
             field=[str(part) for part in error.field] or None,
             permission=getattr(error, "permission", None),
+            scope=getattr(error, "scope", None),
         ),
     )
 

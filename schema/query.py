@@ -5,11 +5,13 @@ from typing import Any
 import strawberry
 
 from models.base import WardModel
+from models.custom_role import CustomRole as CustomRoleModel
 from models.device import Device as DeviceModel
 from models.membership import Membership
 from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
 from models.record import Record as RecordModel
+from models.service_account import ServiceAccount as ServiceAccountModel
 from schema.audit import AuditEntry, AuditEntryFilter, list_audit_entries
 from schema.connection import (
     After,
@@ -21,6 +23,7 @@ from schema.connection import (
     PageArguments,
 )
 from schema.context import context_of
+from schema.custom_role import CustomRole, list_roles
 from schema.device import Device, DeviceFilter, DeviceOrder, list_devices
 from schema.field import TYPES, resolved, root
 from schema.node import Node, parse_id, split_id
@@ -28,6 +31,7 @@ from schema.organization import Organization
 from schema.project import Project, ProjectFilter, ProjectOrder, list_projects
 from schema.record import Record, RecordFilter, RecordOrder, list_records
 from schema.selection import load_selected
+from schema.service_account import ServiceAccount, list_service_accounts
 from schema.user import User, UserFilter, UserOrder, list_users
 from schema.viewer import Viewer
 
@@ -128,6 +132,26 @@ class Query:
     ) -> Connection[User] | None:
         page = PageArguments(first, after, last, before)
         return await list_users(info, filter, order_by, page)
+
+    @resolved("A role of the organization's own by its id.", root())
+    async def role(info: strawberry.Info, id: strawberry.ID) -> CustomRole | None:
+        return await _by_id(info, CustomRoleModel, "CustomRole", id)
+
+    @resolved("The organization's own roles.", root())
+    async def roles(
+        info: strawberry.Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[CustomRole] | None:
+        return await list_roles(info, PageArguments(first, after, last, before))
+
+    @resolved("A service account by its id.", root())
+    async def service_account(info: strawberry.Info, id: strawberry.ID) -> ServiceAccount | None:
+        return await _by_id(info, ServiceAccountModel, "ServiceAccount", id)
+
+    @resolved("The organization's service accounts.", root())
+    async def service_accounts(
+        info: strawberry.Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[ServiceAccount] | None:
+        return await list_service_accounts(info, PageArguments(first, after, last, before))
 
     @resolved("The audit trail, newest first: empty for those who may not read it.", root())
     async def audit_entries(

@@ -1,12 +1,20 @@
 """Mutations of roles, in the organization and in projects."""
 
+from datetime import datetime
+
 import strawberry
 
 from auth.action import Action
 from auth.permission import Permission as P
 from auth.role import OrganizationRole, ProjectRole
 from models.membership import Membership, ProjectMembership
-from resolvers.membership import assign_organization_role, assign_project_role, remove_project_role
+from resolvers.membership import (
+    AT_CUSTOM_ROLE,
+    Assignment,
+    assign_organization_role,
+    assign_project_role,
+    remove_project_role,
+)
 from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
@@ -19,7 +27,15 @@ AT_PROJECT = ("input", "projectId")
 @strawberry.input(description="A role in the organization.")
 class AssignOrganizationRoleInput:
     user_id: strawberry.ID = strawberry.field(description="Whose.")
-    role: OrganizationRole = strawberry.field(description="Which. MEMBER may do only what projects grant.")
+    role: OrganizationRole | None = strawberry.field(
+        default=None, description="Which built-in one. MEMBER may do only what projects grant."
+    )
+    custom_role_id: strawberry.ID | None = strawberry.field(
+        default=None, description="Or which one of the organization's own, of the level ORGANIZATION."
+    )
+    expires_at: datetime | None = strawberry.field(
+        default=None, description="From when the person is a MEMBER again; null for good."
+    )
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
 
@@ -33,7 +49,15 @@ class RemoveOrganizationRoleInput:
 class AssignProjectRoleInput:
     user_id: strawberry.ID = strawberry.field(description="Whose.")
     project_id: strawberry.ID = strawberry.field(description="Where.")
-    role: ProjectRole = strawberry.field(description="Which, in the place of the one before.")
+    role: ProjectRole | None = strawberry.field(
+        default=None, description="Which built-in one, in the place of the one before."
+    )
+    custom_role_id: strawberry.ID | None = strawberry.field(
+        default=None, description="Or which one of the organization's own, of the level PROJECT."
+    )
+    expires_at: datetime | None = strawberry.field(
+        default=None, description="From when it gives nothing any more; null for good."
+    )
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
 
@@ -65,7 +89,7 @@ class RoleMutation:
             await assign_organization_role(
                 current_change(info),
                 membership_id=parse_id(input.user_id, "User", at=AT_USER),
-                role=input.role,
+                given=_given(input),
             )
         )
 
@@ -81,7 +105,7 @@ class RoleMutation:
             await assign_organization_role(
                 current_change(info),
                 membership_id=parse_id(input.user_id, "User", at=AT_USER),
-                role=OrganizationRole.MEMBER,
+                given=Assignment(role=OrganizationRole.MEMBER),
             )
         )
 
@@ -98,7 +122,7 @@ class RoleMutation:
                 current_change(info),
                 membership_id=parse_id(input.user_id, "User", at=AT_USER),
                 project_id=parse_id(input.project_id, "Project", at=AT_PROJECT),
-                role=input.role,
+                given=_given(input),
             )
         )
 
@@ -117,3 +141,12 @@ class RoleMutation:
                 project_id=parse_id(input.project_id, "Project", at=AT_PROJECT),
             )
         )
+
+
+def _given(input: AssignOrganizationRoleInput | AssignProjectRoleInput) -> Assignment:
+    custom = input.custom_role_id
+    return Assignment(
+        role=input.role,
+        custom_role_id=parse_id(custom, "CustomRole", at=AT_CUSTOM_ROLE) if custom is not None else None,
+        expires_at=input.expires_at,
+    )

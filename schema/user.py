@@ -9,6 +9,7 @@ from strawberry.utils.await_maybe import await_maybe
 
 from auth.permission import Permission
 from auth.role import OrganizationRole, ProjectRole
+from models.custom_role import CustomRole as CustomRoleModel
 from models.inventory import entity_of
 from models.listing import Order
 from models.membership import Membership, MembershipStatus, ProjectMembership
@@ -16,6 +17,7 @@ from models.project import Project as ProjectModel
 from models.user import User as UserModel
 from schema.connection import OrderDirection, PageArguments, Parent, page_of, rows_of
 from schema.context import RequestContext, ResolveInfo
+from schema.custom_role import CustomRole
 from schema.field import column, derived, link, resolved, rows, stands_for
 from schema.filter import IdFilter, conditions_of, filters
 from schema.guard import read_column
@@ -30,7 +32,11 @@ MOST_ROLES = 1000
 @stands_for(ProjectMembership)
 @strawberry.type(description="A person's role in one project.")
 class ProjectMember(Node):
-    role: ProjectRole | None = column("What the person may do in the project.")
+    role: ProjectRole | None = column("The built-in role; null where it is one of the organization's own.")
+    custom_role: CustomRole | None = link(
+        "The role of the organization's own; null where it is a built-in one.", to=CustomRoleModel, by="custom_role_id"
+    )
+    expires_at: datetime | None = column("From when the role gives nothing any more; null for good.")
     user: Annotated["User", strawberry.lazy("schema.user")] | None = link(
         "The person, if you see the organization's people.", to=Membership, by="membership_id"
     )
@@ -44,7 +50,13 @@ class ProjectMember(Node):
 @strawberry.type(description="A person, as this organization knows them.")
 class User(Node):
     name: str | None = column("The person's name as it is shown in this organization.")
-    role: OrganizationRole | None = column("What the person may do in the whole organization.")
+    role: OrganizationRole | None = column(
+        "The person's built-in role in the whole organization; MEMBER beside one of the organization's own."
+    )
+    custom_role: CustomRole | None = link(
+        "The role of the organization's own, if the person has one.", to=CustomRoleModel, by="custom_role_id"
+    )
+    role_expires_at: datetime | None = column("From when the person is a MEMBER and nothing else; null for good.")
     status: MembershipStatus | None = column("Whether the person can get in.")
     created_at: datetime | None = column("Since when the person belongs to the organization.")
     version: int = column("Counts the changes; an update names the one it saw.")

@@ -1,6 +1,9 @@
 """Who is signed in, and what they may do."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import strawberry
 
@@ -8,14 +11,19 @@ from auth.permission import Permission
 from auth.policy import permissions_in
 from auth.role import OrganizationRole, ProjectRole
 from auth.scope import ORGANIZATION, Scope, project_scope
+from models.base import WardModel
+from models.custom_role import CustomRole as CustomRoleModel
 from models.membership import Membership
 from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
+from models.service_account import ServiceAccount as ServiceAccountModel
 from schema.context import context_of
+from schema.custom_role import CustomRole
 from schema.field import derived, resolved, structure
 from schema.node import parse_id
 from schema.organization import Organization
 from schema.selection import load_selected
+from schema.service_account import ServiceAccount
 from schema.user import User
 
 if TYPE_CHECKING:
@@ -25,7 +33,16 @@ if TYPE_CHECKING:
 @structure
 @strawberry.type(description="A role of yours in a project.")
 class ViewerProjectRole:
-    role: ProjectRole = strawberry.field(description="Your role.", metadata=derived())
+    role: ProjectRole | None = strawberry.field(
+        description="The built-in role; null where it is one of the organization's own.", metadata=derived()
+    )
+    expires_at: datetime | None = strawberry.field(
+        description="From when it gives nothing any more; null for good.", metadata=derived()
+    )
+
+    @resolved("The role of the organization's own; null where it is a built-in one.", derived())
+    async def custom_role(src: strawberry.Parent[Any], info: strawberry.Info) -> CustomRole | None:
+        return await _custom_role(info, src.custom_role_id)
 
     @resolved("The project.", derived())
     async def project(
@@ -34,36 +51,55 @@ class ViewerProjectRole:
         return await load_selected(info, ProjectModel, src.project_id)
 
 
+@dataclass(frozen=True, slots=True)
 class ViewerProjectRoleSource:
     """The value behind `ViewerProjectRole`."""
 
-    def __init__(self, project_id: Any, role: ProjectRole) -> None:
-        self.project_id = project_id
-        self.role = role
+    project_id: UUID
+    role: ProjectRole | None
+    custom_role_id: UUID | None
+    expires_at: datetime | None
 
 
 @structure
 @strawberry.type(description="You: who is signed in, where, and what you may do there.")
 class Viewer:
-    @resolved("You, as the organization knows you.", derived())
+    @resolved("You, as the organization knows you; null for a program.", derived())
     async def user(info: strawberry.Info) -> User | None:
-        return await load_selected(info, Membership, context_of(info).viewer.membership_id)
+        return await _loaded(info, Membership, context_of(info).viewer.membership_id)
+
+    @resolved("The program that asks; null for a person.", derived())
+    async def service_account(info: strawberry.Info) -> ServiceAccount | None:
+        return await _loaded(info, ServiceAccountModel, context_of(info).viewer.service_account_id)
 
     @resolved("The organization that you are signed in to.", derived())
     async def organization(info: strawberry.Info) -> Organization | None:
         return await load_selected(info, OrganizationModel, context_of(info).viewer.organization_id)
 
-    @resolved("Your role in the organization.", derived())
-    def role(info: strawberry.Info) -> OrganizationRole:
+    @resolved("Your built-in role in the organization; null for a program.", derived())
+    def role(info: strawberry.Info) -> OrganizationRole | None:
         return context_of(info).viewer.role
 
-    @resolved("Your roles in projects.", derived())
+    @resolved("The role of the organization's own that you have in the organization.", derived())
+    async def custom_role(info: strawberry.Info) -> CustomRole | None:
+        viewer = context_of(info).viewer
+        found = [grant.custom_role_id for grant in viewer.grants if grant.project_id is None]
+        return await _custom_role(info, found[0] if found and viewer.role is not None else None)
+
+    @resolved("Your roles in projects, those that have expired among them.", derived())
     def project_roles(info: strawberry.Info) -> list[ViewerProjectRole]:
+        viewer = context_of(info).viewer
         roles: Any = [
-            ViewerProjectRoleSource(project_id, role)
-            for project_id, role in sorted(context_of(info).viewer.project_roles.items())
+            ViewerProjectRoleSource(
+                grant.project_id,
+                ProjectRole(grant.role) if grant.custom_role_id is None else None,
+                grant.custom_role_id,
+                grant.expires_at,
+            )
+            for grant in viewer.grants
+            if grant.project_id is not None and viewer.role is not None
         ]
-        return roles
+        return sorted(roles, key=lambda one: one.project_id)
 
     @resolved("Whether you may do that in the organization or, if one is named, in the project.", derived())
     def can(info: strawberry.Info, permission: Permission, project_id: strawberry.ID | None = None) -> bool:
@@ -74,3 +110,11 @@ class Viewer:
     def permissions(info: strawberry.Info, project_id: strawberry.ID | None = None) -> list[Permission]:
         scope: Scope = project_scope(parse_id(project_id, "Project", at=("projectId",))) if project_id else ORGANIZATION
         return sorted(permissions_in(context_of(info).viewer, scope))
+
+
+async def _loaded(info: strawberry.Info, model: type[WardModel], row_id: UUID | None) -> Any:
+    return None if row_id is None else await load_selected(info, model, row_id)
+
+
+async def _custom_role(info: strawberry.Info, role_id: UUID | None) -> Any:
+    return await _loaded(info, CustomRoleModel, role_id)

@@ -12,7 +12,7 @@ from fieldward.cli.environment import Reach, load_settings, operator, reach, ref
 from fieldward.cli.serving import listen, serve_on
 from fieldward.database import migrate
 from fieldward.demo.load import load_demo, new_passwords
-from fieldward.demo.people import ORGANIZATIONS, PEOPLE
+from fieldward.demo.people import ORGANIZATIONS, PEOPLE, PROGRAM
 from fieldward.logs import configure_logs
 from fieldward.settings import Settings
 
@@ -36,7 +36,7 @@ def demo() -> None:
 
 
 async def ensure_demo(settings: Settings, reached: Reach) -> dict[str, str]:
-    """Load the demo data unless it is there, and return its passwords."""
+    """Load the demo data unless it is there, and return its passwords, and its program's token by that one's name."""
     kept = settings.data_directory / "demo.json"
     if kept.exists():
         passwords: dict[str, str] = json.loads(kept.read_text())
@@ -52,12 +52,13 @@ async def ensure_demo(settings: Settings, reached: Reach) -> dict[str, str]:
                 "people": bar.add_task("People", total=len(PEOPLE)),
                 "results": bar.add_task("Water quality results", total=None),
             }
-            await load_demo(
+            report = await load_demo(
                 built,
                 operator(),
                 passwords,
                 progress=lambda step, done, total: bar.update(tasks[step], completed=done, total=total),
             )
+    passwords[PROGRAM] = report.program_token
     _keep(kept, passwords)
     loading.unlink()
     return passwords
@@ -81,6 +82,7 @@ def welcome(settings: Settings, passwords: dict[str, str]) -> str:
                 role = person.project_role or person.role
                 lines.append(f"    {role:<10} {person.email:<30} {passwords[person.email]}")
         lines.append("")
+    lines += [f"  A program's token, for the first project ({PROGRAM})", f"    {passwords[PROGRAM]}", ""]
     lines.append("Press Ctrl-C to stop. `make demo` again finds the same data.")
     return "\n".join(lines)
 

@@ -110,10 +110,10 @@ def suspend_command(
                 await set_member_status(
                     Actor(admin.organization_id, operator().origin, admin),
                     organization_id=viewer.organization_id,
-                    membership_id=viewer.membership_id,
+                    membership_id=viewer.principal_id,
                     status=status,
                 )
-                return {"user": f"User:{viewer.membership_id}", "status": status}
+                return {"user": f"User:{viewer.principal_id}", "status": status}
 
     show(run(work()), as_json)
 

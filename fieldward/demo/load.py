@@ -11,19 +11,23 @@ from typing import Final
 from uuid import UUID
 
 from auth.action import Action
+from auth.permission import Permission as P
 from auth.principal import Viewer
 from auth.role import ProjectRole
-from fieldward.demo.people import ORGANIZATIONS, PEOPLE, PROJECTS, DemoPerson
+from fieldward.demo.people import ORGANIZATIONS, PEOPLE, PROGRAM, PROJECTS, DemoPerson
+from models.custom_role import RoleLevel
 from models.device import DevicePlatform
 from models.record import Medium
 from resolvers.account import NewPerson, create_organization, create_person, member_viewer
 from resolvers.change import Change, Intent, commit_change
+from resolvers.custom_role import NewRole, create_role
 from resolvers.device import NewDevice, register_device
-from resolvers.membership import assign_project_role
+from resolvers.membership import Assignment, assign_project_role
 from resolvers.project import NewProject, create_project
 from resolvers.record import NewMeasurement, NewRecord, create_record
 from resolvers.record_import import ImportReport, import_results
 from resolvers.record_review import submit_record
+from resolvers.service_account import NewServiceAccount, create_service_account
 from resolvers.services import Services
 from resolvers.trail import Actor
 
@@ -34,9 +38,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """What was loaded: by project code, what became of its rows of the file."""
+    """What was loaded: by project code, what became of its rows of the file; and the token of the demo's program."""
 
     imports: Mapping[str, ImportReport]
+    program_token: str
 
 
 def new_passwords() -> dict[str, str]:
@@ -65,6 +70,7 @@ async def load_demo(
             members[person.key] = await create_person(services, actor, organization_id=organizations[slug], new=new)
         progress("people", done, len(PEOPLE))
     imports: dict[str, ImportReport] = {}
+    program_token = ""
     total = _rows()
     for project in PROJECTS:
         owner = await _viewer(_owner_of(project.organization))
@@ -78,7 +84,9 @@ async def load_demo(
         progress("results", done + imports[project.code].rows, total)
         if project is PROJECTS[0]:
             await _collect(actor, owner, members, project_id)
-    return DemoReport(imports)
+            await _define_role(actor, owner)
+            program_token = await _create_program(actor, owner, project_id)
+    return DemoReport(imports, program_token)
 
 
 def _owner_of(organization: str) -> DemoPerson:
@@ -108,17 +116,41 @@ async def _grant_roles(actor: Actor, owner: Viewer, members: Mapping[str, UUID],
         member_id = members[person.key]
 
         async def grant(change: Change, member_id: UUID = member_id, role: ProjectRole = role) -> UUID:
-            return await assign_project_role(change, membership_id=member_id, project_id=project_id, role=role)
+            return await assign_project_role(
+                change, membership_id=member_id, project_id=project_id, given=Assignment(role=role)
+            )
 
-        await commit_change(
-            Intent(
-                action=Action.PROJECT_MEMBERSHIP_ASSIGN,
-                actor=_as(actor, owner),
-                reason="Set up for the demo.",
-                entity="project_membership",
-            ),
-            grant,
+        await commit_change(_intent(Action.PROJECT_MEMBERSHIP_ASSIGN, actor, owner, "project_membership"), grant)
+
+
+async def _define_role(actor: Actor, owner: Viewer) -> None:
+    async def define(change: Change) -> UUID:
+        new = NewRole(
+            name="Field technician",
+            level=RoleLevel.PROJECT,
+            permissions=(P.PROJECT_READ, P.RECORD_READ, P.RECORD_CREATE, P.RECORD_UPDATE_OWN, P.RECORD_SUBMIT),
+            description="Brings records in; reads neither names nor comments.",
         )
+        return await create_role(change, role_id=None, new=new)
+
+    await commit_change(_intent(Action.ROLE_CREATE, actor, owner, "custom_role"), define)
+
+
+async def _create_program(actor: Actor, owner: Viewer, project_id: UUID) -> str:
+    async def create(change: Change) -> str:
+        new = NewServiceAccount(
+            name=PROGRAM,
+            permissions=(P.PROJECT_READ, P.RECORD_READ),
+            expires_at=change.at + timedelta(days=90),
+            project_ids=(project_id,),
+        )
+        return (await create_service_account(change, new=new)).token
+
+    return await commit_change(_intent(Action.SERVICE_ACCOUNT_CREATE, actor, owner, "service_account"), create)
+
+
+def _intent(action: Action, actor: Actor, owner: Viewer, entity: str) -> Intent:
+    return Intent(action=action, actor=_as(actor, owner), reason="Set up for the demo.", entity=entity)
 
 
 async def _collect(actor: Actor, owner: Viewer, members: Mapping[str, UUID], project_id: UUID) -> None:

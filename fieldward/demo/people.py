@@ -36,6 +36,9 @@ PROJECTS: Final = (
     DemoProject("suncoast", "LAKES", "Lakes and estuaries survey", frozenset({"NARS_WQX", "mock-test-data"})),
 )
 
+PROGRAM: Final = "Open data portal"
+"""The name of the first organization's service account, which reads the first project."""
+
 PEOPLE: Final = (
     DemoPerson("owner", "clearwater", "owner@clearwater.example", "Olive Owens", OrganizationRole.OWNER),
     DemoPerson("admin", "clearwater", "admin@clearwater.example", "Adam Adler", OrganizationRole.ADMIN),

@@ -6,10 +6,12 @@ from typing import Final
 from starlette.requests import Request
 
 from auth.errors import UnauthenticatedError
-from auth.principal import SYSTEM_ID, Channel, Origin
+from auth.principal import SYSTEM_ID, Channel, Origin, Viewer
+from auth.token import SERVICE_PREFIX, ServiceToken
 from fieldward.web.request import REQUEST_ID
 from models.transaction import Tenant
 from resolvers.read import Reader
+from resolvers.service_account import authenticate_service_account
 from resolvers.services import Services
 from resolvers.session import authenticate, claims_of
 from resolvers.trail import Actor
@@ -28,13 +30,10 @@ def context_factory(services: Services) -> ContextFactory:
         token = _bearer(request.headers.get("authorization", ""))
         if token is None:
             return RequestContext(services, actor, Reader(Tenant()))
+        reader = Reader(Tenant())
         try:
-            claims = claims_of(services, token)
-        except UnauthenticatedError as refusal:
-            return RequestContext(services, actor, Reader(Tenant()), refusal=refusal)
-        reader = Reader(Tenant(organization_id=claims.organization_id, user_id=claims.user_id))
-        try:
-            viewer = await authenticate(services, actor, reader, claims=claims)
+            reader = _reader_of(services, token)
+            viewer = await _viewer_of(services, actor, reader, token)
         except UnauthenticatedError as refusal:
             await reader.close()
             return RequestContext(services, actor, Reader(Tenant()), refusal=refusal)
@@ -45,6 +44,20 @@ def context_factory(services: Services) -> ContextFactory:
         return RequestContext(services, inside, reader)
 
     return make_context
+
+
+def _reader_of(services: Services, token: str) -> Reader:
+    """Return a reader of the tenant that the token names."""
+    if token.startswith(SERVICE_PREFIX):
+        return Reader(Tenant(organization_id=ServiceToken.parse(token).organization_id))
+    claims = claims_of(services, token)
+    return Reader(Tenant(organization_id=claims.organization_id, user_id=claims.user_id))
+
+
+async def _viewer_of(services: Services, actor: Actor, reader: Reader, token: str) -> Viewer:
+    if token.startswith(SERVICE_PREFIX):
+        return await authenticate_service_account(actor, reader, token=ServiceToken.parse(token))
+    return await authenticate(services, actor, reader, claims=claims_of(services, token))
 
 
 def origin_of(request: Request) -> Origin:

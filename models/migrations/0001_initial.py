@@ -3,6 +3,7 @@ from tortoise.migrations import operations as ops
 from auth.role import OrganizationRole, ProjectRole
 from models.audit_entry import EntryKind, Outcome
 from models.change import ChangeOperation
+from models.custom_role import RoleLevel
 from models.device import DevicePlatform, DeviceStatus
 from models.encryption.column import EncryptedField
 from models.membership import MembershipStatus
@@ -34,6 +35,8 @@ class Migration(migrations.Migration):
                 ('transaction_id', fields.BigIntField(default=0)),
                 ('user_id', fields.UUIDField(null=True)),
                 ('membership_id', fields.UUIDField(null=True)),
+                ('service_account_id', fields.UUIDField(null=True)),
+                ('acting_as', fields.CharField(null=True, max_length=120)),
                 ('session_id', fields.UUIDField(null=True)),
                 ('device_id', fields.UUIDField(null=True)),
                 ('channel', fields.CharField(max_length=16)),
@@ -67,6 +70,22 @@ class Migration(migrations.Migration):
             ],
             options={'table': 'change', 'app': 'models', 'pk_attr': 'id', 'table_description': 'The change of one row. `columns` maps each changed column to `[before, after]` as JSON.'},
             bases=['WardModel'],
+        ),
+        ops.CreateModel(
+            name='CustomRole',
+            fields=[
+                ('id', fields.UUIDField(primary_key=True, default=uuid7, unique=True, db_index=True)),
+                ('organization_id', fields.UUIDField()),
+                ('created_at', fields.DatetimeField(auto_now=False, auto_now_add=True)),
+                ('name', fields.CharField(max_length=64)),
+                ('level', fields.CharEnumField(description='ORGANIZATION: ORGANIZATION\nPROJECT: PROJECT', enum_type=RoleLevel, max_length=16)),
+                ('description', fields.CharField(null=True, max_length=500)),
+                ('permissions', ArrayField(element_type='TEXT')),
+                ('version', fields.IntField(default=1)),
+                ('creation_digest', fields.BinaryField(null=True)),
+            ],
+            options={'table': 'custom_role', 'app': 'models', 'pk_attr': 'id', 'table_description': 'A named set of permissions. Whoever has it may do what its row says at that moment.'},
+            bases=['TenantModel'],
         ),
         ops.CreateModel(
             name='Device',
@@ -126,6 +145,8 @@ class Migration(migrations.Migration):
                 ('created_at', fields.DatetimeField(auto_now=False, auto_now_add=True)),
                 ('user_id', fields.UUIDField()),
                 ('role', fields.CharEnumField(description='OWNER: OWNER\nADMIN: ADMIN\nAUDITOR: AUDITOR\nMEMBER: MEMBER', enum_type=OrganizationRole, max_length=16)),
+                ('custom_role_id', fields.UUIDField(null=True)),
+                ('role_expires_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ('name', EncryptedField(max_length=200, null=False, owner_column='user_id', pad=True)),
                 ('status', fields.CharEnumField(default=MembershipStatus.ACTIVE, description='ACTIVE: ACTIVE\nSUSPENDED: SUSPENDED', enum_type=MembershipStatus, max_length=16)),
                 ('version', fields.IntField(default=1)),
@@ -171,9 +192,11 @@ class Migration(migrations.Migration):
                 ('created_at', fields.DatetimeField(auto_now=False, auto_now_add=True)),
                 ('project_id', fields.UUIDField()),
                 ('membership_id', fields.UUIDField()),
-                ('role', fields.CharEnumField(description='MANAGER: MANAGER\nREVIEWER: REVIEWER\nCOLLECTOR: COLLECTOR\nVIEWER: VIEWER', enum_type=ProjectRole, max_length=16)),
+                ('role', fields.CharEnumField(null=True, description='MANAGER: MANAGER\nREVIEWER: REVIEWER\nCOLLECTOR: COLLECTOR\nVIEWER: VIEWER', enum_type=ProjectRole, max_length=16)),
+                ('custom_role_id', fields.UUIDField(null=True)),
+                ('expires_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'project_membership', 'app': 'models', 'pk_attr': 'id', 'table_description': "A member's role in one project."},
+            options={'table': 'project_membership', 'app': 'models', 'pk_attr': 'id', 'table_description': "A member's role in one project: a built-in one, or one of the organization's own. It gives nothing any more"},
             bases=['TenantModel'],
         ),
         ops.CreateModel(
@@ -207,6 +230,25 @@ class Migration(migrations.Migration):
                 ('creation_digest', fields.BinaryField(null=True)),
             ],
             options={'table': 'record', 'app': 'models', 'pk_attr': 'id', 'table_description': 'A visit to a site: where, when, by whom, how, and what was noted.'},
+            bases=['TenantModel'],
+        ),
+        ops.CreateModel(
+            name='ServiceAccount',
+            fields=[
+                ('id', fields.UUIDField(primary_key=True, default=uuid7, unique=True, db_index=True)),
+                ('organization_id', fields.UUIDField()),
+                ('created_at', fields.DatetimeField(auto_now=False, auto_now_add=True)),
+                ('name', fields.CharField(max_length=100)),
+                ('permissions', ArrayField(element_type='TEXT')),
+                ('project_ids', ArrayField(null=True, element_type='UUID')),
+                ('created_by_id', fields.UUIDField()),
+                ('expires_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
+                ('token_digest', fields.BinaryField()),
+                ('revoked_by_id', fields.UUIDField(null=True)),
+                ('revoked_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
+                ('version', fields.IntField(default=1)),
+            ],
+            options={'table': 'service_account', 'app': 'models', 'pk_attr': 'id', 'table_description': "A program's identity in one organization."},
             bases=['TenantModel'],
         ),
         ops.CreateModel(

@@ -1,6 +1,7 @@
 """Every mutation leaves exactly one audit entry: of what it did, or of what it tried."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -83,6 +84,47 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "project_membership.remove_role",
         "project_membership",
         {"project_id", "membership_id", "role"},
+    ),
+    "createRole": (
+        "owner",
+        lambda _: {"name": "Writer", "level": "PROJECT", "permissions": ["RECORD_READ"], "reason": REASON},
+        "role.create",
+        "custom_role",
+        {"name", "level", "permissions"},
+    ),
+    "updateRole": (
+        "admin",
+        lambda stage: {"id": stage.role, "expectedVersion": 1, "permissions": ["RECORD_READ"], "reason": REASON},
+        "role.update",
+        "custom_role",
+        {"permissions", "version"},
+    ),
+    "deleteRole": (
+        "admin",
+        lambda stage: {"id": stage.role, "expectedVersion": 1, "reason": REASON},
+        "role.delete",
+        "custom_role",
+        {"name", "level", "permissions"},
+    ),
+    "createServiceAccount": (
+        "owner",
+        lambda stage: {
+            "name": "Pull",
+            "permissions": ["RECORD_READ"],
+            "expiresAt": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            "projectIds": [stage.project],
+            "reason": REASON,
+        },
+        "service_account.create",
+        "service_account",
+        {"name", "permissions", "project_ids", "created_by_id", "expires_at"},
+    ),
+    "revokeServiceAccount": (
+        "admin",
+        lambda stage: {"id": stage.program, "expectedVersion": 1, "reason": REASON},
+        "service_account.revoke",
+        "service_account",
+        {"revoked_at", "revoked_by_id", "version"},
     ),
     "createRecord": (
         "collector",

@@ -117,12 +117,11 @@ async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None
         " from information_schema.role_table_grants where grantee = 'fieldward_service' group by 1"
     )
 
+    kept = ("organization", "user_account", "membership", "project", "device", "service_account", "session")
+    deleted = ("record", "measurement", "project_membership", "custom_role")
     assert {row["table_name"]: row["may"] for row in rows} == {
-        **{
-            name: ["INSERT", "SELECT", "UPDATE"]
-            for name in ("organization", "user_account", "membership", "project", "device", "session")
-        },
-        **{name: ["DELETE", "INSERT", "SELECT", "UPDATE"] for name in ("record", "measurement", "project_membership")},
+        **dict.fromkeys(kept, ["INSERT", "SELECT", "UPDATE"]),
+        **dict.fromkeys(deleted, ["DELETE", "INSERT", "SELECT", "UPDATE"]),
         "audit_entry": ["INSERT", "SELECT"],
         "change": ["SELECT"],
     }

@@ -1,6 +1,7 @@
 """What mutations act on, made through the API by those who may."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from schema.api import build_api
@@ -21,6 +22,8 @@ class Stage:
     submitted: str
     device: str
     blocked_device: str
+    role: str
+    program: str
 
 
 async def prepare(world: World) -> Stage:
@@ -31,6 +34,7 @@ async def prepare(world: World) -> Stage:
     device, blocked = [await _device(admin, person, serial) for serial in ("SN-A", "SN-B")]
     reason = {"reason": "Lost."}
     await _done(admin, "blockDevice", {"id": blocked, "expectedVersion": 1, **reason}, "device { id }")
+    role, program = await _role(admin), await _program(admin, project)
     draft, submitted = [await _record(collector, project) for _ in range(2)]
     await _done(collector, "submitRecord", {"id": submitted, "expectedVersion": 1}, "record { id }")
     return Stage(
@@ -42,6 +46,8 @@ async def prepare(world: World) -> Stage:
         submitted=submitted,
         device=device,
         blocked_device=blocked,
+        role=role,
+        program=program,
     )
 
 
@@ -66,6 +72,28 @@ async def _done(client: Client, name: str, given: dict[str, Any], shown: str) ->
 async def _device(client: Client, person: str, serial: str) -> str:
     given = {"userId": person, "platform": "ANDROID", "model": "Pixel 8", "serialNumber": serial}
     return str((await _done(client, "registerDevice", given, "device { id }"))["device"]["id"])
+
+
+async def _role(client: Client) -> str:
+    given = {
+        "name": "Looks on",
+        "level": "PROJECT",
+        "permissions": ["PROJECT_READ", "RECORD_READ"],
+        "reason": "Set up.",
+    }
+    return str((await _done(client, "createRole", given, "role { id }"))["role"]["id"])
+
+
+async def _program(client: Client, project: str) -> str:
+    given = {
+        "name": "Export",
+        "permissions": ["PROJECT_READ", "RECORD_READ"],
+        "projectIds": [project],
+        "expiresAt": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+        "reason": "Set up.",
+    }
+    created = await _done(client, "createServiceAccount", given, "serviceAccount { id }")
+    return str(created["serviceAccount"]["id"])
 
 
 async def _record(client: Client, project: str) -> str:

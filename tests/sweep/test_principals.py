@@ -30,6 +30,8 @@ PATHS = {
     "User": ["users(first: 1000)", "nodes"],
     "AuditEntry": ["auditEntries(first: 1000)", "nodes"],
     "Organization": ["organization"],
+    "CustomRole": ["roles(first: 1000)", "nodes"],
+    "ServiceAccount": ["serviceAccounts(first: 1000)", "nodes"],
 }
 NOT_LISTED = {"Change"}
 PRINCIPALS = ("owner", "admin", "auditor", "manager", "reviewer", "collector", "viewer", "member", "other-owner")

@@ -1,13 +1,15 @@
 """The policy as a table, and the laws that hold for any viewer."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auth.access import NOTHING, Access, Grant, access_of
 from auth.errors import ForbiddenError, UnauthenticatedError
-from auth.escalation import require_may_assign_in_organization, require_may_assign_in_project
+from auth.escalation import require_may_assign, require_owner
 from auth.permission import Permission as P
 from auth.policy import can, has_everywhere, permissions_in, projects_with, require
 from auth.principal import Viewer
@@ -19,6 +21,10 @@ PROJECTS = [UUID(int=number) for number in range(1, 5)]
 
 def a_viewer(role: OrganizationRole, projects: dict[UUID, ProjectRole] | None = None) -> Viewer:
     """Return a viewer with these roles."""
+    grants = (
+        Grant(role, ORGANIZATION_ROLES[role]),
+        *(Grant(one, PROJECT_ROLES[one], project) for project, one in (projects or {}).items()),
+    )
     return Viewer(
         user_id=UUID(int=100),
         membership_id=UUID(int=101),
@@ -26,7 +32,8 @@ def a_viewer(role: OrganizationRole, projects: dict[UUID, ProjectRole] | None = 
         session_id=UUID(int=103),
         device_id=None,
         role=role,
-        project_roles=projects or {},
+        grants=grants,
+        access=access_of(grants),
     )
 
 
@@ -34,6 +41,14 @@ viewers = st.builds(
     a_viewer,
     st.sampled_from(OrganizationRole),
     st.dictionaries(st.sampled_from(PROJECTS), st.sampled_from(ProjectRole)),
+)
+accesses = st.builds(
+    lambda viewer, permissions, projects: (
+        viewer.access if permissions is None else viewer.access.cut_to(frozenset(permissions), projects)
+    ),
+    viewers,
+    st.none() | st.sets(st.sampled_from(P)),
+    st.none() | st.lists(st.sampled_from(PROJECTS), unique=True),
 )
 scopes = st.builds(Scope, st.none() | st.sampled_from(PROJECTS), st.booleans())
 
@@ -88,13 +103,11 @@ def test_a_refusal_names_the_permission_that_is_missing() -> None:
 
 @given(viewers, scopes, st.sampled_from(P))
 def test_what_is_not_granted_by_a_role_is_denied(viewer: Viewer, scope: Scope, permission: P) -> None:
-    grants = set(ORGANIZATION_ROLES[viewer.role])
-    if scope.project_id is not None and scope.project_id in viewer.project_roles:
-        grants |= PROJECT_ROLES[viewer.project_roles[scope.project_id]]
+    held = {one for grant in viewer.grants if grant.project_id in {None, scope.project_id} for one in grant.permissions}
     if scope.is_own:
-        grants |= SELF
+        held |= SELF
 
-    assert can(viewer, permission, scope) == (permission in grants)
+    assert can(viewer, permission, scope) == (permission in held | ORGANIZATION_ROLES[OrganizationRole.MEMBER])
 
 
 @given(viewers, st.sets(st.sampled_from(P), min_size=1, max_size=4))
@@ -102,42 +115,73 @@ def test_the_projects_found_are_those_in_which_each_permission_is_held(viewer: V
     found = set(projects_with(viewer, wanted))
 
     assert found == {
-        project for project in viewer.project_roles if wanted <= permissions_in(viewer, project_scope(project))
+        project for project in viewer.access.projects if wanted <= permissions_in(viewer, project_scope(project))
     }
     assert has_everywhere(viewer, wanted) == (wanted <= permissions_in(viewer, ORGANIZATION))
 
 
-@given(viewers, st.sampled_from(OrganizationRole), st.sampled_from(OrganizationRole), st.booleans())
-def test_nobody_gives_or_takes_in_the_organization_more_than_they_have(
-    viewer: Viewer, current: OrganizationRole, wanted: OrganizationRole, own: bool
+@given(viewers, scopes, st.sets(st.sampled_from(P)), st.sets(st.sampled_from(P)), st.booleans())
+def test_nobody_gives_or_takes_more_than_they_have_there(
+    viewer: Viewer, scope: Scope, current: set[P], wanted: set[P], own: bool
 ) -> None:
     try:
-        require_may_assign_in_organization(viewer, own=own, current=current, wanted=wanted)
+        require_may_assign(viewer, scope, own=own, current=frozenset(current), wanted=frozenset(wanted))
     except ForbiddenError:
-        return
-
-    held = permissions_in(viewer, ORGANIZATION)
-    assert not own
-    assert held >= ORGANIZATION_ROLES[current] | ORGANIZATION_ROLES[wanted]
-    assert viewer.role is OrganizationRole.OWNER or OrganizationRole.OWNER not in {current, wanted}
-
-
-@given(
-    viewers,
-    st.sampled_from(PROJECTS),
-    st.none() | st.sampled_from(ProjectRole),
-    st.none() | st.sampled_from(ProjectRole),
-    st.booleans(),
-)
-def test_nobody_gives_or_takes_in_a_project_more_than_they_have_there(
-    viewer: Viewer, project: UUID, current: ProjectRole | None, wanted: ProjectRole | None, own: bool
-) -> None:
-    scope = project_scope(project)
-    try:
-        require_may_assign_in_project(viewer, scope, own=own, current=current, wanted=wanted)
-    except ForbiddenError:
+        assert own or not permissions_in(viewer, scope) >= current | wanted
         return
 
     assert not own
-    for role in (current, wanted):
-        assert role is None or permissions_in(viewer, scope) >= PROJECT_ROLES[role]
+    assert permissions_in(viewer, scope) >= current | wanted
+
+
+@given(viewers, st.lists(st.sampled_from(OrganizationRole), max_size=2))
+def test_only_owners_make_and_unmake_owners(viewer: Viewer, roles: list[OrganizationRole]) -> None:
+    try:
+        require_owner(viewer, *roles)
+    except ForbiddenError:
+        assert OrganizationRole.OWNER in roles
+        assert viewer.role is not OrganizationRole.OWNER
+    else:
+        assert OrganizationRole.OWNER not in roles or viewer.role is OrganizationRole.OWNER
+
+
+@given(accesses, scopes)
+def test_in_no_project_is_less_held_than_everywhere(access: Access, scope: Scope) -> None:
+    assert access.in_scope(scope) >= access.everywhere
+    assert access.reach >= access.in_scope(scope)
+
+
+@given(accesses, accesses, scopes)
+def test_within_another_nobody_may_do_what_either_may_not(one: Access, other: Access, scope: Scope) -> None:
+    both = one.within(other)
+
+    assert both.in_scope(scope) <= one.in_scope(scope)
+    assert both.in_scope(scope) <= other.in_scope(Scope(scope.project_id))
+    assert both.in_scope(Scope(scope.project_id)) == one.in_scope(Scope(scope.project_id)) & other.in_scope(
+        Scope(scope.project_id)
+    )
+
+
+@given(viewers, scopes, st.sets(st.sampled_from(P)), st.none() | st.lists(st.sampled_from(PROJECTS), unique=True))
+def test_a_tokens_scope_takes_away_and_never_adds(
+    viewer: Viewer, scope: Scope, permissions: set[P], projects: list[UUID] | None
+) -> None:
+    cut = viewer.access.cut_to(frozenset(permissions), projects)
+
+    assert cut.in_scope(scope) <= viewer.access.in_scope(scope) & permissions
+    assert not cut.own
+    if projects is not None and scope.project_id not in projects:
+        assert cut.in_scope(scope) <= ORGANIZATION_ROLES[OrganizationRole.MEMBER]
+
+
+def test_a_grant_gives_nothing_from_its_expiry_on() -> None:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    grant = Grant(ProjectRole.VIEWER, PROJECT_ROLES[ProjectRole.VIEWER], PROJECTS[0], expires_at=at)
+
+    assert grant.holds(at - timedelta(microseconds=1))
+    assert not grant.holds(at)
+
+
+@given(scopes)
+def test_nothing_is_nothing(scope: Scope) -> None:
+    assert NOTHING.in_scope(scope) == frozenset()

@@ -24,13 +24,13 @@ create function fieldward_email_index() returns bytea language sql stable parall
 do $$
 declare t text;
 begin
-  foreach t in array array['membership', 'project_membership', 'project', 'device', 'record', 'measurement', 'session',
-                           'audit_entry'] loop
+  foreach t in array array['custom_role', 'membership', 'project_membership', 'project', 'device', 'record', 'measurement',
+                           'service_account', 'session', 'audit_entry'] loop
     execute format('alter table %I drop constraint %I', t, t || '_pkey');
     execute format('alter table %I add primary key (organization_id, id)', t);
   end loop;
-  foreach t in array array['membership', 'project_membership', 'project', 'device', 'record', 'measurement',
-                           'session'] loop
+  foreach t in array array['custom_role', 'membership', 'project_membership', 'project', 'device', 'record',
+                           'measurement', 'service_account', 'session'] loop
     execute format('alter table %I add foreign key (organization_id) references organization (id)', t);
   end loop;
 end $$;
@@ -40,12 +40,21 @@ alter table change add primary key (organization_id, id);
 
 alter table user_account add constraint user_account_email_index_key unique (email_index);
 alter table membership add constraint membership_user_key unique (organization_id, user_id);
-alter table membership add foreign key (user_id) references user_account (id);
+alter table custom_role add constraint custom_role_name_key unique (organization_id, name);
+alter table membership
+  add foreign key (user_id) references user_account (id),
+  add foreign key (organization_id, custom_role_id) references custom_role (organization_id, id),
+  add constraint membership_one_role check (custom_role_id is null or role = 'MEMBER');
 alter table project add constraint project_code_key unique (organization_id, code);
 alter table project_membership
   add constraint project_membership_key unique (organization_id, project_id, membership_id),
   add foreign key (organization_id, project_id) references project (organization_id, id),
-  add foreign key (organization_id, membership_id) references membership (organization_id, id);
+  add foreign key (organization_id, membership_id) references membership (organization_id, id),
+  add foreign key (organization_id, custom_role_id) references custom_role (organization_id, id),
+  add constraint project_membership_one_role check ((role is null) <> (custom_role_id is null));
+alter table service_account
+  add foreign key (organization_id, created_by_id) references membership (organization_id, id),
+  add foreign key (organization_id, revoked_by_id) references membership (organization_id, id);
 alter table device
   add foreign key (organization_id, membership_id) references membership (organization_id, id),
   add foreign key (organization_id, blocked_by_id) references membership (organization_id, id);
@@ -66,7 +75,10 @@ alter table change
 
 create index on membership (user_id);
 create index on project_membership (organization_id, membership_id);
+create index on membership (organization_id, custom_role_id) where custom_role_id is not null;
+create index on project_membership (organization_id, custom_role_id) where custom_role_id is not null;
 create index on device (organization_id, membership_id);
+create index on service_account (organization_id, created_by_id);
 create index on record (organization_id, project_id, collected_at, id);
 create index on record (organization_id, collected_at, id);
 create index on record (organization_id, project_id, created_at, id);
@@ -83,8 +95,8 @@ create index on change (organization_id, entity, entity_id);
 do $$
 declare t text;
 begin
-  foreach t in array array['project_membership', 'project', 'device', 'record', 'measurement', 'session',
-                           'audit_entry', 'change'] loop
+  foreach t in array array['custom_role', 'project_membership', 'project', 'device', 'record', 'measurement',
+                           'service_account', 'session', 'audit_entry', 'change'] loop
     execute format('alter table %I enable row level security, force row level security', t);
     execute format('create policy tenant on %I using (organization_id = (select fieldward_organization()))
                     with check (organization_id = (select fieldward_organization()))', t);
@@ -139,8 +151,8 @@ begin
                     for each statement execute function fieldward_refuse()', t);
     execute format('alter table %I enable always trigger refuse', t);
   end loop;
-  foreach t in array array['organization', 'user_account', 'membership', 'project_membership', 'project', 'device',
-                           'record', 'measurement', 'session'] loop
+  foreach t in array array['organization', 'user_account', 'custom_role', 'membership', 'project_membership', 'project',
+                           'device', 'record', 'measurement', 'service_account', 'session'] loop
     execute format('create trigger refuse before truncate on %I
                     for each statement execute function fieldward_refuse()', t);
     execute format('alter table %I enable always trigger refuse', t);
@@ -235,12 +247,14 @@ begin
   for t in select * from (values
       ('organization', 'id', '', '', ''),
       ('user_account', '', 'email_index,password_hash', '', ''),
+      ('custom_role', 'organization_id', 'creation_digest', '', ''),
       ('membership', 'organization_id', '', '', 'id'),
       ('project_membership', 'organization_id', '', 'project_id', 'membership_id'),
       ('project', 'organization_id', 'creation_digest', 'id', ''),
       ('device', 'organization_id', 'creation_digest', '', 'membership_id'),
       ('record', 'organization_id', 'collector_index,creation_digest', 'project_id', ''),
       ('measurement', 'organization_id', '', 'project_id', ''),
+      ('service_account', 'organization_id', 'token_digest', '', ''),
       ('session', 'organization_id', 'refresh_digest,spent_digest', '', 'membership_id'))
     as v(name, tenant, secret, project, own) loop
     execute format('create trigger change_insert after insert on %I referencing new table as new_rows
@@ -265,7 +279,7 @@ do $$ begin
 end $$;
 grant usage on schema public to fieldward_service;
 grant execute on function fieldward_organization(), fieldward_user(), fieldward_email_index() to fieldward_service;
-grant select, insert, update on organization, user_account, membership, project, device, session to fieldward_service;
-grant select, insert, update, delete on record, measurement, project_membership to fieldward_service;
+grant select, insert, update on organization, user_account, membership, project, device, service_account, session to fieldward_service;
+grant select, insert, update, delete on record, measurement, project_membership, custom_role to fieldward_service;
 grant select, insert on audit_entry to fieldward_service;
 grant select on change to fieldward_service;

@@ -1,0 +1,34 @@
+"""Roles of an organization's own."""
+
+from datetime import datetime
+from typing import Any
+
+import strawberry
+
+from auth.permission import Permission
+from models.custom_role import CustomRole as CustomRoleModel
+from models.custom_role import RoleLevel
+from models.listing import Order
+from resolvers.standing import known_permissions
+from schema.connection import PageArguments, page_of
+from schema.field import column, derived, resolved, stands_for
+from schema.node import Node
+
+
+@stands_for(CustomRoleModel)
+@strawberry.type(description="A role of the organization's own, beside the built-in ones.")
+class CustomRole(Node):
+    name: str | None = column("The role's name, one of its kind in the organization.")
+    level: RoleLevel | None = column("Whether it is given in the organization or in projects.")
+    description: str | None = column("What the role is for.")
+    created_at: datetime | None = column("When it was defined.")
+    version: int = column("Counts the changes; an update names the one it saw.")
+
+    @resolved("What whoever has the role may do.", derived(Permission.ROLE_READ, needs=("permissions",)))
+    def permissions(src: strawberry.Parent[Any]) -> list[Permission] | None:
+        return sorted(known_permissions(src["permissions"]))
+
+
+async def list_roles(info: strawberry.Info, page: PageArguments) -> Any:
+    """Return a page of the organization's own roles, by name."""
+    return await page_of(info, CustomRoleModel, page, order=Order("name"))

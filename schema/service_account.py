@@ -1,0 +1,51 @@
+"""Service accounts: the identities of programs."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import strawberry
+
+from auth.permission import Permission
+from models.listing import Order
+from models.membership import Membership
+from models.service_account import ServiceAccount as ServiceAccountModel
+from resolvers.standing import known_permissions
+from schema.connection import PageArguments, page_of
+from schema.field import column, derived, link, resolved, stands_for
+from schema.node import Node
+
+if TYPE_CHECKING:
+    from schema.user import User
+
+
+@stands_for(ServiceAccountModel)
+@strawberry.type(description="A program's identity. It may do what its creator may do now, cut down to its scope.")
+class ServiceAccount(Node):
+    name: str | None = column("What the program is called.")
+    expires_at: datetime | None = column("From when its token is refused.")
+    revoked_at: datetime | None = column("When it was revoked.")
+    created_at: datetime | None = column("When it was made.")
+    created_by: Annotated["User", strawberry.lazy("schema.user")] | None = link(
+        "Who made it.", to=Membership, by="created_by_id"
+    )
+    revoked_by: Annotated["User", strawberry.lazy("schema.user")] | None = link(
+        "Who revoked it.", to=Membership, by="revoked_by_id"
+    )
+    version: int = column("Counts the changes; an update names the one it saw.")
+
+    @resolved("What its token allows at the most.", derived(Permission.SERVICE_ACCOUNT_READ, needs=("permissions",)))
+    def permissions(src: strawberry.Parent[Any]) -> list[Permission] | None:
+        return sorted(known_permissions(src["permissions"]))
+
+    @resolved(
+        "The projects that its token is limited to; null for all that its creator sees.",
+        derived(Permission.SERVICE_ACCOUNT_READ, needs=("project_ids",)),
+    )
+    def project_ids(src: strawberry.Parent[Any]) -> list[strawberry.ID] | None:
+        ids = src["project_ids"]
+        return None if ids is None else [strawberry.ID(f"Project:{one}") for one in ids]
+
+
+async def list_service_accounts(info: strawberry.Info, page: PageArguments) -> Any:
+    """Return a page of the organization's service accounts, in the order they were made."""
+    return await page_of(info, ServiceAccountModel, page, order=Order("created_at"))
