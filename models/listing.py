@@ -4,7 +4,7 @@ A listing is one SQL statement whatever its size. Under many parents it is still
 LATERAL join, so that no parent's rows push out another's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,9 +12,8 @@ from uuid import UUID
 
 import asyncpg
 
-from auth.permission import Permission
 from auth.principal import Viewer
-from models.inventory import Entity
+from models.inventory import Column, Entity
 from models.row import Row, row_type
 from models.statement import Statement
 from models.visibility import visible
@@ -139,13 +138,28 @@ def _listing_text(statement: Statement, viewer: Viewer, listing: Listing) -> str
     )
 
 
-def _where(statement: Statement, viewer: Viewer, listing: Listing) -> str:
-    entity = listing.entity
-    touched = [listing.order.column, *(condition.column for condition in listing.conditions)]
-    guards = {guard for name in touched if (guard := _plain_guard(entity, name)) is not None}
-    parts = [visible(statement, entity, viewer, alias="t", also=guards)]
-    for condition in listing.conditions:
-        column = f"t.{condition.column}"
+def matching(
+    statement: Statement,
+    viewer: Viewer,
+    entity: Entity,
+    conditions: Sequence[Condition],
+    *,
+    touched: Iterable[str] = (),
+    alias: str,
+) -> str:
+    """Return the SQL condition of the rows that the viewer sees, that meet the conditions, and of which they may read
+    every column that is touched.
+
+    touched: the columns that the statement orders, groups or computes by, besides those of the conditions.
+
+    Raises:
+        LookupError: a column is unknown, encrypted, or not in the API.
+    """
+    names = [*touched, *(condition.column for condition in conditions)]
+    guards = {guard for name in names if (guard := plain_column(entity, name).guard) is not None}
+    parts = [visible(statement, entity, viewer, alias=alias, also=guards)]
+    for condition in conditions:
+        column = f"{alias}.{condition.column}"
         if condition.operator is Operator.IN:
             parts.append(f"{column} = any({statement.argument(list(condition.value))})")
         elif condition.operator is Operator.EQUALS and condition.value is None:
@@ -155,11 +169,20 @@ def _where(statement: Statement, viewer: Viewer, listing: Listing) -> str:
     return " and ".join(parts)
 
 
-def _plain_guard(entity: Entity, name: str) -> Permission | None:
-    column = entity.columns[name]
-    if column.is_sealed or not column.is_in_api:
-        raise LookupError(f"The column {entity.name}.{name} is neither filtered nor ordered by.")
-    return column.guard
+def plain_column(entity: Entity, name: str) -> Column:
+    """Return a column that may be filtered, ordered, grouped or computed by.
+
+    Raises:
+        LookupError: there is none of that name, or it is encrypted, or not in the API.
+    """
+    column = entity.columns.get(name)
+    if column is None or column.is_sealed or not column.is_in_api:
+        raise LookupError(f"By {entity.name}.{name} nothing is filtered, ordered, grouped or computed.")
+    return column
+
+
+def _where(statement: Statement, viewer: Viewer, listing: Listing) -> str:
+    return matching(statement, viewer, listing.entity, listing.conditions, touched=(listing.order.column,), alias="t")
 
 
 def _columns(entity: Entity, wanted: Sequence[str]) -> str:

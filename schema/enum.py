@@ -4,6 +4,7 @@ import strawberry
 
 from auth.permission import Permission
 from auth.role import OrganizationRole, ProjectRole
+from models.aggregation import Bucket
 from models.audit_entry import EntryKind, Outcome
 from models.change import ChangeOperation
 from models.custom_role import RoleLevel
@@ -26,6 +27,7 @@ for _enum, _name in (
     (Medium, "Medium"),
     (EntryKind, "AuditEntryKind"),
     (Outcome, "AuditOutcome"),
+    (Bucket, "TimeBucket"),
     (ChangeOperation, "ChangeOperation"),
     (Permission, "Permission"),
 ):

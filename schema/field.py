@@ -28,6 +28,7 @@ class Otherwise(Enum):
 
     NULL_AND_ERROR = "NULL_AND_ERROR"
     PSEUDONYM = "PSEUDONYM"
+    ROW_LEFT_OUT = "ROW_LEFT_OUT"
 
 
 @strawberry.schema_directive(

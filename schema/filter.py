@@ -59,10 +59,13 @@ def filters(model: type[WardModel]) -> Any:
     return declare
 
 
-def conditions_of(given: Any, model: type[WardModel], *, links: dict[str, str] | None = None) -> list[Condition]:
+def conditions_of(
+    given: Any, model: type[WardModel], *, links: dict[str, str] | None = None, argument: str = "filter"
+) -> list[Condition]:
     """Return the conditions that a filter input asks for. None asks for nothing.
 
     links: by column, the GraphQL type whose ids the column holds.
+    argument: the name under which the client gave the input.
     """
     if given is None or given is strawberry.UNSET or not is_dataclass(given):
         return []
@@ -80,7 +83,7 @@ def conditions_of(given: Any, model: type[WardModel], *, links: dict[str, str] |
             if value is strawberry.UNSET or (value is None and operator is not Operator.EQUALS):
                 continue
             if links and asked.name in links:
-                at = ("filter", names[asked.name], name.rstrip("_"))
+                at = (argument, names[asked.name], name.rstrip("_"))
                 value = _ids(value, links[asked.name], at=at)
             conditions.append(Condition(column.name, operator, value))
     return conditions

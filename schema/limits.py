@@ -33,6 +33,8 @@ MOST_ROWS: Final = 100_000
 """Rows, by the sizes of the pages that are asked for."""
 TYPICAL_LIST: Final = 20
 """Rows that a list without pages is reckoned at: a record has a handful of measurements, seldom hundreds."""
+WORTH_OF_GROUPS: Final = 5_000
+"""Rows that a list of groups is reckoned at, for the work and not for the answer: it may read every row there is."""
 MOST_MUTATIONS: Final = 20
 ALONE: Final = frozenset({"signIn", "refreshSession"})
 
@@ -40,6 +42,7 @@ _LISTS: Final = frozenset({"measurements", "projectRoles", "changes"})
 _PAGES: Final = frozenset(
     {"projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"}
 )
+_GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
 
 
 class TooComplexError(FieldwardError):
@@ -113,6 +116,8 @@ def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
     """Return how many rows the field answers for each of its parents."""
     if node.name.value in _LISTS:
         return TYPICAL_LIST
+    if node.name.value in _GROUPS:
+        return WORTH_OF_GROUPS
     if node.name.value not in _PAGES:
         return 1
     asked = [DEFAULT_PAGE]

@@ -1,6 +1,6 @@
 """The entries to the graph for reading. What you don't see is answered as what never was: null."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import strawberry
 
@@ -12,6 +12,7 @@ from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
 from models.record import Record as RecordModel
 from models.service_account import ServiceAccount as ServiceAccountModel
+from schema.aggregate import Asked, GroupBucket
 from schema.audit import AuditEntry, AuditEntryFilter, list_audit_entries
 from schema.connection import (
     After,
@@ -26,10 +27,12 @@ from schema.context import context_of
 from schema.custom_role import CustomRole, list_roles
 from schema.device import Device, DeviceFilter, DeviceOrder, list_devices
 from schema.field import TYPES, resolved, root
+from schema.measurement_group import MeasurementFilter, MeasurementGroup, MeasurementGroupKey, group_measurements
 from schema.node import Node, parse_id, split_id
 from schema.organization import Organization
 from schema.project import Project, ProjectFilter, ProjectOrder, list_projects
 from schema.record import Record, RecordFilter, RecordOrder, list_records
+from schema.record_group import RecordGroup, RecordGroupKey, group_records
 from schema.selection import load_selected
 from schema.service_account import ServiceAccount, list_service_accounts
 from schema.user import User, UserFilter, UserOrder, list_users
@@ -115,6 +118,43 @@ class Query:
     ) -> Connection[Record] | None:
         page = PageArguments(first, after, last, before)
         return await list_records(info, filter, order_by, page)
+
+    @resolved(
+        "The records of all projects that you see, counted in groups. A record counts where you may read every column"
+        " that is grouped by, filtered by or selected. Without a key there is one group.",
+        root(),
+    )
+    async def record_groups(
+        info: strawberry.Info,
+        filter: Annotated[RecordFilter | None, strawberry.argument(description="Which records are counted.")] = None,
+        by: Annotated[
+            list[RecordGroupKey], strawberry.argument(description="What groups are told apart by, and their order.")
+        ] = [],  # noqa: B006  (the contract's default; never written to)
+        bucket: GroupBucket = None,
+    ) -> list[RecordGroup] | None:
+        return await group_records(info, filter, Asked(by, bucket))
+
+    @resolved(
+        "The measurements of all records that you see, counted in groups, with the statistics of their values. A"
+        " measurement counts where you may read every column that is grouped by, filtered by or selected, of it and of"
+        " its record. Without a key there is one group.",
+        root(),
+    )
+    async def measurement_groups(
+        info: strawberry.Info,
+        filter: Annotated[
+            MeasurementFilter | None, strawberry.argument(description="Which measurements are counted.")
+        ] = None,
+        record: Annotated[
+            RecordFilter | None, strawberry.argument(description="Of which records they are counted.")
+        ] = None,
+        by: Annotated[
+            list[MeasurementGroupKey],
+            strawberry.argument(description="What groups are told apart by, and their order."),
+        ] = [],  # noqa: B006  (the contract's default; never written to)
+        bucket: GroupBucket = None,
+    ) -> list[MeasurementGroup] | None:
+        return await group_measurements(info, filter, record, Asked(by, bucket))
 
     @resolved("A person by their id.", root())
     async def user(info: strawberry.Info, id: strawberry.ID) -> User | None:

@@ -11,7 +11,7 @@ from auth.permission import Permission
 from auth.policy import require
 from auth.scope import ORGANIZATION
 from models.device import Device as DeviceModel
-from models.listing import Order
+from models.listing import Condition, Order
 from models.measurement import Measurement as MeasurementModel
 from models.membership import Membership
 from models.project import Project as ProjectModel
@@ -145,19 +145,30 @@ async def list_records(
 ) -> Any:
     """Return a page of records: of all projects that the viewer sees, or of one."""
     order = order or RecordOrder()
+    conditions = record_conditions(info, filter)
+    return await page_of(
+        info,
+        RecordModel,
+        page,
+        order=Order(order.field.value, order.direction is OrderDirection.DESC),
+        conditions=conditions,
+        parent=Parent("project_id", project_id) if project_id else None,
+    )
+
+
+def record_conditions(
+    info: strawberry.Info, filter: RecordFilter | None, *, argument: str = "filter"
+) -> list[Condition]:
+    """Return the conditions that a filter of records asks for, if this viewer may ask by them.
+
+    argument: the name under which the client gave the filter.
+    """
     if filter is not None and filter.created_by_id is not None:
         # Beside somebody's id, a pseudonym would be none: who may not see the people can't ask by one.
         require(
             context_of(info).viewer,
             Permission.MEMBERSHIP_READ,
             ORGANIZATION,
-            field=("filter", "createdById"),
+            field=(argument, "createdById"),
         )
-    return await page_of(
-        info,
-        RecordModel,
-        page,
-        order=Order(order.field.value, order.direction is OrderDirection.DESC),
-        conditions=conditions_of(filter, RecordModel, links=_LINKS),
-        parent=Parent("project_id", project_id) if project_id else None,
-    )
+    return conditions_of(filter, RecordModel, links=_LINKS, argument=argument)

@@ -51,6 +51,15 @@ def columns_of(info: ResolveInfo, type_name: str, needs: Needs) -> tuple[str, ..
     return found
 
 
+def names_of(info: ResolveInfo) -> frozenset[str]:
+    """Return the names of the fields that the selection under this field asks for, through fragments.
+
+    What `@skip` and `@include` leave out counts as asked for.
+    """
+    selections = [node.selection_set for node in info.field_nodes if node.selection_set is not None]
+    return frozenset(name for selection in selections for name in _names(info, selection, set()))
+
+
 async def load_selected(info: Info, model: type[WardModel], row_id: UUID) -> Any:
     """Return the row with the columns that the selection under this field needs, if the viewer sees it."""
     raw: ResolveInfo = info._raw_info

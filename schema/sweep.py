@@ -1,7 +1,8 @@
 """The start-up sweep: refuses a schema in which anything is unguarded, whoever forgot it.
 
 It walks the finished schema, not the code: every object type says what it stands for, every field how it is guarded,
-every guarded field can be null, every mutation leaves an entry, every filter and order is on a plain column.
+every guarded field can be null, every mutation leaves an entry, every filter, order, group and aggregate is on a plain
+column.
 """
 
 from enum import Enum
@@ -19,7 +20,9 @@ from graphql import (
 from strawberry.types.base import StrawberryObjectDefinition
 
 from auth.action import Action
+from models.aggregation import OF_NUMBERS, Function, is_number
 from models.inventory import Column, Entity, entities, entity_of
+from schema.aggregate import AGGREGATES, Groups
 from schema.connection import Connection, Edge
 from schema.field import (
     TYPES,
@@ -38,6 +41,11 @@ from schema.wiring import SchemaError, declaration_of, object_types, python_name
 _GENERIC = (Connection, Edge)
 _FOR_ALL = (None, Action.SESSION_SIGN_OUT)
 """Actions of mutations that take no permission: coming in, and going out."""
+_WITHOUT = {
+    Otherwise.NULL_AND_ERROR: "null and FORBIDDEN",
+    Otherwise.PSEUDONYM: "a pseudonym",
+    Otherwise.ROW_LEFT_OUT: "the row does not count",
+}
 
 
 def sweep(core: GraphQLSchema) -> int:
@@ -55,6 +63,8 @@ def sweep(core: GraphQLSchema) -> int:
             place = f"{object_type.name}.{name}"
             if object_type is core.mutation_type:
                 _require_action(place, field)
+            elif object_type.name in AGGREGATES:
+                _require_plain_aggregate(place, AGGREGATES[object_type.name], field)
             elif object_type is core.query_type:
                 _require(isinstance(declaration_of(field), RootField), place, "is no declared entry")
             else:
@@ -63,6 +73,8 @@ def sweep(core: GraphQLSchema) -> int:
         if isinstance(input_type, GraphQLInputObjectType):
             _require_plain_filters(input_type)
             _require_plain_order(input_type)
+    for name, declared in AGGREGATES.items():
+        _require_plain_keys(core, name, declared)
     return looked_at
 
 
@@ -70,6 +82,9 @@ def guard_of(type_name: str, field: GraphQLField) -> tuple[str, Otherwise] | Non
     """Return the permission that reading the field takes, and what is answered without it."""
     declared = TYPES.get(type_name)
     said = declaration_of(field)
+    if type_name in AGGREGATES:
+        touched = AGGREGATES[type_name].fields[python_name(field)].stored
+        return (touched.guard, Otherwise.ROW_LEFT_OUT) if touched is not None and touched.guard else None
     if isinstance(said, DerivedField):
         return (said.guard, Otherwise.NULL_AND_ERROR) if said.guard else None
     if declared is None or declared.model is None or not isinstance(said, ColumnField | LinkField):
@@ -94,8 +109,7 @@ def publish_guards(core: GraphQLSchema) -> None:
                     *definition.directives,
                     Guard(permission=str(permission), otherwise=otherwise.value),
                 ]
-            without = "a pseudonym" if otherwise is Otherwise.PSEUDONYM else "null and FORBIDDEN"
-            field.description = f"{field.description} Takes `{permission}`; without it, {without}."
+            field.description = f"{field.description} Takes `{permission}`; without it, {_WITHOUT[otherwise]}."
 
 
 def _require_guarded(place: str, object_type: GraphQLObjectType, field: GraphQLField) -> None:
@@ -179,6 +193,39 @@ def _require_plain_order(input_type: GraphQLInputObjectType) -> None:
         column = entity_of(model).columns.get(str(stored))
         _require_plain(f"{place}: {stored}", column)
         _require(column is not None and not column.is_nullable, place, "orders by a column that can be null")
+
+
+def _require_plain_aggregate(place: str, declared: Groups, field: GraphQLField) -> None:
+    said = declared.fields.get(python_name(field))
+    _require(said is not None, place, "is of a type of groups and says not what it shows")
+    if said is None or (said.column is None and said.function is Function.COUNT):
+        return
+    _require_plain(place, said.stored)
+    _require(declared.reaches(said), place, "is on a column of a table that its groups are not made of")
+    _require(
+        said.function not in OF_NUMBERS or (said.stored is not None and is_number(said.stored)),
+        place,
+        "computes numbers of what are none",
+    )
+    _require(
+        said.stored is None or said.stored.guard is None or not isinstance(field.type, GraphQLNonNull),
+        place,
+        "is guarded and can't be null",
+    )
+    _require(
+        said.within is None or said.within in declared.keys,
+        place,
+        f"is computed within {said.within}, which is no key",
+    )
+
+
+def _require_plain_keys(core: GraphQLSchema, name: str, declared: Groups) -> None:
+    place = f"{name}Key"
+    named = core.type_map.get(place)
+    _require(isinstance(named, GraphQLEnumType), place, "is no enum")
+    if isinstance(named, GraphQLEnumType):
+        offered = {str(one.value.value if isinstance(one.value, Enum) else one.value) for one in named.values.values()}
+        _require(offered == set(declared.keys), place, "offers other keys than its groups show")
 
 
 def _require_plain(place: str, column: Column | None) -> None:

@@ -120,8 +120,8 @@ async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None
     kept = ("organization", "user_account", "membership", "project", "device", "service_account", "session")
     deleted = ("record", "measurement", "project_membership", "custom_role")
     assert {row["table_name"]: row["may"] for row in rows} == {
-        **dict.fromkeys(kept, ["INSERT", "SELECT", "UPDATE"]),
-        **dict.fromkeys(deleted, ["DELETE", "INSERT", "SELECT", "UPDATE"]),
+        **{name: ["INSERT", "SELECT", "UPDATE"] for name in kept},
+        **{name: ["DELETE", "INSERT", "SELECT", "UPDATE"] for name in deleted},
         "audit_entry": ["INSERT", "SELECT"],
         "change": ["SELECT"],
     }
