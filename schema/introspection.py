@@ -33,7 +33,7 @@ from schema.sight import Reach, visible_schema
 
 MOST_KEPT: Final = 64
 """Schemas in memory, one for each set of permissions: 230 KiB each, and 4 ms to make another."""
-MOST_SHOWN: Final = 40_000
+MOST_SHOWN: Final = 30_000
 """Fields of an answer about the schema. The query of GraphiQL, asked by an owner, takes 6600."""
 MOST_SHOWN_TO_ANYONE: Final = 4_000
 """The same where nobody is signed in: that query then takes 1200."""
