@@ -12,7 +12,6 @@ import structlog
 from graphql import ExecutionResult as CoreResult
 from graphql import (
     GraphQLError,
-    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     ValuesOfCorrectTypeRule,
     specified_rules,
@@ -36,6 +35,7 @@ from schema.device_change import DeviceMutation
 from schema.errors import presented
 from schema.field import Guard
 from schema.input_value import InputValueRule, variable_errors
+from schema.introspection import Executor, publish_sights
 from schema.limits import TooComplexError, require_affordable
 from schema.mutation import wire_mutations
 from schema.project_change import ProjectMutation
@@ -68,20 +68,14 @@ _MUTATIONS = (
 
 # Built once: the validation cache tells rules apart by identity.
 _RULES = tuple(InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules)
-_RULES_ANONYMOUS = (*_RULES, NoSchemaIntrospectionCustomRule)
 
 
 class Validation(SchemaExtension):
-    """Checks literals with our own rule, and variables before execution; neither check quotes a value.
-
-    Who is not signed in does not see the schema: they have one thing to do, and its form is in the documentation.
-    """
+    """Checks literals with our own rule, and variables before execution; neither check quotes a value."""
 
     def on_operation(self) -> Iterator[None]:
         """Choose the rules."""
-        context = self.execution_context
-        signed_in = context.context.actor.viewer is not None
-        context.validation_rules = _RULES if signed_in else _RULES_ANONYMOUS
+        self.execution_context.validation_rules = _RULES
         yield
 
     def on_execute(self) -> Iterator[None]:
@@ -184,6 +178,7 @@ def build_api() -> Api:
         query=Query,
         mutation=mutation,
         schema_directives=[],
+        execution_context_class=Executor,
         types=[Guard],
         config=StrawberryConfig(
             scalar_map=SCALARS,
@@ -203,6 +198,7 @@ def build_api() -> Api:
     core.extensions["needs"] = wire(core)
     wire_roots(core)
     wire_mutations(core)
+    publish_sights(core)
     return api
 
 

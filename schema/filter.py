@@ -6,15 +6,20 @@ encrypted column.
 
 from dataclasses import fields, is_dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import strawberry
+from graphql import GraphQLInputField
 from strawberry.utils.str_converters import to_camel_case
 
+from auth.permission import Permission
 from models.base import WardModel
 from models.inventory import entity_of
 from models.listing import Condition, Operator
 from schema.node import parse_id
+
+DEMANDED: Final = "fieldward-demanded"
+"""The key, in a field's metadata, of the permission that filtering by it takes in the whole organization."""
 
 FILTERS: dict[str, type[WardModel]] = {}
 """Every filter input, by its GraphQL name, with the table whose columns it names."""
@@ -47,6 +52,21 @@ class IdFilter:
         default=strawberry.UNSET, description="This one; null asks for absence."
     )
     in_: list[strawberry.ID] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+
+
+def demanding(permission: Permission) -> dict[str, Any]:
+    """Return the metadata of a filter's field that takes a permission in the whole organization besides its column's.
+
+    What is shown from it; the list demands the permission itself.
+    """
+    return {DEMANDED: permission}
+
+
+def demanded_of(field: GraphQLInputField) -> Permission | None:
+    """Return the permission that the field takes in the whole organization, if it takes one."""
+    definition: Any = field.extensions.get("strawberry-definition")
+    demanded = definition.metadata.get(DEMANDED) if definition is not None else None
+    return demanded if isinstance(demanded, Permission) else None
 
 
 def filters(model: type[WardModel]) -> Any:

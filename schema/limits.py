@@ -93,7 +93,7 @@ def _walk(
                 _walk(fragment.selection_set, fragments, variables, measure, depth=depth, parents=parents)
         elif isinstance(node, FieldNode):
             _count(measure, depth=depth, aliases=node.alias is not None)
-            if node.selection_set is not None and not node.name.value.startswith("__"):
+            if node.selection_set is not None:
                 rows = parents * _size(node, variables)
                 if rows > parents:
                     measure.rows += rows

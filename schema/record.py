@@ -21,7 +21,7 @@ from resolvers.record import MOST_MEASUREMENTS
 from schema.connection import OrderDirection, PageArguments, Parent, page_of, rows_of
 from schema.context import context_of
 from schema.field import column, link, resolved, rows, stands_for
-from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, filters
+from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, demanding, filters
 from schema.node import Node
 
 if TYPE_CHECKING:
@@ -124,7 +124,9 @@ class MediumFilter:
 class RecordFilter:
     project_id: IdFilter | None = strawberry.field(default=None, description="By project.")
     device_id: IdFilter | None = strawberry.field(default=None, description="By device.")
-    created_by_id: IdFilter | None = strawberry.field(default=None, description="By who entered them.")
+    created_by_id: IdFilter | None = strawberry.field(
+        default=None, description="By who entered them.", metadata=demanding(Permission.MEMBERSHIP_READ)
+    )
     site_code: TextFilter | None = strawberry.field(default=None, description="By the site's code.")
     collected_at: TimeFilter | None = strawberry.field(default=None, description="By when they were collected.")
     created_at: TimeFilter | None = strawberry.field(default=None, description="By when they were made.")

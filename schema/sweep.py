@@ -12,6 +12,7 @@ from graphql import (
     GraphQLEnumType,
     GraphQLField,
     GraphQLInputObjectType,
+    GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
@@ -95,6 +96,21 @@ def guard_of(type_name: str, field: GraphQLField) -> tuple[str, Otherwise] | Non
     return column.guard, Otherwise.PSEUDONYM if column.masked_by else Otherwise.NULL_AND_ERROR
 
 
+def page_row(object_type: GraphQLObjectType) -> GraphQLNamedType | None:
+    """Return the type of the rows that a page, or an edge of one, holds; None for any other type."""
+    definition: Any = object_type.extensions.get("strawberry-definition")
+    generic = definition.concrete_of if isinstance(definition, StrawberryObjectDefinition) else None
+    if generic is None or generic.origin not in _GENERIC:
+        return None
+    return get_named_type(object_type.fields["nodes" if generic.origin is Connection else "node"].type)
+
+
+def ordered_entity(input_type: GraphQLInputObjectType) -> Entity | None:
+    """Return the table whose columns the input's `field` orders by; None for any other input."""
+    model = FILTERS.get(f"{input_type.name.removesuffix('Order')}Filter")
+    return entity_of(model) if input_type.name.endswith("Order") and model is not None else None
+
+
 def publish_guards(core: GraphQLSchema) -> None:
     """Write each field's guard into its description and, as `@guard`, into the SDL."""
     for object_type in object_types(core):
@@ -115,10 +131,7 @@ def publish_guards(core: GraphQLSchema) -> None:
 def _require_guarded(place: str, object_type: GraphQLObjectType, field: GraphQLField) -> None:
     declared = TYPES.get(object_type.name)
     if declared is None:
-        definition: Any = object_type.extensions.get("strawberry-definition")
-        generic = definition.concrete_of if isinstance(definition, StrawberryObjectDefinition) else None
-        is_page = generic is not None and generic.origin in _GENERIC
-        _require(is_page, place, "is of a type that does not say what it stands for")
+        _require(page_row(object_type) is not None, place, "is of a type that does not say what it stands for")
         return
     said = declaration_of(field)
     if declared.model is None:
@@ -182,15 +195,15 @@ def _require_plain_filters(input_type: GraphQLInputObjectType) -> None:
 def _require_plain_order(input_type: GraphQLInputObjectType) -> None:
     if not input_type.name.endswith("Order"):
         return
-    model = FILTERS.get(f"{input_type.name.removesuffix('Order')}Filter")
+    entity = ordered_entity(input_type)
     named = get_named_type(input_type.fields["field"].type)
     place = f"{input_type.name}.field"
-    _require(model is not None and isinstance(named, GraphQLEnumType), place, "orders no declared table")
-    if model is None or not isinstance(named, GraphQLEnumType):
+    _require(entity is not None and isinstance(named, GraphQLEnumType), place, "orders no declared table")
+    if entity is None or not isinstance(named, GraphQLEnumType):
         return
     for value in named.values.values():
         stored = value.value.value if isinstance(value.value, Enum) else value.value
-        column = entity_of(model).columns.get(str(stored))
+        column = entity.columns.get(str(stored))
         _require_plain(f"{place}: {stored}", column)
         _require(column is not None and not column.is_nullable, place, "orders by a column that can be null")
 

@@ -6,7 +6,14 @@ the row. Each declared field gets the one resolve function that its declaration 
 
 from typing import Any
 
-from graphql import GraphQLField, GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema, get_named_type
+from graphql import (
+    GraphQLField,
+    GraphQLInputField,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    get_named_type,
+)
 from strawberry.types.field import StrawberryField
 
 from models.inventory import entity_of
@@ -39,7 +46,7 @@ def declaration_of(field: GraphQLField) -> Declaration | None:
     return declared if isinstance(declared, Declaration) else None
 
 
-def python_name(field: GraphQLField) -> str:
+def python_name(field: GraphQLField | GraphQLInputField) -> str:
     """Return the field's name in the code."""
     definition = field.extensions["strawberry-definition"]
     return str(definition.python_name)
