@@ -13,10 +13,12 @@ from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
 from schema.project_change import given_values
+from schema.written import writes
 
 AT_ID = ("input", "id")
 
 
+@writes(CustomRoleModel)
 @strawberry.input(description="A new role of the organization's own.")
 class CreateRoleInput:
     name: str = strawberry.field(description="The role's name.")
@@ -29,6 +31,7 @@ class CreateRoleInput:
     )
 
 
+@writes(CustomRoleModel)
 @strawberry.input(description="Changes of a role. What is left out stays. They count at once for all who have it.")
 class UpdateRoleInput:
     id: strawberry.ID = strawberry.field(description="Which role.")

@@ -11,10 +11,12 @@ from schema.device import Device
 from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
+from schema.written import writes
 
 AT_ID = ("input", "id")
 
 
+@writes(DeviceModel, user_id="membership_id")
 @strawberry.input(description="A device, and whose it is.")
 class RegisterDeviceInput:
     user_id: strawberry.ID = strawberry.field(description="Whose it is.")

@@ -13,10 +13,12 @@ from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
 from schema.project import Project
+from schema.written import writes
 
 AT_ID = ("input", "id")
 
 
+@writes(ProjectModel)
 @strawberry.input(description="A new project.")
 class CreateProjectInput:
     code: str = strawberry.field(description="The project's code, one of its kind in the organization.")
@@ -29,6 +31,7 @@ class CreateProjectInput:
     )
 
 
+@writes(ProjectModel)
 @strawberry.input(description="Changes of a project. What is left out stays.")
 class UpdateProjectInput:
     id: strawberry.ID = strawberry.field(description="Which project.")

@@ -7,6 +7,7 @@ import strawberry
 
 from auth.action import Action
 from auth.permission import Permission as P
+from models.measurement import Measurement as MeasurementModel
 from models.record import Medium
 from models.record import Record as RecordModel
 from resolvers.record import NewMeasurement, NewRecord, create_record, delete_record, update_record
@@ -16,12 +17,14 @@ from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
 from schema.project_change import given_values
 from schema.record import Record
+from schema.written import writes
 
 AT_ID = ("input", "id")
 AT_PROJECT = ("input", "projectId")
 AT_DEVICE = ("input", "deviceId")
 
 
+@writes(MeasurementModel)
 @strawberry.input(description="One result, in the words of the Water Quality Exchange (WQX).")
 class MeasurementInput:
     characteristic: str = strawberry.field(description="What was measured.")
@@ -42,6 +45,7 @@ class MeasurementInput:
     comment: str | None = strawberry.field(default=None, description="What was noted about the result.")
 
 
+@writes(RecordModel, beside=("measurements",))
 @strawberry.input(description="A new record.")
 class CreateRecordInput:
     project_id: strawberry.ID = strawberry.field(description="The project it belongs to.")
@@ -66,6 +70,7 @@ class CreateRecordInput:
     )
 
 
+@writes(RecordModel, beside=("measurements",))
 @strawberry.input(description="Changes of a record. What is left out stays.")
 class UpdateRecordInput:
     id: strawberry.ID = strawberry.field(description="Which record.")

@@ -19,11 +19,13 @@ from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
 from schema.user import User
+from schema.written import writes
 
 AT_USER = ("input", "userId")
 AT_PROJECT = ("input", "projectId")
 
 
+@writes(Membership, beside=("user_id",), expires_at="role_expires_at")
 @strawberry.input(description="A role in the organization.")
 class AssignOrganizationRoleInput:
     user_id: strawberry.ID = strawberry.field(description="Whose.")
@@ -39,12 +41,14 @@ class AssignOrganizationRoleInput:
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
 
+@writes(Membership, beside=("user_id",))
 @strawberry.input(description="The end of a role in the organization.")
 class RemoveOrganizationRoleInput:
     user_id: strawberry.ID = strawberry.field(description="Whose.")
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
 
+@writes(ProjectMembership, user_id="membership_id")
 @strawberry.input(description="A role in a project.")
 class AssignProjectRoleInput:
     user_id: strawberry.ID = strawberry.field(description="Whose.")
@@ -61,6 +65,7 @@ class AssignProjectRoleInput:
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
 
+@writes(ProjectMembership, user_id="membership_id")
 @strawberry.input(description="The end of a role in a project.")
 class RemoveProjectRoleInput:
     user_id: strawberry.ID = strawberry.field(description="Whose.")

@@ -13,8 +13,10 @@ from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
 from schema.service_account import ServiceAccount
+from schema.written import writes
 
 
+@writes(ServiceAccountModel)
 @strawberry.input(description="A new service account.")
 class CreateServiceAccountInput:
     name: str = strawberry.field(description="What the program is called.")

@@ -38,6 +38,7 @@ from schema.field import (
 from schema.filter import FILTERS
 from schema.mutation import mutation_of
 from schema.wiring import SchemaError, declaration_of, object_types, python_name
+from schema.written import SUBJECT, WRITTEN
 
 _GENERIC = (Connection, Edge)
 _FOR_ALL = (None, Action.SESSION_SIGN_OUT)
@@ -70,6 +71,11 @@ def sweep(core: GraphQLSchema) -> int:
                 _require(isinstance(declaration_of(field), RootField), place, "is no declared entry")
             else:
                 _require_guarded(place, object_type, field)
+    for field in core.mutation_type.fields.values() if core.mutation_type else ():
+        said = mutation_of(field)
+        if said is not None and said.takes:
+            for argument in field.args.values():
+                _require_written(get_named_type(argument.type))
     for input_type in core.type_map.values():
         if isinstance(input_type, GraphQLInputObjectType):
             _require_plain_filters(input_type)
@@ -179,6 +185,22 @@ def _require_action(place: str, field: GraphQLField) -> None:
         place,
         "has no payload with errors",
     )
+
+
+def _require_written(input_type: GraphQLNamedType) -> None:
+    """Every field of a mutation's input says which column it writes, or that it is none's."""
+    if not isinstance(input_type, GraphQLInputObjectType):
+        return
+    declared = WRITTEN.get(input_type.name)
+    for name, field in input_type.fields.items():
+        place, in_code = f"{input_type.name}.{name}", python_name(field)
+        _require_written(get_named_type(field.type))
+        if in_code in SUBJECT:
+            continue
+        _require(declared is not None, place, "does not say what it writes")
+        if declared is not None and in_code not in declared.beside:
+            column = entity_of(declared.model).columns.get(declared.columns[in_code])
+            _require(column is not None and column.is_in_api, place, "writes no column that the API has")
 
 
 def _require_plain_filters(input_type: GraphQLInputObjectType) -> None:
