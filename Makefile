@@ -41,6 +41,7 @@ check: $(VENV)/.develop  ## format, lint, types, import directions, the printed 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m fieldward schema --check schema/schema.graphql
+	@$(BIN)/python -m fieldward access matrix --check docs/access.md
 
 .PHONY: fix
 fix: $(VENV)/.develop  ## format, and mend what the linter can
@@ -58,3 +59,7 @@ pages:  ## build the vendored pages from npm again
 lock: $(VENV)/.develop  ## resolve the requirements again; needs uv
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements.txt
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group dev -o requirements-dev.txt
+
+.PHONY: access
+access: $(VENV)/.develop  ## print who may do what into docs/access.md
+	@$(BIN)/python -m fieldward access matrix > docs/access.md

@@ -101,7 +101,7 @@ class _Sight:
         entity = self._ordered.get(parent.name)
         if entity is None:
             return parent.values
-        return {name: value for name, value in parent.values.items() if self._reads(entity, _stored(value))}
+        return {name: value for name, value in parent.values.items() if self._reads(entity, stored(value))}
 
     def implementers(self, interface: GraphQLInterfaceType) -> list[Fielded]:
         """Return the types in reach that implement the interface."""
@@ -289,5 +289,6 @@ def _ordered_enums(types: Iterable[GraphQLNamedType]) -> Iterator[tuple[str, Ent
             yield get_named_type(one.fields["field"].type).name, entity
 
 
-def _stored(value: GraphQLEnumValue) -> str:
+def stored(value: GraphQLEnumValue) -> str:
+    """Return the column that an order's value names."""
     return str(value.value.value if isinstance(value.value, Enum) else value.value)

@@ -1,13 +1,20 @@
-"""`roles`: what each role may do, printed from the one matrix in `auth/role.py`."""
+"""`roles` and `access`: what each role may do, to which field, and why somebody may or may not."""
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from auth.permission import Permission
 from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES
+from schema.access_matrix import LETTERS, OWN, ROLES, EntryAccess, FieldAccess, entry_access, field_access, structures
+from schema.api import build_api
+
+access_app = typer.Typer(help="Who may do what with which field, and why.", no_args_is_help=True)
 
 
 def role_table() -> str:
@@ -21,10 +28,25 @@ def role_table() -> str:
         [f"`{permission}`", *("yes" if permission in granted else "" for granted in granted_by.values())]
         for permission in Permission
     ]
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    )
+    return _table(rows)
+
+
+def access_page() -> str:
+    """Return `docs/access.md`: every field and role, every entry, every mutation. Ends with a newline."""
+    core = build_api()._schema
+    fields = field_access(core)
+    parts = [_INTRODUCTION]
+    parts += [
+        f"## {type_name}\n\n{_field_table([row for row in fields if row.type_name == type_name])}"
+        for type_name in sorted({row.type_name for row in fields})
+    ]
+    entries = entry_access(core)
+    parts.append("## Entries\n\n" + _entry_table([one for one in entries if not one.is_mutation]))
+    parts.append("## Mutations\n\n" + _entry_table([one for one in entries if one.is_mutation]))
+    shapes = [["Type", "Fields"], ["---", "---"]]
+    shapes += [[name, ", ".join(f"`{one}`" for one in named)] for name, named in structures(core).items()]
+    parts.append(f"{_STRUCTURES}\n\n{_lean(shapes)}")
+    return "\n\n".join(parts) + "\n"
 
 
 def roles(
@@ -45,6 +67,94 @@ def roles(
         )
         return
     print(role_table())
+
+
+@access_app.command("matrix")
+def matrix(
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    check: Annotated[Path | None, typer.Option(help="Fail unless this file holds the printed page.")] = None,
+) -> None:
+    """Print who may read, write, filter, order, group and compute with each field of each type.
+
+    Examples:
+
+      fieldward access matrix > docs/access.md
+
+      fieldward access matrix --json | jq '.fields[] | select(.field == "comment")'
+    """
+    if as_json:
+        core = build_api()._schema
+        print(
+            json.dumps(
+                {
+                    "letters": LETTERS,
+                    "fields": [asdict(one) for one in field_access(core)],
+                    "entries": [asdict(one) for one in entry_access(core)],
+                    "structures": structures(core),
+                }
+            )
+        )
+        return
+    page = access_page()
+    if check is None:
+        print(page, end="")
+    elif not check.exists() or check.read_text() != page:
+        print(f"fieldward: {check} is not the policy of the code. `make access` prints it.", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+_INTRODUCTION = f"""# Who may do what
+
+Printed by `fieldward access matrix` from the declarations that the service runs by; `make access` renews it, and a
+test holds it to the code. A change of the policy is a change of this page.
+
+A column is what the role itself gives: a role in the organization counts for everything in it, a role in a project for
+that project alone, and `{OWN}` is what everyone may do with what is about themselves. Who has several has the union.
+Roles of an organization's own are made of the same permissions.
+
+{chr(10).join(f"- **{letter}** {meaning}" for letter, meaning in LETTERS.items())}
+
+A dot is nothing: the value is null with one `FORBIDDEN` for the field, or the row is not there at all. "Takes" is the
+permission besides seeing the row. Filters, orders, groups and aggregates find or count a row only where the column may
+be read. Who writes a field takes a permission of one of the mutations named, and its reading besides."""
+
+_STRUCTURES = """## Structures
+
+These hold nothing of their own: what they lead to is guarded by itself."""
+
+
+def _field_table(rows: Sequence[FieldAccess]) -> str:
+    cells = [["Field", "Takes", *ROLES, "Written by"], ["---", "---", *(":-:" for _ in ROLES), "---"]]
+    cells += [
+        [
+            f"`{row.field}`",
+            f"`{row.permission}`" if row.permission else "",
+            *(row.roles[role] or "·" for role in ROLES),
+            ", ".join(f"`{name}`" for name in row.written_by),
+        ]
+        for row in rows
+    ]
+    return _lean(cells)
+
+
+def _entry_table(rows: Sequence[EntryAccess]) -> str:
+    cells = [["Name", "Takes", *ROLES], ["---", "---", *(":-:" for _ in ROLES)]]
+    for row in rows:
+        takes = " or ".join(f"`{one}`" for one in row.takes) or ("nothing" if row.is_public else "to be signed in")
+        cells.append([f"`{row.name}`", takes, *("yes" if role in row.roles else "·" for role in ROLES)])
+    return _lean(cells)
+
+
+def _lean(rows: Sequence[Sequence[str]]) -> str:
+    # Without padding, so that a change of one line is a change of one line.
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    )
 
 
 def _roles() -> Mapping[str, frozenset[Permission]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from graphql import parse, validate
 
-from fieldward.cli.access import role_table
+from fieldward.cli.access import access_page, role_table
 from fieldward.settings import Settings
 from schema.api import build_api
 
@@ -66,3 +66,7 @@ def test_a_query_fits_the_schema(page: str, query: str) -> None:
 def test_a_link_leads_to_a_page_that_is_there(page: Path) -> None:
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_page_of_who_may_do_what_is_that_of_the_code() -> None:
+    assert (ROOT / "docs" / "access.md").read_text() == access_page()
