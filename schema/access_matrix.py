@@ -87,7 +87,7 @@ def entry_access(core: GraphQLSchema) -> list[EntryAccess]:
     for name, field in core.query_type.fields.items() if core.query_type else ():
         said = declaration_of(field)
         public = isinstance(said, RootField) and said.public
-        read = _read_of(field)
+        read = str(said.takes) if isinstance(said, RootField) and said.takes else _read_of(field)
         who = _who(frozenset({read}) if read else None)
         rows.append(EntryAccess(name, False, public, (read,) if read else (), who))
     for name, field in core.mutation_type.fields.items() if core.mutation_type else ():

@@ -29,6 +29,9 @@ from strawberry.types import ExecutionContext, ExecutionResult
 from strawberry.types.graphql import OperationType
 
 import schema.enum  # noqa: F401  (declares the enums before any type uses them)
+from auth.permission import Permission
+from auth.policy import can
+from auth.scope import ORGANIZATION
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
 from schema.device_change import DeviceMutation
@@ -161,10 +164,26 @@ class Api(Schema):
                     result.errors = [GraphQLError(str(error), original_error=error)]
         finally:
             await context.reader.close()
+        extensions = self._extensions(context, operation_extensions)
+        if extensions:
+            result.extensions = {**(result.extensions or {}), **extensions}
         if result.errors:
             request_id = str(context.actor.origin.request_id)
             result.errors = [presented(error, request_id) for error in result.errors]
         return result
+
+    @staticmethod
+    def _extensions(context: RequestContext, asked: dict[str, Any] | None) -> dict[str, Any]:
+        """Return what is said of the operation itself: as whom it looked, and its trace where one was asked for."""
+        viewer, actor = context.actor.viewer, context.actor
+        if viewer is None:
+            return {}
+        said: dict[str, Any] = {}
+        if actor.acting_as is not None:
+            said["runAs"] = {"as": actor.acting_as, "readOnly": True}
+        if asked and asked.get("trace") is True and can(actor.who, Permission.ACCESS_READ, ORGANIZATION):
+            said["trace"] = context.trace()
+        return said
 
 
 def build_api() -> Api:

@@ -23,6 +23,7 @@ from resolvers.read import Reader, ReadLog
 from resolvers.services import Services
 from resolvers.trail import Actor, Operation
 
+MOST_TRACED: Final = 1000
 LONGEST_NAME: Final = 200
 """Characters of an operation's name that the trail keeps."""
 
@@ -96,6 +97,21 @@ class RequestContext:
         if found is None:
             found = self._loaders[key] = DataLoader(load_fn=load)
         return found
+
+    def trace(self) -> dict[str, Any]:
+        """Return how many statements read for the operation so far, and each decision that was made."""
+        decided = sorted(
+            (str(permission), str(scope), scope.is_own, allowed)
+            for (permission, scope), allowed in self.decisions.items()
+        )
+        return {
+            "statements": self.reader.statements,
+            "decisions": len(decided),
+            "decided": [
+                {"permission": permission, "scope": scope, "own": own, "allowed": allowed}
+                for permission, scope, own, allowed in decided[:MOST_TRACED]
+            ],
+        }
 
     async def renew(self) -> None:
         """Forget what was read, so that what follows sees what was committed."""

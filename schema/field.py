@@ -76,9 +76,10 @@ class DerivedField:
 
 @dataclass(frozen=True, slots=True)
 class RootField:
-    """An entry to the graph. `public`: open to who is not signed in."""
+    """An entry to the graph. `public`: open to who is not signed in. `takes`: demanded in the organization."""
 
     public: bool = False
+    takes: Permission | None = None
 
 
 Declaration = ColumnField | LinkField | RowsField | DerivedField | RootField
@@ -139,6 +140,6 @@ def derived(guard: Permission | None = None, *, needs: tuple[str, ...] = ()) -> 
     return {DECLARATION: DerivedField(guard, needs)}
 
 
-def root(*, public: bool = False) -> dict[str, Any]:
+def root(*, public: bool = False, takes: Permission | None = None) -> dict[str, Any]:
     """Return the metadata of an entry to the graph."""
-    return {DECLARATION: RootField(public)}
+    return {DECLARATION: RootField(public, takes)}

@@ -20,6 +20,7 @@ from models.base import WardModel
 from models.inventory import entity_of
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.checking import LONGEST_REASON, require_reason, require_text
+from resolvers.run_as import require_not_looking
 from schema.context import RequestContext, ResolveInfo
 from schema.field import DECLARATION, derived, structure
 from schema.node import parse_id
@@ -143,6 +144,8 @@ def _in_transaction(said: MutationField, resolve: Callable[..., Any]) -> Callabl
         # What earlier mutations of the operation made its readers see is of before this one.
         await context.renew()
         try:
+            if context.actor.viewer is not None:
+                require_not_looking(context.actor.viewer)
             if said.action is None:
                 return await resolve(source, info, **arguments)
             intent = _intent(said.action, said, context, arguments.get("input") or {})
@@ -186,7 +189,7 @@ def _intent(action: Action, said: MutationField, context: RequestContext, given:
 
 
 def _require_ready(said: MutationField, context: RequestContext, intent: Intent) -> None:
-    context.require_signed_in()
+    require_not_looking(context.viewer)
     if said.reason_demanded:
         require_reason(intent.reason)
     elif intent.reason is not None:

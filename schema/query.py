@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import strawberry
 
+from auth.permission import Permission
 from models.base import WardModel
 from models.custom_role import CustomRole as CustomRoleModel
 from models.device import Device as DeviceModel
@@ -12,6 +13,7 @@ from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
 from models.record import Record as RecordModel
 from models.service_account import ServiceAccount as ServiceAccountModel
+from schema.access_decision import AccessDecision, decide
 from schema.aggregate import Asked, GroupBucket
 from schema.audit import AuditEntry, AuditEntryFilter, list_audit_entries
 from schema.connection import (
@@ -192,6 +194,21 @@ class Query:
         info: strawberry.Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Connection[ServiceAccount] | None:
         return await list_service_accounts(info, PageArguments(first, after, last, before))
+
+    @resolved(
+        "Whether somebody may read a field of an object, or has a permission there, and why. Takes `access:read`.",
+        root(),
+    )
+    async def access_decision(
+        info: strawberry.Info,
+        principal: Annotated[strawberry.ID, strawberry.argument(description="The User or ServiceAccount.")],
+        on: Annotated[strawberry.ID, strawberry.argument(description="The object.")],
+        field: Annotated[str | None, strawberry.argument(description="The field of its type.")] = None,
+        permission: Annotated[
+            Permission | None, strawberry.argument(description="Or a permission, in the scope of the object.")
+        ] = None,
+    ) -> AccessDecision | None:
+        return await decide(info, principal, on, field, permission)
 
     @resolved("The audit trail, newest first: empty for those who may not read it.", root())
     async def audit_entries(

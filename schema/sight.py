@@ -135,8 +135,11 @@ class _Sight:
         if parent is self._core.mutation_type:
             return self._shows_mutation(field)
         said = declaration_of(field)
-        if self._reach is None and isinstance(said, RootField) and not said.public:
-            return False
+        if isinstance(said, RootField):
+            if self._reach is None and not said.public:
+                return False
+            if said.takes is not None and (self._reach is None or said.takes not in self._reach.everywhere):
+                return False
         if parent.name in self._nobody and (field.args or not is_leaf_type(get_named_type(field.type))):
             return False
         target = said.to if isinstance(said, LinkField) else said.of if isinstance(said, RowsField) else None

@@ -37,6 +37,9 @@ _CONTEXT = "fieldward.context"
 ContextFactory = Callable[[Request], Awaitable[RequestContext]]
 
 
+_STATUS = {Code.UNAVAILABLE: 503, Code.FORBIDDEN: 403}
+
+
 class GraphQLTransport(GraphQL[RequestContext, None]):
     """The ASGI application behind `/graphql`."""
 
@@ -68,7 +71,7 @@ class GraphQLTransport(GraphQL[RequestContext, None]):
         except StarletteHTTPException as error:
             response = _refusal(error.status_code, error.detail, Code.INVALID_INPUT)
         except FieldwardError as error:
-            response = _refusal(503 if error.code is Code.UNAVAILABLE else 400, error.message, error.code)
+            response = _refusal(_STATUS.get(error.code, 400), error.message, error.code)
         finally:
             # Finding out who asks opened a transaction; a request that never became an operation leaves it behind.
             if _CONTEXT in scope:

@@ -16,9 +16,11 @@ from graphql import (
 )
 from strawberry.types.field import StrawberryField
 
+from auth.permission import Permission
+from auth.scope import ORGANIZATION
 from models.inventory import entity_of
 from models.row import Row
-from schema.context import ResolveInfo
+from schema.context import RequestContext, ResolveInfo
 from schema.field import (
     DECLARATION,
     TYPES,
@@ -98,12 +100,15 @@ def wire_roots(core: GraphQLSchema) -> None:
     for field in core.query_type.fields.values():
         said = declaration_of(field)
         if isinstance(said, RootField) and not said.public and field.resolve is not None:
-            field.resolve = _signed_in(field.resolve)
+            field.resolve = _signed_in(field.resolve, said.takes)
 
 
-def _signed_in(resolve: Resolve) -> Resolve:
+def _signed_in(resolve: Resolve, takes: Permission | None) -> Resolve:
     def resolve_signed_in(source: Any, info: ResolveInfo, **arguments: Any) -> Any:
-        info.context.require_signed_in()
+        context: RequestContext = info.context
+        context.require_signed_in()
+        if takes is not None and not context.allows(takes, ORGANIZATION):
+            return context.deny(info, takes, ORGANIZATION)
         return resolve(source, info, **arguments)
 
     return resolve_signed_in

@@ -11,12 +11,16 @@ from auth.token import SERVICE_PREFIX, ServiceToken
 from fieldward.web.request import REQUEST_ID
 from models.transaction import Tenant
 from resolvers.read import Reader
+from resolvers.run_as import run_as
 from resolvers.service_account import authenticate_service_account
 from resolvers.services import Services
 from resolvers.session import authenticate, claims_of
 from resolvers.trail import Actor
 from schema.context import RequestContext
 from schema.transport import ContextFactory
+
+RUN_AS: Final = "fieldward-run-as"
+"""The header that names as whom an admin looks (`resolvers/run_as.py`)."""
 
 _LONGEST: Final = 200
 """Characters of what a client says of itself that the trail keeps."""
@@ -41,6 +45,13 @@ def context_factory(services: Services) -> ContextFactory:
             await reader.close()
             raise
         inside = replace(actor, organization_id=viewer.organization_id, viewer=viewer)
+        said = request.headers.get(RUN_AS)
+        if said is not None:
+            try:
+                inside = await run_as(actor, viewer, reader, said)
+            except BaseException:
+                await reader.close()
+                raise
         return RequestContext(services, inside, reader)
 
     return make_context

@@ -1,0 +1,128 @@
+"""Looking at what another would see: for admins who set up roles, and for answering "why is that empty for me?".
+
+Whoever looks as another sees what both may see, changes nothing, and leaves an entry for each request with their own
+name and as whom they looked.
+"""
+
+from dataclasses import replace
+from uuid import UUID
+
+from auth.access import Grant, access_of
+from auth.action import Action
+from auth.errors import FieldwardError, ForbiddenError, NotFoundError
+from auth.permission import Permission
+from auth.policy import require
+from auth.principal import Viewer
+from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, OrganizationRole, ProjectRole
+from auth.scope import ORGANIZATION
+from models.audit_entry import EntryKind, Outcome
+from models.custom_role import CustomRole, RoleLevel
+from models.encryption.keyring import active_keyring
+from models.errors import InvalidInputError
+from models.inventory import entity_of
+from models.listing import fetch_by_id
+from models.membership import Membership
+from models.project import Project
+from models.transaction import AUDIT, Tenant, write_transaction
+from resolvers.change import Intent, record_attempt
+from resolvers.read import Reader
+from resolvers.standing import known_permissions, member_state, viewer_of
+from resolvers.trail import Actor, new_entry
+
+AT = ("Fieldward-Run-As",)
+_EXPECTED = (
+    "Expected User:…, a role of the organization such as AUDITOR, a role in a project such as VIEWER@Project:…,"
+    " or CustomRole:… with or without a project."
+)
+
+
+async def run_as(actor: Actor, viewer: Viewer, reader: Reader, said: str) -> Actor:
+    """Return the actor that looks, as the viewer, at what `said` names would see; written to the trail.
+
+    said: `User:<id>`; the name of a role in the organization; or `<role>@Project:<id>`, where a role may be
+        `CustomRole:<id>`.
+
+    Raises:
+        ForbiddenError: without `access:run_as`. Leaves an entry.
+        InvalidInputError, NotFoundError: it names nobody and no role, or none that the viewer sees.
+    """
+    mine = replace(actor, organization_id=viewer.organization_id, viewer=viewer)
+    intent = Intent(action=Action.ACCESS_RUN_AS, actor=mine)
+    try:
+        require(viewer, Permission.ACCESS_RUN_AS, ORGANIZATION)
+        target, name = await _target(viewer, reader, said.strip())
+    except FieldwardError as error:
+        await record_attempt(intent, error)
+        raise
+    looking = replace(target, access=target.access.within(viewer.access), is_reading_only=True)
+    seen_as = replace(mine, viewer=looking, behind=viewer, acting_as=name)
+    await active_keyring().load(seen_as.key_owners)
+    entry = new_entry(
+        seen_as,
+        kind=EntryKind.READ,
+        action=Action.ACCESS_RUN_AS,
+        outcome=Outcome.DONE,
+        entity=entity_of(Membership).name if name.startswith("User:") else None,
+        entity_ids=[target.membership_id] if name.startswith("User:") and target.membership_id else (),
+    )
+    tenant = Tenant(organization_id=viewer.organization_id, user_id=viewer.user_id)
+    async with write_transaction(tenant, pool=AUDIT) as (connection, _):
+        await entry.save(using_db=connection, force_create=True)
+    return seen_as
+
+
+def require_not_looking(viewer: Viewer) -> None:
+    """Raise `ForbiddenError` where the viewer only looks at what another would see."""
+    if viewer.is_reading_only:
+        raise ForbiddenError("You look as another: nothing can be changed. Run this as yourself.")
+
+
+async def _target(viewer: Viewer, reader: Reader, said: str) -> tuple[Viewer, str]:
+    role, at, place = said.partition("@")
+    if said.startswith("User:"):
+        return await _person(viewer, reader, _uuid(said.removeprefix("User:"))), said
+    project_id = _uuid(place.removeprefix("Project:")) if at else None
+    if project_id is not None:
+        async with reader.use() as connection:
+            if not await fetch_by_id(connection, viewer, entity_of(Project), (), [project_id]):
+                raise NotFoundError("There is no such project.", field=AT)
+    grant = await _grant(viewer, reader, role, project_id)
+    built_in = OrganizationRole(grant.role) if project_id is None and grant.custom_role_id is None else None
+    as_role = replace(viewer, role=built_in or OrganizationRole.MEMBER, grants=(grant,), access=access_of((grant,)))
+    return as_role, said
+
+
+async def _person(viewer: Viewer, reader: Reader, membership_id: UUID) -> Viewer:
+    async with reader.use() as connection:
+        state = None
+        if await fetch_by_id(connection, viewer, entity_of(Membership), (), [membership_id]):
+            state = await member_state(connection, viewer.organization_id, membership_id)
+    if state is None:
+        raise NotFoundError("There is no such person.", field=AT)
+    return viewer_of(state)
+
+
+async def _grant(viewer: Viewer, reader: Reader, role: str, project_id: UUID | None) -> Grant:
+    if role.startswith("CustomRole:"):
+        role_id = _uuid(role.removeprefix("CustomRole:"))
+        async with reader.use() as connection:
+            columns = ("name", "level", "permissions")
+            found = (await fetch_by_id(connection, viewer, entity_of(CustomRole), columns, [role_id])).get(role_id)
+        level = RoleLevel.PROJECT if project_id is not None else RoleLevel.ORGANIZATION
+        if found is None:
+            raise NotFoundError("There is no such role.", field=AT)
+        if found["level"] != level:
+            raise InvalidInputError(f"Expected a role of the level {level}. {_EXPECTED}", field=AT)
+        return Grant(found["name"], known_permissions(found["permissions"]), project_id, role_id)
+    if project_id is None and role in set(OrganizationRole):
+        return Grant(role, ORGANIZATION_ROLES[OrganizationRole(role)])
+    if project_id is not None and role in set(ProjectRole):
+        return Grant(role, PROJECT_ROLES[ProjectRole(role)], project_id)
+    raise InvalidInputError(_EXPECTED, field=AT)
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InvalidInputError(_EXPECTED, field=AT) from error
