@@ -1,9 +1,9 @@
 """Creating, changing and deleting records with their measurements."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from auth.errors import ForbiddenError
@@ -38,6 +38,11 @@ RECORD_NAMES: Mapping[str, str] = {
     "activity_type": "activityType",
     "device_id": "deviceId",
 }
+JUDGED = ("created_by_id", "contributor_ids", "status")
+"""The columns that a record's way through review is judged by."""
+UNDER_WAY = frozenset({RecordStatus.DRAFT, RecordStatus.REJECTED})
+"""The states in which a record is still in the hands of who made it."""
+
 CONTRIBUTED = ("contributor_ids",)
 REVIEWED = ("reviewed_by_id", "reviewed_at", "review_reason")
 MEASUREMENT_NAMES: Mapping[str, str] = {
@@ -225,9 +230,61 @@ def build_measurement(record: Record, row_id: UUID, position: int, new: NewMeasu
     )
 
 
-def is_own_record(viewer: Viewer, record: Record) -> bool:
+class Fields(Protocol):
+    """A record's columns by name: a light row, or a mapping."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who is asking about a record, and what they may do in its scope."""
+
+    viewer: Viewer
+    may: Callable[[Permission], bool]
+
+
+def may_update(asking: Standing, record: Fields) -> bool:
+    """Return whether they may change the record in the state that it is in."""
+    if asking.may(Permission.RECORD_UPDATE):
+        return True
+    in_hand = record["status"] in UNDER_WAY and is_own_record(asking.viewer, record)
+    return in_hand and asking.may(Permission.RECORD_UPDATE_OWN)
+
+
+def may_submit(asking: Standing, record: Fields) -> bool:
+    """Return whether they may hand the record over for review."""
+    mine = is_own_record(asking.viewer, record) or asking.may(Permission.RECORD_UPDATE)
+    return mine and record["status"] in UNDER_WAY and asking.may(Permission.RECORD_SUBMIT)
+
+
+def may_review(asking: Standing, record: Fields) -> bool:
+    """Return whether they may vouch for the record: it is under review, and they had no hand in it."""
+    return (
+        record["status"] == RecordStatus.SUBMITTED
+        and not had_a_hand_in(asking.viewer, record)
+        and asking.may(Permission.RECORD_REVIEW)
+    )
+
+
+def may_delete(asking: Standing) -> bool:
+    """Return whether they may delete a record there."""
+    return asking.may(Permission.RECORD_DELETE)
+
+
+def is_own_record(viewer: Viewer, record: Fields) -> bool:
     """Return whether the viewer made the record. What a service account made is nobody's own."""
-    return viewer.membership_id is not None and record.created_by_id == viewer.membership_id
+    return viewer.membership_id is not None and bool(record["created_by_id"] == viewer.membership_id)
+
+
+def had_a_hand_in(viewer: Viewer, record: Fields) -> bool:
+    """Return whether the viewer made, changed or submitted the record."""
+    return viewer.principal_id in {record["created_by_id"], *record["contributor_ids"]}
+
+
+def fields_of(record: Record) -> Fields:
+    """Return what the questions above ask of a record, as a light row has it."""
+    return {name: getattr(record, name) for name in JUDGED}
 
 
 def note_contributor(change: Change, record: Record) -> None:
@@ -264,13 +321,12 @@ async def _device(change: Change, device_id: UUID | None) -> UUID | None:
 
 def _require_may_update(change: Change, record: Record) -> None:
     viewer, scope = change.viewer, scope_of_model(change, record)
-    if can(viewer, Permission.RECORD_UPDATE, scope):
+    if may_update(Standing(viewer, lambda permission: can(viewer, permission, scope)), fields_of(record)):
         return
     require(viewer, Permission.RECORD_UPDATE_OWN, scope)
-    if not is_own_record(viewer, record):
+    if not is_own_record(viewer, fields_of(record)):
         raise ForbiddenError("Only your own records.", permission=Permission.RECORD_UPDATE)
-    if record.status not in {RecordStatus.DRAFT, RecordStatus.REJECTED}:
-        raise ForbiddenError("The record is under review or approved.", permission=Permission.RECORD_UPDATE)
+    raise ForbiddenError("The record is under review or approved.", permission=Permission.RECORD_UPDATE)
 
 
 def _require_writable(change: Change, scope: Scope, values: Mapping[str, Any], *, is_new: bool = False) -> None:

@@ -10,9 +10,16 @@ from models.record import Record, RecordStatus
 from resolvers.change import Change
 from resolvers.checking import require_reason
 from resolvers.locking import lock_visible, require_on, require_version, scope_of_model
-from resolvers.record import CONTRIBUTED, REVIEWED, is_own_record, note_contributor, require_active_project
-
-_SUBMITTABLE = frozenset({RecordStatus.DRAFT, RecordStatus.REJECTED})
+from resolvers.record import (
+    CONTRIBUTED,
+    REVIEWED,
+    UNDER_WAY,
+    fields_of,
+    had_a_hand_in,
+    is_own_record,
+    note_contributor,
+    require_active_project,
+)
 
 
 async def submit_record(change: Change, *, record_id: UUID, expected_version: int) -> UUID:
@@ -25,11 +32,12 @@ async def submit_record(change: Change, *, record_id: UUID, expected_version: in
     record = await lock_visible(change, Record, record_id)
     require_on(change, Permission.RECORD_SUBMIT, record)
     viewer = change.viewer
-    if not is_own_record(viewer, record) and not can(viewer, Permission.RECORD_UPDATE, scope_of_model(change, record)):
+    scope = scope_of_model(change, record)
+    if not is_own_record(viewer, fields_of(record)) and not can(viewer, Permission.RECORD_UPDATE, scope):
         raise ForbiddenError("Only your own records.", permission=Permission.RECORD_UPDATE)
     require_version(record.version, expected_version)
     await require_active_project(change, record)
-    if record.status not in _SUBMITTABLE:
+    if record.status not in UNDER_WAY:
         raise ConflictError(f"The record is {record.status}.", field=("input", "id"))
     note_contributor(change, record)
     return await _move(change, record, RecordStatus.SUBMITTED, *CONTRIBUTED)
@@ -62,7 +70,7 @@ async def _load_for_review(change: Change, record_id: UUID, expected_version: in
     record = await lock_visible(change, Record, record_id)
     require(change.viewer, Permission.RECORD_REVIEW, scope_of_model(change, record))
     # Four eyes: whoever had a hand in a record is not the one who vouches for it.
-    if change.viewer.principal_id in {record.created_by_id, *record.contributor_ids}:
+    if had_a_hand_in(change.viewer, fields_of(record)):
         raise ForbiddenError("Nobody reviews what they had a hand in.", permission=Permission.RECORD_REVIEW)
     require_version(record.version, expected_version)
     await require_active_project(change, record)

@@ -49,6 +49,7 @@ from schema.scalar import SCALARS
 from schema.service_account_change import ServiceAccountMutation
 from schema.session import SessionMutation
 from schema.sweep import publish_guards, sweep
+from schema.viewer_can import publish_readable
 from schema.wiring import wire, wire_roots
 
 log = structlog.get_logger()
@@ -214,6 +215,7 @@ def build_api() -> Api:
     core = api._schema
     sweep(core)
     publish_guards(core)
+    publish_readable(core)
     core.extensions["needs"] = wire(core)
     wire_roots(core)
     wire_mutations(core)

@@ -32,6 +32,7 @@ from schema.context import RequestContext, ResolveInfo
 from schema.field import column, derived, link, resolved, rows, stands_for, structure
 from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, filters
 from schema.node import Node
+from schema.viewer_can import ViewerCanRead, viewer_can
 
 if TYPE_CHECKING:
     from schema.device import Device
@@ -121,6 +122,8 @@ class AuditEntry(Node):
     entity: str | None = column("The table of the rows acted on or read.")
     field: str | None = column("The column that was read.")
     entity_ids: list[UUID] | None = column("The rows acted on or read.")
+
+    viewer_can: ViewerCanRead = viewer_can(ViewerCanRead)
 
     @resolved("What it changed, row by row.", rows(ChangeModel))
     async def changes(src: strawberry.Parent[Any], info: strawberry.Info) -> list[Change]:

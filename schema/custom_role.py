@@ -13,6 +13,7 @@ from resolvers.standing import known_permissions
 from schema.connection import PageArguments, page_of
 from schema.field import column, derived, resolved, stands_for
 from schema.node import Node
+from schema.viewer_can import CustomRoleViewerCan, viewer_can
 
 
 @stands_for(CustomRoleModel)
@@ -23,6 +24,8 @@ class CustomRole(Node):
     description: str | None = column("What the role is for.")
     created_at: datetime | None = column("When it was defined.")
     version: int = column("Counts the changes; an update names the one it saw.")
+
+    viewer_can: CustomRoleViewerCan = viewer_can(CustomRoleViewerCan)
 
     @resolved("What whoever has the role may do.", derived(Permission.ROLE_READ, needs=("permissions",)))
     def permissions(src: strawberry.Parent[Any]) -> list[Permission] | None:

@@ -14,6 +14,7 @@ from schema.connection import OrderDirection, PageArguments, page_of
 from schema.field import column, link, stands_for
 from schema.filter import IdFilter, TextFilter, conditions_of, filters
 from schema.node import Node
+from schema.viewer_can import DeviceViewerCan, viewer_can
 
 if TYPE_CHECKING:
     from schema.user import User
@@ -38,6 +39,7 @@ class Device(Node):
     )
     created_at: datetime | None = column("When it was registered.")
     version: int = column("Counts the changes; an update names the one it saw.")
+    viewer_can: DeviceViewerCan = viewer_can(DeviceViewerCan, needs=("status",))
 
 
 @strawberry.enum(description="What devices are ordered by.")

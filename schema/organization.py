@@ -6,6 +6,7 @@ from models.organization import Organization as OrganizationModel
 from models.organization import OrganizationStatus
 from schema.field import column, stands_for
 from schema.node import Node
+from schema.viewer_can import OrganizationViewerCan, viewer_can
 
 
 @stands_for(OrganizationModel)
@@ -14,3 +15,4 @@ class Organization(Node):
     slug: str = column("The name by which the organization is signed in to.")
     name: str = column("The organization's name.")
     status: OrganizationStatus | None = column("Whether the organization is at work.")
+    viewer_can: OrganizationViewerCan = viewer_can(OrganizationViewerCan)

@@ -26,6 +26,7 @@ from schema.filter import IdFilter, TextFilter, conditions_of, filters
 from schema.node import Node
 from schema.record import Record, RecordFilter, RecordOrder, list_records
 from schema.user import ProjectMember, list_members
+from schema.viewer_can import ProjectViewerCan, viewer_can
 
 
 @stands_for(ProjectModel)
@@ -39,6 +40,8 @@ class Project(Node):
     ends_on: date | None = column("Its last day.")
     created_at: datetime | None = column("When it was made.")
     version: int = column("Counts the changes; an update names the one it saw.")
+
+    viewer_can: ProjectViewerCan = viewer_can(ProjectViewerCan, needs=("status",))
 
     @resolved("The project's records.", rows(RecordModel))
     async def records(

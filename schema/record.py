@@ -23,6 +23,7 @@ from schema.context import context_of
 from schema.field import column, link, resolved, rows, stands_for
 from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, demanding, filters
 from schema.node import Node
+from schema.viewer_can import RecordViewerCan, ViewerCanRead, viewer_can
 
 if TYPE_CHECKING:
     from schema.device import Device
@@ -48,6 +49,7 @@ class Measurement(Node):
     value_type: str | None = column("Whether the value was measured or calculated.")
     comment: str | None = column("What was noted about the result.")
     source_row: str | None = column("The row of the file that it was imported from, as a JSON object by column.")
+    viewer_can: ViewerCanRead = viewer_can(ViewerCanRead)
 
 
 @stands_for(RecordModel)
@@ -82,6 +84,8 @@ class Record(Node):
     reviewed_by: Annotated["User", strawberry.lazy("schema.user")] | None = link(
         "Who reviewed it, if you see the organization's people.", to=Membership, by="reviewed_by_id"
     )
+
+    viewer_can: RecordViewerCan = viewer_can(RecordViewerCan, needs=("created_by_id", "contributor_ids", "status"))
 
     @resolved("The results, in the order of the report.", rows(MeasurementModel))
     async def measurements(src: strawberry.Parent[Any], info: strawberry.Info) -> list[Measurement]:

@@ -13,6 +13,7 @@ from resolvers.standing import known_permissions
 from schema.connection import PageArguments, page_of
 from schema.field import column, derived, link, resolved, stands_for
 from schema.node import Node
+from schema.viewer_can import ServiceAccountViewerCan, viewer_can
 
 if TYPE_CHECKING:
     from schema.user import User
@@ -32,6 +33,8 @@ class ServiceAccount(Node):
         "Who revoked it.", to=Membership, by="revoked_by_id"
     )
     version: int = column("Counts the changes; an update names the one it saw.")
+
+    viewer_can: ServiceAccountViewerCan = viewer_can(ServiceAccountViewerCan, needs=("revoked_at",))
 
     @resolved("What its token allows at the most.", derived(Permission.SERVICE_ACCOUNT_READ, needs=("permissions",)))
     def permissions(src: strawberry.Parent[Any]) -> list[Permission] | None:

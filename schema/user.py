@@ -22,6 +22,7 @@ from schema.field import column, derived, link, resolved, rows, stands_for
 from schema.filter import IdFilter, conditions_of, filters
 from schema.guard import read_column
 from schema.node import Node
+from schema.viewer_can import UserViewerCan, ViewerCanRead, viewer_can
 
 if TYPE_CHECKING:
     from schema.project import Project
@@ -44,6 +45,7 @@ class ProjectMember(Node):
         "The project.", to=ProjectModel, by="project_id"
     )
     created_at: datetime | None = column("Since when.")
+    viewer_can: ViewerCanRead = viewer_can(ViewerCanRead)
 
 
 @stands_for(Membership)
@@ -60,6 +62,8 @@ class User(Node):
     status: MembershipStatus | None = column("Whether the person can get in.")
     created_at: datetime | None = column("Since when the person belongs to the organization.")
     version: int = column("Counts the changes; an update names the one it saw.")
+
+    viewer_can: UserViewerCan = viewer_can(UserViewerCan)
 
     @resolved(
         "The address that the person signs in with.", derived(Permission.MEMBERSHIP_READ_PERSONAL, needs=("user_id",))

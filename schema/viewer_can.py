@@ -1,0 +1,192 @@
+"""What the viewer may do with one object, asked on the object itself: what a dashboard's buttons and columns need.
+
+The answers come from the same predicates as the use cases' own refusals. They speak of permissions and of the object's
+own state; another reason to refuse, such as an archived project or a version that is passed, is the mutation's to say.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import strawberry
+from graphql import GraphQLObjectType, GraphQLSchema
+
+from auth.permission import Permission as P
+from auth.scope import ORGANIZATION
+from models.device import DeviceStatus
+from models.inventory import entity_of
+from models.project import ProjectStatus
+from models.row import Row
+from models.visibility import scope_of
+from resolvers.record import Standing, may_delete, may_review, may_submit, may_update
+from schema.context import RequestContext, context_of
+from schema.field import TYPES, derived, resolved, structure
+from schema.sweep import guard_of
+
+GUARDS = "guards"
+"""The key of the schema's extensions that holds, by type, each field with what reading it takes."""
+
+
+class Can:
+    """The value behind each of the types below: an object, and who asks."""
+
+    def __init__(self, row: Row, info: strawberry.Info) -> None:
+        self.row = row
+        self._context: RequestContext = context_of(info)
+        self._guards: dict[str, list[tuple[str, P | None]]] = info._raw_info.schema.extensions[GUARDS]
+
+    def may(self, permission: P) -> bool:
+        """Return whether the viewer has the permission in the scope of the object."""
+        return not self._context.viewer.is_reading_only and self._has(permission)
+
+    def may_in_organization(self, permission: P) -> bool:
+        """Return whether the viewer has the permission in the organization."""
+        viewer = self._context.viewer
+        return not viewer.is_reading_only and self._context.allows(permission, ORGANIZATION)
+
+    @property
+    def standing(self) -> Standing:
+        """Who asks, and what they may do, as the use cases of records ask for it."""
+        return Standing(self._context.viewer, self.may)
+
+    @property
+    def is_about_me(self) -> bool:
+        """Whether the object is the viewer's own membership."""
+        return bool(self.row["id"] == self._context.viewer.membership_id)
+
+    @property
+    def has_role(self) -> bool:
+        """Whether the object is a role that the viewer has."""
+        return any(grant.custom_role_id == self.row["id"] for grant in self._context.viewer.grants)
+
+    @property
+    def readable_fields(self) -> list[str]:
+        """The fields of the object's type that the viewer may read."""
+        guards = self._guards[self.row.entity.name]
+        return [name for name, guard in guards if guard is None or self._has(guard)]
+
+    def _has(self, permission: P) -> bool:
+        return self._context.allows(permission, scope_of(self.row.entity, self.row, self._context.viewer))
+
+
+def publish_readable(core: GraphQLSchema) -> None:
+    """Work out, once, what reading each field of each table's type takes."""
+    guards: dict[str, list[tuple[str, P | None]]] = {}
+    for name, declared in TYPES.items():
+        one = core.type_map.get(name)
+        if declared.model is None or not isinstance(one, GraphQLObjectType):
+            continue
+        found = [(field_name, guard_of(name, field)) for field_name, field in one.fields.items()]
+        guards[entity_of(declared.model).name] = [
+            (field_name, P(guard[0]) if guard else None) for field_name, guard in found if field_name != "viewerCan"
+        ]
+    core.extensions[GUARDS] = guards
+
+
+def _answer(description: str, decide: Callable[[Can], bool]) -> Any:
+    def resolve(src: strawberry.Parent[Any]) -> bool:
+        return decide(src)
+
+    return strawberry.field(resolver=resolve, description=description, metadata=derived())
+
+
+def _readable() -> Any:
+    return strawberry.field(
+        description="The fields of this object that you may read; of the others, what `@guard` says.",
+        metadata=derived(),
+    )
+
+
+@structure
+@strawberry.type(description="What you may do with a record, by your permissions and by its own state.")
+class RecordViewerCan:
+    update: bool = _answer("Change it.", lambda can: may_update(can.standing, can.row))
+    submit: bool = _answer("Hand it over for review.", lambda can: may_submit(can.standing, can.row))
+    approve: bool = _answer("Approve it.", lambda can: may_review(can.standing, can.row))
+    reject: bool = _answer("Send it back.", lambda can: may_review(can.standing, can.row))
+    delete: bool = _answer("Delete it.", lambda can: may_delete(can.standing))
+    readable_fields: list[str] = _readable()
+
+
+@structure
+@strawberry.type(description="What you may do with a project, by your permissions and by its own state.")
+class ProjectViewerCan:
+    update: bool = _answer("Change it.", lambda can: _is_active(can) and can.may(P.PROJECT_UPDATE))
+    archive: bool = _answer("Close it.", lambda can: _is_active(can) and can.may(P.PROJECT_ARCHIVE))
+    create_record: bool = _answer("Create records in it.", lambda can: _is_active(can) and can.may(P.RECORD_CREATE))
+    assign_role: bool = _answer("Give roles in it.", lambda can: can.may(P.PROJECT_MEMBERSHIP_ASSIGN))
+    readable_fields: list[str] = _readable()
+
+
+@structure
+@strawberry.type(description="What you may do with a device, by your permissions and by its own state.")
+class DeviceViewerCan:
+    block: bool = _answer(
+        "Block it.", lambda can: can.row["status"] != DeviceStatus.BLOCKED and can.may_in_organization(P.DEVICE_BLOCK)
+    )
+    unblock: bool = _answer(
+        "Let it in again.",
+        lambda can: can.row["status"] == DeviceStatus.BLOCKED and can.may_in_organization(P.DEVICE_BLOCK),
+    )
+    readable_fields: list[str] = _readable()
+
+
+@structure
+@strawberry.type(description="What you may do about a person.")
+class UserViewerCan:
+    assign_role: bool = _answer(
+        "Give them another role in the organization, of those that can do no more than you can.",
+        lambda can: not can.is_about_me and can.may_in_organization(P.MEMBERSHIP_ASSIGN),
+    )
+    readable_fields: list[str] = _readable()
+
+
+@structure
+@strawberry.type(description="What you may do with a role of the organization's own.")
+class CustomRoleViewerCan:
+    update: bool = _answer(
+        "Change it, as far as it can do no more than you can.",
+        lambda can: not can.has_role and can.may_in_organization(P.ROLE_DEFINE),
+    )
+    delete: bool = _answer("Delete it, if nobody has it.", lambda can: can.may_in_organization(P.ROLE_DEFINE))
+    readable_fields: list[str] = _readable()
+
+
+@structure
+@strawberry.type(description="What you may do with a service account.")
+class ServiceAccountViewerCan:
+    revoke: bool = _answer(
+        "End it.", lambda can: can.row["revoked_at"] is None and can.may_in_organization(P.SERVICE_ACCOUNT_REVOKE)
+    )
+    readable_fields: list[str] = _readable()
+
+
+@structure
+@strawberry.type(description="What you may do in the organization.")
+class OrganizationViewerCan:
+    create_project: bool = _answer("Create projects.", lambda can: can.may_in_organization(P.PROJECT_CREATE))
+    register_device: bool = _answer("Register devices.", lambda can: can.may_in_organization(P.DEVICE_REGISTER))
+    define_role: bool = _answer("Define roles.", lambda can: can.may_in_organization(P.ROLE_DEFINE))
+    create_service_account: bool = _answer(
+        "Make identities for programs.", lambda can: can.may_in_organization(P.SERVICE_ACCOUNT_CREATE)
+    )
+    readable_fields: list[str] = _readable()
+
+
+@structure
+@strawberry.type(description="What you may read of an object.")
+class ViewerCanRead:
+    readable_fields: list[str] = _readable()
+
+
+def viewer_can(answer: type[Any], *, needs: tuple[str, ...] = ()) -> Any:
+    """Declare the field of an object that says what the viewer may do with it. needs: the columns that this takes."""
+
+    def resolve(src: strawberry.Parent[Any], info: strawberry.Info) -> Any:
+        return Can(src, info)
+
+    resolve.__annotations__["return"] = answer
+    return resolved("What you may do with this object.", derived(needs=needs))(resolve)
+
+
+def _is_active(can: Can) -> bool:
+    return bool(can.row["status"] == ProjectStatus.ACTIVE)
