@@ -196,8 +196,8 @@ class Query:
         return await list_service_accounts(info, PageArguments(first, after, last, before))
 
     @resolved(
-        "Whether somebody may read a field of an object, or has a permission there, and why. Takes `access:read`.",
-        root(),
+        "Whether somebody may read a field of an object, or has a permission there, and why.",
+        root(takes=Permission.ACCESS_READ),
     )
     async def access_decision(
         info: strawberry.Info,

@@ -121,6 +121,9 @@ def publish_guards(core: GraphQLSchema) -> None:
     """Write each field's guard into its description and, as `@guard`, into the SDL."""
     for object_type in object_types(core):
         for field in object_type.fields.values():
+            said = declaration_of(field)
+            if isinstance(said, RootField) and said.takes is not None:
+                field.description = f"{field.description} Takes `{said.takes}` in the organization."
             guard = guard_of(object_type.name, field)
             if guard is None:
                 continue
