@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID
 
@@ -56,6 +56,11 @@ class ReadLog:
     def note(self, column: Column, row_id: UUID) -> None:
         """Remember that the row's value of the column is in the answer."""
         self._rows[column.entity, column.name].add(row_id)
+
+    def note_all(self, column: Column, row_ids: Sequence[UUID]) -> None:
+        """Remember that the rows' values of the column are in the answer."""
+        if row_ids:
+            self._rows[column.entity, column.name].update(row_ids)
 
     async def write(self, actor: Actor) -> None:
         """Commit one audit entry per column read, with the set of rows, and forget them.

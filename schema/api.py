@@ -4,28 +4,19 @@
 anything leaves, and turns errors into what a client may see.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
 import structlog
 from graphql import ExecutionResult as CoreResult
-from graphql import (
-    GraphQLError,
-    OperationDefinitionNode,
-    ValuesOfCorrectTypeRule,
-    specified_rules,
-)
+from graphql import GraphQLError, execute
 from strawberry import Schema
-from strawberry.extensions import (
-    MaxTokensLimiter,
-    ParserCache,
-    SchemaExtension,
-    ValidationCache,
-)
+from strawberry.exceptions import MissingQueryError
 from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 from strawberry.types import ExecutionContext, ExecutionResult
+from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 import schema.enum  # noqa: F401  (declares the enums before any type uses them)
@@ -36,11 +27,13 @@ from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
 from schema.device_change import DeviceMutation
 from schema.errors import presented
+from schema.execution import NEEDS, RowsExecutor
 from schema.field import Guard
-from schema.input_value import InputValueRule, variable_errors
-from schema.introspection import Executor, publish_sights
-from schema.limits import TooComplexError, require_affordable
+from schema.input_value import variable_errors
+from schema.introspection import SchemaExecutor, asks_for_schema, publish_sights
+from schema.limits import TooComplexError
 from schema.mutation import wire_mutations
+from schema.operation import InvalidOperationError, Operations
 from schema.project_change import ProjectMutation
 from schema.query import Query
 from schema.record_change import RecordMutation
@@ -54,12 +47,6 @@ from schema.wiring import wire, wire_roots
 
 log = structlog.get_logger()
 
-MOST_TOKENS = 4000
-CACHED_OPERATIONS = 200
-LARGEST_CACHED = 8 * 1024
-"""Characters of an operation whose parsed form is kept. Larger ones are parsed each time: memory is bounded."""
-
-
 _MUTATIONS = (
     SessionMutation,
     ProjectMutation,
@@ -70,63 +57,14 @@ _MUTATIONS = (
     ServiceAccountMutation,
 )
 
-# Built once: the validation cache tells rules apart by identity.
-_RULES = tuple(InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules)
-
-
-class Validation(SchemaExtension):
-    """Checks literals with our own rule, and variables before execution; neither check quotes a value."""
-
-    def on_operation(self) -> Iterator[None]:
-        """Choose the rules."""
-        self.execution_context.validation_rules = _RULES
-        yield
-
-    def on_execute(self) -> Iterator[None]:
-        """Stop before execution where a variable does not fit its type, or the operation asks for too much."""
-        context = self.execution_context
-        operation, variables = _operation(context), context.variables or {}
-        errors = variable_errors(context.schema._schema, operation, variables)
-        if not errors and context.graphql_document is not None:
-            try:
-                require_affordable(context.graphql_document, operation, variables)
-            except TooComplexError as error:
-                errors = [GraphQLError(error.message, original_error=error)]
-        if errors:
-            context.result = CoreResult(data=None, errors=errors)
-        yield
-
-
-def _is_worth_keeping(context: ExecutionContext) -> bool:
-    """Return whether the operation may stay in memory: a client's own, signed in, and small."""
-    signed_in = context.context.actor.viewer is not None
-    return signed_in and context.query is not None and len(context.query) <= LARGEST_CACHED
-
-
-class SmallParserCache(ParserCache):
-    """Keeps the parsed form of what is worth keeping."""
-
-    def on_parse(self) -> Iterator[None]:
-        """Parse from the cache, or leave it to the schema."""
-        if _is_worth_keeping(self.execution_context):
-            yield from super().on_parse()
-        else:
-            yield
-
-
-class SmallValidationCache(ValidationCache):
-    """Keeps that what is worth keeping is valid."""
-
-    def on_validate(self) -> Iterator[None]:
-        """Validate from the cache, or leave it to the schema."""
-        if _is_worth_keeping(self.execution_context):
-            yield from super().on_validate()
-        else:
-            yield
-
 
 class Api(Schema):
-    """The schema of Fieldward. Everything that executes goes through `execute`."""
+    """The schema of Fieldward. Everything that executes goes through `execute`.
+
+    operations: the operations that are kept as they were prepared.
+    """
+
+    operations: Operations
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Log nothing here: the operation's text and inputs would be in it. `schema.errors` logs what must be."""
@@ -144,18 +82,12 @@ class Api(Schema):
         """Run an operation for the context's viewer and return what may leave the server."""
         if not isinstance(context_value, RequestContext):
             raise TypeError("An operation takes a RequestContext.")
+        if not query:
+            raise MissingQueryError
         context = context_value
-        context.name_operation(operation_name, sha256((query or "").encode(errors="replace")).hexdigest())
+        context.name_operation(operation_name, sha256(query.encode(errors="replace")).hexdigest())
         try:
-            result = await super().execute(
-                query,
-                variable_values,
-                context,
-                root_value,
-                operation_name,
-                allowed_operation_types,
-                operation_extensions,
-            )
+            result = await self._run(context, query, variable_values or {}, operation_name)
             if context.actor.viewer is not None:
                 try:
                     await context.read_log.write(context.actor)
@@ -172,6 +104,38 @@ class Api(Schema):
             request_id = str(context.actor.origin.request_id)
             result.errors = [presented(error, request_id) for error in result.errors]
         return result
+
+    async def _run(
+        self, context: RequestContext, query: str, variables: dict[str, Any], name: str | None
+    ) -> ExecutionResult:
+        """Prepare the operation, check what it was given, and execute it."""
+        try:
+            prepared = self.operations.prepare(query, keep=context.actor.viewer is not None)
+            operation = prepared.operation(name)
+            errors = variable_errors(self._schema, operation, variables)
+            if not errors:
+                prepared.require_affordable(operation, variables)
+        except InvalidOperationError as error:
+            errors = error.errors
+        except GraphQLError as error:
+            errors = [error]
+        except (TooComplexError, RecursionError) as error:
+            errors = [GraphQLError(str(error), original_error=error)]
+        if errors:
+            return PreExecutionError(data=None, errors=errors)
+        context.follow(prepared.columns, prepared.completions, prepared.choosing)
+        executing = execute(
+            self._schema,
+            prepared.document,
+            context_value=context,
+            variable_values=variables,
+            operation_name=name,
+            executor_class=SchemaExecutor if asks_for_schema(prepared.document) else RowsExecutor,
+            hide_suggestions=True,
+        )
+        done = executing if isinstance(executing, CoreResult) else await executing
+        found = [*(done.errors or ()), *context.denials.errors(done.data)]
+        return ExecutionResult(data=done.data, errors=found or None)
 
     @staticmethod
     def _extensions(context: RequestContext, asked: dict[str, Any] | None) -> dict[str, Any]:
@@ -198,39 +162,20 @@ def build_api() -> Api:
         query=Query,
         mutation=mutation,
         schema_directives=[],
-        execution_context_class=Executor,
         types=[Guard],
         config=StrawberryConfig(
             scalar_map=SCALARS,
             disable_field_suggestions=True,
             default_resolver=lambda source, name: getattr(source, name, None),
         ),
-        extensions=[
-            Validation,
-            lambda: MaxTokensLimiter(max_token_count=MOST_TOKENS),
-            lambda: SmallParserCache(maxsize=CACHED_OPERATIONS),
-            lambda: SmallValidationCache(maxsize=CACHED_OPERATIONS),
-        ],
     )
     core = api._schema
     sweep(core)
     publish_guards(core)
     publish_readable(core)
-    core.extensions["needs"] = wire(core)
+    core.extensions[NEEDS] = wire(core)
     wire_roots(core)
     wire_mutations(core)
     publish_sights(core)
+    api.operations = Operations(core)
     return api
-
-
-def _operation(context: ExecutionContext) -> OperationDefinitionNode:
-    document = context.graphql_document
-    if document is None:
-        raise GraphQLError("There is no operation.")
-    named = context.operation_name
-    for definition in document.definitions:
-        if isinstance(definition, OperationDefinitionNode) and (
-            named is None or (definition.name and definition.name.value == named)
-        ):
-            return definition
-    raise GraphQLError("There is no operation of that name.")

@@ -27,9 +27,9 @@ from models.membership import Membership
 from models.row import Row
 from models.service_account import ServiceAccount as ServiceAccountModel
 from models.visibility import scope_at
-from schema.connection import OrderDirection, PageArguments, Parent, page_of, rows_of
+from schema.connection import OrderDirection, PageArguments, page_of
 from schema.context import RequestContext, ResolveInfo
-from schema.field import column, derived, link, resolved, rows, stands_for, structure
+from schema.field import column, derived, link, listed, resolved, stands_for, structure
 from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, filters
 from schema.node import Node
 from schema.viewer_can import ViewerCanRead, viewer_can
@@ -125,11 +125,9 @@ class AuditEntry(Node):
 
     viewer_can: ViewerCanRead = viewer_can(ViewerCanRead)
 
-    @resolved("What it changed, row by row.", rows(ChangeModel))
-    async def changes(src: strawberry.Parent[Any], info: strawberry.Info) -> list[Change]:
-        return await rows_of(
-            info, ChangeModel, order=Order("id"), limit=MOST_CHANGES, parent=Parent("entry_id", src["id"])
-        )
+    changes: list[Change] = listed(
+        "What it changed, row by row.", of=ChangeModel, by="entry_id", order=Order("id"), limit=MOST_CHANGES
+    )
 
 
 @strawberry.input(description="Compares how an act ended.")

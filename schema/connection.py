@@ -210,24 +210,9 @@ async def page_of(
         parent_column=parent.column if parent else None,
     )
     row_id = parent.row_id if parent else None
-    key = ("page", place_of(raw), repr(conditions), repr(order), count, backwards, cursor)
+    key = ("page", place_of(raw.field_nodes), repr(conditions), repr(order), count, backwards, cursor)
     rows = await context.loader(key, lambda parents: _load(context, listing, parents)).load(row_id)
     return Page(context, listing, row_id, rows)
-
-
-async def rows_of(info: strawberry.Info, model: type[WardModel], *, order: Order, limit: int, parent: Parent) -> Any:
-    """Return all rows of a parent that has few, `limit` at most: one statement for all parents of the operation."""
-    raw: ResolveInfo = info._raw_info
-    context: RequestContext = raw.context
-    listing = Listing(
-        entity=entity_of(model),
-        columns=columns_of(raw, get_named_type(raw.return_type).name, raw.schema.extensions["needs"]),
-        order=order,
-        limit=limit,
-        parent_column=parent.column,
-    )
-    key = ("rows", place_of(raw))
-    return await context.loader(key, lambda parents: _load(context, listing, parents)).load(parent.row_id)
 
 
 async def _load(context: RequestContext, listing: Listing, parents: Sequence[UUID | None]) -> list[list[Row]]:

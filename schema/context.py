@@ -1,27 +1,31 @@
 """What travels with one operation: who asks, one snapshot of the data, the decisions made, the values opened."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
-from graphql import GraphQLResolveInfo
+from graphql import FieldNode, GraphQLResolveInfo
+from graphql.pyutils import Path
 from strawberry import Info
 from strawberry.dataloader import DataLoader
 
-from auth.errors import ForbiddenError, UnauthenticatedError
+from auth.errors import UnauthenticatedError
 from auth.permission import Permission
 from auth.policy import can
 from auth.principal import Viewer
 from auth.scope import Scope
 from models.encryption.envelope import key_id_of
-from models.inventory import Entity
-from models.listing import fetch_by_id
+from models.inventory import Entity, entity_of
+from models.listing import Listing, fetch_by_id, fetch_listing
 from models.row import Row
 from resolvers.change import Change
 from resolvers.read import Reader, ReadLog
 from resolvers.services import Services
 from resolvers.trail import Actor, Operation
+from schema.denial import Denial, Denials
+from schema.field import RowsField
+from schema.loading import Gathered
 
 MOST_TRACED: Final = 1000
 LONGEST_NAME: Final = 200
@@ -32,6 +36,9 @@ class RequestContext:
     """One per operation. `reader` sees the viewer's tenant; without a viewer there is nothing to read.
 
     change: the transaction that the mutation being resolved runs in.
+    columns, completions: which columns a place in the operation needs, and how its rows are completed; shared by all
+        runs of the operation. choosing: the variables that say which of its fields there are.
+    denials: which fields were denied, and where.
     decisions: what the policy said, by permission and scope. Asked once per scope, however many rows there are.
     """
 
@@ -45,8 +52,11 @@ class RequestContext:
         self.change: Change | None = None
         self.read_log = ReadLog()
         self.decisions: dict[tuple[Permission, Scope], bool] = {}
-        self.columns: dict[tuple[int, ...], tuple[str, ...]] = {}
-        self._denied: set[tuple[str, str]] = set()
+        self.columns: dict[Any, tuple[str, ...]] = {}
+        self.completions: dict[Any, Any] = {}
+        self.choosing: tuple[str, ...] = ()
+        self.denials = Denials()
+        self._gathered: dict[Hashable, Gathered[Any]] = {}
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
         self._keys = DataLoader(load_fn=self._load_keys)
 
@@ -56,6 +66,12 @@ class RequestContext:
         if self.actor.viewer is None:
             raise self.refusal or UnauthenticatedError("Sign in first.")
         return self.actor.viewer
+
+    def follow(
+        self, columns: dict[Any, tuple[str, ...]], completions: dict[Any, Any], choosing: tuple[str, ...]
+    ) -> None:
+        """Use what was worked out about the operation before, and add to it."""
+        self.columns, self.completions, self.choosing = columns, completions, choosing
 
     def name_operation(self, name: str | None, digest: str) -> None:
         """Say which operation this is, for the trail."""
@@ -75,11 +91,23 @@ class RequestContext:
         return verdict
 
     def deny(self, info: "ResolveInfo", permission: Permission, scope: Scope) -> None:
-        """Raise `ForbiddenError` the first time that this field is denied in the operation; later return None."""
-        key = (info.parent_type.name, info.field_name)
-        if key not in self._denied:
-            self._denied.add(key)
-            raise ForbiddenError(f"This needs the permission {permission}.", permission=permission, scope=str(scope))
+        """Note that a field was denied. Its value is null; the answer names each field once."""
+        self.note_denial(
+            info.parent_type.name, info.field_name, permission, scope, path=info.path, nodes=info.field_nodes
+        )
+
+    def note_denial(
+        self,
+        type_name: str,
+        field_name: str,
+        permission: Permission,
+        scope: Scope,
+        *,
+        path: Path,
+        nodes: Sequence[FieldNode],
+    ) -> None:
+        """Note that a field of a type was denied at a place of the answer."""
+        self.denials.note(Denial(type_name, field_name, permission, scope, path.as_list(), nodes))
 
     async def load_key(self, blob: bytes) -> None:
         """Bring the key of an encrypted value into memory: one statement for all that are asked for together."""
@@ -87,9 +115,43 @@ class RequestContext:
 
     async def load_row(self, entity: Entity, columns: tuple[str, ...], row_id: UUID) -> Row | None:
         """Return the row if the viewer sees it: one statement for all that are asked for together."""
-        loader = self.loader((entity.name, columns), lambda ids: self._load_rows(entity, columns, ids))
-        row: Row | None = await loader.load(row_id)
-        return row
+        return (await self.load_rows(entity, columns, [row_id])).get(row_id)
+
+    async def load_rows(self, entity: Entity, columns: tuple[str, ...], ids: Collection[UUID]) -> Mapping[UUID, Row]:
+        """Return those of the rows that the viewer sees, others among them that were asked for before."""
+
+        async def fetch(wanted: list[UUID]) -> Mapping[UUID, Row]:
+            async with self.reader.use() as connection:
+                return await fetch_by_id(connection, self.viewer, entity, columns, wanted)
+
+        return await self._gather((entity.name, columns), fetch).load(ids)
+
+    async def load_children(
+        self, said: RowsField, columns: tuple[str, ...], nodes: Sequence[FieldNode], parents: Collection[UUID]
+    ) -> Mapping[UUID, list[Row]]:
+        """Return the visible rows of each parent that has any: one statement for all that are asked for together."""
+        how = said.listed
+        if how is None:
+            raise LookupError("The field does not say how its rows are listed.")
+        order, by, limit = how.order, how.by, how.limit
+
+        async def fetch(wanted: list[UUID]) -> Mapping[UUID, list[Row]]:
+            listing = Listing(
+                entity=entity_of(said.of),
+                columns=columns,
+                order=order,
+                limit=limit,
+                parent_column=by,
+                parents=wanted,
+            )
+            async with self.reader.use() as connection:
+                rows = await fetch_listing(connection, self.viewer, listing)
+            found: dict[UUID, list[Row]] = {}
+            for row in rows:
+                found.setdefault(row["parent"], []).append(row)
+            return found
+
+        return await self._gather((tuple(map(id, nodes)), columns), fetch).load(parents)
 
     def loader(self, key: Hashable, load: Any) -> DataLoader[Any, Any]:
         """Return the operation's loader of that key, made with `load` if it is new."""
@@ -117,11 +179,13 @@ class RequestContext:
         """Forget what was read, so that what follows sees what was committed."""
         await self.reader.close()
         self._loaders.clear()
+        self._gathered.clear()
 
-    async def _load_rows(self, entity: Entity, columns: tuple[str, ...], ids: Sequence[UUID]) -> list[Row | None]:
-        async with self.reader.use() as connection:
-            rows = await fetch_by_id(connection, self.viewer, entity, columns, ids)
-        return [rows.get(row_id) for row_id in ids]
+    def _gather(self, key: Hashable, fetch: Any) -> Gathered[Any]:
+        found = self._gathered.get(key)
+        if found is None:
+            found = self._gathered[key] = Gathered(fetch)
+        return found
 
     async def _load_keys(self, key_ids: list[UUID]) -> list[None]:
         await self.services.keyring.load_ids(key_ids)

@@ -18,6 +18,7 @@ from strawberry.schema_directive import Location
 
 from auth.permission import Permission
 from models.base import WardModel
+from models.listing import Order
 
 DECLARATION: Final = "fieldward"
 """The key of a field's declaration in its metadata."""
@@ -60,10 +61,23 @@ class LinkField:
 
 @dataclass(frozen=True, slots=True)
 class RowsField:
-    """The field leads to visible rows of `of`. `needs` are columns of its own object that it reads."""
+    """The field leads to visible rows of `of`. `needs` are columns of its own object that it reads.
+
+    listed: how they are listed, where that is all there is to say.
+    """
 
     of: type[WardModel]
     needs: tuple[str, ...] = ()
+    listed: "Listed | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All rows that name the object in the column `by`, in this order: of tables of which each object has few."""
+
+    by: str
+    order: Order
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +137,12 @@ def column(description: str, *, name: str | None = None) -> Any:
 def link(description: str, *, to: type[WardModel], by: str) -> Any:
     """Declare a field that leads to one row."""
     return strawberry.field(description=description, metadata={DECLARATION: LinkField(to, by)})
+
+
+def listed(description: str, *, of: type[WardModel], by: str, order: Order, limit: int) -> Any:
+    """Declare a field that lists all rows that name its object in the column `by`, `limit` at the most."""
+    metadata = {DECLARATION: RowsField(of, ("id",), Listed(by, order, limit))}
+    return strawberry.field(description=description, metadata=metadata)
 
 
 def resolved(description: str, declared: dict[str, Any]) -> Callable[[Callable[..., Any]], Any]:

@@ -4,7 +4,7 @@ Built once per field when the schema is made, from the declaration of the column
 reads a column of a row for an answer.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from auth.masking import pseudonym
@@ -14,7 +14,7 @@ from models.inventory import Column, Entity, entity_of
 from models.row import Row, open_column
 from models.visibility import scope_of
 from schema.context import RequestContext, ResolveInfo
-from schema.field import LinkField
+from schema.field import LinkField, RowsField
 from schema.selection import Needs, columns_of
 
 Resolve = Callable[..., Any]
@@ -53,6 +53,17 @@ def link_resolver(entity: Entity, column: Column, link: LinkField, type_name: st
         return context.load_row(target, columns_of(info, type_name, needs), row_id)
 
     return follow
+
+
+def rows_resolver(said: RowsField, type_name: str, needs: Needs) -> Resolve:
+    """Return the function that lists all rows that belong to a row."""
+
+    async def rows(row: Row, info: ResolveInfo) -> Sequence[Row]:
+        context: RequestContext = info.context
+        columns = columns_of(info, type_name, needs)
+        return (await context.load_children(said, columns, info.field_nodes, [row["id"]])).get(row["id"], [])
+
+    return rows
 
 
 def guarded(entity: Entity, permission: Permission, resolve: Resolve) -> Resolve:

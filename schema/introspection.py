@@ -1,7 +1,8 @@
 """Introspection: each viewer is shown what some role of theirs could reach (`schema/sight.py`).
 
 One schema executes for everyone, so that a dashboard's documents are valid for every role. An operation that asks for
-the schema runs in an executor of its own, in which `__schema` and `__type` answer with the viewer's part.
+the schema runs in an executor of its own (`schema/api.py: Api.execute` chooses), in which `__schema` and `__type`
+answer with the viewer's part.
 """
 
 import re
@@ -54,16 +55,6 @@ def asks_for_schema(document: DocumentNode) -> bool:
     """Return whether anything in the document asks for the schema. May say so of a text in which that is mere words."""
     # A name can be written in one way only, wherever it stands.
     return document.loc is None or _ASKS.search(document.loc.source.body) is not None
-
-
-class Executor(StrawberryGraphQLCoreExecutionContext):
-    """Runs operations. Those that do not ask for the schema pay nothing for those that do."""
-
-    @classmethod
-    def build(cls, schema: GraphQLSchema, document: DocumentNode, *arguments: Any, **named: Any) -> Any:
-        """Return an executor for the operation, or why there is none."""
-        chosen = SchemaExecutor if asks_for_schema(document) else StrawberryGraphQLCoreExecutionContext
-        return chosen.build(schema, document, *arguments, **named)
 
 
 class SchemaExecutor(StrawberryGraphQLCoreExecutionContext):

@@ -18,9 +18,9 @@ from models.project import Project as ProjectModel
 from models.record import Medium, RecordStatus
 from models.record import Record as RecordModel
 from resolvers.record import MOST_MEASUREMENTS
-from schema.connection import OrderDirection, PageArguments, Parent, page_of, rows_of
+from schema.connection import OrderDirection, PageArguments, Parent, page_of
 from schema.context import context_of
-from schema.field import column, link, resolved, rows, stands_for
+from schema.field import column, link, listed, stands_for
 from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, demanding, filters
 from schema.node import Node
 from schema.viewer_can import RecordViewerCan, ViewerCanRead, viewer_can
@@ -87,15 +87,13 @@ class Record(Node):
 
     viewer_can: RecordViewerCan = viewer_can(RecordViewerCan, needs=("created_by_id", "contributor_ids", "status"))
 
-    @resolved("The results, in the order of the report.", rows(MeasurementModel))
-    async def measurements(src: strawberry.Parent[Any], info: strawberry.Info) -> list[Measurement]:
-        return await rows_of(
-            info,
-            MeasurementModel,
-            order=Order("position"),
-            limit=MOST_MEASUREMENTS,
-            parent=Parent("record_id", src["id"]),
-        )
+    measurements: list[Measurement] = listed(
+        "The results, in the order of the report.",
+        of=MeasurementModel,
+        by="record_id",
+        order=Order("position"),
+        limit=MOST_MEASUREMENTS,
+    )
 
 
 @strawberry.enum(description="What records are ordered by.")

@@ -1,11 +1,12 @@
 """Which columns an operation needs of a type: only those are read from the database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from graphql import (
     FieldNode,
+    FragmentDefinitionNode,
     FragmentSpreadNode,
     InlineFragmentNode,
     SelectionSetNode,
@@ -21,33 +22,42 @@ ROW_FIELDS = frozenset({"nodes", "edges", "node"})
 """The fields between a connection and its rows."""
 
 
+Fragments = Mapping[str, FragmentDefinitionNode]
 Needs = dict[tuple[str, str], Sequence[str]]
 """By GraphQL type and field: the columns that resolving the field takes."""
 
 
-def place_of(info: ResolveInfo) -> tuple[int, ...]:
-    """Return what tells this field's place in the operation from any other.
+def place_of(nodes: Sequence[FieldNode]) -> tuple[int, ...]:
+    """Return what tells a field's place in the operation from any other.
 
     All of its nodes count: two fields may share the first one, out of a fragment, and differ in what else they ask.
     """
-    return tuple(map(id, info.field_nodes))
+    return tuple(map(id, nodes))
 
 
 def columns_of(info: ResolveInfo, type_name: str, needs: Needs) -> tuple[str, ...]:
-    """Return the columns of `type_name` that the selection under this field needs, in the order of the SDL.
+    """Return the columns of `type_name` that the selection under this field needs."""
+    return columns_under(info.context, info.fragments, info.field_nodes, type_name, needs)
 
-    Looks through fragments and through a connection's edges. Worked out once per field of the operation.
+
+def columns_under(
+    context: RequestContext, fragments: Fragments, nodes: Sequence[FieldNode], type_name: str, needs: Needs
+) -> tuple[str, ...]:
+    """Return the columns of `type_name` that the selection under these nodes needs, sorted.
+
+    Looks through fragments and through a connection's edges. What the viewer may read nowhere is left out: it never
+    reaches the statement. Worked out once per place in the operation and set of permissions.
     """
-    context: RequestContext = info.context
-    place = place_of(info)
-    found = context.columns.get(place)
+    reach = context.viewer.access.reach
+    key = (place_of(nodes), type_name, reach)
+    found = context.columns.get(key)
     if found is None:
-        wanted: set[str] = set()
-        for node in info.field_nodes:
-            if node.selection_set is not None:
-                for name in _names(info, node.selection_set, set()):
-                    wanted.update(needs.get((type_name, name), ()))
-        found = context.columns[place] = tuple(sorted(wanted))
+        wanted = {name for field in _under(fragments, nodes) for name in needs.get((type_name, field), ())}
+        model = TYPES[type_name].model
+        columns = entity_of(model).columns if model is not None else {}
+        found = context.columns[key] = tuple(
+            sorted(name for name in wanted if (guard := columns[name].guard) is None or guard in reach)
+        )
     return found
 
 
@@ -56,8 +66,7 @@ def names_of(info: ResolveInfo) -> frozenset[str]:
 
     What `@skip` and `@include` leave out counts as asked for.
     """
-    selections = [node.selection_set for node in info.field_nodes if node.selection_set is not None]
-    return frozenset(name for selection in selections for name in _names(info, selection, set()))
+    return _under(info.fragments, info.field_nodes)
 
 
 async def load_selected(info: Info, model: type[WardModel], row_id: UUID) -> Any:
@@ -68,16 +77,21 @@ async def load_selected(info: Info, model: type[WardModel], row_id: UUID) -> Any
     return await raw.context.load_row(entity_of(model), columns, row_id)
 
 
-def _names(info: ResolveInfo, selection: SelectionSetNode, seen: set[str]) -> Iterator[str]:
+def _under(fragments: Fragments, nodes: Sequence[FieldNode]) -> frozenset[str]:
+    selections = [node.selection_set for node in nodes if node.selection_set is not None]
+    return frozenset(name for selection in selections for name in _names(fragments, selection, set()))
+
+
+def _names(fragments: Fragments, selection: SelectionSetNode, seen: set[str]) -> Iterator[str]:
     for node in selection.selections:
         if isinstance(node, FieldNode):
             yield node.name.value
             if node.name.value in ROW_FIELDS and node.selection_set is not None:
-                yield from _names(info, node.selection_set, seen)
+                yield from _names(fragments, node.selection_set, seen)
         elif isinstance(node, InlineFragmentNode):
-            yield from _names(info, node.selection_set, seen)
+            yield from _names(fragments, node.selection_set, seen)
         elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
             seen.add(node.name.value)
-            fragment = info.fragments.get(node.name.value)
+            fragment = fragments.get(node.name.value)
             if fragment is not None:
-                yield from _names(info, fragment.selection_set, seen)
+                yield from _names(fragments, fragment.selection_set, seen)

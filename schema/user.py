@@ -15,10 +15,10 @@ from models.listing import Order
 from models.membership import Membership, MembershipStatus, ProjectMembership
 from models.project import Project as ProjectModel
 from models.user import User as UserModel
-from schema.connection import OrderDirection, PageArguments, Parent, page_of, rows_of
+from schema.connection import OrderDirection, PageArguments, Parent, page_of
 from schema.context import RequestContext, ResolveInfo
 from schema.custom_role import CustomRole
-from schema.field import column, derived, link, resolved, rows, stands_for
+from schema.field import column, derived, link, listed, resolved, stands_for
 from schema.filter import IdFilter, conditions_of, filters
 from schema.guard import read_column
 from schema.node import Node
@@ -77,15 +77,13 @@ class User(Node):
         text: str | None = await await_maybe(read_column(context, entity_of(UserModel).columns["email"], account))
         return text
 
-    @resolved("The person's roles in projects, as far as you see them.", rows(ProjectMembership))
-    async def project_roles(src: strawberry.Parent[Any], info: strawberry.Info) -> list[ProjectMember]:
-        return await rows_of(
-            info,
-            ProjectMembership,
-            order=Order("created_at"),
-            limit=MOST_ROLES,
-            parent=Parent("membership_id", src["id"]),
-        )
+    project_roles: list[ProjectMember] = listed(
+        "The person's roles in projects, as far as you see them.",
+        of=ProjectMembership,
+        by="membership_id",
+        order=Order("created_at"),
+        limit=MOST_ROLES,
+    )
 
 
 @strawberry.enum(description="What people are ordered by.")

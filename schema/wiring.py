@@ -31,7 +31,7 @@ from schema.field import (
     RootField,
     RowsField,
 )
-from schema.guard import Resolve, column_resolver, guarded, link_resolver
+from schema.guard import Resolve, column_resolver, guarded, link_resolver, rows_resolver
 from schema.selection import Needs
 
 
@@ -86,6 +86,8 @@ def wire(core: GraphQLSchema) -> Needs:
             elif isinstance(said, LinkField):
                 target = get_named_type(field.type).name
                 field.resolve = link_resolver(entity, entity.columns[said.by], said, target, needs)
+            elif isinstance(said, RowsField) and said.listed is not None:
+                field.resolve = rows_resolver(said, get_named_type(field.type).name, needs)
             elif isinstance(said, DerivedField) and said.guard is not None:
                 if field.resolve is None:
                     raise SchemaError(f"The field {object_type.name}.{name} resolves to nothing.")

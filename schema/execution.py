@@ -1,0 +1,88 @@
+"""The executor: strawberry's own, except that rows of tables are completed column by column (`schema/completion.py`).
+
+What a selection is made of is worked out once for each place in an operation and kept with the operation
+(`schema/operation.py`), whoever runs it: nothing of a viewer is in it. The guards are asked in each run.
+"""
+
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any
+
+from graphql import GraphQLObjectType, get_nullable_type
+from graphql.execution.collect_fields import FieldDetailsList
+from graphql.pyutils import Path
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+from models.inventory import entity_of
+from models.row import Row
+from schema.completion import Batch, Completion, PathOf, compile_selection
+from schema.field import TYPES
+from schema.selection import place_of
+
+NEEDS = "needs"
+"""The key of the schema's extensions that holds which columns each field needs."""
+
+
+class RowsExecutor(StrawberryGraphQLCoreExecutionContext):
+    """Runs an operation."""
+
+    def complete_iterable_value(
+        self,
+        item_type: Any,
+        field_details_list: FieldDetailsList,
+        info: Any,
+        path: Path,
+        items: Iterable[Any],
+        position_context: Any,
+    ) -> Any:
+        """Complete a list: of rows at once, of anything else one by one."""
+        object_type = get_nullable_type(item_type)
+        if type(items) is list and items and isinstance(items[0], Row) and isinstance(object_type, GraphQLObjectType):
+            return self.complete_rows(object_type, field_details_list, items, lambda index: Path(path, index, None))
+        return super().complete_iterable_value(item_type, field_details_list, info, path, items, position_context)
+
+    def complete_object_value(
+        self,
+        return_type: GraphQLObjectType,
+        field_details_list: FieldDetailsList,
+        info: Any,
+        path: Path,
+        result: Any,
+        position_context: Any,
+    ) -> Any:
+        """Complete an object: a row as a list of one."""
+        if not isinstance(result, Row):
+            return super().complete_object_value(return_type, field_details_list, info, path, result, position_context)
+        completed = self.complete_rows(return_type, field_details_list, [result], lambda _: path)
+        return completed[0] if isinstance(completed, list) else _first(completed)
+
+    def complete_rows(
+        self, object_type: GraphQLObjectType, details: FieldDetailsList, rows: Sequence[Row], path_of: PathOf
+    ) -> Any:
+        """Return the objects that the rows become, or an awaitable of them."""
+        if not rows:
+            return []
+        batch = Batch(self, object_type, rows, path_of)
+        return self._completion(object_type, details).run(batch)
+
+    def _completion(self, object_type: GraphQLObjectType, details: FieldDetailsList) -> Completion:
+        kept: dict[Any, Completion] = self.context_value.completions
+        key = (object_type.name, place_of([one.node for one in details]), self._choices())
+        found = kept.get(key)
+        if found is None:
+            collected = self.collect_subfields(object_type, details).grouped_field_set
+            model = TYPES[object_type.name].model
+            if model is None:
+                raise LookupError(f"The type {object_type.name} stands for no table.")
+            found = kept[key] = compile_selection(
+                object_type, entity_of(model), collected, self.schema.extensions[NEEDS]
+            )
+        return found
+
+    def _choices(self) -> tuple[Any, ...]:
+        """Return the variables that say which fields there are: what `@skip` and `@include` are given."""
+        given = self.variable_values.coerced
+        return tuple(given.get(name) for name in self.context_value.choosing)
+
+
+async def _first(completed: Awaitable[list[Any]]) -> Any:
+    return (await completed)[0]

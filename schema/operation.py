@@ -1,0 +1,145 @@
+"""Operations as they were prepared: parsed, validated, and with all that is worked out about them, kept by their text.
+
+A client sends the same few operations again and again. What is kept is of the text alone and never of who sent it.
+Only small operations of signed-in viewers are kept, and only so many.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    ValuesOfCorrectTypeRule,
+    VariableNode,
+    parse,
+    specified_rules,
+    validate,
+    visit,
+)
+from graphql.language import DirectiveNode, Visitor
+from strawberry.schema.exceptions import CannotGetOperationTypeError
+
+from schema.input_value import InputValueRule
+from schema.limits import require_affordable
+
+MOST_TOKENS: Final = 4000
+MOST_KEPT: Final = 200
+LARGEST_KEPT: Final = 8 * 1024
+"""Characters of an operation that is kept. Larger ones are prepared each time: memory is bounded."""
+MOST_PLANS: Final = 500
+"""What is kept of one operation, by place, permissions and choices; beyond that it is begun anew."""
+
+_RULES: Final = tuple(InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules)
+
+
+class Kept(dict[Any, Any]):
+    """A dictionary that begins anew when it is full: what is in it can always be worked out again."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if len(self) >= MOST_PLANS:
+            self.clear()
+        super().__setitem__(key, value)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A document that is valid.
+
+    choosing: the variables that `@skip` and `@include` are given: what else is worked out depends on them.
+    columns, completions: see `schema/selection.py` and `schema/execution.py`.
+    """
+
+    document: DocumentNode
+    operations: Mapping[str | None, OperationDefinitionNode]
+    choosing: tuple[str, ...]
+    columns: dict[Any, tuple[str, ...]] = field(default_factory=Kept)
+    completions: dict[Any, Any] = field(default_factory=Kept)
+    _affordable: dict[Any, bool] = field(default_factory=Kept)
+
+    def operation(self, name: str | None) -> OperationDefinitionNode:
+        """Return the operation of that name, or the only one.
+
+        Raises:
+            CannotGetOperationTypeError: there is none, or more than one and no name. The transport refuses the request.
+        """
+        found = next(iter(self.operations.values()), None) if name is None else self.operations.get(name)
+        if found is None or (name is None and len(self.operations) > 1):
+            raise CannotGetOperationTypeError(name)
+        return found
+
+    def require_affordable(self, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> None:
+        """Raise `TooComplexError` where the operation asks for too much with these variables."""
+        # Of variables, only page sizes count.
+        sizes = tuple(sorted((name, value) for name, value in variables.items() if type(value) is int))
+        key = (id(operation), sizes)
+        if key not in self._affordable:
+            require_affordable(self.document, operation, variables)
+            self._affordable[key] = True
+
+
+class Operations:
+    """The operations that are kept, the one that was not asked for the longest dropped first."""
+
+    def __init__(self, schema: GraphQLSchema) -> None:
+        self._schema = schema
+        self._kept: OrderedDict[str, Prepared] = OrderedDict()
+
+    def prepare(self, text: str, *, keep: bool) -> Prepared:
+        """Return the prepared document.
+
+        Raises:
+            InvalidOperationError: it can't be parsed, or is not valid.
+        """
+        found = self._kept.get(text)
+        if found is not None:
+            self._kept.move_to_end(text)
+            return found
+        prepared = self._prepare(text)
+        if keep and len(text) <= LARGEST_KEPT:
+            self._kept[text] = prepared
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return prepared
+
+    def _prepare(self, text: str) -> Prepared:
+        try:
+            document = parse(text, max_tokens=MOST_TOKENS)
+        except GraphQLError as error:
+            raise InvalidOperationError([error]) from error
+        errors = validate(self._schema, document, _RULES, hide_suggestions=True)
+        if errors:
+            raise InvalidOperationError(errors)
+        operations = {
+            one.name.value if one.name else None: one
+            for one in document.definitions
+            if isinstance(one, OperationDefinitionNode)
+        }
+        chooser = _Chooser()
+        visit(document, chooser)
+        return Prepared(document, operations, tuple(sorted(chooser.names)))
+
+
+class InvalidOperationError(Exception):
+    """The operation never runs. `errors` say why."""
+
+    def __init__(self, errors: list[GraphQLError]) -> None:
+        super().__init__("The operation is not valid.")
+        self.errors = errors
+
+
+class _Chooser(Visitor):
+    """Collects the variables that directives are given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def enter_directive(self, node: DirectiveNode, *_: Any) -> None:
+        for argument in node.arguments or ():
+            if isinstance(argument.value, VariableNode):
+                self.names.add(argument.value.name.value)
