@@ -42,6 +42,10 @@ check: $(VENV)/.develop  ## format, lint, types, import directions, the printed 
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m fieldward schema --check schema/schema.graphql
 
+.PHONY: bench
+bench: $(VENV)/.develop  ## measure Fieldward beside its peers, with ARGS="run --seconds 3" a part of it; see bench/README.md
+	@$(BIN)/python -m bench $(or $(ARGS),all)
+
 .PHONY: fix
 fix: $(VENV)/.develop  ## format, and mend what the linter can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
