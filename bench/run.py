@@ -17,10 +17,13 @@ from bench.seed_peers import seed_peers
 from bench.server import Databases, StatementCount
 from bench.targets.base import Setting, Target, UnavailableTargetError
 from bench.targets.fieldward import FieldwardTarget
+from bench.targets.postgraphile import PostgraphileTarget
 from bench.targets.python_app import LimitTarget, PlainTarget
 from bench.work import Work, tasks
 
-TARGETS: Final[dict[str, type[Target]]] = {one.name: one for one in (FieldwardTarget, PlainTarget, LimitTarget)}
+TARGETS: Final[dict[str, type[Target]]] = {
+    one.name: one for one in (FieldwardTarget, PostgraphileTarget, PlainTarget, LimitTarget)
+}
 COUNTED_REQUESTS: Final = 5
 """So many requests are sent one by one while statements are counted."""
 

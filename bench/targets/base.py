@@ -43,7 +43,6 @@ class Target(ABC):
     """A server that answers the workloads. `prepare` once, then `start`; it is stopped with the stack."""
 
     name: str
-    is_from_npm = False
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
