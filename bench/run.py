@@ -16,13 +16,14 @@ from bench.load import Counted, Generator, Load, run_load
 from bench.seed_peers import seed_peers
 from bench.server import Databases, StatementCount
 from bench.targets.base import Setting, Target, UnavailableTargetError
+from bench.targets.directus import DirectusTarget
 from bench.targets.fieldward import FieldwardTarget
 from bench.targets.postgraphile import PostgraphileTarget
 from bench.targets.python_app import LimitTarget, PlainTarget
 from bench.work import Work, tasks
 
 TARGETS: Final[dict[str, type[Target]]] = {
-    one.name: one for one in (FieldwardTarget, PostgraphileTarget, PlainTarget, LimitTarget)
+    one.name: one for one in (FieldwardTarget, PostgraphileTarget, DirectusTarget, PlainTarget, LimitTarget)
 }
 COUNTED_REQUESTS: Final = 5
 """So many requests are sent one by one while statements are counted."""
@@ -115,15 +116,17 @@ def _ready_targets(plan: Plan, setting: Setting, stack: ExitStack, outcome: Outc
     targets = []
     for name in plan.targets:
         target = TARGETS[name](setting)
-        say(f"{name}: prepare and start")
+        say(f"{name}: prepare")
         try:
             target.prepare()
         except UnavailableTargetError as error:
             say(f"{name}: SKIPPED: {error}")
             outcome.skipped[name] = str(error)
             continue
-        target.start(stack)
         targets.append(target)
+    for target in targets:
+        say(f"{target.name}: start")
+        target.start(stack)
     return targets
 
 

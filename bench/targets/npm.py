@@ -1,4 +1,4 @@
-"""What comes from npm: packages by their ordinary client, kept below the run's directory, and a Node that is new enough."""
+"""What comes from npm, by its ordinary client, kept below the run's directory: the peers, and a Node new enough."""
 
 import json
 import platform
@@ -31,8 +31,7 @@ def install(peer: str, directory: Path) -> Path:
     manifest = (PEERS / peer / "package.json").read_text()
     stamp = folder / "installed"
     if not stamp.exists() or stamp.read_text() != manifest:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_text(manifest)
+        shutil.copytree(PEERS / peer, folder, dirs_exist_ok=True)
         _npm_install(peer, folder)
         stamp.write_text(manifest)
     for file in (PEERS / peer).glob("*.mjs"):

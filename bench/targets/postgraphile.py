@@ -78,7 +78,7 @@ class PostgraphileTarget(CursorTarget):
             BENCH_PORT=str(self._port),
         )
         folder = install(self.name, self.setting.directory)
-        command = [node(self.setting.directory), "server.mjs"]
+        command = [str(node(self.setting.directory)), "server.mjs"]
         log = self.setting.directory / f"{self.name}.log"
         process = stack.enter_context(
             Process.start(self.name, command, log=log, environment=environment, directory=folder)
