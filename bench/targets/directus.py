@@ -128,13 +128,7 @@ class DirectusTarget(Target):
             variables = {"id": str(self.dataset.record(task).id)}
         else:
             given = {_COLUMNS.get(name, name): value for name, value in task.items()}
-            # A link is given as an object with the id of what is linked to.
-            links = {
-                "organization_id": {"id": str(self.dataset.organization_id)},
-                "project_id": {"id": given["project_id"]},
-                "device_id": {"id": given["device_id"]},
-            }
-            variables = {"input": {**given, **links}}
+            variables = {"input": {**given, "organization_id": str(self.dataset.organization_id)}}
         return {"query": _DOCUMENTS[work], "operationName": work.value, "variables": variables}
 
     def rows(self, work: Work, data: Any) -> list[Row]:
