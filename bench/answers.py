@@ -29,13 +29,18 @@ def require_agreement(target: Target) -> None:
     for work in Work:
         if work is Work.D:
             _require_creation(target)
-            continue
-        for task in _some(tasks(work, target.dataset)):
-            rows = target.rows(work, target.ask(target.body(work, task)))
-            if isinstance(task, PageTask):
-                # Who has no other way to say whether more follow, answers one more than was asked for.
-                rows = rows[: task.first]
-            _require_same(target, work, [_plain(row) for row in rows], _expected(target.dataset, work, task))
+        else:
+            require_rows(target, work)
+
+
+def require_rows(target: Target, work: Work) -> None:
+    """Raise `DisagreementError` unless the target answers a workload that reads with what the data holds."""
+    for task in _some(tasks(work, target.dataset)):
+        rows = target.rows(work, target.ask(target.body(work, task)))
+        if isinstance(task, PageTask):
+            # Who has no other way to say whether more follow, answers one more than was asked for.
+            rows = rows[: task.first]
+        _require_same(target, work, [_plain(row) for row in rows], _expected(target.dataset, work, task))
 
 
 def _some(all_tasks: Sequence[Task]) -> list[Task]:

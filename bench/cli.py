@@ -3,8 +3,9 @@
 import json
 import signal
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -15,8 +16,13 @@ from bench.load import Generator, LoadError, settle_generator
 from bench.process import ProcessError
 from bench.report import Report, workload_report
 from bench.run import TARGETS, Plan, measure_targets, say
+from bench.sections.depth import measure_depth
+from bench.sections.latency import measure_latency
+from bench.sections.memory import measure_memory
+from bench.sections.workers import measure_workers
 from bench.server import Databases
 from bench.targets.base import RefusedError
+from bench.targets.fieldward import FieldwardTarget
 from bench.work import Work
 from fieldward.embedded import EmbeddedPostgresError
 
@@ -28,6 +34,10 @@ Examples:
   python -m bench run
 
   python -m bench run --targets fieldward,limit --works A,C --seconds 3 --rounds 1
+
+  python -m bench depth --large
+
+  python -m bench all --write
 
 Exit codes: 0 done; 1 a target answers wrongly, a request failed, or something broke; 2 wrong usage; 3 done, without a
 target that was asked for by name.
@@ -51,16 +61,19 @@ Note = Annotated[str | None, typer.Option(help="Said above the tables that --wri
 DEFAULT = Path(".fieldward-bench")
 
 
-@app.callback()
-def _commands() -> None:
-    """Keep `run` a command of its own while it is the only one."""
+Targets = Annotated[str | None, typer.Option(help=f"Of {','.join(TARGETS)}; all by default.")]
+Works = Annotated[str, typer.Option(help="Which workloads.")]
+Minutes = Annotated[float, typer.Option(min=0.1, help="How long the memory is looked at.")]
+Large = Annotated[bool, typer.Option("--large", help="A hundred times the records, too.")]
+
+EVERY_WORK = ",".join(Work)
 
 
 @app.command("run")
 def run_command(
     directory: Directory = DEFAULT,
-    targets: Annotated[str | None, typer.Option(help=f"Of {','.join(TARGETS)}; all by default.")] = None,
-    works: Annotated[str, typer.Option(help="Which workloads.")] = ",".join(Work),
+    targets: Targets = None,
+    works: Works = EVERY_WORK,
     records: Records = 100_000,
     rounds: Rounds = 3,
     seconds: Seconds = 10,
@@ -75,22 +88,140 @@ def run_command(
 
     Example: python -m bench run --targets fieldward,postgraphile --works A,B --seconds 5
     """
-    names = _names(targets, TARGETS, "--targets") if targets else list(TARGETS)
-    chosen = [Work(one) for one in _names(works, list(Work), "--works")]
+    plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator, targets, works)
     with opened(directory) as databases:
-        plan = Plan(
-            directory=directory.resolve(),
-            targets=names,
-            works=chosen,
-            records=records,
-            rounds=rounds,
-            seconds=seconds,
-            warm_up_s=warm_up,
-            connections=connections,
-            generator=settle_generator(generator),
-        )
         outcome = measure_targets(plan, databases)
-    publish(workload_report(outcome), as_json=as_json, write=write, note=note)
+    publish([workload_report(outcome)], as_json=as_json, write=write, note=note)
+    if targets and outcome.skipped:
+        sys.exit(3)
+
+
+@app.command("depth")
+def depth_command(
+    directory: Directory = DEFAULT,
+    records: Records = 100_000,
+    rounds: Rounds = 3,
+    seconds: Seconds = 10,
+    warm_up: WarmUp = 2,
+    connections: Connections = 16,
+    generator: GeneratorOption = Generator.AUTO,
+    large: Large = False,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure Fieldward's page of 100 with ten times the records, and far down a list.
+
+    Example: python -m bench depth --large --rounds 1
+    """
+    plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator)
+    with opened(directory) as databases:
+        report = measure_depth(plan, databases, _sizes(records, large))
+    publish([report], as_json=as_json, write=write, note=note)
+
+
+@app.command("workers")
+def workers_command(
+    directory: Directory = DEFAULT,
+    records: Records = 100_000,
+    rounds: Rounds = 3,
+    seconds: Seconds = 10,
+    warm_up: WarmUp = 2,
+    connections: Connections = 16,
+    generator: GeneratorOption = Generator.AUTO,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure two server processes beside one.
+
+    Example: python -m bench workers --seconds 5
+    """
+    plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator)
+    with opened(directory) as databases:
+        report = measure_workers(plan, databases)
+    publish([report], as_json=as_json, write=write, note=note)
+
+
+@app.command("latency")
+def latency_command(
+    directory: Directory = DEFAULT,
+    targets: Targets = FieldwardTarget.name,
+    works: Works = EVERY_WORK,
+    records: Records = 100_000,
+    rounds: Rounds = 3,
+    seconds: Seconds = 10,
+    connections: Connections = 16,
+    generator: GeneratorOption = Generator.AUTO,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure how long requests take at half the load that a server bears.
+
+    Example: python -m bench latency --targets fieldward,postgraphile --works A,C
+    """
+    plan = _plan(directory, records, rounds, seconds, 0, connections, generator, targets, works)
+    with opened(directory) as databases:
+        report = measure_latency(plan, databases)
+    publish([report], as_json=as_json, write=write, note=note)
+
+
+@app.command("memory")
+def memory_command(
+    directory: Directory = DEFAULT,
+    records: Records = 100_000,
+    minutes: Minutes = 5,
+    connections: Connections = 16,
+    generator: GeneratorOption = Generator.AUTO,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Look at the memory of one server process while it works.
+
+    Example: python -m bench memory --minutes 30
+    """
+    plan = _plan(directory, records, 1, 1, 0, connections, generator)
+    with opened(directory) as databases:
+        report = measure_memory(plan, databases, minutes)
+    publish([report], as_json=as_json, write=write, note=note)
+
+
+@app.command("all")
+def all_command(
+    directory: Directory = DEFAULT,
+    targets: Targets = None,
+    records: Records = 100_000,
+    rounds: Rounds = 3,
+    seconds: Seconds = 10,
+    warm_up: WarmUp = 2,
+    connections: Connections = 16,
+    generator: GeneratorOption = Generator.AUTO,
+    minutes: Minutes = 5,
+    large: Large = False,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure everything, each section on a PostgreSQL made from nothing.
+
+    Example: python -m bench all --write
+    """
+    plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator, targets)
+    with opened(directory) as databases:
+        outcome = measure_targets(plan, databases)
+    reports = [workload_report(outcome)]
+    sections: list[Callable[[Databases], Report]] = [
+        lambda databases: measure_depth(plan, databases, _sizes(records, large)),
+        lambda databases: measure_workers(plan, databases),
+        lambda databases: measure_latency(replace(plan, targets=[FieldwardTarget.name]), databases),
+        lambda databases: measure_memory(plan, databases, minutes),
+    ]
+    for section in sections:
+        with opened(directory) as databases:
+            reports.append(section(databases))
+    publish(reports, as_json=as_json, write=write, note=note)
     if targets and outcome.skipped:
         sys.exit(3)
 
@@ -114,17 +245,53 @@ def opened(directory: Path) -> Iterator[Databases]:
         refuse("stopped", code=130)
 
 
-def publish(report: Report, *, as_json: bool, write: bool, note: str | None) -> None:
-    """Print a report, and write it down if that was asked for."""
-    print(json.dumps(report.data, indent=1) if as_json else report.text)
+def publish(reports: Sequence[Report], *, as_json: bool, write: bool, note: str | None) -> None:
+    """Print the reports, and write them down if that was asked for."""
+    if as_json:
+        print(json.dumps({name: value for report in reports for name, value in report.data.items()}, indent=1))
+    else:
+        print("\n\n".join(report.text for report in reports))
     if write:
-        report.write(note)
+        for report in reports:
+            report.write(note)
 
 
 def refuse(message: str, *, code: int = 2) -> NoReturn:
     """Say in one line what was wrong, and exit."""
     print(f"bench: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def _plan(
+    directory: Path,
+    records: int,
+    rounds: int,
+    seconds: float,
+    warm_up_s: float,
+    connections: int,
+    generator: Generator,
+    targets: str | None = None,
+    works: str = EVERY_WORK,
+) -> Plan:
+    try:
+        settled = settle_generator(generator)
+    except LoadError as error:
+        refuse(str(error))
+    return Plan(
+        directory=directory.resolve(),
+        targets=_names(targets, TARGETS, "--targets") if targets else list(TARGETS),
+        works=[Work(one) for one in _names(works, list(Work), "--works")],
+        records=records,
+        rounds=rounds,
+        seconds=seconds,
+        warm_up_s=warm_up_s,
+        connections=connections,
+        generator=settled,
+    )
+
+
+def _sizes(records: int, large: bool) -> list[int]:
+    return [records, records * 10, *([records * 100] if large else [])]
 
 
 def _names(given: str, known: Collection[str], option: str) -> list[str]:

@@ -48,7 +48,11 @@ def workload_report(outcome: Outcome) -> Report:
     """Return the tables of the workloads, the ratios first."""
     names = [name for name in outcome.plan.targets if name not in outcome.skipped]
     works = outcome.plan.works
-    lines = [*heading(outcome.plan.generator, f"PostgreSQL {outcome.postgres}"), _settings(outcome), ""]
+    lines = [
+        *heading(outcome.plan.generator, f"PostgreSQL {outcome.postgres}", *outcome.versions),
+        _settings(outcome),
+        "",
+    ]
     if FieldwardTarget.name in names and len(names) > 1:
         lines += ["Fieldward's requests per second, as a multiple of each peer's:", ""]
         lines += table(

@@ -64,6 +64,7 @@ class Outcome:
     statements: dict[tuple[Work, str], float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     postgres: str = ""
+    versions: list[str] = field(default_factory=list)
 
     def rate(self, work: Work, target: str) -> float | None:
         """Return the median of a target's requests per second; None where it was not measured."""
@@ -84,12 +85,9 @@ def measure_targets(plan: Plan, databases: Databases) -> Outcome:
         LoadError: a request failed.
     """
     outcome = Outcome(plan, postgres=asyncio.run(databases.version()))
-    setting = Setting(Dataset(plan.records), databases, plan.directory)
     with ExitStack() as stack:
-        targets = _ready_targets(plan, setting, stack, outcome)
-        for target in targets:
-            say(f"{target.name}: hold the answers against the data")
-            require_agreement(target)
+        targets = ready_targets(plan, databases, stack, outcome.skipped)
+        outcome.versions = [target.version for target in targets if target.version]
         say("count statements")
         with databases.counting() as count:
             for target in targets:
@@ -109,7 +107,15 @@ def measure_targets(plan: Plan, databases: Databases) -> Outcome:
     return outcome
 
 
-def _ready_targets(plan: Plan, setting: Setting, stack: ExitStack, outcome: Outcome) -> list[Target]:
+def ready_targets(
+    plan: Plan, databases: Databases, stack: ExitStack, skipped: dict[str, str] | None = None
+) -> list[Target]:
+    """Make the plan's targets and start them; note in `skipped` which can't be had, and why.
+
+    Raises:
+        DisagreementError: a target answers something else than the data holds.
+    """
+    setting = Setting(Dataset(plan.records), databases, plan.directory)
     if any(name != FieldwardTarget.name for name in plan.targets):
         say(f"the peers' tables: {plan.records:,} records")
         asyncio.run(seed_peers(setting.databases, setting.dataset))
@@ -121,29 +127,35 @@ def _ready_targets(plan: Plan, setting: Setting, stack: ExitStack, outcome: Outc
             target.prepare()
         except UnavailableTargetError as error:
             say(f"{name}: SKIPPED: {error}")
-            outcome.skipped[name] = str(error)
+            if skipped is not None:
+                skipped[name] = str(error)
             continue
         targets.append(target)
     for target in targets:
         say(f"{target.name}: start")
         target.start(stack)
+    for target in targets:
+        say(f"{target.name}: hold the answers against the data")
+        require_agreement(target)
     return targets
 
 
 def _window(plan: Plan, target: Target, work: Work, *, is_first: bool) -> Window:
     bodies = target.bodies(work)
     if is_first and plan.warm_up_s:
-        run_load(_load(plan, target, bodies, plan.warm_up_s), plan.generator)
+        run_load(load_of(plan, target, bodies, plan.warm_up_s), plan.generator)
+    return measured(plan, target, bodies)
+
+
+def measured(plan: Plan, target: Target, bodies: Sequence[bytes]) -> Window:
+    """Send a target the bodies for one window."""
     asyncio.run(target.setting.databases.checkpoint())
-    return window_of(
-        target.setting.databases,
-        target,
-        lambda: run_load(_load(plan, target, bodies, plan.seconds), plan.generator),
-    )
+    return window_of(target, lambda: run_load(load_of(plan, target, bodies, plan.seconds), plan.generator))
 
 
-def window_of(databases: Databases, target: Target, make_load: Callable[[], Counted]) -> Window:
+def window_of(target: Target, make_load: Callable[[], Counted]) -> Window:
     """Make a load, and return what was counted and what the target and PostgreSQL used meanwhile."""
+    databases = target.setting.databases
     server, postgres, started = target.usage(), databases.usage(), time.monotonic()
     counted = make_load()
     passed = time.monotonic() - started
@@ -156,7 +168,8 @@ def window_of(databases: Databases, target: Target, make_load: Callable[[], Coun
     )
 
 
-def _load(plan: Plan, target: Target, bodies: Sequence[bytes], seconds: float) -> Load:
+def load_of(plan: Plan, target: Target, bodies: Sequence[bytes], seconds: float) -> Load:
+    """Return the load of a plan on a target."""
     return Load(target.url, target.headers(), bodies, plan.connections, seconds)
 
 

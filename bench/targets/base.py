@@ -55,6 +55,11 @@ class Target(ABC):
 
     @property
     @abstractmethod
+    def version(self) -> str:
+        """What it is, with its version, for the report."""
+
+    @property
+    @abstractmethod
     def database(self) -> str:
         """The name of its database."""
 

@@ -18,7 +18,7 @@ from bench.process import Process, ProcessError, free_port, plain_environment
 from bench.seed_peers import DATABASE as PEERS_DATABASE
 from bench.seed_peers import OWNER
 from bench.targets.base import POOL_SIZE, RefusedError, Row, Setting, Target, UnavailableTargetError
-from bench.targets.npm import install, node
+from bench.targets.npm import declared_version, install, node
 from bench.work import ONE_FIELDS, RECORD_FIELDS, PageTask, Task, Work
 
 DATABASE: Final = "bench_directus"
@@ -68,6 +68,11 @@ class DirectusTarget(Target):
         self._port = 0
         self._admin, self._viewer = secrets.token_hex(16), secrets.token_hex(16)
         self._secrets = {"SECRET": secrets.token_hex(32), "ADMIN_PASSWORD": secrets.token_hex(16)}
+
+    @property
+    def version(self) -> str:
+        """What it is."""
+        return f"Directus {declared_version(self.name)}"
 
     @property
     def database(self) -> str:

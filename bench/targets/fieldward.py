@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+import tomllib
 from contextlib import ExitStack
 from typing import Any, Final
 from urllib.parse import quote
@@ -50,6 +51,12 @@ class FieldwardTarget(CursorTarget):
         self.ports: list[int] = []
 
     @property
+    def version(self) -> str:
+        """What it is."""
+        with (ROOT / "pyproject.toml").open("rb") as file:
+            return f"Fieldward {tomllib.load(file)['project']['version']}"
+
+    @property
     def database(self) -> str:
         """The name of its database, which says its size."""
         return f"fieldward_{self.dataset.records}"
@@ -57,7 +64,12 @@ class FieldwardTarget(CursorTarget):
     @property
     def url(self) -> str:
         """Where the first process takes GraphQL."""
-        return f"http://127.0.0.1:{self.ports[0]}/graphql"
+        return self.urls[0]
+
+    @property
+    def urls(self) -> list[str]:
+        """Where each of its processes takes GraphQL."""
+        return [f"http://127.0.0.1:{port}/graphql" for port in self.ports]
 
     @property
     def audit_table(self) -> str:

@@ -39,6 +39,11 @@ def install(peer: str, directory: Path) -> Path:
     return folder
 
 
+def declared_version(peer: str) -> str:
+    """Return the version of a peer that is installed."""
+    return str(json.loads((PEERS / peer / "package.json").read_text())["dependencies"][peer])
+
+
 def node(directory: Path) -> Path:
     """Return a Node of the needed version: the machine's own, or one from npm.
 

@@ -9,7 +9,7 @@ import httpx
 from bench.process import Process, free_port, plain_environment
 from bench.seed_peers import DATABASE, PEERS, connection_setting
 from bench.targets.base import POOL_SIZE, CursorTarget, Row, Setting
-from bench.targets.npm import install, node
+from bench.targets.npm import declared_version, install, node
 from bench.work import ONE_FIELDS, RECORD_FIELDS, PageTask, Task, Work
 
 ROLE: Final = "bench_web"
@@ -45,6 +45,11 @@ class PostgraphileTarget(CursorTarget):
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self._port = 0
+
+    @property
+    def version(self) -> str:
+        """What it is."""
+        return f"PostGraphile {declared_version(self.name)}"
 
     @property
     def database(self) -> str:

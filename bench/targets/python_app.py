@@ -22,6 +22,11 @@ class PythonAppTarget(Target):
         self._port = 0
 
     @property
+    def version(self) -> str:
+        """Nothing but what the report says of Python's packages anyway."""
+        return ""
+
+    @property
     def database(self) -> str:
         """The peers' database."""
         return DATABASE
