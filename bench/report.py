@@ -81,7 +81,7 @@ def heading(generator: Generator, *more: str) -> list[str]:
     return [
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, `{command}`",
         "",
-        f"{_processor()}, {os.cpu_count()} cores, {_memory_gb():.0f} GB; {platform.system()} {platform.release()};"
+        f"{_processor()}, {os.cpu_count()} cores, {_memory_gb():.0f} GB; {platform.system()};"
         f" load average at the end {load}. {', '.join((*versions, *more))}. Load by {made_by}, {where}.",
         "",
     ]

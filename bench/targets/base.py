@@ -77,8 +77,13 @@ class Target(ABC):
         """
 
     @abstractmethod
+    def launch(self, stack: ExitStack) -> None:
+        """Start a server process, to be stopped with the stack, and return once it answers."""
+
     def start(self, stack: ExitStack) -> None:
         """Start its server, to be stopped with the stack, and return once it answers."""
+        stack.callback(self.http.close)
+        self.launch(stack)
 
     @abstractmethod
     def body(self, work: Work, task: Task) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class DirectusTarget(Target):
             except ProcessError as error:
                 raise UnavailableTargetError(str(error)) from error
 
-    def start(self, stack: ExitStack) -> None:
+    def launch(self, stack: ExitStack) -> None:
         """Start the server process, and tell it of the tables and the viewer."""
         self._port = free_port()
         folder = install(self.name, self.setting.directory)

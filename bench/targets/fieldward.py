@@ -89,7 +89,7 @@ class FieldwardTarget(CursorTarget):
             )
         )
 
-    def start(self, stack: ExitStack) -> None:
+    def launch(self, stack: ExitStack) -> None:
         """Start one server process; again for another beside it."""
         port = free_port()
         postgres = self.setting.databases.postgres

@@ -72,7 +72,7 @@ class PostgraphileTarget(CursorTarget):
         install(self.name, self.setting.directory)
         asyncio.run(self._guard())
 
-    def start(self, stack: ExitStack) -> None:
+    def launch(self, stack: ExitStack) -> None:
         """Start the server process."""
         self._port = free_port()
         environment = plain_environment(

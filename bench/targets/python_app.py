@@ -44,7 +44,7 @@ class PythonAppTarget(Target):
     def prepare(self) -> None:
         """Nothing to do: the tables are the peers' own."""
 
-    def start(self, stack: ExitStack) -> None:
+    def launch(self, stack: ExitStack) -> None:
         """Start the server process."""
         self._port = free_port()
         command = [
