@@ -3,11 +3,11 @@
 import json
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -91,7 +91,7 @@ def run_command(
     plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator, targets, works)
     with opened(directory) as databases:
         outcome = measure_targets(plan, databases)
-    publish([workload_report(outcome)], as_json=as_json, write=write, note=note)
+    publish(workload_report(outcome), as_json=as_json, write=write, note=note)
     if targets and outcome.skipped:
         sys.exit(3)
 
@@ -117,7 +117,7 @@ def depth_command(
     plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator)
     with opened(directory) as databases:
         report = measure_depth(plan, databases, _sizes(records, large))
-    publish([report], as_json=as_json, write=write, note=note)
+    publish(report, as_json=as_json, write=write, note=note)
 
 
 @app.command("workers")
@@ -140,7 +140,7 @@ def workers_command(
     plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator)
     with opened(directory) as databases:
         report = measure_workers(plan, databases)
-    publish([report], as_json=as_json, write=write, note=note)
+    publish(report, as_json=as_json, write=write, note=note)
 
 
 @app.command("latency")
@@ -164,7 +164,7 @@ def latency_command(
     plan = _plan(directory, records, rounds, seconds, 0, connections, generator, targets, works)
     with opened(directory) as databases:
         report = measure_latency(plan, databases)
-    publish([report], as_json=as_json, write=write, note=note)
+    publish(report, as_json=as_json, write=write, note=note)
 
 
 @app.command("memory")
@@ -185,7 +185,7 @@ def memory_command(
     plan = _plan(directory, records, 1, 1, 0, connections, generator)
     with opened(directory) as databases:
         report = measure_memory(plan, databases, minutes)
-    publish([report], as_json=as_json, write=write, note=note)
+    publish(report, as_json=as_json, write=write, note=note)
 
 
 @app.command("all")
@@ -209,20 +209,33 @@ def all_command(
     Example: python -m bench all --write
     """
     plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator, targets)
-    with opened(directory) as databases:
+    skipped: dict[str, str] = {}
+
+    def workloads(databases: Databases) -> Report:
         outcome = measure_targets(plan, databases)
-    reports = [workload_report(outcome)]
+        skipped.update(outcome.skipped)
+        return workload_report(outcome)
+
     sections: list[Callable[[Databases], Report]] = [
+        workloads,
         lambda databases: measure_depth(plan, databases, _sizes(records, large)),
         lambda databases: measure_workers(plan, databases),
         lambda databases: measure_latency(replace(plan, targets=[FieldwardTarget.name]), databases),
         lambda databases: measure_memory(plan, databases, minutes),
     ]
+    data: dict[str, Any] = {}
     for section in sections:
         with opened(directory) as databases:
-            reports.append(section(databases))
-    publish(reports, as_json=as_json, write=write, note=note)
-    if targets and outcome.skipped:
+            report = section(databases)
+        # Each as soon as it is there: what a later one meets takes nothing away from it.
+        data.update(report.data)
+        if not as_json:
+            print(report.text, end="\n\n", flush=True)
+        if write:
+            report.write(note)
+    if as_json:
+        print(json.dumps(data, indent=1))
+    if targets and skipped:
         sys.exit(3)
 
 
@@ -245,15 +258,11 @@ def opened(directory: Path) -> Iterator[Databases]:
         refuse("stopped", code=130)
 
 
-def publish(reports: Sequence[Report], *, as_json: bool, write: bool, note: str | None) -> None:
-    """Print the reports, and write them down if that was asked for."""
-    if as_json:
-        print(json.dumps({name: value for report in reports for name, value in report.data.items()}, indent=1))
-    else:
-        print("\n\n".join(report.text for report in reports))
+def publish(report: Report, *, as_json: bool, write: bool, note: str | None) -> None:
+    """Print a report, and write it down if that was asked for."""
+    print(json.dumps(report.data, indent=1) if as_json else report.text)
     if write:
-        for report in reports:
-            report.write(note)
+        report.write(note)
 
 
 def refuse(message: str, *, code: int = 2) -> NoReturn:

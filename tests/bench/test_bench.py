@@ -53,7 +53,7 @@ def limit(directory: Path) -> Iterator[LimitTarget]:
 def test_a_round_prints_what_agreeing_targets_answered(directory: Path) -> None:
     targets = ("fieldward", "limit", "plain")
     done = subprocess.run(
-        [*COMMAND, *SHORT, "--works", "A,D", "--targets", ",".join(targets), "--directory", str(directory / "round")],
+        [*COMMAND, *SHORT, "--works", "A", "--targets", ",".join(targets), "--directory", str(directory / "round")],
         cwd=ROOT,
         capture_output=True,
         text=True,
