@@ -17,6 +17,8 @@ from bench.run import Outcome, Window
 from bench.targets.fieldward import FieldwardTarget
 from bench.work import TITLES, Work
 
+LOAD_BEFORE: Final = os.getloadavg()
+"""What the machine was at when the command began: by other work than ours."""
 README: Final = Path(__file__).resolve().parent / "README.md"
 
 
@@ -73,7 +75,7 @@ def workload_report(outcome: Outcome) -> Report:
 def heading(generator: Generator, *more: str) -> list[str]:
     """Return what every section says first: when, by which command, on which machine, with which versions."""
     command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    load = ", ".join(f"{one:.1f}" for one in LOAD_BEFORE)
     versions = [f"Python {platform.python_version()}"]
     versions += [f"{name} {version(name)}" for name in ("strawberry-graphql", "tortoise-orm", "asyncpg", "uvicorn")]
     made_by = "wrk" if generator is Generator.WRK else "bench.client"
@@ -82,7 +84,7 @@ def heading(generator: Generator, *more: str) -> list[str]:
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, `{command}`",
         "",
         f"{_processor()}, {os.cpu_count()} cores, {_memory_gb():.0f} GB; {platform.system()};"
-        f" load average at the end {load}. {', '.join((*versions, *more))}. Load by {made_by}, {where}.",
+        f" load average before it {load}. {', '.join((*versions, *more))}. Load by {made_by}, {where}.",
         "",
     ]
 
