@@ -43,6 +43,10 @@ check: $(VENV)/.develop  ## format, lint, types, import directions, the printed 
 	@$(BIN)/python -m fieldward schema --check schema/schema.graphql
 	@$(BIN)/python -m fieldward access matrix --check docs/access.md
 
+.PHONY: bench
+bench: $(VENV)/.develop  ## measure Fieldward beside its peers, with ARGS="run --seconds 3" a part of it; see bench/README.md
+	@$(BIN)/python -m bench $(or $(ARGS),all)
+
 .PHONY: fix
 fix: $(VENV)/.develop  ## format, and mend what the linter can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .

@@ -1,0 +1,311 @@
+"""The command line: `python -m bench --help`."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from bench.answers import DisagreementError
+from bench.load import Generator, LoadError, settle_generator
+from bench.process import ProcessError
+from bench.report import Report, workload_report
+from bench.run import TARGETS, Plan, measure_targets, say
+from bench.sections.depth import measure_depth
+from bench.sections.latency import measure_latency
+from bench.sections.memory import measure_memory
+from bench.sections.workers import measure_workers
+from bench.server import Databases
+from bench.targets.base import RefusedError
+from bench.targets.fieldward import FieldwardTarget
+from bench.work import Work
+from fieldward.embedded import EmbeddedPostgresError
+
+EXAMPLES = """
+Measures Fieldward beside its peers, on one PostgreSQL, in one run. bench/README.md says how to read it.
+
+Examples:
+
+  python -m bench run
+
+  python -m bench run --targets fieldward,limit --works A,C --seconds 3 --rounds 1
+
+  python -m bench depth --large
+
+  python -m bench all --write
+
+Exit codes: 0 done; 1 a target answers wrongly, a request failed, or something broke; 2 wrong usage; 3 done, without a
+target that was asked for by name.
+"""
+
+app = typer.Typer(
+    help=EXAMPLES, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+Directory = Annotated[Path, typer.Option(help="Where everything goes that a run makes.")]
+Records = Annotated[int, typer.Option(min=100, help="How many records there are.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How many windows each figure is the median of.")]
+Seconds = Annotated[float, typer.Option(min=1, help="How long a window is.")]
+WarmUp = Annotated[float, typer.Option(min=0, help="Seconds of load before a target's first window of a workload.")]
+Connections = Annotated[int, typer.Option(min=1, help="How many requests are on their way at once.")]
+GeneratorOption = Annotated[Generator, typer.Option(help="What makes the load.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Write = Annotated[bool, typer.Option("--write", help="Put the tables into bench/README.md.")]
+Note = Annotated[str | None, typer.Option(help="Said above the tables that --write writes.")]
+
+DEFAULT = Path(".fieldward-bench")
+
+
+Targets = Annotated[str | None, typer.Option(help=f"Of {','.join(TARGETS)}; all by default.")]
+Works = Annotated[str, typer.Option(help="Which workloads.")]
+Minutes = Annotated[float, typer.Option(min=0.1, help="How long the memory is looked at.")]
+Large = Annotated[bool, typer.Option("--large", help="A hundred times the records, too.")]
+
+EVERY_WORK = ",".join(Work)
+
+
+@app.command("run")
+def run_command(
+    directory: Directory = DEFAULT,
+    targets: Targets = None,
+    works: Works = EVERY_WORK,
+    records: Records = 100_000,
+    rounds: Rounds = 3,
+    seconds: Seconds = 10,
+    warm_up: WarmUp = 2,
+    connections: Connections = 16,
+    generator: GeneratorOption = Generator.AUTO,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure the workloads A to E on every target.
+
+    Example: python -m bench run --targets fieldward,postgraphile --works A,B --seconds 5
+    """
+    plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator, targets, works)
+    with opened(directory) as databases:
+        outcome = measure_targets(plan, databases)
+    publish(workload_report(outcome), as_json=as_json, write=write, note=note)
+    if targets and outcome.skipped:
+        sys.exit(3)
+
+
+@app.command("depth")
+def depth_command(
+    directory: Directory = DEFAULT,
+    records: Records = 100_000,
+    rounds: Rounds = 3,
+    seconds: Seconds = 10,
+    warm_up: WarmUp = 2,
+    connections: Connections = 16,
+    generator: GeneratorOption = Generator.AUTO,
+    large: Large = False,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure Fieldward's page of 100 with ten times the records, and far down a list.
+
+    Example: python -m bench depth --large --rounds 1
+    """
+    plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator)
+    with opened(directory) as databases:
+        report = measure_depth(plan, databases, _sizes(records, large))
+    publish(report, as_json=as_json, write=write, note=note)
+
+
+@app.command("workers")
+def workers_command(
+    directory: Directory = DEFAULT,
+    records: Records = 100_000,
+    rounds: Rounds = 3,
+    seconds: Seconds = 10,
+    warm_up: WarmUp = 2,
+    connections: Connections = 16,
+    generator: GeneratorOption = Generator.AUTO,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure two server processes beside one.
+
+    Example: python -m bench workers --seconds 5
+    """
+    plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator)
+    with opened(directory) as databases:
+        report = measure_workers(plan, databases)
+    publish(report, as_json=as_json, write=write, note=note)
+
+
+@app.command("latency")
+def latency_command(
+    directory: Directory = DEFAULT,
+    targets: Targets = FieldwardTarget.name,
+    works: Works = EVERY_WORK,
+    records: Records = 100_000,
+    rounds: Rounds = 3,
+    seconds: Seconds = 10,
+    connections: Connections = 16,
+    generator: GeneratorOption = Generator.AUTO,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure how long requests take at half the load that a server bears.
+
+    Example: python -m bench latency --targets fieldward,postgraphile --works A,C
+    """
+    plan = _plan(directory, records, rounds, seconds, 0, connections, generator, targets, works)
+    with opened(directory) as databases:
+        report = measure_latency(plan, databases)
+    publish(report, as_json=as_json, write=write, note=note)
+
+
+@app.command("memory")
+def memory_command(
+    directory: Directory = DEFAULT,
+    records: Records = 100_000,
+    minutes: Minutes = 5,
+    connections: Connections = 16,
+    generator: GeneratorOption = Generator.AUTO,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Look at the memory of one server process while it works.
+
+    Example: python -m bench memory --minutes 30
+    """
+    plan = _plan(directory, records, 1, 1, 0, connections, generator)
+    with opened(directory) as databases:
+        report = measure_memory(plan, databases, minutes)
+    publish(report, as_json=as_json, write=write, note=note)
+
+
+@app.command("all")
+def all_command(
+    directory: Directory = DEFAULT,
+    targets: Targets = None,
+    records: Records = 100_000,
+    rounds: Rounds = 3,
+    seconds: Seconds = 10,
+    warm_up: WarmUp = 2,
+    connections: Connections = 16,
+    generator: GeneratorOption = Generator.AUTO,
+    minutes: Minutes = 5,
+    large: Large = False,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure everything, each section on a PostgreSQL made from nothing.
+
+    Example: python -m bench all --write
+    """
+    plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator, targets)
+    skipped: dict[str, str] = {}
+
+    def workloads(databases: Databases) -> Report:
+        outcome = measure_targets(plan, databases)
+        skipped.update(outcome.skipped)
+        return workload_report(outcome)
+
+    sections: list[Callable[[Databases], Report]] = [
+        workloads,
+        lambda databases: measure_depth(plan, databases, _sizes(records, large)),
+        lambda databases: measure_workers(plan, databases),
+        lambda databases: measure_latency(replace(plan, targets=[FieldwardTarget.name]), databases),
+        lambda databases: measure_memory(plan, databases, minutes),
+    ]
+    data: dict[str, Any] = {}
+    for section in sections:
+        with opened(directory) as databases:
+            report = section(databases)
+        # Each as soon as it is there: what a later one meets takes nothing away from it.
+        data.update(report.data)
+        if not as_json:
+            print(report.text, end="\n\n", flush=True)
+        if write:
+            report.write(note)
+    if as_json:
+        print(json.dumps(data, indent=1))
+    if targets and skipped:
+        sys.exit(3)
+
+
+@contextmanager
+def opened(directory: Path) -> Iterator[Databases]:
+    """Yield PostgreSQL; whatever goes wrong inside is said in one line, and ends with 1.
+
+    A SIGTERM ends the run as Ctrl-C does: with every process stopped that it has started.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    directory = directory.resolve()
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    try:
+        say("PostgreSQL: start")
+        with Databases(directory) as databases:
+            yield databases
+    except (DisagreementError, RefusedError, LoadError, ProcessError, EmbeddedPostgresError) as error:
+        refuse(str(error), code=1)
+    except KeyboardInterrupt:
+        refuse("stopped", code=130)
+
+
+def publish(report: Report, *, as_json: bool, write: bool, note: str | None) -> None:
+    """Print a report, and write it down if that was asked for."""
+    print(json.dumps(report.data, indent=1) if as_json else report.text)
+    if write:
+        report.write(note)
+
+
+def refuse(message: str, *, code: int = 2) -> NoReturn:
+    """Say in one line what was wrong, and exit."""
+    print(f"bench: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _plan(
+    directory: Path,
+    records: int,
+    rounds: int,
+    seconds: float,
+    warm_up_s: float,
+    connections: int,
+    generator: Generator,
+    targets: str | None = None,
+    works: str = EVERY_WORK,
+) -> Plan:
+    try:
+        settled = settle_generator(generator)
+    except LoadError as error:
+        refuse(str(error))
+    return Plan(
+        directory=directory.resolve(),
+        targets=_names(targets, TARGETS, "--targets") if targets else list(TARGETS),
+        works=[Work(one) for one in _names(works, list(Work), "--works")],
+        records=records,
+        rounds=rounds,
+        seconds=seconds,
+        warm_up_s=warm_up_s,
+        connections=connections,
+        generator=settled,
+    )
+
+
+def _sizes(records: int, large: bool) -> list[int]:
+    return [records, records * 10, *([records * 100] if large else [])]
+
+
+def _names(given: str, known: Collection[str], option: str) -> list[str]:
+    names = [one.strip() for one in given.split(",") if one.strip()]
+    unknown = [one for one in names if one not in known]
+    if unknown or not names:
+        refuse(f"{option}: expected some of {','.join(known)}")
+    return list(dict.fromkeys(names))
