@@ -14,6 +14,7 @@ RFC 7638 (key ids are thumbprints).
 
 import base64
 import hmac
+import math
 import re
 import secrets
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ from auth.errors import UnauthenticatedError
 PublicKey = Ed25519PublicKey
 
 LONGEST_LIFETIME_S: Final = 300
+KEPT_S: Final = 60
+"""Seconds for which a verified token is not verified again."""
 LONGEST_TOKEN: Final = 4096
 """Characters; a longer one is refused before anything of it is parsed."""
 
@@ -100,12 +103,16 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
-    """Who asks, in which session and organization. `token_id` is new for each token."""
+    """Who asks, in which session and organization. `token_id` is new for each token.
+
+    expires_at: of a verified token, the second since 1970 at which it ends; its issuer sets it.
+    """
 
     user_id: UUID
     session_id: UUID
     organization_id: UUID
     token_id: UUID = field(default_factory=uuid4)
+    expires_at: float = field(default=math.inf, compare=False)
 
 
 def issue_access_token(
@@ -131,6 +138,33 @@ def issue_access_token(
             "jti": str(claims.token_id),
         }
     )
+
+
+class VerifiedTokens:
+    """Access tokens that were verified not long ago, so that each request need not check the same signature again.
+
+    What a token says and how long it lives does not change; whether its session still stands is asked each time,
+    elsewhere. Tokens are kept by their digest, and only so many.
+    """
+
+    def __init__(self, *, most: int = 4096) -> None:
+        self._most = most
+        self._known: dict[bytes, tuple[AccessClaims, float, float]] = {}
+
+    def get(self, token: str, *, now: datetime) -> AccessClaims | None:
+        """Return what a token says that was verified before and is alive."""
+        known = self._known.get(digest(token.encode("ascii", "replace")))
+        if known is None:
+            return None
+        claims, not_before, expires_at = known
+        return claims if not_before <= _seconds(now) < expires_at else None
+
+    def keep(self, token: str, claims: AccessClaims, *, now: datetime) -> None:
+        """Remember a token that was just verified: for a while, and no longer than it lives."""
+        if len(self._known) >= self._most:
+            self._known.clear()
+        at = _seconds(now)
+        self._known[digest(token.encode("ascii", "replace"))] = (claims, at, min(at + KEPT_S, claims.expires_at))
 
 
 def verify_access_token(
@@ -171,6 +205,7 @@ def verify_access_token(
             session_id=_uuid(said["sid"]),
             organization_id=_uuid(said["org"]),
             token_id=_uuid(said["jti"]),
+            expires_at=float(said["exp"]),
         )
     except Exception:
         # Whatever bytes a stranger sends, and however a parser trips over them, the answer is the same.

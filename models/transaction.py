@@ -45,6 +45,7 @@ _ENTER: Final = (
     "select set_config('fieldward.organization_id', $1, true), set_config('fieldward.user_id', $2, true),"
     " set_config('fieldward.email_index', $3, true), transaction_timestamp() as at"
 )
+_READING: Final = "begin isolation level repeatable read read only;"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,17 @@ class Tenant:
     organization_id: UUID | None = None
     user_id: UUID | None = None
     email_index: bytes | None = None
+
+    def entering(self) -> str:
+        """Return the statement that makes this the tenant of the transaction.
+
+        For the simple protocol, in which the beginning and this are one way there and back but nothing can be bound:
+        what stands in it is the text of UUIDs and hexadecimal digits, made here, and nothing that anyone sent.
+        """
+        return "select " + ", ".join(
+            f"set_config('fieldward.{name}', '{value}', true)"
+            for name, value in zip(("organization_id", "user_id", "email_index"), self._settings(), strict=True)
+        )
 
     def _settings(self) -> list[str]:
         return [
@@ -86,9 +98,13 @@ async def read_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connection]:
             async with asyncio.timeout(LONGEST_WAIT_S):
                 acquired = get_connection(MAIN).acquire_connection()
                 connection: asyncpg.Connection = await stack.enter_async_context(acquired)
-            await stack.enter_async_context(connection.transaction(isolation="repeatable_read", readonly=True))
-            await connection.fetchrow(_ENTER, *tenant._settings())
-            yield connection
+            await connection.execute(_READING + tenant.entering())
+            try:
+                yield connection
+            finally:
+                # Nothing was written: there is nothing to commit.
+                if not connection.is_closed():
+                    await connection.execute("rollback")
 
 
 @asynccontextmanager
@@ -113,6 +129,28 @@ async def write_transaction(tenant: Tenant, *, pool: str = MAIN) -> AsyncIterato
                 "The connection was lost while the change was being saved. Look whether it happened before you repeat."
             ) from error
         raise _unavailable(error) from error
+
+
+@asynccontextmanager
+async def append_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connection]:
+    """Yield a connection of the audit's own pool that writes for the tenant; commit at the end, or roll back.
+
+    Raises:
+        UnavailableError: the database went away. What was written may be there or not.
+    """
+    with database_failures():
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(LONGEST_WAIT_S):
+                acquired = get_connection(AUDIT).acquire_connection()
+                connection: asyncpg.Connection = await stack.enter_async_context(acquired)
+            await connection.execute("begin;" + tenant.entering())
+            try:
+                yield connection
+            except BaseException:
+                if not connection.is_closed():
+                    await connection.execute("rollback")
+                raise
+            await connection.execute("commit")
 
 
 async def fetch(connection: BaseDBAsyncClient, text: str, *arguments: Any) -> list[dict[str, Any]]:

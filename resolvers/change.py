@@ -18,6 +18,7 @@ from auth.action import Action
 from auth.errors import Code, FieldwardError, UnauthenticatedError
 from auth.principal import Viewer
 from models.audit_entry import EntryKind, Outcome
+from models.audit_writing import insert_entry
 from models.encryption.keyring import active_keyring
 from models.errors import UnknownOutcomeError
 from models.transaction import AUDIT, Tenant, write_transaction
@@ -81,7 +82,7 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
             entity_ids=intent.subjects,
         )
         async with write_transaction(_tenant(actor)) as (connection, at):
-            await entry.save(using_db=connection, force_create=True)
+            await insert_entry(connection, entry)
             standing = await _standing(intent, connection, at)
             return await work(Change(intent=standing, connection=connection, at=at))
     except UnknownOutcomeError:
@@ -121,7 +122,7 @@ async def record_attempt(intent: Intent, error: Exception) -> None:
             entity_ids=intent.subjects,
         )
         async with write_transaction(_tenant(actor), pool=AUDIT) as (connection, _):
-            await entry.save(using_db=connection, force_create=True)
+            await insert_entry(connection, entry)
     except Exception as failure:
         log.error(
             "attempt_not_written",

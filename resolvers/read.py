@@ -9,10 +9,11 @@ from uuid import UUID
 import asyncpg
 
 from auth.action import Action
-from models.audit_entry import AuditEntry, EntryKind, Outcome
+from models.audit_entry import EntryKind, Outcome
 from models.encryption.keyring import active_keyring
 from models.inventory import Column
-from models.transaction import AUDIT, Tenant, read_transaction, write_transaction
+from models.transaction import Tenant, read_transaction
+from resolvers.entry_writer import EntryWriter
 from resolvers.trail import Actor, new_entry
 
 
@@ -62,7 +63,7 @@ class ReadLog:
         if row_ids:
             self._rows[column.entity, column.name].update(row_ids)
 
-    async def write(self, actor: Actor) -> None:
+    async def write(self, actor: Actor, writer: EntryWriter) -> None:
         """Commit one audit entry per column read, with the set of rows, and forget them.
 
         To be awaited before the answer leaves. Raises if it can't be written: then the answer is withheld.
@@ -82,7 +83,5 @@ class ReadLog:
             )
             for (entity, field), rows in sorted(self._rows.items())
         ]
-        tenant = Tenant(organization_id=actor.organization_id, user_id=actor.person_id)
-        async with write_transaction(tenant, pool=AUDIT) as (connection, _):
-            await AuditEntry.bulk_create(entries, using_db=connection)
+        await writer.write(actor.organization_id, entries)
         self._rows.clear()

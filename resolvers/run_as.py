@@ -16,6 +16,7 @@ from auth.principal import Viewer
 from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, OrganizationRole, ProjectRole
 from auth.scope import ORGANIZATION
 from models.audit_entry import EntryKind, Outcome
+from models.audit_writing import insert_entry
 from models.custom_role import CustomRole, RoleLevel
 from models.encryption.keyring import active_keyring
 from models.errors import InvalidInputError
@@ -67,7 +68,7 @@ async def run_as(actor: Actor, viewer: Viewer, reader: Reader, said: str) -> Act
     )
     tenant = Tenant(organization_id=viewer.organization_id, user_id=viewer.user_id)
     async with write_transaction(tenant, pool=AUDIT) as (connection, _):
-        await entry.save(using_db=connection, force_create=True)
+        await insert_entry(connection, entry)
     return seen_as
 
 

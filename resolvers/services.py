@@ -8,8 +8,9 @@ from typing import ParamSpec, TypeVar
 
 from auth.errors import RateLimitedError
 from auth.password import Passwords
-from auth.token import PublicKey, SigningKey
+from auth.token import PublicKey, SigningKey, VerifiedTokens
 from models.encryption.keyring import Keyring
+from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
 
 P = ParamSpec("P")
@@ -61,3 +62,5 @@ class Services:
     clock: Callable[[], datetime]
     hashing: Hashing = field(default_factory=Hashing)
     floodgate: Floodgate = field(default_factory=Floodgate)
+    entries: EntryWriter = field(default_factory=EntryWriter)
+    verified: VerifiedTokens = field(default_factory=VerifiedTokens)

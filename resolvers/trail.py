@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from auth.principal import Origin, Viewer
-from models.audit_entry import AuditEntry, EntryKind, Outcome
+from models.audit_entry import EntryKind, Outcome
+from models.audit_writing import SealedEntry, seal_entry
 from models.base import new_id
 from models.encryption.envelope import KeyOwner
 from models.encryption.owner import organization_owner, person_owner
@@ -70,33 +71,35 @@ def new_entry(
     entity: str | None = None,
     field: str | None = None,
     entity_ids: Iterable[UUID] = (),
-) -> AuditEntry:
+) -> SealedEntry:
     """Return the entry, not yet written. The database sets its time and its transaction."""
     viewer, origin = actor.who, actor.origin
-    return AuditEntry(
-        id=new_id(),
-        organization_id=actor.organization_id,
-        kind=kind,
-        action=action,
-        outcome=outcome,
-        error_code=error_code,
-        repeated=repeated,
-        user_id=actor.person_id,
-        membership_id=viewer.membership_id if viewer else actor.membership_id,
-        service_account_id=viewer.service_account_id if viewer else None,
-        acting_as=actor.acting_as,
-        session_id=viewer.session_id if viewer else None,
-        device_id=viewer.device_id if viewer else None,
-        channel=origin.channel,
-        client_name=origin.client_name,
-        client_version=origin.client_version,
-        ip_address=origin.ip_address,
-        user_agent=origin.user_agent,
-        request_id=origin.request_id,
-        operation_name=actor.operation.name,
-        operation_hash=actor.operation.digest,
-        reason=reason,
-        entity=entity,
-        field=field,
-        entity_ids=list(entity_ids) or None,
+    return seal_entry(
+        {
+            "id": new_id(),
+            "organization_id": actor.organization_id,
+            "kind": kind,
+            "action": action,
+            "outcome": outcome,
+            "error_code": error_code,
+            "repeated": repeated,
+            "user_id": actor.person_id,
+            "membership_id": viewer.membership_id if viewer else actor.membership_id,
+            "service_account_id": viewer.service_account_id if viewer else None,
+            "acting_as": actor.acting_as,
+            "session_id": viewer.session_id if viewer else None,
+            "device_id": viewer.device_id if viewer else None,
+            "channel": origin.channel,
+            "client_name": origin.client_name,
+            "client_version": origin.client_version,
+            "ip_address": origin.ip_address,
+            "user_agent": origin.user_agent,
+            "request_id": origin.request_id,
+            "operation_name": actor.operation.name,
+            "operation_hash": actor.operation.digest,
+            "reason": reason,
+            "entity": entity,
+            "field": field,
+            "entity_ids": list(entity_ids) or None,
+        }
     )

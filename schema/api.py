@@ -90,7 +90,7 @@ class Api(Schema):
             result = await self._run(context, query, variable_values or {}, operation_name)
             if context.actor.viewer is not None:
                 try:
-                    await context.read_log.write(context.actor)
+                    await context.read_log.write(context.actor, context.services.entries)
                 except Exception as error:
                     # What can't be logged was not seen: nothing of the answer leaves.
                     result.data = None

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+import uvloop
 
 from fieldward.cli.environment import Reach, load_settings, reach, refuse, run
 from fieldward.database import migrate
@@ -95,7 +96,8 @@ def serve_on(
     # uvicorn raises the signal again once it has shut down; what we started must be stopped before that ends us.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    asyncio.run(server.serve(sockets=[listening]))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.serve(sockets=[listening]))
     if not server.started:
         refuse("the service did not start; see the log", code=1)
 
