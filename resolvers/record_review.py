@@ -6,7 +6,11 @@ from auth.errors import ForbiddenError
 from auth.permission import Permission
 from auth.policy import can, require
 from models.errors import ConflictError
+from models.inventory import entity_of
 from models.record import Record, RecordStatus
+from models.service_account import ServiceAccount
+from models.statement import Statement
+from models.transaction import fetch
 from resolvers.change import Change
 from resolvers.checking import require_reason
 from resolvers.locking import lock_visible, require_on, require_version, scope_of_model
@@ -39,7 +43,7 @@ async def approve_record(change: Change, *, record_id: UUID, expected_version: i
     """Approve a submitted record and return its id. The change's reason is optional.
 
     Raises:
-        NotFoundError, ForbiddenError: without `record:review`; a record one had a hand in.
+        NotFoundError, ForbiddenError: without `record:review`; a record one, or a program of one's own, had a hand in.
         ConflictError: another version; an archived project; not under review.
     """
     record = await _load_for_review(change, record_id, expected_version)
@@ -50,7 +54,7 @@ async def reject_record(change: Change, *, record_id: UUID, expected_version: in
     """Send a submitted record back and return its id. The change's reason says what is wrong.
 
     Raises:
-        NotFoundError, ForbiddenError: without `record:review`; a record one had a hand in.
+        NotFoundError, ForbiddenError: without `record:review`; a record one, or a program of one's own, had a hand in.
         InvalidInputError: no reason was given.
         ConflictError: another version; an archived project; not under review.
     """
@@ -62,13 +66,30 @@ async def _load_for_review(change: Change, record_id: UUID, expected_version: in
     record = await lock_visible(change, Record, record_id)
     require(change.viewer, Permission.RECORD_REVIEW, scope_of_model(change, record))
     # Four eyes: whoever had a hand in a record is not the one who vouches for it.
-    if change.viewer.principal_id in {record.created_by_id, *record.contributor_ids}:
+    if await _had_a_hand(change, record):
         raise ForbiddenError("Nobody reviews what they had a hand in.", permission=Permission.RECORD_REVIEW)
     require_version(record.version, expected_version)
     await require_active_project(change, record)
     if record.status is not RecordStatus.SUBMITTED:
         raise ConflictError(f"The record is {record.status}, not SUBMITTED.", field=("input", "id"))
     return record
+
+
+async def _had_a_hand(change: Change, record: Record) -> bool:
+    """Return whether the viewer made, changed or submitted the record, or a program of theirs did."""
+    hands = {record.created_by_id, *record.contributor_ids} - {None}
+    if change.viewer.principal_id in hands:
+        return True
+    statement = Statement()
+    programs = await fetch(
+        change.connection,
+        f'select 1 from "{entity_of(ServiceAccount).name}"'
+        f" where organization_id = {statement.argument(change.organization_id)}"
+        f" and created_by_id = {statement.argument(change.viewer.membership_id)}"
+        f" and id = any({statement.argument(list(hands))}::uuid[]) limit 1",
+        *statement.arguments,
+    )
+    return bool(programs)
 
 
 async def _review(change: Change, record: Record, status: RecordStatus, reason: str | None) -> UUID:
