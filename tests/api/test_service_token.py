@@ -140,7 +140,9 @@ async def test_a_program_that_signs_out_ends_nobodys_session(world: World) -> No
     sessions = "select count(*) from session where revoked_at is not null"
     before = await world.value(sessions)
 
-    await program.client.run("mutation { signOut { errors { code } } }")
+    answer = await program.client.run("mutation { signOut { errors { code } } }")
+
+    assert answer.data["signOut"]["errors"] == [{"code": "FORBIDDEN"}]
 
     assert await world.value(sessions) == before
     assert not await _is_refused(program.client)
