@@ -5,10 +5,16 @@ from typing import Any
 
 import pytest
 
+from auth.errors import ForbiddenError
 from auth.permission import Permission as P
+from auth.principal import Channel, Origin
 from auth.role import (
     PROJECT_LEVEL,
 )
+from models.base import new_id
+from models.membership import MembershipStatus
+from resolvers.account import member_viewer, set_member_status
+from resolvers.trail import Actor
 from tests.support.access import (
     codes,
     content,
@@ -169,6 +175,39 @@ async def test_a_role_is_not_given_while_it_is_raised_above_who_gives_it(world: 
 
     assert await raising == []
     assert [error["code"] for error in await giving] == ["FORBIDDEN"]
+
+
+async def test_who_is_made_an_owner_meanwhile_is_not_suspended_by_an_admin(world: World) -> None:
+    """An admin may suspend a member; while that begins, the member is made an owner, whom no admin suspends."""
+    owner, member = await world.client("owner"), await world.member_id("member")
+    admin = await member_viewer("clearwater", email="admin@clearwater.example")
+    actor = Actor(admin.organization_id, Origin(channel=Channel.COMMAND, request_id=new_id()), admin)
+    raised = await in_organization(world, "member", role="OWNER")
+    connection = await connect(world.superuser)
+    try:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("select 1 from membership where id = $1 for update", member)
+        raising = asyncio.create_task(refusals(owner, "assignOrganizationRole", raised))
+        await until_waiting(world, 1)
+        suspending = asyncio.create_task(
+            set_member_status(
+                actor,
+                organization_id=admin.organization_id,
+                membership_id=member,
+                status=MembershipStatus.SUSPENDED,
+            )
+        )
+        await until_waiting(world, 2)
+        await transaction.rollback()
+    finally:
+        await connection.close()
+
+    assert await raising == []
+    with pytest.raises(ForbiddenError):
+        await suspending
+    row = (await world.sql("select role, status from membership where id = $1", member))[0]
+    assert (row["role"], row["status"]) == ("OWNER", "ACTIVE")
 
 
 async def test_a_role_taken_away_while_an_operation_runs_counts_for_its_mutations_to_come(world: World) -> None:
