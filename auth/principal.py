@@ -45,6 +45,7 @@ class Viewer:
         still holds; None for a service account.
     grants: where the permissions come from, those that have expired among them. For explanations.
     access: what may be done. For decisions.
+    maker_id: of a service account, the membership of who made it.
     is_reading_only: refused every mutation: somebody who looks at what another would see.
     """
 
@@ -57,7 +58,13 @@ class Viewer:
     grants: tuple[Grant, ...]
     access: Access
     service_account_id: UUID | None = None
+    maker_id: UUID | None = None
     is_reading_only: bool = False
+
+    @property
+    def hands(self) -> frozenset[UUID]:
+        """Whose hand it is when the viewer does something: a program's is its maker's, too."""
+        return frozenset(one for one in (self.membership_id, self.service_account_id, self.maker_id) if one is not None)
 
     @property
     def principal_id(self) -> UUID:

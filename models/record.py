@@ -38,8 +38,8 @@ class Record(TenantModel):
 
     `collected_at_reported` keeps the time as it was reported beside its parsed form. `collector_index` is the blind
     index of the collector's name, from which the pseudonym comes. `activity_type` tells a sample from a blank or a
-    replicate taken for quality control. `contributor_ids` are the members who made, changed or submitted it: none of
-    them reviews it. `latitude` and `longitude` are WGS 84 degrees.
+    replicate taken for quality control. `contributor_ids` are the members and programs who made, changed or submitted
+    it: none of them, and nobody whose program it was, reviews it. `latitude` and `longitude` are WGS 84 degrees.
     """
 
     noun = "record"

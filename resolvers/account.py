@@ -25,7 +25,7 @@ from models.transaction import Tenant, read_transaction
 from models.user import User, UserStatus
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_fit
-from resolvers.membership import permissions_of_member, require_another_owner
+from resolvers.membership import lock_organization, permissions_of_member, require_another_owner
 from resolvers.services import Services
 from resolvers.session import email_index_of
 from resolvers.standing import member_state, viewer_of
@@ -135,6 +135,8 @@ async def set_member_status(
     action = Action.USER_SUSPEND if status is MembershipStatus.SUSPENDED else Action.USER_REINSTATE
 
     async def update(change: Change) -> None:
+        # Locked before the member is read: somebody may be making an owner of them.
+        await lock_organization(change)
         member = await Membership.get_or_none(
             id=membership_id, organization_id=organization_id, using_db=change.connection
         )

@@ -88,7 +88,8 @@ async def update_role(change: Change, *, role_id: UUID, expected_version: int, v
     require(change.viewer, Permission.ROLE_DEFINE, ORGANIZATION)
     require_version(role.version, expected_version)
     before = known_permissions(role.permissions)
-    permissions = frozenset(values.get("permissions", before))
+    # Null for the list is none of them, and refused as that.
+    permissions = frozenset(values["permissions"] or ()) if "permissions" in values else before
     stored = {**values, "permissions": sorted(map(str, permissions))}
     if "name" in values and values["name"] is not None:
         stored["name"] = values["name"].strip()

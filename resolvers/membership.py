@@ -45,7 +45,7 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, given
         ConflictError: the last owner would be gone, or the member has the role already.
     """
     # Locked before the member is read, so that two demotions can't each count the other's owner.
-    await _lock_organization(change)
+    await lock_organization(change)
     member = await lock_visible(change, Membership, membership_id, at=("input", "userId"))
     require(change.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
     wanted = await _wanted(change, given, RoleLevel.ORGANIZATION)
@@ -136,7 +136,7 @@ async def remove_project_role(change: Change, *, membership_id: UUID, project_id
 
 async def require_another_owner(change: Change, membership_id: UUID) -> None:
     """Raise `ConflictError` where this is the last owner that can get in for good. The organization is locked first."""
-    await _lock_organization(change)
+    await lock_organization(change)
     statement = Statement()
     others = await fetch(
         change.connection,
@@ -149,6 +149,16 @@ async def require_another_owner(change: Change, membership_id: UUID) -> None:
     )
     if not others:
         raise ConflictError("The last owner stays: make somebody else an owner first.", field=("input", "userId"))
+
+
+async def lock_organization(change: Change) -> None:
+    """Let one change of the organization's standing at a time read who is what, and change it."""
+    statement = Statement()
+    await fetch(
+        change.connection,
+        f"select 1 from organization where id = {statement.argument(change.organization_id)} for update",
+        *statement.arguments,
+    )
 
 
 async def permissions_of_member(change: Change, member: Membership) -> Permissions:
@@ -221,12 +231,3 @@ async def _load_grant(
         using_db=change.connection,
     )
     return member, grant
-
-
-async def _lock_organization(change: Change) -> None:
-    statement = Statement()
-    await fetch(
-        change.connection,
-        f"select 1 from organization where id = {statement.argument(change.organization_id)} for update",
-        *statement.arguments,
-    )

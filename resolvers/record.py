@@ -208,7 +208,7 @@ def build_record(change: Change, row_id: UUID, new: NewRecord) -> Record:
         organization_id=change.organization_id,
         project_id=new.project_id,
         created_by_id=change.viewer.membership_id,
-        contributor_ids=[change.viewer.principal_id],
+        contributor_ids=sorted(change.viewer.hands),
         created_at=change.at,
         received_at=change.at,
         status=RecordStatus.DRAFT,
@@ -279,7 +279,7 @@ def is_own_record(viewer: Viewer, record: Fields) -> bool:
 
 def had_a_hand_in(viewer: Viewer, record: Fields) -> bool:
     """Return whether the viewer made, changed or submitted the record."""
-    return viewer.principal_id in {record["created_by_id"], *record["contributor_ids"]}
+    return not viewer.hands.isdisjoint({record["created_by_id"], *record["contributor_ids"]})
 
 
 def fields_of(record: Record) -> Fields:
@@ -289,8 +289,9 @@ def fields_of(record: Record) -> Fields:
 
 def note_contributor(change: Change, record: Record) -> None:
     """Remember that the viewer had a hand in the record: they will not be the one who vouches for it."""
-    if change.viewer.principal_id not in record.contributor_ids:
-        record.contributor_ids = [*record.contributor_ids, change.viewer.principal_id]
+    new = change.viewer.hands.difference(record.contributor_ids)
+    if new:
+        record.contributor_ids = [*record.contributor_ids, *sorted(new)]
 
 
 async def require_active_project(change: Change, record: Record) -> None:

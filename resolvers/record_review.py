@@ -47,7 +47,7 @@ async def approve_record(change: Change, *, record_id: UUID, expected_version: i
     """Approve a submitted record and return its id. The change's reason is optional.
 
     Raises:
-        NotFoundError, ForbiddenError: without `record:review`; a record one had a hand in.
+        NotFoundError, ForbiddenError: without `record:review`; a record one, or a program of one's own, had a hand in.
         ConflictError: another version; an archived project; not under review.
     """
     record = await _load_for_review(change, record_id, expected_version)
@@ -58,7 +58,7 @@ async def reject_record(change: Change, *, record_id: UUID, expected_version: in
     """Send a submitted record back and return its id. The change's reason says what is wrong.
 
     Raises:
-        NotFoundError, ForbiddenError: without `record:review`; a record one had a hand in.
+        NotFoundError, ForbiddenError: without `record:review`; a record one, or a program of one's own, had a hand in.
         InvalidInputError: no reason was given.
         ConflictError: another version; an archived project; not under review.
     """

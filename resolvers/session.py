@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from auth.action import Action
-from auth.errors import UnauthenticatedError
+from auth.errors import ForbiddenError, UnauthenticatedError
 from auth.password import UnacceptablePasswordError
 from auth.principal import SYSTEM_ID, Viewer
 from auth.token import AccessClaims, RefreshToken, is_same_digest, issue_access_token, verify_access_token
@@ -159,7 +159,13 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
 
 
 async def sign_out(change: Change) -> None:
-    """End the viewer's session: its tokens are refused from the next request on."""
+    """End the viewer's session: its tokens are refused from the next request on.
+
+    Raises:
+        ForbiddenError: it is a program that asks, which has no session.
+    """
+    if change.viewer.session_id is None:
+        raise ForbiddenError("A program has no session to end. Somebody who may revokes its service account.")
     await (
         Session.filter(id=change.viewer.session_id, organization_id=change.organization_id)
         .using_db(change.connection)

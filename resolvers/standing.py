@@ -136,6 +136,7 @@ def service_viewer_of(state: State) -> Viewer:
         role=None,
         access=creator.access.cut_to(scope, state["token_projects"]),
         service_account_id=state["service_account_id"],
+        maker_id=creator.membership_id,
     )
 
 

@@ -63,6 +63,13 @@ async def mutate(client: Client, name: str, given: dict[str, Any], shown: str = 
     return await client.run(query, {"input": given} if arguments else {}, operationName="Mutate")
 
 
+def takes(name: str, field: str) -> bool:
+    """Return whether the mutation's input has a field of that name."""
+    assert _CORE.mutation_type is not None
+    argument: Any = _CORE.mutation_type.fields[name].args.get("input")
+    return argument is not None and field in argument.type.of_type.fields
+
+
 async def _done(client: Client, name: str, given: dict[str, Any], shown: str) -> Any:
     answer = await mutate(client, name, given, shown)
     assert answer.data[name]["errors"] == [], answer.data

@@ -6,9 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
+
+from fieldward.embedded import Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 SIGN_IN = re.compile(r"^\s+([A-Z]+)\s+(\S+@\S+)\s+(\S+)$")
@@ -77,3 +81,49 @@ def start_demo(directory: Path, port: int) -> Server:
         sign_ins={role.lower(): (email, password) for role, email, password in reversed(found)},
         log=log,
     )
+
+
+@dataclass
+class Process:
+    """One of several server processes over the same databases and keys."""
+
+    process: subprocess.Popen[str]
+    url: str
+    log: Path
+
+    def stop(self) -> int:
+        """Press Ctrl-C and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+
+def start_process(directory: Path, urls: Mapping[str, str], log: Path) -> Process:
+    """Start `serve` on a free port, over databases that are there and the keys in the directory; return at once."""
+    port = free_port()
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fieldward", "serve"],
+            cwd=ROOT,
+            env=environment(directory, FIELDWARD_PORT=str(port), **urls),
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    return Process(process, f"http://127.0.0.1:{port}", log)
+
+
+def wait_until_ready(one: Process, *, timeout_s: float = 30) -> None:
+    """Return once the process answers; raises where it ended, or does not answer in time."""
+    deadline = time.monotonic() + timeout_s
+    while "Serving on" not in one.log.read_text():
+        if one.process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"the server did not start: {one.log.read_text()}")
+        time.sleep(0.05)
+
+
+def database_url(endpoint: Endpoint) -> str:
+    """Return the URL of a database that is reached over its socket."""
+    password = quote(endpoint.password, safe="")
+    return f"postgres://{endpoint.user}:{password}@/{endpoint.database}?host={quote(endpoint.host)}"
