@@ -65,6 +65,8 @@ class _Connection(asyncio.Protocol):
         """Note an answer, and take the next request."""
         body = b"".join(self._parts)
         failed = self._parser.get_status_code() != 200 or b'"errors":[{' in body or b'"errors": [{' in body
+        if failed:
+            self._run.example = f"{self._parser.get_status_code()} {body[:300].decode(errors='replace')}"
         keeps = self._parser.should_keep_alive()
         self._parser = httptools.HttpResponseParser(self)
         self.is_busy = False
@@ -92,6 +94,7 @@ class _Run:
         self._over = asyncio.Event()
         self._on_the_way = 0
         self.bytes = 0
+        self.example = ""
 
     async def run(self) -> Counted:
         """Make the load."""
@@ -125,6 +128,7 @@ class _Run:
             p50_ms=_percentile(ordered, 50) * 1000,
             p99_ms=_percentile(ordered, 99) * 1000,
             errors=self._errors,
+            example=self.example,
         )
 
     def note_answer(self, connection: _Connection, latency_s: float, *, failed: bool) -> None:

@@ -22,6 +22,7 @@ from bench.process import ROOT
 
 _SCRIPT: Final = Path(__file__).resolve().parent / "wrk.lua"
 _RESULT: Final = re.compile(r"^RESULT (\d+) (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+)$", re.MULTILINE)
+_EXAMPLE: Final = re.compile(r"^EXAMPLE (.*)$", re.MULTILINE)
 _PATIENCE_S: Final = 60
 
 
@@ -59,6 +60,8 @@ class Counted:
     p50_ms: float
     p99_ms: float
     errors: int
+    example: str = ""
+    """The beginning of an answer that was an error."""
 
     @property
     def rate(self) -> float:
@@ -100,7 +103,7 @@ def run_load(load: Load, generator: Generator) -> Counted:
     # A pace is ours alone: wrk sends as fast as it is answered.
     counted = _wrk(load) if generator is Generator.WRK and load.rate is None else _own(load)
     if counted.errors or not counted.requests:
-        raise LoadError(f"{counted.errors} of {counted.requests} requests to {load.url} failed.")
+        raise LoadError(f"{counted.errors} of {counted.requests} requests to {load.url} failed. {counted.example}")
     return counted
 
 
@@ -128,7 +131,16 @@ def _wrk(load: Load) -> Counted:
     if found is None:
         raise LoadError(f"wrk has printed no result: {output[-500:]}")
     requests, microseconds, size, p50, p99, errors = found.groups()
-    return Counted(int(requests), int(microseconds) / 1e6, int(size), float(p50) / 1000, float(p99) / 1000, int(errors))
+    example = _EXAMPLE.search(output)
+    return Counted(
+        requests=int(requests),
+        seconds=int(microseconds) / 1e6,
+        bytes=int(size),
+        p50_ms=float(p50) / 1000,
+        p99_ms=float(p99) / 1000,
+        errors=int(errors),
+        example=example.group(1) if example else "",
+    )
 
 
 def _own(load: Load) -> Counted:

@@ -19,9 +19,11 @@ function request()
 end
 
 refused = 0
+example = ""
 function response(status, headers, body)
   if status ~= 200 or body:find('"errors":[{', 1, true) or body:find('"errors": [{', 1, true) then
     refused = refused + 1
+    example = status .. " " .. body:sub(1, 300):gsub("%s+", " ")
   end
 end
 
@@ -34,6 +36,7 @@ function done(summary, latency, requests)
   local errors = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
   for _, thread in ipairs(threads) do
     errors = errors + thread:get("refused")
+    io.write("EXAMPLE " .. thread:get("example") .. "\n")
   end
   io.write(string.format("RESULT %d %d %d %f %f %d\n", summary.requests, summary.duration, summary.bytes,
     latency:percentile(50), latency:percentile(99), errors))

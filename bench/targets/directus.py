@@ -165,6 +165,8 @@ class DirectusTarget(Target):
             ADMIN_TOKEN=self._admin,
             TELEMETRY="false",
             RATE_LIMITER_ENABLED="false",
+            # It would turn requests away when the machine is busy.
+            PRESSURE_LIMITER_ENABLED="false",
             CACHE_ENABLED="false",
             LOG_LEVEL="warn",
             QUERY_LIMIT_MAX="-1",
