@@ -17,6 +17,7 @@ from bench.process import ProcessError
 from bench.report import Report, workload_report
 from bench.run import TARGETS, Plan, measure_targets, say
 from bench.sections.depth import measure_depth
+from bench.sections.guards import measure_guards
 from bench.sections.latency import measure_latency
 from bench.sections.memory import measure_memory
 from bench.sections.workers import measure_workers
@@ -188,6 +189,25 @@ def memory_command(
     publish(report, as_json=as_json, write=write, note=note)
 
 
+@app.command("guards")
+def guards_command(
+    directory: Directory = DEFAULT,
+    records: Records = 20_000,
+    rounds: Rounds = 3,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure what the guards cost: a page of 1,000 records with them and without.
+
+    Example: python -m bench guards --rounds 5
+    """
+    plan = _plan(directory, records, rounds, 1, 0, 1, Generator.AUTO)
+    with opened(directory) as databases:
+        report = measure_guards(plan, databases)
+    publish(report, as_json=as_json, write=write, note=note)
+
+
 @app.command("all")
 def all_command(
     directory: Directory = DEFAULT,
@@ -222,6 +242,7 @@ def all_command(
         lambda databases: measure_workers(plan, databases),
         lambda databases: measure_latency(replace(plan, targets=[FieldwardTarget.name]), databases),
         lambda databases: measure_memory(plan, databases, minutes),
+        lambda databases: measure_guards(plan, databases),
     ]
     data: dict[str, Any] = {}
     for section in sections:

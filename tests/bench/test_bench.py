@@ -160,3 +160,17 @@ def _processes_of(place: Path) -> list[int]:
             if os.fsencode(place) in arguments and b"bench\0" not in arguments:
                 found.append(int(entry.name))
     return found
+
+
+def test_a_round_of_guards_prints_its_ratio(directory: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "guards", "--records", "1000", "--rounds", "1"]
+        + ["--directory", str(directory / "guards")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "| all of them " in done.stdout
