@@ -64,7 +64,7 @@ async def create_organization(
         ConflictError: the slug is taken.
     """
     organization_id = new_id()
-    require_fit(entity_of(Organization), {"slug": slug, "name": name}, names={}, at=())
+    require_fit(entity_of(Organization), {"slug": slug, "name": name}, at=())
     if not all(character.isascii() and (character.isalnum() or character == "-") for character in slug):
         raise InvalidInputError("Expected a slug of letters, digits and hyphens.", field=("slug",))
     prepared = await _prepare(services, organization_id, owner)
@@ -207,8 +207,8 @@ async def _prepare(services: Services, organization_id: UUID, new: NewPerson) ->
     email = new.email.strip()
     if email.count("@") != 1 or email.startswith("@") or email.endswith("@"):
         raise InvalidInputError("Expected an e-mail address.", field=("email",))
-    require_fit(entity_of(User), {"email": email}, names={}, at=())
-    require_fit(entity_of(Membership), {"name": new.name}, names={}, at=())
+    require_fit(entity_of(User), {"email": email}, at=())
+    require_fit(entity_of(Membership), {"name": new.name}, at=())
     require_acceptable(new.password)
     index = await email_index_of(email)
     async with read_transaction(Tenant(email_index=index)) as connection:

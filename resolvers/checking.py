@@ -20,13 +20,19 @@ LONGEST_REASON = 2000
 _RANGES: Mapping[str, tuple[float, float]] = {"latitude": (-90.0, 90.0), "longitude": (-180.0, 180.0)}
 
 
-def require_fit(entity: Entity, values: Mapping[str, Any], *, names: Mapping[str, str], at: Path) -> None:
+def require_fit(entity: Entity, values: Mapping[str, Any], *, at: Path) -> None:
     """Raise `InvalidInputError`, naming the input's path, unless every value fits its column.
 
-    values: by column name. names: the input's field name of each column. at: the path of the input object.
+    values: by column name. at: the path of the input object.
     """
     for column_name, value in values.items():
-        _require_fit(entity.columns[column_name], value, (*at, names.get(column_name, column_name)))
+        _require_fit(entity.columns[column_name], value, (*at, input_name(column_name)))
+
+
+def input_name(column_name: str) -> str:
+    """Return the name of a column's field in an input: the same, in camel case."""
+    first, *rest = column_name.split("_")
+    return first + "".join(part.title() for part in rest)
 
 
 def require_text(value: str, *, at: Path, longest: int) -> None:

@@ -56,7 +56,7 @@ async def create_role(change: Change, *, role_id: UUID | None, new: NewRole) -> 
         "permissions": sorted(map(str, permissions)),
         "description": new.description,
     }
-    require_writable(change, entity_of(CustomRole), ORGANIZATION, values, names={}, at=("input",), is_new=True)
+    require_writable(change, entity_of(CustomRole), ORGANIZATION, values, at=("input",), is_new=True)
     _require_sensible(permissions, new.level)
     require_no_more(change.viewer, ORGANIZATION, permissions, field=AT_PERMISSIONS)
     row_id = role_id or new_id()
@@ -93,7 +93,7 @@ async def update_role(change: Change, *, role_id: UUID, expected_version: int, v
     stored = {**values, "permissions": sorted(map(str, permissions))}
     if "name" in values and values["name"] is not None:
         stored["name"] = values["name"].strip()
-    require_writable(change, entity_of(CustomRole), ORGANIZATION, stored, names={}, at=("input",))
+    require_writable(change, entity_of(CustomRole), ORGANIZATION, stored, at=("input",))
     _require_sensible(permissions, role.level)
     require_no_more(change.viewer, ORGANIZATION, before | permissions, field=AT_PERMISSIONS)
     if any(grant.custom_role_id == role.id for grant in change.viewer.grants):

@@ -18,8 +18,6 @@ from resolvers.creating import creation_digest, repeats, require_new_id
 from resolvers.locking import lock_visible, require_version
 from resolvers.writing import require_writable
 
-_NAMES = {"serial_number": "serialNumber", "app_version": "appVersion"}
-
 
 @dataclass(frozen=True, slots=True)
 class NewDevice:
@@ -47,7 +45,7 @@ async def register_device(change: Change, *, device_id: UUID | None, new: NewDev
         "serial_number": new.serial_number,
         "app_version": new.app_version,
     }
-    require_writable(change, entity_of(Device), ORGANIZATION, values, names=_NAMES, at=("input",), is_new=True)
+    require_writable(change, entity_of(Device), ORGANIZATION, values, at=("input",), is_new=True)
     row_id = device_id or new_id()
     require_new_id(row_id)
     digest = creation_digest(change.organization_id, {**values, "membership_id": new.membership_id})

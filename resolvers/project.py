@@ -19,8 +19,6 @@ from resolvers.creating import constraint_of, creation_digest, repeats, require_
 from resolvers.locking import lock_visible, require_on, require_version
 from resolvers.writing import require_writable
 
-_NAMES = {"starts_on": "startsOn", "ends_on": "endsOn"}
-
 
 @dataclass(frozen=True, slots=True)
 class NewProject:
@@ -42,7 +40,7 @@ async def create_project(change: Change, *, project_id: UUID | None, new: NewPro
     """
     require(change.viewer, Permission.PROJECT_CREATE, ORGANIZATION)
     values = _values(new)
-    require_writable(change, entity_of(Project), ORGANIZATION, values, names=_NAMES, at=("input",), is_new=True)
+    require_writable(change, entity_of(Project), ORGANIZATION, values, at=("input",), is_new=True)
     _require_order(values)
     row_id = project_id or new_id()
     require_new_id(row_id)
@@ -76,7 +74,7 @@ async def update_project(change: Change, *, project_id: UUID, expected_version: 
     if values.get("code", project.code) != project.code:
         # Whether a code is free tells of projects that one may not see.
         require(change.viewer, Permission.PROJECT_READ, ORGANIZATION, field=("input", "code"))
-    require_writable(change, entity_of(Project), project_scope(project.id), values, names=_NAMES, at=("input",))
+    require_writable(change, entity_of(Project), project_scope(project.id), values, at=("input",))
     _require_order(values, starts_on=project.starts_on, ends_on=project.ends_on)
     for name, value in values.items():
         setattr(project, name, value)

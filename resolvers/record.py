@@ -31,13 +31,6 @@ from resolvers.writing import require_writable
 MOST_MEASUREMENTS = 500
 """A multi-parameter sonde's profile has some hundreds of results; more belong into more records."""
 
-RECORD_NAMES: Mapping[str, str] = {
-    "site_code": "siteCode",
-    "site_name": "siteName",
-    "collected_at": "collectedAt",
-    "activity_type": "activityType",
-    "device_id": "deviceId",
-}
 JUDGED = ("created_by_id", "contributor_ids", "status")
 """The columns that a record's way through review is judged by."""
 UNDER_WAY = frozenset({RecordStatus.DRAFT, RecordStatus.REJECTED})
@@ -45,15 +38,6 @@ UNDER_WAY = frozenset({RecordStatus.DRAFT, RecordStatus.REJECTED})
 
 CONTRIBUTED = ("contributor_ids",)
 REVIEWED = ("reviewed_by_id", "reviewed_at", "review_reason")
-MEASUREMENT_NAMES: Mapping[str, str] = {
-    "value_reported": "valueReported",
-    "detection_condition": "detectionCondition",
-    "detection_limit": "detectionLimit",
-    "detection_limit_unit": "detectionLimitUnit",
-    "detection_limit_type": "detectionLimitType",
-    "result_status": "resultStatus",
-    "value_type": "valueType",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,7 +315,7 @@ def _require_may_update(change: Change, record: Record) -> None:
 
 
 def _require_writable(change: Change, scope: Scope, values: Mapping[str, Any], *, is_new: bool = False) -> None:
-    require_writable(change, entity_of(Record), scope, values, names=RECORD_NAMES, at=("input",), is_new=is_new)
+    require_writable(change, entity_of(Record), scope, values, at=("input",), is_new=is_new)
     if (collected_at := values.get("collected_at")) is not None:
         require_time(collected_at, now=change.at, at=("input", "collectedAt"))
 
@@ -340,9 +324,7 @@ def _require_measurements_writable(change: Change, scope: Scope, measurements: S
     require_some(measurements, at=("input", "measurements"), most=MOST_MEASUREMENTS)
     for index, one in enumerate(measurements):
         at: Path = ("input", "measurements", index)
-        require_writable(
-            change, entity_of(Measurement), scope, asdict(one), names=MEASUREMENT_NAMES, at=at, is_new=True
-        )
+        require_writable(change, entity_of(Measurement), scope, asdict(one), at=at, is_new=True)
 
 
 def _collector_index(organization_id: UUID, collector: str | None) -> bytes | None:

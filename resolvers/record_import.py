@@ -124,7 +124,7 @@ def _require_guards(change: Change, scope: Scope) -> None:
     for model, new in ((Record, NewRecord), (Measurement, NewMeasurement)):
         entity = entity_of(model)
         columns = [name for name in new.__slots__ if name in entity.columns]
-        require_guards(change, entity, scope, columns, names={}, at=("project",))
+        require_guards(change, entity, scope, columns, at=("project",))
 
 
 async def _known(change: Change, model: type[Record] | type[Measurement], ids: list[UUID]) -> set[UUID]:
@@ -142,10 +142,10 @@ async def _known(change: Change, model: type[Record] | type[Measurement], ids: l
 def _fits(record: ReportedRecord, report: ImportReport) -> bool:
     """Reject a record, and so its rows, whose values no column takes; say so for each row."""
     try:
-        require_fit(entity_of(Record), _record(UUID(int=0), record).values, names={}, at=())
+        require_fit(entity_of(Record), _record(UUID(int=0), record).values, at=())
         for one in record.measurements:
             values = {name: getattr(_measurement(one), name) for name in NewMeasurement.__slots__}
-            require_fit(entity_of(Measurement), values, names={}, at=())
+            require_fit(entity_of(Measurement), values, at=())
     except InvalidInputError as error:
         column = str(error.field[-1]) if error.field else ""
         report.rejections += [Rejection(one.line, column, error.message, "") for one in record.measurements]

@@ -31,8 +31,6 @@ LONGEST_LIFE: Final = timedelta(days=366)
 """A program's token is renewed at least once a year, by a person."""
 MOST_PROJECTS: Final = 100
 
-_NAMES: Final = {"expires_at": "expiresAt", "project_ids": "projectIds"}
-
 
 @dataclass(frozen=True, slots=True)
 class NewServiceAccount:
@@ -73,7 +71,7 @@ async def create_service_account(change: Change, *, new: NewServiceAccount) -> C
         "project_ids": None if new.project_ids is None else sorted(set(new.project_ids)),
         "expires_at": new.expires_at,
     }
-    require_writable(change, entity_of(ServiceAccount), ORGANIZATION, values, names=_NAMES, at=("input",), is_new=True)
+    require_writable(change, entity_of(ServiceAccount), ORGANIZATION, values, at=("input",), is_new=True)
     account = ServiceAccount(
         id=token.service_account_id,
         organization_id=change.organization_id,

@@ -11,7 +11,7 @@ from auth.policy import require
 from auth.scope import Scope
 from models.inventory import Entity
 from resolvers.change import Change
-from resolvers.checking import Path, require_fit
+from resolvers.checking import Path, input_name, require_fit
 
 
 def require_writable(
@@ -20,29 +20,26 @@ def require_writable(
     scope: Scope,
     values: Mapping[str, Any],
     *,
-    names: Mapping[str, str],
     at: Path,
     is_new: bool = False,
 ) -> None:
     """Raise unless the viewer may write each of the columns in the scope, and every value fits its column.
 
-    values: by column name. names: the input's field name of each column. at: the path of the input object. is_new:
-    the row is being made, so that None is nothing written.
+    values: by column name. at: the path of the input object. is_new: the row is being made, so that None is nothing
+    written.
 
     Raises:
         ForbiddenError: naming the input's path, the permission and the scope.
         InvalidInputError: naming the input's path.
     """
     written = [name for name, value in values.items() if not (is_new and value is None)]
-    require_guards(change, entity, scope, written, names=names, at=at)
-    require_fit(entity, values, names=names, at=at)
+    require_guards(change, entity, scope, written, at=at)
+    require_fit(entity, values, at=at)
 
 
-def require_guards(
-    change: Change, entity: Entity, scope: Scope, written: Iterable[str], *, names: Mapping[str, str], at: Path
-) -> None:
+def require_guards(change: Change, entity: Entity, scope: Scope, written: Iterable[str], *, at: Path) -> None:
     """Raise `ForbiddenError` unless the viewer may read each of the columns that are to be written."""
     for name in written:
         guard = entity.columns[name].guard
         if guard is not None:
-            require(change.viewer, guard, scope, field=(*at, names.get(name, name)))
+            require(change.viewer, guard, scope, field=(*at, input_name(name)))

@@ -12,8 +12,7 @@ from schema.custom_role import CustomRole
 from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
-from schema.project_change import given_values
-from schema.written import writes
+from schema.written import writes, written_values
 
 AT_ID = ("input", "id")
 
@@ -76,7 +75,7 @@ class CustomRoleMutation:
         reason_demanded=True,
     )
     async def create_role(info: strawberry.Info, input: CreateRoleInput) -> RolePayload | None:
-        new = NewRole(input.name, input.level, input.permissions, input.description)
+        new = NewRole(**written_values(input))
         role_id = parse_id(input.id, "CustomRole", at=AT_ID) if input.id is not None else None
         return done(await create_role(current_change(info), role_id=role_id, new=new))
 
@@ -94,7 +93,7 @@ class CustomRoleMutation:
                 current_change(info),
                 role_id=parse_id(input.id, "CustomRole", at=AT_ID),
                 expected_version=input.expected_version,
-                values=given_values(input, ("name", "permissions", "description")),
+                values=written_values(input),
             )
         )
 

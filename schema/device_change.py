@@ -11,7 +11,7 @@ from schema.device import Device
 from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
-from schema.written import writes
+from schema.written import writes, written_values
 
 AT_ID = ("input", "id")
 
@@ -53,13 +53,9 @@ class DeviceMutation:
         subject="Device",
     )
     async def register_device(info: strawberry.Info, input: RegisterDeviceInput) -> DevicePayload | None:
-        new = NewDevice(
-            membership_id=parse_id(input.user_id, "User", at=("input", "userId")),
-            platform=input.platform,
-            model=input.model,
-            serial_number=input.serial_number,
-            app_version=input.app_version,
-        )
+        given = written_values(input)
+        given["membership_id"] = parse_id(input.user_id, "User", at=("input", "userId"))
+        new = NewDevice(**given)
         device_id = parse_id(input.id, "Device", at=AT_ID) if input.id is not None else None
         return done(await register_device(current_change(info), device_id=device_id, new=new))
 

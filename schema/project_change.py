@@ -1,7 +1,6 @@
 """Mutations of projects."""
 
 from datetime import date
-from typing import Any
 
 import strawberry
 
@@ -13,7 +12,7 @@ from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
 from schema.project import Project
-from schema.written import writes
+from schema.written import writes, written_values
 
 AT_ID = ("input", "id")
 
@@ -58,24 +57,13 @@ class ProjectPayload:
     errors: list[UserError] = strawberry.field(description="Why nothing was done.", metadata=derived())
 
 
-def given_values(given: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return the input's fields that were given, nulls among them."""
-    return {name: getattr(given, name) for name in names if getattr(given, name) is not strawberry.UNSET}
-
-
 @strawberry.type
 class ProjectMutation:
     @mutation(
         "Create a project.", Action.PROJECT_CREATE, takes=(P.PROJECT_CREATE,), entity=ProjectModel, subject="Project"
     )
     async def create_project(info: strawberry.Info, input: CreateProjectInput) -> ProjectPayload | None:
-        new = NewProject(
-            code=input.code,
-            name=input.name,
-            description=input.description,
-            starts_on=input.starts_on,
-            ends_on=input.ends_on,
-        )
+        new = NewProject(**written_values(input))
         project_id = parse_id(input.id, "Project", at=AT_ID) if input.id is not None else None
         return done(await create_project(current_change(info), project_id=project_id, new=new))
 
@@ -83,7 +71,7 @@ class ProjectMutation:
         "Change a project.", Action.PROJECT_UPDATE, takes=(P.PROJECT_UPDATE,), entity=ProjectModel, subject="Project"
     )
     async def update_project(info: strawberry.Info, input: UpdateProjectInput) -> ProjectPayload | None:
-        values = given_values(input, ("code", "name", "description", "starts_on", "ends_on"))
+        values = written_values(input)
         return done(
             await update_project(
                 current_change(info),

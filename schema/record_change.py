@@ -15,9 +15,8 @@ from resolvers.record_review import approve_record, reject_record, submit_record
 from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
-from schema.project_change import given_values
 from schema.record import Record
-from schema.written import writes
+from schema.written import writes, written_values
 
 AT_ID = ("input", "id")
 AT_PROJECT = ("input", "projectId")
@@ -131,21 +130,11 @@ class RecordMutation:
         subject="Record",
     )
     async def create_record(info: strawberry.Info, input: CreateRecordInput) -> RecordPayload | None:
-        new = NewRecord(
-            project_id=parse_id(input.project_id, "Project", at=AT_PROJECT),
-            site_code=input.site_code,
-            site_name=input.site_name,
-            latitude=input.latitude,
-            longitude=input.longitude,
-            collected_at=input.collected_at,
-            medium=input.medium,
-            activity_type=input.activity_type,
-            method=input.method,
-            collector=input.collector,
-            comment=input.comment,
-            device_id=parse_id(input.device_id, "Device", at=AT_DEVICE) if input.device_id is not None else None,
-            measurements=_measurements(input.measurements),
-        )
+        given = written_values(input)
+        given["project_id"] = parse_id(input.project_id, "Project", at=AT_PROJECT)
+        if input.device_id is not None:
+            given["device_id"] = parse_id(input.device_id, "Device", at=AT_DEVICE)
+        new = NewRecord(**given, measurements=_measurements(input.measurements))
         record_id = parse_id(input.id, "Record", at=AT_ID) if input.id is not None else None
         return done(await create_record(current_change(info), record_id=record_id, new=new))
 
@@ -157,24 +146,12 @@ class RecordMutation:
         subject="Record",
     )
     async def update_record(info: strawberry.Info, input: UpdateRecordInput) -> RecordPayload | None:
-        names = (
-            "site_code",
-            "site_name",
-            "latitude",
-            "longitude",
-            "collected_at",
-            "medium",
-            "activity_type",
-            "method",
-            "collector",
-            "comment",
-        )
         return done(
             await update_record(
                 current_change(info),
                 record_id=parse_id(input.id, "Record", at=AT_ID),
                 expected_version=input.expected_version,
-                values=given_values(input, names),
+                values=written_values(input),
                 measurements=None if input.measurements is None else _measurements(input.measurements),
             )
         )
@@ -228,22 +205,4 @@ def _version(given: RecordVersionInput | RecordReasonInput) -> dict[str, Any]:
 
 
 def _measurements(given: list[MeasurementInput]) -> list[NewMeasurement]:
-    return [
-        NewMeasurement(
-            characteristic=one.characteristic,
-            fraction=one.fraction,
-            value=one.value,
-            value_reported=one.value_reported,
-            unit=one.unit,
-            qualifier=one.qualifier,
-            detection_condition=one.detection_condition,
-            detection_limit=one.detection_limit,
-            detection_limit_unit=one.detection_limit_unit,
-            detection_limit_type=one.detection_limit_type,
-            method=one.method,
-            result_status=one.result_status,
-            value_type=one.value_type,
-            comment=one.comment,
-        )
-        for one in given
-    ]
+    return [NewMeasurement(**written_values(one)) for one in given]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import strawberry
+
 from models.base import WardModel
 
 SUBJECT: Final = frozenset({"id", "expected_version", "reason"})
@@ -48,3 +50,10 @@ def writes(model: type[WardModel], *, beside: tuple[str, ...] = (), **renamed: s
         return cls
 
     return declare
+
+
+def written_values(given: Any) -> dict[str, Any]:
+    """Return what an input writes, by column: the fields that were given, nulls among them."""
+    declared = WRITTEN[type(given).__name__]
+    values = {column: getattr(given, name) for name, column in declared.columns.items()}
+    return {column: value for column, value in values.items() if value is not strawberry.UNSET}

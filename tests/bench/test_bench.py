@@ -26,6 +26,7 @@ from bench.work import Work
 from tests.support.server import ROOT
 
 COMMAND = [sys.executable, "-m", "bench", "run"]
+GUARDS = [sys.executable, "-m", "bench", "guards", "--records", "1000", "--rounds", "1"]
 SHORT = ("--records", "200", "--rounds", "1", "--seconds", "1", "--warm-up", "0")
 
 
@@ -164,8 +165,7 @@ def _processes_of(place: Path) -> list[int]:
 
 def test_a_round_of_guards_prints_its_ratio(directory: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "bench", "guards", "--records", "1000", "--rounds", "1"]
-        + ["--directory", str(directory / "guards")],
+        [*GUARDS, "--directory", str(directory / "guards")],
         cwd=ROOT,
         capture_output=True,
         text=True,
