@@ -118,10 +118,8 @@ class _Writer:
     def _some(self, options: Sequence[T], least: int, most: int) -> list[T]:
         """Return some of the options, each once, in any order."""
         count = self._number(min(least, len(options)), min(most, len(options)))
-        left, found = list(options), []
-        for _ in range(count):
-            found.append(left.pop(self._number(0, len(left) - 1)))
-        return found
+        left = list(options)
+        return [left.pop(self._number(0, len(left) - 1)) for _ in range(count)]
 
     # -- the operation
 
@@ -155,7 +153,8 @@ class _Writer:
         """
         declared: GraphQLField = parent.fields[name]
         key, prefix = name, ""
-        if declared.args or alone or (self._aliases < MOST_ALIASES and self._happens(5)):
+        may_rename = self._aliases < MOST_ALIASES and not name.lower().endswith("cursor")
+        if declared.args or alone or (may_rename and self._happens(5)):
             key = self._alias()
             prefix = f"{key}: "
         below = None if path is None else (*path, key)
@@ -280,7 +279,7 @@ class _Writer:
         }
 
     def _scalar(self, name: str, subject: "_Subject") -> Any:
-        stored = self._values.columns.get((subject.entity.name, subject.column)) if subject.entity else None
+        stored = self._values.columns.get((subject.entity.name, subject.column or "")) if subject.entity else None
         if name in {"ID", "UUID"}:
             return self._id(subject, stored)
         if name == "Boolean":
@@ -361,9 +360,11 @@ def _weighted_leaves(of: GraphQLObjectType) -> list[str]:
     for name, one in of.fields.items():
         if is_leaf_type(get_named_type(one.type)):
             said = declaration_of(one)
-            column = entity.columns.get(said.name or to_snake_case(name)) if entity and isinstance(
-                said, ColumnField
-            ) else None
+            column = (
+                entity.columns.get(said.name or to_snake_case(name))
+                if entity and isinstance(said, ColumnField)
+                else None
+            )
             found += [name] * (4 if column is not None and column.is_sealed else 1)
     return found
 
