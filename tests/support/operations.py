@@ -5,7 +5,7 @@ operations are valid and affordable; a few are wrong on purpose, since messages 
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -56,12 +56,14 @@ class Name(str):
 class Values:
     """What arguments are drawn from: real values, of rows and columns that the viewer reads and of those it does not.
 
-    ids: global ids by GraphQL type. columns: by table and column. texts: anything textual, secrets included.
+    ids: global ids by GraphQL type. columns: by table and column. texts: anything textual, secrets included. seen: how
+    many rows the viewer sees, by GraphQL type.
     """
 
     ids: Mapping[str, Sequence[str]]
     columns: Mapping[tuple[str, str], Sequence[Any]]
     texts: Sequence[str]
+    seen: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +81,22 @@ class Operation:
 
 
 def operations(schema: GraphQLSchema, values: Values) -> st.SearchStrategy[Operation]:
-    """Return the strategy of the schema's queries."""
+    """Return the strategy of the schema's queries.
 
-    @st.composite
-    def drawn(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Operation:
-        return _Writer(draw, schema, values).query()
-
-    return drawn()
+    Each root field is decoded from bytes of its own. Drawn choice by choice, most of Hypothesis's examples would be
+    variations of a few; as bytes each is new, and they shrink all the same: towards zeros, which choose the least.
+    """
+    part = st.binary(min_size=100, max_size=1000)
+    return st.lists(part, min_size=1, max_size=3).map(lambda parts: _Writer(schema, values).query(parts))
 
 
 class _Writer:
     """Writes one operation."""
 
-    def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any], schema: GraphQLSchema, values: Values) -> None:
-        self._draw = draw
+    def __init__(self, schema: GraphQLSchema, values: Values) -> None:
         self._schema = schema
         self._values = values
+        self._tape = iter(b"")
         self._aliases = 0
         self._declared: dict[str, str] = {}
         self._variables: dict[str, Any] = {}
@@ -105,14 +107,13 @@ class _Writer:
     # -- choices
 
     def _number(self, low: int, high: int) -> int:
-        drawn: int = self._draw(st.integers(low, high))
-        return drawn
+        """Return the next number; the lowest where the bytes have run out."""
+        return low + next(self._tape, 0) * (high - low + 1) // 256 if high > low else low
 
     def _pick(self, options: Sequence[T]) -> T:
         return options[self._number(0, len(options) - 1)]
 
     def _happens(self, percent: int) -> bool:
-        """Return True so often. Hypothesis shrinks towards False."""
         return self._number(1, 100) > 100 - percent
 
     def _some(self, options: Sequence[T], least: int, most: int) -> list[T]:
@@ -123,14 +124,16 @@ class _Writer:
 
     # -- the operation
 
-    def query(self) -> Operation:
-        """Write a query of one to three roots."""
+    def query(self, parts: Sequence[bytes]) -> Operation:
+        """Write a query with a root field for each of the parts."""
         root = self._schema.query_type
         assert root is not None
-        weighted = [name for name, one in root.fields.items() for _ in range(_weight_of_root(one))]
-        body = " ".join(
-            self._field(root, self._pick(weighted), depth=DEEPEST, rows=1, path=()) for _ in range(self._number(1, 3))
-        )
+        weighted = [name for name, one in root.fields.items() for _ in range(self._weight(one))]
+        fields = []
+        for part in parts:
+            self._tape = iter(part)
+            fields.append(self._field(root, self._pick(weighted), depth=DEEPEST, rows=1, path=()))
+        body = " ".join(fields)
         if self._happens(3):
             body += self._pick([" nothing", " records(first: true) { nodes { id } }", " record { id }", " __typename"])
         declared = ", ".join(f"${name}: {type_}" for name, type_ in self._declared.items())
@@ -138,6 +141,14 @@ class _Writer:
         for name, fragment in self._fragments.items():
             text += f"\nfragment {name} on {self._fragment_types[name]} {fragment}"
         return Operation(text, self._variables, self._cursors)
+
+    def _weight(self, declared: GraphQLField) -> int:
+        """Return how often a root field is chosen: more often where there is more to see, and to hide."""
+        named = get_named_type(declared.type)
+        if declared.args.keys() >= PAGED:
+            rows = get_named_type(named.fields["nodes"].type) if isinstance(named, GraphQLObjectType) else named
+            return 6 if self._values.seen.get(rows.name, 0) > 1 else 2
+        return 3 if isinstance(named, GraphQLInterfaceType) else 1
 
     def _alias(self) -> str:
         self._aliases += 1
@@ -336,14 +347,6 @@ def _nullable(type_: Any) -> Any:
 
 def _multiplies(declared: GraphQLField) -> bool:
     return declared.args.keys() >= PAGED or is_list_type(_nullable(declared.type))
-
-
-def _weight_of_root(declared: GraphQLField) -> int:
-    if declared.args.keys() >= PAGED:
-        return 4
-    if isinstance(get_named_type(declared.type), GraphQLInterfaceType):
-        return 3
-    return 2 if declared.args else 1
 
 
 def _rows_first(branches: Sequence[str]) -> list[str]:

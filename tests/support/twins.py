@@ -232,6 +232,7 @@ def _values(before: Rows, after: Rows, sight: Sight, texts: Sequence[str]) -> Va
     """Return what operations draw their arguments from: what the viewer reads first, then what it does not."""
     columns: dict[tuple[str, str], list[Any]] = {}
     ids: dict[str, list[str]] = {}
+    counts: dict[str, int] = {}
     names = {declared.model: name for name, declared in TYPES.items() if declared.model is not None}
     for entity in entities():
         seen = [row for row in before[entity.name] if sight.of(entity, row)]
@@ -240,8 +241,9 @@ def _values(before: Rows, after: Rows, sight: Sight, texts: Sequence[str]) -> Va
             if column.is_in_api and not column.is_sealed:
                 columns[entity.name, column.name] = [*_sample(column, seen), *_sample(column, hidden)]
         if (name := names.get(entity.model)) is not None:
+            counts[name] = len(seen)
             ids[name] = [f"{name}:{one}" for one in (*columns[entity.name, "id"], UNKNOWN)]
-    return Values(ids, columns, texts)
+    return Values(ids, columns, texts, counts)
 
 
 def _sample(column: Column, rows: Sequence[Row]) -> list[Any]:

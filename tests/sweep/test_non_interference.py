@@ -2,16 +2,31 @@
 is changed."""
 
 import os
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+from uuid import UUID
 from zlib import crc32
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from strawberry.utils.await_maybe import await_maybe
 
-from schema.api import Api
+import models.listing
+import schema.connection
+import schema.record
+import schema.wiring
+from auth.errors import ForbiddenError
+from auth.principal import Viewer
+from models.inventory import Column, Entity
+from models.listing import Listing, Operator
+from models.row import Row
+from models.statement import Statement
+from schema.api import Api, build_api
+from schema.context import ResolveInfo
+from schema.guard import Resolve
 from tests.conftest import Template
-from tests.support.interference import Pair
+from tests.support.interference import InterferenceError, Pair
 from tests.support.operations import Operation, operations
 from tests.support.twins import Twins
 
@@ -26,6 +41,8 @@ BUDGETS: Final = {
     "anonymous": 20,
 }
 """Operations by who runs them: most for those who may read least of much."""
+PLANTED: Final = 200
+"""Operations within which a planted leak is found."""
 TIMES: Final = int(os.environ.get("FIELDWARD_TEST_OPERATIONS", "1"))
 
 
@@ -60,3 +77,129 @@ def test_what_a_viewer_may_not_read_changes_nothing_in_what_it_is_answered(
         print(f"\n{viewer}: {dict(pair.tally)}")
     assert pair.tally["operations"] >= BUDGETS[viewer]
     assert pair.tally["valid"] >= 0.8 * pair.tally["operations"]
+
+
+# -- that the search finds what it is there to find
+
+
+def order_by_a_hidden_comment(patch: pytest.MonkeyPatch) -> Api:
+    """Let a list of records be ordered by whether there is a comment, whoever asks."""
+    composed = models.listing._listing_text
+
+    def spoiled(statement: Statement, viewer: Viewer, listing: Listing) -> str:
+        text = composed(statement, viewer, listing)
+        first = "order by t.comment is null, "
+        return text.replace("order by ", first) if listing.entity.name == "record" else text
+
+    patch.setattr(models.listing, "_listing_text", spoiled)
+    return build_api()
+
+
+def count_what_is_not_seen(patch: pytest.MonkeyPatch) -> Api:
+    """Let a total count the rows of the whole organization."""
+
+    async def spoiled(connection: asyncpg.Connection, viewer: Viewer, listing: Listing) -> dict[UUID | None, int]:
+        table = listing.entity.name
+        total = await connection.fetchval(
+            f'select count(*) from "{table}" where organization_id = $1', viewer.organization_id
+        )
+        return dict.fromkeys(listing.parents or [None], total)
+
+    patch.setattr(schema.connection, "fetch_count", spoiled)
+    return build_api()
+
+
+def quote_the_value_in_the_refusal(patch: pytest.MonkeyPatch) -> Api:
+    """Let the error of a denied field say how long the value is that was denied."""
+    wired = schema.wiring.column_resolver
+
+    def spoiled(entity: Entity, column: Column) -> Resolve:
+        resolve = wired(entity, column)
+
+        def show(row: Row, info: ResolveInfo) -> Any:
+            try:
+                return resolve(row, info)
+            except ForbiddenError as error:
+                raise ForbiddenError(f"{error.message} It has {len(row[column.name] or '')} bytes.") from error
+
+        return show
+
+    patch.setattr(schema.wiring, "column_resolver", spoiled)
+    return build_api()
+
+
+def refuse_only_what_is_there(patch: pytest.MonkeyPatch) -> Api:
+    """Let a denied field be refused where there is a value, and be plainly null where there is none."""
+    wired = schema.wiring.column_resolver
+
+    def spoiled(entity: Entity, column: Column) -> Resolve:
+        resolve = wired(entity, column)
+        return lambda row, info: None if row[column.name] is None else resolve(row, info)
+
+    patch.setattr(schema.wiring, "column_resolver", spoiled)
+    return build_api()
+
+
+def filter_without_its_guard(patch: pytest.MonkeyPatch) -> Api:
+    """Let everybody find records by who entered them."""
+    patch.setattr(schema.record, "require", lambda *_, **__: None)
+    return build_api()
+
+
+def filter_beyond_what_is_seen(patch: pytest.MonkeyPatch) -> Api:
+    """Let a filter on a site's code reach the records of projects that are not seen."""
+    composed = models.listing._where
+
+    def spoiled(statement: Statement, viewer: Viewer, listing: Listing) -> str:
+        where = composed(statement, viewer, listing)
+        asked = [one for one in listing.conditions if one.operator is Operator.STARTS_WITH]
+        if not asked:
+            return where
+        tenant = statement.argument(viewer.organization_id)
+        prefix = statement.argument(asked[0].value)
+        return f"({where} or t.organization_id = {tenant} and t.{asked[0].column} ^@ {prefix})"
+
+    patch.setattr(models.listing, "_where", spoiled)
+    return build_api()
+
+
+def look_twice_where_there_is_a_value(patch: pytest.MonkeyPatch) -> Api:
+    """Let a denied field cost a statement more where there is a value: nothing but the time tells."""
+    wired = schema.wiring.column_resolver
+
+    def spoiled(entity: Entity, column: Column) -> Resolve:
+        resolve = wired(entity, column)
+        if not column.is_sealed or column.masked_by:
+            return resolve
+
+        async def show(row: Row, info: ResolveInfo) -> Any:
+            if row[column.name] is not None:
+                async with info.context.reader.use() as connection:
+                    await connection.fetchval("select 1")
+            return await await_maybe(resolve(row, info))
+
+        return show
+
+    patch.setattr(schema.wiring, "column_resolver", spoiled)
+    return build_api()
+
+
+LEAKS: Final = {
+    order_by_a_hidden_comment: "viewer",
+    count_what_is_not_seen: "viewer",
+    quote_the_value_in_the_refusal: "viewer",
+    refuse_only_what_is_there: "collector",
+    filter_without_its_guard: "collector",
+    filter_beyond_what_is_seen: "collector",
+    look_twice_where_there_is_a_value: "viewer",
+}
+
+
+@pytest.mark.parametrize("plant", LEAKS, ids=lambda plant: plant.__name__)
+def test_a_planted_leak_is_found(
+    twins: Twins, plant: Callable[[pytest.MonkeyPatch], Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with twins.pair(LEAKS[plant], plant(monkeypatch)) as pair, pytest.raises(InterferenceError) as found:
+        search(pair, pair.still.world.api, PLANTED, shrink=False)
+
+    assert "Changed in all" in str(found.value)
