@@ -3,25 +3,29 @@
 Two databases are equal but for what one viewer may not read (`tests/support/perturbation.py`). An operation is run on
 both, and everything that the viewer can observe is compared: status, data with its order, errors with their messages
 and paths, and how many statements it took. What is new with each request is taken out: request ids, and cursors, whose
-nonce is random and whose place is compared by asking for the next page. Pseudonyms are compared by which are equal.
+nonce is random and whose place is compared by asking for the next page. Pseudonyms, and the ids of rows made meanwhile,
+are compared by which are equal; the times of what happened meanwhile not at all.
 """
 
 import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from auth.token import AccessClaims
-from tests.support.operations import Operation, Values
+from tests.support.arguments import Values
+from tests.support.operations import Operation
 from tests.support.perturbation import Touched
 from tests.support.side import Side
 from tests.support.world import Answer
 
 _CURSORS: Final = frozenset({"cursor", "startCursor", "endCursor"})
-_PSEUDONYM: Final = re.compile(r"person-[a-z2-7]{8}")
+_NEW: Final = re.compile(r"(?P<person>person-[a-z2-7]{8})|(?P<id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00$")
 REPEATS: Final = 12
 """How often an operation is run again before the worlds are said to differ in their numbers of statements."""
 
@@ -35,22 +39,22 @@ class Seen:
     """What a viewer can observe of one request."""
 
     answer: Answer
+    body: str
     statements: int
 
     @property
-    def body(self) -> str:
-        """The answer's body, as it can be compared."""
-        return json.dumps(comparable(self.answer.body), indent=1)
-
-    @property
     def observed(self) -> tuple[int, str]:
-        """What must be equal."""
+        """What must be equal in each run."""
         return self.answer.status, self.body
 
 
 @dataclass(slots=True)
 class Pair:
-    """Two worlds that are to look alike to one viewer, and a tally of what was run on them."""
+    """Two worlds that are to look alike to one viewer, and a tally of what was run on them.
+
+    known: the ids of the rows that there were at `since`. lasting: operations may change the worlds, so that what told
+    them apart once need not do so when it is tried again.
+    """
 
     viewer: str
     still: Side
@@ -58,13 +62,26 @@ class Pair:
     claims: AccessClaims | None
     touched: Sequence[Touched]
     values: Values
+    known: Container[str]
+    since: datetime
+    lasting: bool = False
     tally: Counter[str] = field(default_factory=Counter)
+    found: InterferenceError | None = None
 
     def require_alike(self, operation: Operation) -> None:
         """Run the operation on both worlds. Raises `InterferenceError` where the two can be told apart.
 
         An operation with cursors is run again with those that the first answer gave.
         """
+        if self.lasting and self.found is not None:
+            raise self.found
+        try:
+            self._require_alike(operation)
+        except InterferenceError as error:
+            self.found = error
+            raise
+
+    def _require_alike(self, operation: Operation) -> None:
         variables = [operation.variables, operation.variables]
         for again in (False, True):
             before, after = self._run(operation, variables)
@@ -78,10 +95,12 @@ class Pair:
                 return
 
     def _run(self, operation: Operation, variables: Sequence[dict[str, Any]]) -> list[Seen]:
-        return [
-            Seen(side.ask(self.claims, operation.text, given), side.statements)
-            for side, given in zip((self.still, self.changed), variables, strict=True)
-        ]
+        seen = []
+        for side, given in zip((self.still, self.changed), variables, strict=True):
+            answer = side.ask(self.claims, operation.text, given)
+            body = json.dumps(comparable(answer.body, self.known, self.since), indent=1)
+            seen.append(Seen(answer, body, side.statements))
+        return seen
 
     def _as_costly(self, operation: Operation, variables: Sequence[dict[str, Any]], before: Seen, after: Seen) -> bool:
         """Return whether the two worlds take as many statements.
@@ -130,9 +149,15 @@ class Pair:
         )
 
 
-def comparable(body: Any) -> Any:
-    """Return an answer's body without what differs between two requests of one world."""
+def comparable(body: Any, known: Container[str], since: datetime) -> Any:
+    """Return an answer's body without what differs between two requests of one world.
+
+    known: the ids of the rows that there were at `since`.
+    """
     names: dict[str, str] = {}
+
+    def new(found: re.Match[str]) -> str:
+        return found[0] if found[0] in known else names.setdefault(found[0], f"<{found.lastgroup} {len(names) + 1}>")
 
     def shown(key: str | None, value: Any) -> Any:
         if isinstance(value, dict):
@@ -143,9 +168,9 @@ def comparable(body: Any) -> Any:
             return value
         if key in _CURSORS:
             return f"<cursor of {len(value)} characters>"
-        if key == "requestId":
-            return "<request id>"
-        return _PSEUDONYM.sub(lambda found: names.setdefault(found[0], f"person {len(names) + 1}"), value)
+        if _TIME.match(value) and datetime.fromisoformat(value) >= since:
+            return "<time>"
+        return _NEW.sub(new, value)
 
     return shown(None, body)
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -26,9 +26,9 @@ from models.row import Row, open_column
 from resolvers.account import member_viewer
 from schema.api import Api
 from schema.field import TYPES
+from tests.support.arguments import UNKNOWN, Values
 from tests.support.interference import Pair
 from tests.support.mutation import mutate, prepare
-from tests.support.operations import UNKNOWN, Values
 from tests.support.perturbation import Perturbation, Rows, Sight, Touched, every_row, sight_of, unguarded
 from tests.support.side import Side
 from tests.support.world import World, connect
@@ -49,12 +49,14 @@ create trigger forget before insert on audit_entry for each row execute function
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """The changed database of one viewer."""
+    """The databases of one viewer, and what was changed in the second."""
 
-    database: str
-    viewer: Viewer | None
+    still: str
+    changed: str
     touched: Sequence[Touched]
     values: Values
+    known: frozenset[str]
+    since: datetime
 
 
 class Twins:
@@ -79,22 +81,38 @@ class Twins:
             self._sql(f"drop database {name} with (force)")
 
     @contextmanager
-    def pair(self, viewer: str, api: Api | None = None) -> Iterator[Pair]:
-        """Yield the two worlds of a person of the demo, or of nobody, behind a schema."""
-        twin = self._twins.get(viewer) or self._make(viewer)
-        with self._side(self._still, api or self._api) as still, self._side(twin.database, api or self._api) as changed:
-            yield Pair(viewer, still, changed, self._claims[viewer], twin.touched, twin.values)
+    def pair(self, viewer: str, api: Api | None = None, *, lasting: bool = False) -> Iterator[Pair]:
+        """Yield the two worlds of a person of the demo, or of nobody, behind a schema.
 
-    def _make(self, key: str) -> Twin:
-        database = self._copy(self._source, f"twins_{key.replace('-', '_')}")
-        with self._side(self._still, self._api) as still, self._side(database, self._api) as changed:
+        lasting: changes are made, and stay; the worlds are the caller's own. Otherwise none is.
+        """
+        twin = (None if lasting else self._twins.get(viewer)) or self._make(viewer, lasting=lasting)
+        served = api or self._api
+        with self._side(twin.still, served) as still, self._side(twin.changed, served) as changed:
+            yield Pair(
+                viewer, still, changed, self._claims[viewer], twin.touched, twin.values, twin.known, twin.since, lasting
+            )
+
+    def _make(self, key: str, *, lasting: bool) -> Twin:
+        name = f"twins_{len(self._made)}"
+        still_database = self._copy(self._source, f"{name}_still") if lasting else self._still
+        changed_database = self._copy(self._source, name)
+        with self._side(still_database, self._api) as still, self._side(changed_database, self._api) as changed:
             viewer = None if key == ANONYMOUS else still.run(_viewer(key))
             rows = still.run(_rows(still.world))
             sight = sight_of(viewer, rows)
             touched = changed.run(_perturb(self._api, changed.world, rows, sight))
             other = changed.run(_rows(changed.world))
             texts = [*still.run(_secrets(still.world, rows)), *changed.run(_secrets(changed.world, other))]
-        twin = self._twins[key] = Twin(database, viewer, touched, _values(rows, other, sight, texts))
+            if lasting:
+                for side in (still, changed):
+                    side.run(side.world.sql("drop trigger forget on audit_entry"))
+            since = still.run(still.world.now())
+        known = frozenset(str(row["id"]) for one in (rows, other) for table in one.values() for row in table)
+        values = _values(rows, other, sight, texts)
+        twin = Twin(still_database, changed_database, touched, values, known, since)
+        if not lasting:
+            self._twins[key] = twin
         return twin
 
     async def _stage(self, world: World) -> None:
