@@ -10,6 +10,7 @@ are compared by which are equal; the times of what happened meanwhile not at all
 import difflib
 import json
 import re
+from asyncio import CancelledError
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
@@ -97,7 +98,10 @@ class Pair:
     def _run(self, operation: Operation, variables: Sequence[dict[str, Any]]) -> list[Seen]:
         seen = []
         for side, given in zip((self.still, self.changed), variables, strict=True):
-            answer = side.ask(self.claims, operation.text, given)
+            try:
+                answer = side.ask(self.claims, operation.text, given)
+            except CancelledError as error:
+                raise AssertionError("The server broke: it answered nothing.") from error
             body = json.dumps(comparable(answer.body, self.known, self.since), indent=1)
             seen.append(Seen(answer, body, side.statements))
         return seen
