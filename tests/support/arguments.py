@@ -41,6 +41,10 @@ class Tape:
         """Return one of the options."""
         return options[self.number(0, len(options) - 1)]
 
+    def early(self, options: Sequence[T]) -> T:
+        """Return one of the options, mostly of the first third."""
+        return self.pick(options[: (len(options) + 2) // 3] if self.happens(80) else options)
+
     def happens(self, percent: int) -> bool:
         """Return True so often."""
         return self.number(1, 100) > 100 - percent
@@ -94,11 +98,15 @@ class Subject:
 
 
 class Arguments:
-    """Draws values from one tape."""
+    """Draws values from one tape.
 
-    def __init__(self, tape: Tape, values: Values) -> None:
+    seen_first: rather name what the viewer sees, since a change of anything else ends at once.
+    """
+
+    def __init__(self, tape: Tape, values: Values, *, seen_first: bool) -> None:
         self._tape = tape
         self._values = values
+        self._choose = tape.early if seen_first else tape.pick
 
     def value(self, type_: Any, subject: Subject) -> Any:
         """Return a value of the type as JSON holds it, seldom null."""
@@ -125,12 +133,16 @@ class Arguments:
             for name, one in type_.fields.items()
             if is_non_null_type(one.type) or (name == "reason" and self._tape.happens(70))
         ]
-        chosen = self._tape.some([name for name in type_.fields if name not in wanted], 0 if wanted else 1, 2)
         model = FILTERS.get(type_.name)
         entity = entity_of(model) if model is not None else subject.entity
+        others = [name for name in type_.fields if name not in wanted]
+        if model is not None:
+            # Links twice, since they lead to what is not seen; seldom two conditions, since two seldom meet.
+            others += [name for name in others if name.endswith("Id")]
+        chosen = self._tape.some(others, 0 if wanted else 1, 2 if self._tape.happens(25) else 1)
         return {
             name: self._field(name, type_.fields[name], subject.inside(name, type_.fields[name], entity))
-            for name in (*wanted, *chosen)
+            for name in dict.fromkeys((*wanted, *chosen))
         }
 
     def _field(self, name: str, declared: GraphQLInputField, subject: Subject) -> Any:
@@ -138,7 +150,7 @@ class Arguments:
             # The id of what is to be made. A taken one is told, whoever took it: docs/security.md.
             return FRESH.format(self._tape.number(0, 255))
         if name.endswith("Version"):
-            return self._tape.pick([1, 1, 2, 3])
+            return self._tape.pick([1, 1, 1, 2, 3])
         return self.value(declared.type, subject)
 
     def _scalar(self, name: str, subject: Subject) -> Any:
@@ -148,8 +160,8 @@ class Arguments:
         if name == "Boolean":
             return self._tape.happens(50)
         if stored and self._tape.happens(85):
-            value = self._tape.pick(stored)
-            if name == "String" and self._tape.happens(30):
+            value = self._choose(stored)
+            if name == "String" and self._tape.happens(20):
                 return str(value)[: self._tape.number(0, 3)]
             return value
         if name == "Int":
@@ -168,7 +180,7 @@ class Arguments:
         ids = self._values.ids
         named = subject.name[:1].upper() + subject.name[1:].removesuffix("Id")
         options = ids.get(named) or stored or ids.get(subject.returned) or ids[self._tape.pick(sorted(ids))]
-        return str(self._tape.pick(options))
+        return str(self._choose(options))
 
 
 def literal(value: Any) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from auth.token import AccessClaims
 from tests.support.arguments import Values
@@ -28,7 +29,7 @@ _CURSORS: Final = frozenset({"cursor", "startCursor", "endCursor"})
 _NEW: Final = re.compile(r"(?P<person>person-[a-z2-7]{8})|(?P<id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00$")
 REPEATS: Final = 12
-"""How often an operation is run again before the worlds are said to differ in their numbers of statements."""
+"""How often an operation is run again before the worlds are said to differ."""
 
 
 class InterferenceError(AssertionError):
@@ -44,9 +45,9 @@ class Seen:
     statements: int
 
     @property
-    def observed(self) -> tuple[int, str]:
-        """What must be equal in each run."""
-        return self.answer.status, self.body
+    def observed(self) -> tuple[int, str, int]:
+        """What is to be equal."""
+        return self.answer.status, self.body, self.statements
 
 
 @dataclass(slots=True)
@@ -69,6 +70,12 @@ class Pair:
     tally: Counter[str] = field(default_factory=Counter)
     found: InterferenceError | None = None
 
+    @property
+    def told(self) -> str:
+        """What was run, in one line."""
+        counted = ("operations", "valid", "next pages", "mutation done")
+        return ", ".join(f"{self.tally[name]} {name}" for name in counted if self.tally[name])
+
     def require_alike(self, operation: Operation) -> None:
         """Run the operation on both worlds. Raises `InterferenceError` where the two can be told apart.
 
@@ -87,7 +94,7 @@ class Pair:
         for again in (False, True):
             before, after = self._run(operation, variables)
             self._count(before, again=again)
-            if before.observed != after.observed or not self._as_costly(operation, variables, before, after):
+            if not self._alike(operation, variables, before, after):
                 raise InterferenceError(self._told(operation, before, after))
             variables = [
                 {**operation.variables, **_cursors(operation, seen.answer.body.get("data"))} for seen in (before, after)
@@ -106,27 +113,32 @@ class Pair:
             seen.append(Seen(answer, body, side.statements))
         return seen
 
-    def _as_costly(self, operation: Operation, variables: Sequence[dict[str, Any]], before: Seen, after: Seen) -> bool:
-        """Return whether the two worlds take as many statements.
+    def _alike(self, operation: Operation, variables: Sequence[dict[str, Any]], before: Seen, after: Seen) -> bool:
+        """Return whether the two worlds can't be told apart.
 
-        Which look-ups of different branches go together depends on when the database answers, so that one operation
-        does not always take the same number: the worlds are told apart by numbers that never meet.
+        Which look-ups of different branches go together, and which of two errors comes first, depends on when the
+        database answers. So they are told apart by observations that never meet, however often the operation is run;
+        but a change is made once, and what it answered that once must be equal.
         """
-        counts = {before.statements}, {after.statements}
+        if self.lasting and (before.answer.status, before.body) != (after.answer.status, after.body):
+            return False
+        worlds = {before.observed}, {after.observed}
         for _ in range(REPEATS):
-            if counts[0] & counts[1]:
-                break
-            for known, seen in zip(counts, self._run(operation, variables), strict=True):
-                known.add(seen.statements)
-        return bool(counts[0] & counts[1])
+            if worlds[0] & worlds[1]:
+                return True
+            for known, seen in zip(worlds, self._run(operation, variables), strict=True):
+                known.add(seen.observed)
+        return bool(worlds[0] & worlds[1])
 
     def _count(self, seen: Seen, *, again: bool) -> None:
         answer = seen.answer
-        self.tally["requests"] += 1
         self.tally["operations"] += not again
         self.tally["next pages"] += again
         self.tally["valid"] += not again and answer.body.get("data") is not None
         self.tally.update(f"code {code}" for code in set(answer.codes))
+        for payload in (answer.body.get("data") or {}).values():
+            if isinstance(payload, dict) and isinstance(payload.get("errors"), list):
+                self.tally[f"mutation {[one['code'] for one in payload['errors']] or 'done'}"] += 1
         if "INTERNAL" in answer.codes:
             raise AssertionError(f"The server broke: {answer.text}")
 
@@ -136,7 +148,7 @@ class Pair:
             before.body.splitlines(), after.body.splitlines(), "before the change", "after it", lineterm="", n=3
         )
         named = " ".join([repr(operation), before.answer.text, after.answer.text])
-        rows = [str(one) for one in self.touched if str(one.row_id) in named][:20]
+        rows = [str(one) for one in self.touched if isinstance(one.row_id, UUID) and str(one.row_id) in named][:20]
         kinds = Counter(f"{one.table} {one.how}: {', '.join(one.columns)}" for one in self.touched)
         return "\n".join(
             [

@@ -97,7 +97,7 @@ class _Writer:
             self._tape = Tape(part)
             fields.append(self._field(root, self._tape.pick(weighted), depth=DEEPEST, rows=1, path=()))
         body = " ".join(fields)
-        if self._tape.happens(3):
+        if self._tape.happens(2):
             body += self._tape.pick([" nothing", f" {names[0]}(first: true) {{ id }}", " node { id }", " __typename"])
         declared = ", ".join(f"${name}: {type_}" for name, type_ in self._declared.items())
         text = f"{kind} Drawn{f'({declared})' if declared else ''} {{ {body} }}"
@@ -111,6 +111,9 @@ class _Writer:
         if declared.args.keys() >= PAGED:
             rows = get_named_type(named.fields["nodes"].type) if isinstance(named, GraphQLObjectType) else named
             return 6 if self._values.seen.get(rows.name, 0) > 1 else 2
+        said = mutation_of(declared)
+        if said is not None and said.subject is not None:
+            return 4 if self._values.seen.get(said.subject, 0) > 1 else 1
         return 3 if isinstance(named, GraphQLInterfaceType) else 1
 
     def _alias(self) -> str:
@@ -142,7 +145,7 @@ class _Writer:
         given += [
             f"{one}: {self._argument(one, argument, declared)}"
             for one, argument in declared.args.items()
-            if one not in PAGED and (is_required_argument(argument) or self._tape.happens(45))
+            if one not in PAGED and (is_required_argument(argument) or self._tape.happens(55))
         ]
         arguments = f"({', '.join(given)})" if given else ""
         selection = "" if is_leaf_type(named) else f" {self._selection(named, depth - 1, rows, below, extra=extra)}"
@@ -215,7 +218,9 @@ class _Writer:
         said = mutation_of(of)
         entity = entity_of(said.entity) if said is not None and said.entity is not None else None
         returned = said.subject if said is not None and said.subject else get_named_type(of.type).name
-        value = Arguments(self._tape, self._values).value(argument.type, Subject(name, entity, None, returned))
+        value = Arguments(self._tape, self._values, seen_first=said is not None).value(
+            argument.type, Subject(name, entity, None, returned)
+        )
         return self._literal_or_variable(str(argument.type), value)
 
     def _literal_or_variable(self, type_: str, value: Any) -> str:

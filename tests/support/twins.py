@@ -109,7 +109,7 @@ class Twins:
                     side.run(side.world.sql("drop trigger forget on audit_entry"))
             since = still.run(still.world.now())
         known = frozenset(str(row["id"]) for one in (rows, other) for table in one.values() for row in table)
-        values = _values(rows, other, sight, texts)
+        values = _values(rows, other, sight, texts, touched)
         twin = Twin(still_database, changed_database, touched, values, known, since)
         if not lasting:
             self._twins[key] = twin
@@ -246,8 +246,9 @@ async def _secrets(world: World, rows: Rows) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _values(before: Rows, after: Rows, sight: Sight, texts: Sequence[str]) -> Values:
-    """Return what operations draw their arguments from: what the viewer reads first, then what it does not."""
+def _values(before: Rows, after: Rows, sight: Sight, texts: Sequence[str], touched: Sequence[Touched]) -> Values:
+    """Return what operations draw their arguments from: what the viewer reads, what came or went, what is hidden."""
+    moved_ids = {(one.table, one.row_id) for one in touched if one.how != "changed"}
     columns: dict[tuple[str, str], list[Any]] = {}
     ids: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
@@ -255,9 +256,11 @@ def _values(before: Rows, after: Rows, sight: Sight, texts: Sequence[str]) -> Va
     for entity in entities():
         seen = [row for row in before[entity.name] if sight.of(entity, row)]
         hidden = [row for row in (*before[entity.name], *after[entity.name]) if not sight.of(entity, row)]
+        moved = [row for row in hidden if (entity.name, row["id"]) in moved_ids]
         for column in entity.columns.values():
             if column.is_in_api and not column.is_sealed:
-                columns[entity.name, column.name] = [*_sample(column, seen), *_sample(column, hidden)]
+                sampled = [one for rows in (seen, moved, hidden) for one in _sample(column, rows)]
+                columns[entity.name, column.name] = list(dict.fromkeys(sampled))
         if (name := names.get(entity.model)) is not None:
             counts[name] = len(seen)
             ids[name] = [f"{name}:{one}" for one in (*columns[entity.name, "id"], UNKNOWN)]
