@@ -1,6 +1,7 @@
 """What travels with one operation: who asks, one snapshot of the data, the decisions made, the values opened."""
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
@@ -32,6 +33,18 @@ LONGEST_NAME: Final = 200
 """Characters of an operation's name that the trail keeps."""
 
 
+class Loader(DataLoader[Any, Any]):
+    """Loads together what is asked for together, for every place in the operation that asks."""
+
+    def load(self, key: Any) -> Awaitable[Any]:
+        """Return an awaitable of the key's value, the asker's own.
+
+        Where a field fails that can't be null, graphql-core cancels what its neighbours wait for. Other places may
+        wait for the same value, and a cancellation that reached them would end the whole request without an answer.
+        """
+        return asyncio.shield(super().load(key))
+
+
 class RequestContext:
     """One per operation. `reader` sees the viewer's tenant; without a viewer there is nothing to read.
 
@@ -58,7 +71,7 @@ class RequestContext:
         self.denials = Denials()
         self._gathered: dict[Hashable, Gathered[Any]] = {}
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
-        self._keys = DataLoader(load_fn=self._load_keys)
+        self._keys = Loader(load_fn=self._load_keys)
 
     @property
     def viewer(self) -> Viewer:
@@ -157,7 +170,7 @@ class RequestContext:
         """Return the operation's loader of that key, made with `load` if it is new."""
         found = self._loaders.get(key)
         if found is None:
-            found = self._loaders[key] = DataLoader(load_fn=load)
+            found = self._loaders[key] = Loader(load_fn=load)
         return found
 
     def trace(self) -> dict[str, Any]:

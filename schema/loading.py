@@ -35,7 +35,8 @@ class Gathered(Generic[V]):
                 self._under_way.append(self._next)
         # What others asked for may still be under way.
         for task in [one for one in self._under_way if not one.done()]:
-            await task
+            # Whoever stops waiting stops nothing that others wait for.
+            await asyncio.shield(task)
         for task in self._under_way:
             if task.done() and (error := task.exception()) is not None:
                 raise error

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from fieldward.cli.environment import embedded_databases, operator, services
 from fieldward.container import build_services
@@ -25,6 +26,9 @@ from tests.support.server import Server, free_port, start_demo
 from tests.support.world import World, connect
 
 configure_logs("json")
+
+# Twenty times the examples of an everyday run: `pytest --hypothesis-profile=drill`.
+hypothesis_settings.register_profile("drill", max_examples=2000)
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  (made private below it)
 """Where a copy of the database for each test is written to memory and not to a disk."""

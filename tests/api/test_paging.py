@@ -165,3 +165,21 @@ async def test_a_guard_is_decided_once_per_scope_however_many_rows(world: World)
 
     assert set(small) == set(large)
     assert len(large) == 3
+
+
+async def test_a_field_that_fails_ends_no_other_that_waits_for_the_same_rows(world: World) -> None:
+    client = await world.client("collector")
+    query = """
+    {
+      failing: viewer { projectRoles { project { ...Members records(first: 1, after: "no cursor") { totalCount } } } }
+      waiting: viewer { projectRoles { project { ...Members } } }
+    }
+    fragment Members on Project { members(first: 8) { nodes { user { name } } } }
+    """
+
+    answer = await client.run(query)
+
+    assert answer.codes == ["INVALID_INPUT"]
+    assert answer.body["data"]["failing"]["projectRoles"] == [{"project": None}]
+    members = answer.body["data"]["waiting"]["projectRoles"][0]["project"]["members"]["nodes"]
+    assert members == [{"user": {"name": "Cleo Cole"}}]

@@ -1,0 +1,302 @@
+"""Changes everything in a database that one viewer may not read, and nothing else.
+
+What that is follows from the inventory and the policy alone, row by row and column by column: of a row that the viewer
+does not see everything changes but its id and what holds it together, and such rows come and go; of a row that it sees,
+the columns whose guard it does not hold, and the SECRET ones. Where a pseudonym stands for a column, persons are
+renamed one for one, since that two values are equal may be seen. Where a column only leads to a person whom the viewer
+does not see, it leads to another.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import product
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+from tortoise import fields as tortoise_fields
+
+from auth.policy import permissions_in
+from auth.principal import SYSTEM_ID, Viewer
+from models.base import new_id
+from models.encryption.column import EncryptedField
+from models.encryption.envelope import Cell, KeyOwner, seal
+from models.encryption.keyring import Keyring
+from models.encryption.owner import organization_owner, person_owner
+from models.inventory import Column, Entity, entities, entity_of
+from models.membership import Membership
+from models.row import Row, row_type
+from models.visibility import scope_of
+from schema.api import Api
+from schema.field import TYPES, LinkField
+from schema.wiring import declaration_of, object_types
+
+SOME_TIME: Final = datetime(2024, 5, 31, 14, 30, tzinfo=UTC)
+SOME_DAY: Final = SOME_TIME.date()
+MOST_COPIES: Final = 4
+"""Rows of a table that come, and as many that go."""
+
+Rows = Mapping[str, Sequence[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What was done to one row: the columns that have another value, or that it came or went."""
+
+    table: str
+    row_id: Any
+    columns: tuple[str, ...]
+    how: str = "changed"
+
+    def __str__(self) -> str:
+        return f"{self.table} {self.row_id} {self.how}{': ' if self.columns else ''}{', '.join(self.columns)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a viewer may read; without a viewer, nothing."""
+
+    viewer: Viewer | None
+    colleagues: frozenset[UUID]
+
+    def of(self, entity: Entity, row: Row) -> frozenset[str]:
+        """Return the columns of the row that the viewer may read; none where it does not see the row."""
+        viewer, placement = self.viewer, entity.placement
+        if viewer is None or placement is None:
+            return frozenset()
+        if placement.tenant_column is None:
+            if row["id"] not in self.colleagues:
+                return frozenset()
+        elif row[placement.tenant_column] != viewer.organization_id:
+            return frozenset()
+        held = permissions_in(viewer, scope_of(entity, row, viewer))
+        if entity.read not in held:
+            return frozenset()
+        return frozenset(
+            name
+            for name, column in entity.columns.items()
+            if column.is_in_api and (column.guard is None or column.guard in held)
+        )
+
+
+async def every_row(connection: asyncpg.Connection) -> dict[str, list[Row]]:
+    """Return every row of every table."""
+    return {
+        entity.name: await connection.fetch(f'select * from "{entity.name}" order by id', record_class=row_type(entity))
+        for entity in entities()
+    }
+
+
+def sight_of(viewer: Viewer | None, rows: Rows) -> Sight:
+    """Return what the viewer may read of these rows."""
+    ours = viewer.organization_id if viewer else None
+    return Sight(viewer, frozenset(row["user_id"] for row in rows["membership"] if row["organization_id"] == ours))
+
+
+class Perturbation:
+    """The changes that keep a viewer's answers as they are."""
+
+    def __init__(self, api: Api, keyring: Keyring, rows: Rows, sight: Sight) -> None:
+        self._keyring = keyring
+        self._rows = rows
+        self._sight = sight
+        self._links = _links_to_people(api)
+        self._seen = {
+            entity.name: {row["id"] for row in rows[entity.name] if sight.of(entity, row)} for entity in entities()
+        }
+        self._names: dict[tuple[UUID, bytes], tuple[str, bytes]] = {}
+        self._count = 0
+        self.touched: list[Touched] = []
+
+    async def apply(self, connection: asyncpg.Connection) -> None:
+        """Make the changes. The connection is a superuser's: row-level security doesn't count for it."""
+        await self._load_keys(dict(row) for rows in self._rows.values() for row in rows)
+        async with connection.transaction(), unguarded(connection):
+            for entity in entities():
+                await self._change(connection, entity)
+            for entity in entities():
+                await self._lead_elsewhere(connection, entity)
+            for entity in reversed(entities()):
+                await self._remove(connection, entity)
+            for entity in entities():
+                await self._add(connection, entity)
+
+    async def _change(self, connection: asyncpg.Connection, entity: Entity) -> None:
+        by_columns: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+        for row in self._rows[entity.name]:
+            values = self._new_values(entity, row, dict(row))
+            if values:
+                names = tuple(sorted(values))
+                by_columns.setdefault(names, []).append((row["id"], *(values[name] for name in names)))
+                self.touched.append(Touched(entity.name, row["id"], names))
+        for names, arguments in by_columns.items():
+            assigned = ", ".join(f'"{name}" = ${at}' for at, name in enumerate(names, 2))
+            await connection.executemany(f'update "{entity.name}" set {assigned} where id = $1', arguments)
+
+    async def _lead_elsewhere(self, connection: asyncpg.Connection, entity: Entity) -> None:
+        """Let what only leads to a person out of sight lead to another, in the rows that the viewer sees."""
+        people = {row["id"]: row["organization_id"] for row in self._rows["membership"]}
+        hidden = [one for one in people if one not in self._seen["membership"]]
+        for (table, name), row in product(sorted(self._links), self._rows[entity.name]):
+            if table != entity.name or row["id"] not in self._seen[table] or row[name] not in hidden:
+                continue
+            self._count += 1
+            for one in hidden[self._count % len(hidden) :] + hidden[: self._count % len(hidden)]:
+                text = f'update "{table}" set "{name}" = $2 where id = $1'
+                if people[one] == row["organization_id"] and await _tried(connection, text, row["id"], one):
+                    self.touched.append(Touched(table, row["id"], (name,)))
+                    break
+
+    async def _remove(self, connection: asyncpg.Connection, entity: Entity) -> None:
+        """Take some rows away that the viewer does not see, as far as the foreign keys let them go."""
+        for row in self._some_hidden(entity, 0):
+            if await _tried(connection, f'delete from "{entity.name}" where id = $1', row["id"]):
+                self.touched.append(Touched(entity.name, row["id"], (), "removed"))
+
+    async def _add(self, connection: asyncpg.Connection, entity: Entity) -> None:
+        """Add rows like some that the viewer does not see, as far as the keys let them in."""
+        for row in self._some_hidden(entity, 1):
+            copy = {**dict(row), "id": new_id() if isinstance(row["id"], UUID) else row["id"] + 1_000_000}
+            await self._load_keys([copy])
+            values = {**copy, **self._new_values(entity, row, copy)}
+            names = ", ".join(f'"{name}"' for name in values)
+            places = ", ".join(f"${at}" for at in range(1, len(values) + 1))
+            text = f'insert into "{entity.name}" ({names}) overriding system value values ({places})'
+            if await _tried(connection, text, *values.values()):
+                self.touched.append(Touched(entity.name, copy["id"], (), "added"))
+
+    def _some_hidden(self, entity: Entity, first: int) -> list[Row]:
+        hidden = [row for row in self._rows[entity.name] if row["id"] not in self._seen[entity.name]]
+        return hidden[first :: max(1, len(hidden) // MOST_COPIES)][:MOST_COPIES]
+
+    def _new_values(self, entity: Entity, row: Row, at: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what changes of the row, by column; sealed values are sealed for the row `at`."""
+        readable = self._sight.of(entity, row)
+        values: dict[str, Any] = {}
+        for name, column in entity.columns.items():
+            if name not in readable and name not in values:
+                if column.masked_by and readable:
+                    values.update(self._renamed(column, row, at))
+                else:
+                    values[name] = self._another(column, at)
+        return {name: value for name, value in values.items() if value != at[name]}
+
+    def _renamed(self, column: Column, row: Row, at: Mapping[str, Any]) -> dict[str, Any]:
+        """Return another name and another blind index, the same ones wherever the index was the same."""
+        assert column.masked_by is not None
+        index: bytes | None = row[column.masked_by]
+        if index is None:
+            return {column.name: row[column.name], column.masked_by: None}
+        self._count += 1
+        text, other = self._names.setdefault((row["organization_id"], index), (self._text(), self._bytes()))
+        return {column.name: self._sealed(column, at, text), column.masked_by: other}
+
+    def _another(self, column: Column, at: Mapping[str, Any]) -> Any:
+        """Return another value for the column of the row; the same one where it holds the rows together."""
+        self._count += 1
+        old, field, step = at[column.name], column.field, 1 + self._count % 7
+        is_choice = getattr(field, "enum_type", None) is not None
+        if (
+            column.is_nullable
+            and old is not None
+            and self._count % 5 == 0
+            and not isinstance(old, UUID)
+            and not is_choice
+        ):
+            return None
+        if isinstance(field, EncryptedField):
+            return self._sealed(column, at, self._text())
+        if isinstance(field, tortoise_fields.BinaryField):
+            return self._bytes()
+        if (kind := getattr(field, "enum_type", None)) is not None:
+            members = [str(one.value) for one in kind]
+            return members[(members.index(str(old)) + step) % len(members)]
+        if isinstance(field, tortoise_fields.CharField):
+            return self._text()[: column.max_length]
+        if isinstance(field, tortoise_fields.DatetimeField | tortoise_fields.DateField):
+            moved = timedelta(days=self._count % 400 - 200)
+            return moved + (old or (SOME_TIME if isinstance(field, tortoise_fields.DatetimeField) else SOME_DAY))
+        if isinstance(field, tortoise_fields.FloatField):
+            return float(self._count % 90)
+        if isinstance(field, tortoise_fields.BigIntField | tortoise_fields.IntField) and column.name != "id":
+            return old + 1_000_000 + self._count if isinstance(field, tortoise_fields.BigIntField) else old + step
+        if isinstance(field, tortoise_fields.JSONField):
+            return f'{{"site_code": [null, "{self._text()}"]}}'
+        if isinstance(old, list):
+            # Ids, or the names of permissions.
+            return ["organization:read"] if old and isinstance(old[0], str) else [new_id()]
+        return old
+
+    def _sealed(self, column: Column, at: Mapping[str, Any], text: str) -> bytes:
+        owner = _owner_of(column, at)
+        assert owner is not None
+        cell = Cell(_tenant_of(column, at), column.entity, column.name, at["id"])
+        return seal(self._keyring.current(owner), cell, text, pad=bool(getattr(column.field, "pad", False)))
+
+    async def _load_keys(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Bring the keys of all that is sealed in the rows into memory."""
+        tables = {frozenset(entity.columns): entity for entity in entities()}
+        owners = {
+            owner
+            for row in rows
+            for column in tables[frozenset(row)].columns.values()
+            if (owner := _owner_of(column, row)) is not None
+        }
+        await self._keyring.load(owners)
+
+    def _text(self) -> str:
+        """Return a text that nothing else has, at another place in every order and of another length."""
+        return f"{'AHQZ~'[self._count % 5]}{self._count} hidden{' and changed' * (self._count % 4)}"
+
+    def _bytes(self) -> bytes:
+        return sha256(f"{self._count}".encode()).digest()[:16]
+
+
+@asynccontextmanager
+async def unguarded(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Let a superuser change rows past the triggers, and put each trigger back as it was. Foreign keys still hold."""
+    triggers = await connection.fetch(
+        "select tgrelid::regclass::text as name, tgname, tgenabled from pg_trigger where not tgisinternal"
+    )
+    for name in {row["name"] for row in triggers}:
+        await connection.execute(f"alter table {name} disable trigger user")
+    yield
+    for row in triggers:
+        always = "always " if row["tgenabled"] == b"A" else ""
+        await connection.execute(f'alter table {row["name"]} enable {always}trigger "{row["tgname"]}"')
+
+
+async def _tried(connection: asyncpg.Connection, text: str, *arguments: Any) -> bool:
+    """Run a statement, and return whether the database's constraints took it."""
+    try:
+        async with connection.transaction():
+            await connection.execute(text, *arguments)
+    except asyncpg.IntegrityConstraintViolationError:
+        return False
+    return True
+
+
+def _links_to_people(api: Api) -> frozenset[tuple[str, str]]:
+    """Return the columns that the schema shows as a link to a person alone, by table and name."""
+    return frozenset(
+        (entity_of(declared.model).name, said.by)
+        for one in object_types(api._schema)
+        if (declared := TYPES.get(one.name)) is not None and declared.model is not None
+        for field in one.fields.values()
+        if isinstance(said := declaration_of(field), LinkField) and said.to is Membership
+    )
+
+
+def _owner_of(column: Column, at: Mapping[str, Any]) -> KeyOwner | None:
+    if not column.is_sealed:
+        return None
+    person = at[column.owner_column] if column.owner_column else None
+    return person_owner(person) if person else organization_owner(_tenant_of(column, at))
+
+
+def _tenant_of(column: Column, at: Mapping[str, Any]) -> UUID:
+    tenant: UUID = at.get("organization_id", SYSTEM_ID)
+    return tenant
