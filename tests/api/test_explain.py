@@ -1,15 +1,13 @@
 """Why somebody may or may not: the explanation is what that somebody really gets, and tells nothing else."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from graphql import GraphQLObjectType, get_named_type, is_leaf_type, is_required_argument
 
 from schema.api import Api
-from tests.support.mutation import Stage, mutate, prepare
+from tests.support.scene import SOON, Scene, as_superuser, create_role, done, readable, selections, set_scene
 from tests.support.world import Answer, Client, World
 
 DECISION = """
@@ -19,7 +17,6 @@ query($principal: ID!, $on: ID!, $field: String, $permission: Permission) {
   }
 }
 """
-SOON = (datetime.now(UTC) + timedelta(days=30)).isoformat()
 PRINCIPALS = (
     "owner",
     "admin",
@@ -32,50 +29,6 @@ PRINCIPALS = (
     "program",
     "wide program",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """The demo with roles of the organization's own, a grant that has expired, and two programs.
-
-    The viewer was a manager in the second project, the member is a technician in the first and, in the organization,
-    keeps the register; the programs may read comments, one in the first project alone.
-    """
-
-    stage: Stage
-    technician: str
-    registrar: str
-    programs: dict[str, tuple[str, str]]
-    objects: tuple[str, ...]
-
-    async def client(self, world: World, who: str) -> Client:
-        """Return the client of a person or program."""
-        return Client(world.http, self.programs[who][1]) if who in self.programs else await world.client(who)
-
-    async def principal(self, world: World, who: str) -> str:
-        """Return the global id of a person or program."""
-        return self.programs[who][0] if who in self.programs else f"User:{await world.member_id(who)}"
-
-
-async def set_scene(world: World) -> Scene:
-    """Make the scene."""
-    stage, owner = await prepare(world), await world.client("owner")
-    parks = f"Project:{await world.project_id('PARKS')}"
-    technician = await _role(owner, "Technician", "PROJECT", ["PROJECT_READ", "RECORD_READ", "RECORD_CREATE"])
-    registrar = await _role(owner, "Registrar", "ORGANIZATION", ["DEVICE_READ", "MEMBERSHIP_READ"])
-    in_first = {"userId": stage.person, "projectId": stage.project, "customRoleId": technician, "expiresAt": SOON}
-    await _done(owner, "assignProjectRole", in_first)
-    await _done(owner, "assignOrganizationRole", {"userId": stage.person, "customRoleId": registrar})
-    in_second = {"userId": stage.viewer, "projectId": parks, "role": "MANAGER", "expiresAt": SOON}
-    await _done(owner, "assignProjectRole", in_second)
-    await _as_superuser(
-        world, "project_membership", "set expires_at = now() where role = 'MANAGER' and expires_at > now()"
-    )
-    programs = {
-        "program": await _program(owner, [stage.project]),
-        "wide program": await _program(owner, None),
-    }
-    return Scene(stage, technician, registrar, programs, await _objects(owner, stage, parks))
 
 
 async def ask(
@@ -100,18 +53,18 @@ async def test_what_is_said_of_a_field_is_what_they_get(world: World, api: Api, 
     checked, allowed = 0, 0
 
     for on in scene.objects:
-        selections = _selections(api, on.partition(":")[0])
+        fields = selections(api, on.partition(":")[0])
         decisions = " ".join(
             f'{name}: accessDecision(principal: "{principal}", on: "{on}", field: "{name}") {{ allowed otherwise }}'
-            for name in selections
+            for name in fields
         )
         said = (await owner.run(f"{{ {decisions} }}")).data
-        readable = await _readable(client, on, selections)
-        for name in selections:
-            if readable[name] is not None:
+        got = await readable(client, on, fields)
+        for name in fields:
+            if got[name] is not None:
                 checked += 1
                 allowed += said[name]["allowed"]
-                assert said[name]["allowed"] == readable[name], (who, on, name)
+                assert said[name]["allowed"] == got[name], (who, on, name)
 
     assert checked > 150
     assert allowed > 0
@@ -277,7 +230,7 @@ async def test_who_is_suspended_may_nothing_whatever_their_roles(world: World, t
     scene = await set_scene(world)
     reviewer = await world.client("reviewer")
     member_id = await world.member_id("reviewer")
-    await _as_superuser(world, table, change, member_id)
+    await as_superuser(world, table, change, member_id)
 
     answer = await ask(await world.client("auditor"), f"User:{member_id}", scene.stage.draft, "comment")
 
@@ -299,7 +252,7 @@ async def test_a_token_that_is_no_good_may_nothing(world: World, column: str, sa
     scene = await set_scene(world)
     client = await scene.client(world, "program")
     row_id = scene.programs["program"][0].partition(":")[2]
-    await _as_superuser(world, "service_account", f"set {column} = now() where id = $1::uuid", row_id)
+    await as_superuser(world, "service_account", f"set {column} = now() where id = $1::uuid", row_id)
 
     answer = await ask(await world.client("auditor"), scene.programs["program"][0], scene.stage.draft, "comment")
 
@@ -311,7 +264,7 @@ async def test_a_token_that_is_no_good_may_nothing(world: World, column: str, sa
 
 async def test_a_program_of_somebody_suspended_may_nothing(world: World) -> None:
     scene = await set_scene(world)
-    await _as_superuser(world, "membership", "set status = 'SUSPENDED' where id = $1", await world.member_id("owner"))
+    await as_superuser(world, "membership", "set status = 'SUSPENDED' where id = $1", await world.member_id("owner"))
 
     allowed, reasons = await reasons_of(world, scene, "program", scene.stage.draft, "comment")
 
@@ -392,9 +345,9 @@ async def test_what_can_not_be_asked_names_its_argument(world: World, changed: d
 
 async def test_who_may_ask_and_see_little_is_explained_little(world: World) -> None:
     scene, owner = await set_scene(world), await world.client("owner")
-    asks = await _role(owner, "Asks", "ORGANIZATION", ["ACCESS_READ"])
+    asks = await create_role(owner, "Asks", "ORGANIZATION", ["ACCESS_READ"])
     collector = f"User:{await world.member_id('collector')}"
-    await _done(owner, "assignOrganizationRole", {"userId": collector, "customRoleId": asks})
+    await done(owner, "assignOrganizationRole", {"userId": collector, "customRoleId": asks})
     client = await world.client("collector")
     record = await world.value("select id from record where project_id = $1 limit 1", await world.project_id("PARKS"))
 
@@ -434,94 +387,3 @@ def _reason(source: str, gives: bool, says: str, **more: Any) -> dict[str, Any]:
         "customRoleId": None,
         "expiresAt": None,
     } | more
-
-
-def _selections(api: Api, type_name: str) -> dict[str, str]:
-    """Return how each field of the type is asked for that takes no argument."""
-    parent = api._schema.type_map[type_name]
-    assert isinstance(parent, GraphQLObjectType)
-    return {
-        name: name if is_leaf_type(get_named_type(field.type)) else f"{name} {{ __typename }}"
-        for name, field in parent.fields.items()
-        if not any(is_required_argument(one) for one in field.args.values())
-    }
-
-
-async def _readable(client: Client, on: str, selections: dict[str, str]) -> dict[str, bool | None]:
-    """Return which fields the client reads, by asking for them; None where a masked value is null and does not tell."""
-    answer = await client.run(
-        f'{{ node(id: "{on}") {{ ... on {on.partition(":")[0]} {{ {" ".join(selections.values())} }} }} }}'
-    )
-    node = answer.body["data"]["node"]
-    if node is None:
-        return dict.fromkeys(selections, False)
-    assert set(answer.codes) <= {"FORBIDDEN"}
-    refused = {error["path"][1] for error in answer.errors}
-    found: dict[str, bool | None] = {}
-    for name in selections:
-        is_masked = isinstance(node[name], str) and node[name].startswith("person-")
-        found[name] = None if name == "collector" and node[name] is None else name not in refused and not is_masked
-    return found
-
-
-async def _objects(owner: Client, stage: Stage, parks: str) -> tuple[str, ...]:
-    query = """
-    query($parks: ID!) {
-      projects(first: 5) { nodes { members(first: 10) { nodes { id user { id } } } } }
-      records(first: 1, filter: {projectId: {eq: $parks}}) { nodes { id measurements { id } } }
-      devices(first: 10) { nodes { id } }
-      auditEntries(first: 2) { nodes { id } }
-      serviceAccounts { nodes { id } }
-      organization { id }
-      viewer { user { id } }
-    }
-    """
-    data = (await owner.run(query, {"parks": parks})).data
-    members = [one for project in data["projects"]["nodes"] for one in project["members"]["nodes"]]
-    record = data["records"]["nodes"][0]
-    return (
-        stage.project,
-        parks,
-        stage.draft,
-        stage.submitted,
-        record["id"],
-        record["measurements"][0]["id"],
-        *(one["id"] for one in members if one["user"]["id"] in {stage.person, stage.viewer}),
-        *(one["id"] for one in data["devices"]["nodes"]),
-        *(one["id"] for one in data["auditEntries"]["nodes"]),
-        data["serviceAccounts"]["nodes"][0]["id"],
-        data["organization"]["id"],
-        data["viewer"]["user"]["id"],
-        stage.person,
-        stage.role,
-    )
-
-
-async def _role(owner: Client, name: str, level: str, permissions: list[str]) -> str:
-    made = await _done(owner, "createRole", {"name": name, "level": level, "permissions": permissions}, "role { id }")
-    return str(made["role"]["id"])
-
-
-async def _program(owner: Client, projects: list[str] | None) -> tuple[str, str]:
-    given = {
-        "name": "Reads",
-        "permissions": ["PROJECT_READ", "RECORD_READ", "RECORD_READ_CONFIDENTIAL"],
-        "projectIds": projects,
-        "expiresAt": SOON,
-    }
-    made = await _done(owner, "createServiceAccount", given, "token serviceAccount { id }")
-    return made["serviceAccount"]["id"], made["token"]
-
-
-async def _done(client: Client, name: str, given: dict[str, Any], shown: str = "") -> Any:
-    answer = await mutate(client, name, {**given, "reason": "Set up."}, shown)
-    assert answer.data[name]["errors"] == [], answer.data
-    return answer.data[name]
-
-
-async def _as_superuser(world: World, table: str, change: str, *arguments: Any) -> None:
-    await world.sql(f"alter table {table} disable trigger all")
-    try:
-        await world.sql(f"update {table} {change}", *arguments)
-    finally:
-        await world.sql(f"alter table {table} enable trigger all")
