@@ -19,7 +19,7 @@ from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import insert_entry
 from models.custom_role import CustomRole, RoleLevel
 from models.encryption.keyring import active_keyring
-from models.errors import InvalidInputError
+from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
 from models.listing import fetch_by_id
 from models.membership import Membership
@@ -27,7 +27,7 @@ from models.project import Project
 from models.transaction import AUDIT, Tenant, write_transaction
 from resolvers.change import Intent, record_attempt
 from resolvers.read import Reader
-from resolvers.standing import known_permissions, member_state, viewer_of
+from resolvers.standing import is_active, known_permissions, member_state, viewer_of
 from resolvers.trail import Actor, new_entry
 
 AT = ("Fieldward-Run-As",)
@@ -46,6 +46,7 @@ async def run_as(actor: Actor, viewer: Viewer, reader: Reader, said: str) -> Act
     Raises:
         ForbiddenError: without `access:run_as`. Leaves an entry.
         InvalidInputError, NotFoundError: it names nobody and no role, or none that the viewer sees.
+        ConflictError: the person is suspended.
     """
     mine = replace(actor, organization_id=viewer.organization_id, viewer=viewer)
     intent = Intent(action=Action.ACCESS_RUN_AS, actor=mine)
@@ -79,10 +80,12 @@ def require_not_looking(viewer: Viewer) -> None:
 
 
 async def _target(viewer: Viewer, reader: Reader, said: str) -> tuple[Viewer, str]:
-    role, at, place = said.partition("@")
+    """Return whom it names, and their name as the trail keeps it: one for each, however it was said."""
     if said.startswith("User:"):
-        return await _person(viewer, reader, _uuid(said.removeprefix("User:"))), said
-    project_id = _uuid(place.removeprefix("Project:")) if at else None
+        membership_id = _named(said, "User")
+        return await _person(viewer, reader, membership_id), f"User:{membership_id}"
+    role, at, place = said.partition("@")
+    project_id = _named(place, "Project") if at else None
     if project_id is not None:
         async with reader.use() as connection:
             if not await fetch_by_id(connection, viewer, entity_of(Project), (), [project_id]):
@@ -90,7 +93,8 @@ async def _target(viewer: Viewer, reader: Reader, said: str) -> tuple[Viewer, st
     grant = await _grant(viewer, reader, role, project_id)
     built_in = OrganizationRole(grant.role) if project_id is None and grant.custom_role_id is None else None
     as_role = replace(viewer, role=built_in or OrganizationRole.MEMBER, grants=(grant,), access=access_of((grant,)))
-    return as_role, said
+    name = grant.role if grant.custom_role_id is None else f"CustomRole:{grant.custom_role_id}"
+    return as_role, name if project_id is None else f"{name}@Project:{project_id}"
 
 
 async def _person(viewer: Viewer, reader: Reader, membership_id: UUID) -> Viewer:
@@ -100,12 +104,14 @@ async def _person(viewer: Viewer, reader: Reader, membership_id: UUID) -> Viewer
             state = await member_state(connection, viewer.organization_id, membership_id)
     if state is None:
         raise NotFoundError("There is no such person.", field=AT)
+    if not is_active(state):
+        raise ConflictError("The person is suspended: they see nothing at all.", field=AT)
     return viewer_of(state)
 
 
 async def _grant(viewer: Viewer, reader: Reader, role: str, project_id: UUID | None) -> Grant:
     if role.startswith("CustomRole:"):
-        role_id = _uuid(role.removeprefix("CustomRole:"))
+        role_id = _named(role, "CustomRole")
         async with reader.use() as connection:
             columns = ("name", "level", "permissions")
             found = (await fetch_by_id(connection, viewer, entity_of(CustomRole), columns, [role_id])).get(role_id)
@@ -122,8 +128,13 @@ async def _grant(viewer: Viewer, reader: Reader, role: str, project_id: UUID | N
     raise InvalidInputError(_EXPECTED, field=AT)
 
 
-def _uuid(text: str) -> UUID:
+def _named(text: str, kind: str) -> UUID:
+    """Return the UUID of a global id of that kind, written as ids are written here."""
+    said, _, bare = text.partition(":")
     try:
-        return UUID(text)
+        found = UUID(bare)
     except ValueError as error:
         raise InvalidInputError(_EXPECTED, field=AT) from error
+    if said != kind or str(found) != bare.lower():
+        raise InvalidInputError(_EXPECTED, field=AT)
+    return found

@@ -5,16 +5,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from auth.errors import NotFoundError
 from auth.permission import Permission
 from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES
+from fieldward.cli.environment import load_settings, reach, run, services
+from models.transaction import Tenant
+from resolvers.account import member_viewer
+from resolvers.read import Reader
+from schema.access_decision import DecisionSource, decision
 from schema.access_matrix import LETTERS, OWN, ROLES, EntryAccess, FieldAccess, entry_access, field_access, structures
 from schema.api import build_api
 
 access_app = typer.Typer(help="Who may do what with which field, and why.", no_args_is_help=True)
+
+DENIED = 4
+"""The exit code of an answer that is no."""
 
 
 def role_table() -> str:
@@ -101,6 +110,107 @@ def matrix(
     elif not check.exists() or check.read_text() != page:
         print(f"fieldward: {check} is not the policy of the code. `make access` prints it.", file=sys.stderr)
         raise typer.Exit(1)
+
+
+@access_app.command("explain")
+def explain(
+    organization: Annotated[str, typer.Option(help="The organization's slug.")],
+    acting: Annotated[str, typer.Option("--as", help="The address of the member in whose name this is asked.")],
+    principal: Annotated[
+        str, typer.Option(help="Of whom it is asked: a member's address, User:… or ServiceAccount:….")
+    ],
+    on: Annotated[str, typer.Option(help="The global id of the object, such as Record:….")],
+    field: Annotated[str | None, typer.Option(help="The field of the object, as the API names it.")] = None,
+    permission: Annotated[
+        Permission | None, typer.Option(help="Or a permission, in the scope of the object.", metavar="NOUN:VERB")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Explain why somebody may or may not read a field of an object, or do something with it, at this moment.
+
+    Each line after the first is one thing that has a say: + speaks for it, - against. What the API answers to
+    `accessDecision`; no value is read. Who is named by --as needs access:read. Exit code 4 where the answer is no.
+
+    Examples:
+
+      fieldward access explain --organization acme --as ada@acme.example --principal bo@acme.example
+      --on Record:0198c0de-0000-7000-8000-000000000001 --field comment
+
+      fieldward access explain --organization acme --as ada@acme.example --principal User:0198c0de-…
+      --on Project:0198c0de-… --permission project:update --json
+    """
+
+    async def work() -> DecisionSource:
+        settings = load_settings()
+        with reach(settings) as reached:
+            async with services(settings, reached.service):
+                asker = await member_viewer(organization, email=acting)
+                reader = Reader(Tenant(organization_id=asker.organization_id, user_id=asker.user_id))
+                try:
+                    return await decision(
+                        build_api()._schema,
+                        reader,
+                        asker,
+                        principal=await _principal_id(organization, principal),
+                        on=on,
+                        field=field,
+                        permission=permission,
+                    )
+                finally:
+                    await reader.close()
+
+    found = run(work())
+    print(json.dumps(decision_fields(found)) if as_json else describe_decision(found))
+    if not found.allowed:
+        raise typer.Exit(DENIED)
+
+
+def decision_fields(found: DecisionSource) -> dict[str, Any]:
+    """Return the decision as the API answers it."""
+    return {
+        "allowed": found.allowed,
+        "permission": found.permission,
+        "scope": found.scope,
+        "otherwise": found.otherwise,
+        "reasons": [
+            {
+                "source": str(one.source),
+                "gives": one.gives,
+                "says": one.says,
+                "role": one.role,
+                "customRoleId": f"CustomRole:{one.custom_role_id}" if one.custom_role_id else None,
+                "expiresAt": one.expires_at.isoformat() if one.expires_at else None,
+            }
+            for one in found.reasons
+        ],
+    }
+
+
+def describe_decision(found: DecisionSource) -> str:
+    """Return the decision in words, without a newline at its end."""
+    lines = [f"{'allowed' if found.allowed else 'denied'}: {found.permission} in {found.scope}"]
+    if found.otherwise is not None:
+        lines.append(f"answered in its place: {found.otherwise}")
+    for one in found.reasons:
+        until = f" (until {one.expires_at:%Y-%m-%d %H:%M} UTC)" if one.expires_at else ""
+        lines.append(f"{'+' if one.gives else '-'} {_printable(one.says)}{until}")
+    return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """Return the text on one line and harmless to a terminal: an organization chooses the names of its roles."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+async def _principal_id(organization: str, named: str) -> str:
+    """Return the global id of whom is asked about: a member, suspended or not, may be named by their address."""
+    if "@" not in named:
+        return named
+    try:
+        viewer = await member_viewer(organization, email=named)
+    except NotFoundError:
+        viewer = await member_viewer(organization, email=named, active=False)
+    return f"User:{viewer.principal_id}"
 
 
 _INTRODUCTION = f"""# Who may do what

@@ -25,7 +25,11 @@ Examples:
 
   fieldward import wqx-csv results.csv --organization acme --project WELLS --as ada@acme.example
 
-Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 some of an import's rows were rejected.
+  fieldward access explain --organization acme --as ada@acme.example --principal bo@acme.example --on Record:…
+  --field comment
+
+Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 some of an import's rows were rejected; 4 access
+explain: denied.
 """
 
 app = typer.Typer(

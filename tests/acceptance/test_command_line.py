@@ -4,12 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from fieldward.cli.access import describe_decision
 from fieldward.demo.load import RESULTS
+from resolvers.explain import Decision, Reason, Source
+from schema.access_decision import DecisionSource
 from tests.support.server import ROOT, environment, free_port, start_demo
 
 PASSWORD = "a long enough pass phrase"
@@ -44,6 +50,8 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["organization", "create"],
         ["user", "create"],
         ["user", "suspend"],
+        ["access", "matrix"],
+        ["access", "explain"],
     ],
 )
 def test_help_has_an_example(tmp_path: Path, arguments: list[str]) -> None:
@@ -181,3 +189,161 @@ def test_a_database_that_was_not_migrated_is_said_in_one_line(tmp_path: Path) ->
     assert done.returncode == 1
     assert "fieldward migrate" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+DECISION = """
+query($principal: ID!, $on: ID!, $field: String, $permission: Permission) {
+  accessDecision(principal: $principal, on: $on, field: $field, permission: $permission) {
+    allowed permission scope otherwise reasons { source gives says role customRoleId expiresAt }
+  }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Where the demo lies, ids of things in it, and the API's answers by whose access was asked about."""
+
+    data: Path
+    record: str
+    project: str
+    program: str
+    answers: dict[str, Any]
+
+    def run(self, *arguments: str, acting: str = "admin") -> subprocess.CompletedProcess[str]:
+        """Ask on the command line."""
+        asked = ["--organization", "clearwater", "--as", f"{acting}@clearwater.example", *arguments]
+        return run(self.data, "access", "explain", *asked)
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory: pytest.TempPathFactory) -> Explained:
+    """A demo that has ended, and what its API answered before."""
+    data = Path(os.path.realpath(tmp_path_factory.mktemp("explained"))) / "data"
+    server = start_demo(data, free_port())
+    try:
+        with httpx.Client(base_url=server.url) as http:
+            email, password = server.sign_ins["admin"]
+            sign_in = "mutation($input: SignInInput!) { signIn(input: $input) { accessToken } }"
+            given = {"query": sign_in, "variables": {"input": {"email": email, "password": password}}}
+            token = http.post("/graphql", json=given).json()["data"]["signIn"]["accessToken"]
+
+            def ask(query: str, **variables: str) -> Any:
+                headers = {"authorization": f"Bearer {token}"}
+                body = {"query": query, "variables": variables}
+                return http.post("/graphql", json=body, headers=headers).json()["data"]
+
+            records = ask("{ records(first: 1, filter: {status: {eq: SUBMITTED}}) { nodes { id project { id } } } }")
+            people = ask("{ users(first: 20) { nodes { id name } } serviceAccounts { nodes { id } } }")
+            users = {one["name"]: one["id"] for one in people["users"]["nodes"]}
+            record = records["records"]["nodes"][0]
+            program = people["serviceAccounts"]["nodes"][0]["id"]
+            viewer, owner = users["Vito Vance"], users["Olive Owens"]
+            questions = {
+                "viewer": {"principal": viewer, "on": record["id"], "field": "comment"},
+                "program": {"principal": program, "on": record["id"], "permission": "RECORD_READ_CONFIDENTIAL"},
+                "owner": {"principal": owner, "on": record["project"]["id"], "permission": "PROJECT_UPDATE"},
+            }
+            answers = {name: ask(DECISION, **asked)["accessDecision"] for name, asked in questions.items()}
+    finally:
+        server.stop()
+    return Explained(data, record["id"], record["project"]["id"], program, answers)
+
+
+def test_a_decision_is_explained_as_the_api_explains_it(explained: Explained) -> None:
+    on, who = ["--on", explained.record], ["--principal", "viewer@clearwater.example"]
+    program = ["--principal", explained.program, "--permission", "record:read_confidential", "--json"]
+    owner = ["--principal", "owner@clearwater.example", "--on", explained.project, "--permission", "project:update"]
+
+    by_field = explained.run(*who, *on, "--field", "comment", "--json")
+    by_permission = explained.run(*on, *program)
+    allowed = explained.run(*owner, "--json")
+
+    assert (by_field.returncode, by_permission.returncode, allowed.returncode) == (4, 4, 0), by_field.stderr
+    assert json.loads(by_field.stdout) == explained.answers["viewer"]
+    assert by_permission.stdout, by_permission.stderr
+    assert _instants(json.loads(by_permission.stdout)) == _instants(explained.answers["program"])
+    assert json.loads(allowed.stdout) == explained.answers["owner"]
+
+
+def test_a_decision_is_explained_in_words(explained: Explained) -> None:
+    denied = explained.run("--principal", "viewer@clearwater.example", "--on", explained.record, "--field", "comment")
+    allowed = explained.run("--principal", "viewer@clearwater.example", "--on", explained.record, "--field", "siteCode")
+
+    assert denied.returncode == 4
+    first, *lines = denied.stdout.splitlines()
+    assert first == f"denied: record:read_confidential in {explained.project}"
+    assert "- Role VIEWER in this project does not have record:read_confidential." in lines
+    assert "+ They see the object, by record:read." in lines
+    assert allowed.returncode == 0
+    assert allowed.stdout.startswith(f"allowed: record:read in {explained.project}\n")
+    assert denied.stderr == allowed.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "said"),
+    [
+        ({"acting": "viewer"}, 1, "fieldward: This needs the permission access:read.\n"),
+        ({"acting": "nobody"}, 1, "fieldward: Nobody with that address belongs to an organization 'clearwater'.\n"),
+        ({"--principal": "owner@suncoast.example"}, 1, "fieldward: Nobody with that address belongs to"),
+        ({"--principal": "Record:1"}, 2, "fieldward: principal: Expected the id of a"),
+        ({"--on": "Record:018f0000-0000-7000-8000-000000000000"}, 1, "fieldward: on: There is nothing with this id.\n"),
+        ({"--on": "junk"}, 2, "fieldward: on: Expected a global id"),
+        ({"--field": "colour"}, 2, "fieldward: field: Record has no such field.\n"),
+        ({"--permission": "record:read"}, 2, "fieldward: field: Expected either field or permission.\n"),
+        ({"--permission": "record:fly"}, 2, "record:fly"),
+    ],
+)
+def test_what_can_not_be_explained_is_said_and_answers_nothing(
+    explained: Explained, changed: dict[str, str], code: int, said: str
+) -> None:
+    asked = {
+        "acting": "admin",
+        "--principal": "viewer@clearwater.example",
+        "--on": explained.record,
+        "--field": "comment",
+        **changed,
+    }
+    acting = asked.pop("acting")
+
+    done = explained.run(*(part for pair in asked.items() for part in pair), acting=acting)
+
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_somebody_suspended_is_explained_by_their_address(explained: Explained) -> None:
+    as_admin = ["--organization", "clearwater", "--as", "admin@clearwater.example"]
+    asked = ["--principal", "reviewer@clearwater.example", "--on", explained.record, "--field", "comment"]
+    assert explained.run(*asked).returncode == 0
+    assert run(explained.data, "user", "suspend", "reviewer@clearwater.example", *as_admin).returncode == 0
+
+    done = explained.run(*asked)
+
+    assert done.returncode == 4
+    assert "- The person is suspended." in done.stdout.splitlines()
+    assert "+ Role REVIEWER in this project has record:read_confidential." in done.stdout.splitlines()
+
+
+def test_the_name_of_a_role_writes_no_line_of_its_own() -> None:
+    name = "Clerk.\n+ They may do anything\x1b[2J"
+    reason = Reason(Source.PROJECT_ROLE, False, f"Role {name} in this project does not have record:read.", role=name)
+    refused = Decision(allowed=False, permission="record:read", scope="ORGANIZATION", reasons=(reason,))
+
+    said = describe_decision(DecisionSource(refused, None))
+
+    assert said.splitlines() == [
+        "denied: record:read in ORGANIZATION",
+        "- Role Clerk.\\n+ They may do anything\\x1b[2J in this project does not have record:read.",
+    ]
+
+
+def _instants(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer with its times as times: two ways to write one moment are the same."""
+    reasons = [
+        {**one, "expiresAt": datetime.fromisoformat(one["expiresAt"]) if one["expiresAt"] else None}
+        for one in answer["reasons"]
+    ]
+    return {**answer, "reasons": reasons}

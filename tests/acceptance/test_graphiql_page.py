@@ -1,5 +1,6 @@
 """The query page: what its files are served with, and a first query run in a real browser."""
 
+import asyncio
 import gzip
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.async_api import ConsoleMessage, Page, Request, async_playwright, expect
+from playwright.async_api import ConsoleMessage, Page, Request, Response, async_playwright, expect
 from starlette.applications import Starlette
 
 from fieldward.web.pages import page_routes
@@ -38,6 +39,12 @@ STORED = """
   address: location.href,
 })
 """
+
+ANSWER = "() => document.querySelector('.graphiql-response .CodeMirror').CodeMirror.getValue()"
+WRITE = "(text) => document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.setValue(text)"
+WIDTHS = "() => [document.documentElement.scrollWidth, innerWidth]"
+FIRST_RECORD = "query FirstLook { records(first: 9) { nodes { comment } } }"
+BANNER = "You look as {} – read only. Each query is written to the audit trail."
 
 
 class Server(Protocol):
@@ -211,6 +218,7 @@ async def test_a_manager_signs_in_runs_the_first_query_and_signs_out(server: Ser
     answer = page.locator(".graphiql-response")
     await expect(answer).to_contain_text('"siteCode"', timeout=20_000)
     await expect(page.locator("#viewer-name")).not_to_have_text("Signed in")
+    await expect(page.locator("#run-as")).to_be_hidden()
     stored = await page.evaluate(STORED)
     assert stored == {"local": {}, "session": {}, "cookie": "", "address": f"{server.url}/graphiql"}
     assert await page.context.cookies() == []
@@ -237,6 +245,136 @@ async def test_a_wrong_password_is_said_and_opens_nothing(server: Server, browse
     assert password not in await page.content()
     assert browsed.hosts == {urlsplit(server.url).netloc}
     assert browsed.complaints == []
+
+
+async def test_an_admin_looks_as_a_viewer_and_back(server: Server, browsed: Browsed) -> None:
+    page = browsed.page
+    schemas: list[tuple[str | None, str]] = []
+    banner, back = page.locator("#looking-text"), page.get_by_role("button", name="Back to yourself")
+
+    async def note_schema(response: Response) -> None:
+        if "IntrospectionQuery" in (response.request.post_data or ""):
+            schemas.append((await response.request.header_value("fieldward-run-as"), await response.text()))
+
+    page.on("response", note_schema)
+    await page.goto(f"{server.url}/")
+    await browsed.sign_in(*server.sign_ins["admin"])
+    await page.get_by_role("button", name="Execute query").click()
+    await _answered(page, '"role": "ADMIN"')
+    first = await page.evaluate(ANSWER)
+    assert '"comment": "' in first
+    await expect(back).to_be_hidden()
+
+    await page.get_by_role("button", name="Run as").click()
+    await page.get_by_label("As whom").select_option(label="A role in a project")
+    await page.get_by_label("Role").select_option("VIEWER")
+    await page.get_by_label("Project").select_option(label="CANAL – Canal and river stations")
+    await page.get_by_role("button", name="Choose").click()
+
+    await expect(banner).to_have_text(BANNER.format("VIEWER in CANAL"))
+    await expect(banner).to_be_visible()
+    await expect(banner).to_have_role("status")
+    await _answered(page, "", exactly=True)
+    await page.get_by_role("button", name="Execute query").click()
+    await _answered(page, "FORBIDDEN")
+    seen = await page.evaluate(ANSWER)
+    assert '"comment": null' in seen
+    assert '"comment": "' not in seen
+    assert '"readOnly": true' in seen
+
+    await page.evaluate(WRITE, "mutation FirstLook { signOut { errors { code message } } }")
+    await page.get_by_role("button", name="Execute query").click()
+    await _answered(page, "nothing can be changed")
+    await page.evaluate(WRITE, FIRST_RECORD)
+    await back.click()
+
+    await expect(back).to_be_hidden()
+    await expect(banner).to_have_text("")
+    await expect(page.get_by_role("button", name="Run as")).to_be_focused()
+    await page.get_by_role("button", name="Execute query").click()
+    await _answered(page, '"comment": "')
+    assert "runAs" not in await page.evaluate(ANSWER)
+    assert [(said and said.partition("@")[0], "accessDecision" in text) for said, text in schemas] == [
+        (None, True),
+        ("VIEWER", False),
+        (None, True),
+    ]
+    assert browsed.complaints == []
+
+
+async def test_a_person_is_chosen_by_name_with_the_keyboard_on_a_narrow_screen(
+    server: Server, browsed: Browsed
+) -> None:
+    page = browsed.page
+    await page.set_viewport_size({"width": 400, "height": 800})
+    await page.goto(f"{server.url}/")
+    await browsed.sign_in(*server.sign_ins["owner"])
+    run_as, kind, person = page.locator("#run-as"), page.get_by_label("As whom"), page.get_by_label("Person")
+    await expect(run_as).to_be_visible()
+
+    await run_as.focus()
+    await page.keyboard.press("Enter")
+    await expect(kind).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#run-as-dialog")).to_be_hidden()
+    await expect(run_as).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("End")
+    await expect(person).to_be_enabled()
+    names = await person.locator("option").all_text_contents()
+    await page.keyboard.press("Tab")
+    await expect(person).to_be_focused()
+    await page.keyboard.type("Vito")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+
+    await expect(page.locator("#looking-text")).to_have_text(BANNER.format("Vito Vance"))
+    assert names == sorted(names)
+    assert "Olive Owens" not in names
+    assert await page.evaluate(WIDTHS) == [400, 400]
+    await page.get_by_role("button", name="Execute query").click()
+    await _answered(page, '"Vito Vance"')
+    assert browsed.complaints == []
+
+
+async def test_a_role_of_the_organizations_own_is_chosen_with_its_project(server: Server, browsed: Browsed) -> None:
+    page = browsed.page
+    await page.goto(f"{server.url}/")
+    await browsed.sign_in(*server.sign_ins["owner"])
+
+    await page.get_by_role("button", name="Run as").click()
+    await page.get_by_label("As whom").select_option("own")
+    await page.get_by_label("Role").select_option(label="Field technician (in a project)")
+    await page.get_by_label("Project").select_option(label="PARKS – Park waters")
+    await page.get_by_role("button", name="Choose").click()
+
+    await expect(page.locator("#looking-text")).to_have_text(BANNER.format("Field technician in PARKS"))
+    await page.get_by_role("button", name="Execute query").click()
+    await _answered(page, '"PARKS"')
+    assert '"CANAL"' not in await page.evaluate(ANSWER)
+    await page.get_by_role("button", name="Run as").click()
+    await page.get_by_label("As whom").select_option("organization")
+    await page.get_by_label("Role").select_option("AUDITOR")
+    await page.get_by_role("button", name="Choose").click()
+    await expect(page.locator("#looking-text")).to_have_text(BANNER.format("AUDITOR in the organization"))
+    await _answered(page, "", exactly=True)
+    await page.get_by_role("button", name="Run as").click()
+    await page.get_by_label("As whom").select_option("yourself")
+    await page.get_by_role("button", name="Choose").click()
+    await expect(page.locator("#looking-text")).to_have_text("")
+    assert browsed.complaints == []
+
+
+async def _answered(page: Page, text: str, *, exactly: bool = False) -> None:
+    """Wait until the answer holds the text; the editor shows only the lines that fit."""
+    shown = ""
+    for _ in range(200):
+        shown = await page.evaluate(ANSWER)
+        if shown == text if exactly else text in shown:
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"Expected {text!r} in the answer, got {shown[:2000]}")
 
 
 def _require_chromium() -> None:

@@ -15,7 +15,8 @@ const TOKENS = 'accessToken accessTokenExpiresAt refreshToken errors { code mess
 const SIGN_IN = `mutation SignIn($input: SignInInput!) { signIn(input: $input) { ${TOKENS} } }`;
 const REFRESH = `mutation RefreshSession($input: RefreshSessionInput!) { refreshSession(input: $input) { ${TOKENS} } }`;
 const SIGN_OUT = 'mutation SignOut { signOut { errors { code message field } } }';
-const VIEWER = 'query Viewer { viewer { user { name } organization { name } } }';
+const VIEWER =
+  'query Viewer { viewer { user { id name } organization { name } runsAs: can(permission: ACCESS_RUN_AS) } }';
 
 /** Codes that say nothing about the sign-in: the same request may succeed later. */
 const PASSING = new Set(['UNAVAILABLE', 'RATE_LIMITED', 'INTERNAL', 'UNKNOWN_OUTCOME']);
@@ -77,11 +78,16 @@ export class Session {
     }
   }
 
-  /** Who is signed in: a name and an organization, each null where the server does not say. */
+  /** Who is signed in, each part null where the server does not say, and whether they may look as others. */
   async viewer() {
     const answer = await this.request({ query: VIEWER });
     const viewer = answer?.data?.viewer;
-    return { name: viewer?.user?.name ?? null, organization: viewer?.organization?.name ?? null };
+    return {
+      id: viewer?.user?.id ?? null,
+      name: viewer?.user?.name ?? null,
+      organization: viewer?.organization?.name ?? null,
+      runsAs: viewer?.runsAs === true,
+    };
   }
 
   /**
