@@ -16,7 +16,6 @@ from auth.principal import Viewer
 from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, OrganizationRole, ProjectRole
 from auth.scope import ORGANIZATION
 from models.audit_entry import EntryKind, Outcome
-from models.audit_writing import insert_entry
 from models.custom_role import CustomRole, RoleLevel
 from models.encryption.keyring import active_keyring
 from models.errors import ConflictError, InvalidInputError
@@ -24,8 +23,8 @@ from models.inventory import entity_of
 from models.listing import fetch_by_id
 from models.membership import Membership
 from models.project import Project
-from models.transaction import AUDIT, Tenant, write_transaction
 from resolvers.change import Intent, record_attempt
+from resolvers.entry_writer import EntryWriter
 from resolvers.read import Reader
 from resolvers.standing import is_active, known_permissions, member_state, viewer_of
 from resolvers.trail import Actor, new_entry
@@ -38,7 +37,7 @@ _EXPECTED = (
 
 
 async def run_as(actor: Actor, viewer: Viewer, reader: Reader, said: str) -> Actor:
-    """Return the actor that looks, as the viewer, at what `said` names would see; written to the trail.
+    """Return the actor that looks, as the viewer, at what `said` names would see.
 
     said: `User:<id>`; the name of a role in the organization; or `<role>@Project:<id>`, where a role may be
         `CustomRole:<id>`.
@@ -57,20 +56,23 @@ async def run_as(actor: Actor, viewer: Viewer, reader: Reader, said: str) -> Act
         await record_attempt(intent, error)
         raise
     looking = replace(target, access=target.access.within(viewer.access), is_reading_only=True)
-    seen_as = replace(mine, viewer=looking, behind=viewer, acting_as=name)
-    await active_keyring().load(seen_as.key_owners)
+    return replace(mine, viewer=looking, behind=viewer, acting_as=name)
+
+
+async def record_looking(actor: Actor, writer: EntryWriter) -> None:
+    """Commit that the actor looked as another, with the operation that they ran. Awaited before the answer leaves."""
+    await active_keyring().load(actor.key_owners)
+    seen_as = actor.viewer.membership_id if actor.viewer is not None else None
+    is_person = (actor.acting_as or "").startswith("User:")
     entry = new_entry(
-        seen_as,
+        actor,
         kind=EntryKind.READ,
         action=Action.ACCESS_RUN_AS,
         outcome=Outcome.DONE,
-        entity=entity_of(Membership).name if name.startswith("User:") else None,
-        entity_ids=[target.membership_id] if name.startswith("User:") and target.membership_id else (),
+        entity=entity_of(Membership).name if is_person else None,
+        entity_ids=[seen_as] if is_person and seen_as is not None else (),
     )
-    tenant = Tenant(organization_id=viewer.organization_id, user_id=viewer.user_id)
-    async with write_transaction(tenant, pool=AUDIT) as (connection, _):
-        await insert_entry(connection, entry)
-    return seen_as
+    await writer.write(actor.organization_id, [entry])
 
 
 def require_not_looking(viewer: Viewer) -> None:

@@ -23,6 +23,7 @@ import schema.enum  # noqa: F401  (declares the enums before any type uses them)
 from auth.permission import Permission
 from auth.policy import can
 from auth.scope import ORGANIZATION
+from resolvers.run_as import record_looking
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
 from schema.device_change import DeviceMutation
@@ -90,6 +91,8 @@ class Api(Schema):
             result = await self._run(context, query, variable_values or {}, operation_name)
             if context.actor.viewer is not None:
                 try:
+                    if context.actor.acting_as is not None:
+                        await record_looking(context.actor, context.services.entries)
                     await context.read_log.write(context.actor, context.services.entries)
                 except Exception as error:
                     # What can't be logged was not seen: nothing of the answer leaves.

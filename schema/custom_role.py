@@ -25,7 +25,7 @@ class CustomRole(Node):
     created_at: datetime | None = column("When it was defined.")
     version: int = column("Counts the changes; an update names the one it saw.")
 
-    viewer_can: CustomRoleViewerCan = viewer_can(CustomRoleViewerCan)
+    viewer_can: CustomRoleViewerCan = viewer_can(CustomRoleViewerCan, needs=("permissions",))
 
     @resolved("What whoever has the role may do.", derived(Permission.ROLE_READ, needs=("permissions",)))
     def permissions(src: strawberry.Parent[Any]) -> list[Permission] | None:

@@ -144,9 +144,9 @@ def _in_transaction(said: MutationField, resolve: Callable[..., Any]) -> Callabl
         # What earlier mutations of the operation made its readers see is of before this one.
         await context.renew()
         try:
-            if context.actor.viewer is not None:
-                require_not_looking(context.actor.viewer)
             if said.action is None:
+                if context.actor.viewer is not None:
+                    require_not_looking(context.actor.viewer)
                 return await resolve(source, info, **arguments)
             intent = _intent(said.action, said, context, arguments.get("input") or {})
             try:

@@ -63,7 +63,7 @@ class User(Node):
     created_at: datetime | None = column("Since when the person belongs to the organization.")
     version: int = column("Counts the changes; an update names the one it saw.")
 
-    viewer_can: UserViewerCan = viewer_can(UserViewerCan)
+    viewer_can: UserViewerCan = viewer_can(UserViewerCan, needs=("role", "custom_role_id", "role_expires_at"))
 
     @resolved(
         "The address that the person signs in with.", derived(Permission.MEMBERSHIP_READ_PERSONAL, needs=("user_id",))

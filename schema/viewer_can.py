@@ -4,20 +4,23 @@ The answers come from the same predicates as the use cases' own refusals. They s
 own state; another reason to refuse, such as an archived project or a version that is passed, is the mutation's to say.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import strawberry
 from graphql import GraphQLObjectType, GraphQLSchema
 
 from auth.permission import Permission as P
+from auth.role import ORGANIZATION_ROLES, OrganizationRole
 from auth.scope import ORGANIZATION
+from models.custom_role import CustomRole
 from models.device import DeviceStatus
 from models.inventory import entity_of
 from models.project import ProjectStatus
 from models.row import Row
 from models.visibility import scope_of
 from resolvers.record import Standing, may_delete, may_review, may_submit, may_update
+from resolvers.standing import known_permissions
 from schema.context import RequestContext, context_of
 from schema.field import TYPES, derived, resolved, structure
 from schema.sweep import guard_of
@@ -52,6 +55,29 @@ class Can:
     def is_about_me(self) -> bool:
         """Whether the object is the viewer's own membership."""
         return bool(self.row["id"] == self._context.viewer.membership_id)
+
+    def holds_all(self, permissions: Iterable[P]) -> bool:
+        """Return whether the viewer has all of these in the organization."""
+        return all(self._context.allows(permission, ORGANIZATION) for permission in permissions)
+
+    async def holds_role_of_person(self) -> bool:
+        """Return whether the viewer can do all that the person's role in the organization can, and may take it away."""
+        row, viewer = self.row, self._context.viewer
+        expires_at = row["role_expires_at"]
+        if expires_at is not None and expires_at <= self._context.services.clock():
+            return True
+        if row["role"] == OrganizationRole.OWNER and viewer.role is not OrganizationRole.OWNER:
+            return False
+        if row["custom_role_id"] is None:
+            return self.holds_all(ORGANIZATION_ROLES[OrganizationRole(row["role"])])
+        role = await self._context.load_row(entity_of(CustomRole), ("permissions",), row["custom_role_id"])
+        return role is not None and self.holds_all(known_permissions(role["permissions"]))
+
+    @property
+    def may_define(self) -> bool:
+        """Whether the viewer may define roles, and can do all that this one can."""
+        holds = self.holds_all(known_permissions(self.row["permissions"]))
+        return holds and self.may_in_organization(P.ROLE_DEFINE)
 
     @property
     def has_role(self) -> bool:
@@ -133,10 +159,12 @@ class DeviceViewerCan:
 @structure
 @strawberry.type(description="What you may do about a person.")
 class UserViewerCan:
-    assign_role: bool = _answer(
-        "Give them another role in the organization, of those that can do no more than you can.",
-        lambda can: not can.is_about_me and can.may_in_organization(P.MEMBERSHIP_ASSIGN),
-    )
+    @resolved("Give them another role in the organization, of those that can do no more than you can.", derived())
+    async def assign_role(src: strawberry.Parent[Any]) -> bool:
+        can: Can = src
+        may = not can.is_about_me and can.may_in_organization(P.MEMBERSHIP_ASSIGN)
+        return may and await can.holds_role_of_person()
+
     readable_fields: list[str] = _readable()
 
 
@@ -144,10 +172,10 @@ class UserViewerCan:
 @strawberry.type(description="What you may do with a role of the organization's own.")
 class CustomRoleViewerCan:
     update: bool = _answer(
-        "Change it, as far as it can do no more than you can.",
-        lambda can: not can.has_role and can.may_in_organization(P.ROLE_DEFINE),
+        "Change it: it can do no more than you can, and is not yours.",
+        lambda can: not can.has_role and can.may_define,
     )
-    delete: bool = _answer("Delete it, if nobody has it.", lambda can: can.may_in_organization(P.ROLE_DEFINE))
+    delete: bool = _answer("Delete it, if nobody has it.", lambda can: can.may_define)
     readable_fields: list[str] = _readable()
 
 

@@ -64,6 +64,8 @@ def listen(settings: Settings) -> socket.socket:
     """Return the socket to serve on, or exit with 1 if the port is taken."""
     listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Connections have it from the socket that takes them: an answer's last bytes wait for nobody's acknowledgement.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         listening.bind((settings.host, settings.port))
         listening.listen(1024)

@@ -45,10 +45,10 @@ def context_factory(services: Services) -> ContextFactory:
             await reader.close()
             raise
         inside = replace(actor, organization_id=viewer.organization_id, viewer=viewer)
-        said = request.headers.get(RUN_AS)
-        if said is not None:
+        said = request.headers.getlist(RUN_AS)
+        if said:
             try:
-                inside = await run_as(actor, viewer, reader, said)
+                inside = await run_as(actor, viewer, reader, ",".join(said))
             except BaseException:
                 await reader.close()
                 raise

@@ -199,7 +199,7 @@ async def _step(client: Client, name: str, record: str, version: int) -> None:
 async def _writing_program(owner: Client) -> Client:
     given = {
         "name": "Writes",
-        "permissions": ["PROJECT_READ", "RECORD_READ", "RECORD_UPDATE", "RECORD_SUBMIT", "RECORD_REVIEW"],
+        "permissions": ["PROJECT_READ", "RECORD_READ", "RECORD_UPDATE", "RECORD_SUBMIT"],
         "expiresAt": SOON,
     }
     made = await done(owner, "createServiceAccount", given, "token")
