@@ -26,7 +26,7 @@ from bench.work import Work
 from tests.support.server import ROOT
 
 COMMAND = [sys.executable, "-m", "bench", "run"]
-SHORT = ("--records", "200", "--rounds", "1", "--seconds", "1", "--warm-up", "0")
+SHORT = ("--records", "200", "--rounds", "1", "--seconds", "1", "--warm-up", "0", "--connections", "4")
 
 
 @pytest.fixture(scope="module")
