@@ -100,9 +100,26 @@ def run_load(load: Load, generator: Generator) -> Counted:
     Raises:
         LoadError: the generator failed, a request failed, or none was answered.
     """
+    counted = _made(load, generator)
+    if not counted.requests:
+        raise LoadError(f"{load.url} has answered nothing in {load.seconds:g} s. Take longer windows: --seconds.")
+    return counted
+
+
+def warm_up(load: Load, generator: Generator) -> None:
+    """Make the load, for what it does to the server.
+
+    Raises:
+        LoadError: the generator failed, or a request failed. That none was answered yet is no failure here.
+    """
+    if load.seconds:
+        _made(load, generator)
+
+
+def _made(load: Load, generator: Generator) -> Counted:
     # A pace is ours alone: wrk sends as fast as it is answered.
     counted = _wrk(load) if generator is Generator.WRK and load.rate is None else _own(load)
-    if counted.errors or not counted.requests:
+    if counted.errors:
         raise LoadError(f"{counted.errors} of {counted.requests} requests to {load.url} failed. {counted.example}")
     return counted
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from bench.answers import require_agreement
 from bench.dataset import Dataset
-from bench.load import Counted, Generator, Load, run_load
+from bench.load import Counted, Generator, Load, run_load, warm_up
 from bench.seed_peers import seed_peers
 from bench.server import Databases, StatementCount
 from bench.targets.base import Setting, Target, UnavailableTargetError
@@ -142,8 +142,8 @@ def ready_targets(
 
 def _window(plan: Plan, target: Target, work: Work, *, is_first: bool) -> Window:
     bodies = target.bodies(work)
-    if is_first and plan.warm_up_s:
-        run_load(load_of(plan, target, bodies, plan.warm_up_s), plan.generator)
+    if is_first:
+        warm_up(load_of(plan, target, bodies, plan.warm_up_s), plan.generator)
     return measured(plan, target, bodies)
 
 

@@ -15,7 +15,7 @@ import orjson
 
 from bench.answers import DisagreementError, require_rows
 from bench.dataset import Dataset
-from bench.load import run_load
+from bench.load import warm_up
 from bench.report import Report, heading, table
 from bench.run import Plan, Window, load_of, measured, say
 from bench.server import Databases
@@ -63,8 +63,7 @@ def measure_depth(plan: Plan, databases: Databases, sizes: Sequence[int]) -> Rep
                 f"page {first + 1} to {last} of all records": _pages(target, first, last),
             }
             for name, bodies in asked.items():
-                if plan.warm_up_s:
-                    run_load(load_of(plan, target, bodies, plan.warm_up_s), plan.generator)
+                warm_up(load_of(plan, target, bodies, plan.warm_up_s), plan.generator)
                 windows = [measured(plan, target, bodies) for _ in range(plan.rounds)]
                 found.append(Depth(size, name, windows))
                 say(f"{size:,} records, {name}: {_rate(windows):.1f}/s")

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import Final
 
-from bench.load import Counted, Load, run_load
+from bench.load import Counted, Load, run_load, warm_up
 from bench.report import Report, heading, table
 from bench.run import Plan, load_of, ready_targets, say
 from bench.server import Databases
@@ -32,8 +32,8 @@ def measure_workers(plan: Plan, databases: Databases) -> Report:
                 target.start(stack)
             for work in WORKS:
                 bodies = target.bodies(work)
-                if plan.warm_up_s:
-                    _run(plan, _loads(plan, target, bodies, plan.warm_up_s))
+                for load in _loads(plan, target, bodies, plan.warm_up_s):
+                    warm_up(load, plan.generator)
                 found[work, processes] = [
                     _run(plan, _loads(plan, target, bodies, plan.seconds)) for _ in range(plan.rounds)
                 ]

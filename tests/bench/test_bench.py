@@ -27,7 +27,7 @@ from tests.support.server import ROOT
 
 COMMAND = [sys.executable, "-m", "bench", "run"]
 GUARDS = [sys.executable, "-m", "bench", "guards", "--records", "1000", "--rounds", "1"]
-SHORT = ("--records", "200", "--rounds", "1", "--seconds", "1", "--warm-up", "0")
+SHORT = ("--records", "200", "--rounds", "1", "--seconds", "1", "--warm-up", "0", "--connections", "4")
 
 
 @pytest.fixture(scope="module")
