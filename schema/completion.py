@@ -20,7 +20,6 @@ from graphql import (
     GraphQLField,
     GraphQLObjectType,
     GraphQLScalarType,
-    Undefined,
     get_named_type,
     get_nullable_type,
 )
@@ -130,6 +129,9 @@ class Completion:
 
     def run(self, batch: Batch) -> list[dict[str, Any]] | Awaitable[list[dict[str, Any]]]:
         """Return the objects, or an awaitable of them where something has to be read first."""
+        if not self._steps:
+            # All that was selected is left out by `@skip` and `@include`.
+            return [{} for _ in batch.rows]
         columns: list[Any] = [step(batch) for step in self._steps]
         waiting = [index for index, column in enumerate(columns) if not isinstance(column, list)]
         if waiting:
@@ -145,14 +147,7 @@ class Completion:
 
     def _objects(self, columns: list[Values]) -> list[dict[str, Any]]:
         keys = self._keys
-        if _UNKNOWN in (column[0] if column else None for column in columns):
-            # A field that the schema does not have is left out, as executing it would.
-            known = [(key, column) for key, column in zip(keys, columns, strict=True) if column[0] is not _UNKNOWN]
-            keys, columns = tuple(key for key, _ in known), [column for _, column in known]
         return [dict(zip(keys, values, strict=True)) for values in zip(*columns, strict=True)]
-
-
-_UNKNOWN: Final = Undefined
 
 
 def _step(
