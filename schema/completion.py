@@ -31,7 +31,7 @@ from auth.permission import Permission
 from auth.scope import Scope
 from models.errors import SealedError
 from models.inventory import Column, Entity, entity_of
-from models.row import Row, open_column
+from models.row import ColumnOpener, Row, open_column
 from models.visibility import scope_of
 from schema.context import RequestContext
 from schema.field import ColumnField, LinkField, RowsField
@@ -305,22 +305,23 @@ class _SealedStep(_GuardedStep):
         return [pseudonym(row[mask]) if no else None for row, no in zip(batch.rows, denied, strict=True)]
 
     def _opened(self, batch: Batch, indices: Sequence[int], values: Values) -> Values | Awaitable[Values]:
-        column, rows, name = self._column, batch.rows, self._column.name
+        column, rows = self._column, batch.rows
+        opened = ColumnOpener(column, rows[0].entity).open
         read: list[UUID] = []
         sealed: list[int] = []
         for index in indices:
             row = rows[index]
-            if row[name] is None:
-                continue
             try:
-                values[index] = open_column(column, row)
+                text = opened(row)
             except SealedError:
                 sealed.append(index)
                 continue
             except Exception as error:
                 self._broken(batch, index, error)
                 continue
-            read.append(row["id"])
+            if text is not None:
+                values[index] = text
+                read.append(row["id"])
         batch.context.read_log.note_all(column, read)
         return self._opened_later(batch, sealed, values) if sealed else values
 
