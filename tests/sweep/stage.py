@@ -115,10 +115,10 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
     made = await _sign_in(http, people["maker"])
     orphan = {"name": "Orphan", "permissions": [_enum(one) for one in READS]}
     tokens["token-orphan"] = await _program(made, orphan)
-    first_tokens = {
-        "suspended": (await _sign_in(http, people["suspended"])).token,
-        "blocked": (await _sign_in(http, people["blocked"], deviceId=device)).token,
-    }
+    on_device = await _sign_in(http, people["blocked"], deviceId=device)
+    # The trail knows which device a name was read on.
+    assert (await on_device.run("{ viewer { user { name } } }")).data["viewer"]["user"]["name"]
+    first_tokens = {"suspended": (await _sign_in(http, people["suspended"])).token, "blocked": on_device.token}
     await _done(owner, "blockDevice", {"id": device, "expectedVersion": 1, "reason": "Lost."}, "device { id }")
     revoked = {"id": f"ServiceAccount:{tokens['token-revoked'][0]}", "expectedVersion": 1, "reason": "Done."}
     await _done(owner, "revokeServiceAccount", revoked, "serviceAccount { id }")
