@@ -85,7 +85,7 @@ def test_every_order_shows_the_same_rows_in_the_order_of_the_column(
         wanted = [str(one) for one in orders[target, column] if one in seen]
         wanted = wanted[::-1] if is_descending else wanted
         shown: Any = (reply.data or {})[f"o{index}"]
-        parents = shown["nodes"] if "records" in text and text.startswith("projects") else [None]
+        parents: list[Any] = shown["nodes"] if "records" in text and text.startswith("projects") else [None]
         got = [
             node["id"].partition(":")[2]
             for parent in parents

@@ -1,6 +1,4 @@
-"""What there is to write: for each mutation a complete input, and for each field that the page says is written its place
-in that input.
-"""
+"""What there is to write: a complete input of each mutation, and where in it the fields are that the page names."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -166,7 +164,7 @@ def with_only(contract: Contract, mutation: str, whole: Input, places: Sequence[
         for name, one in taken.items()
         if name in whole and (is_required_input_field(one) or name == "reason")
     }
-    kept |= {place[0]: whole[place[0]] for place in places if len(place) == 1}
+    kept |= {str(place[0]): whole[str(place[0])] for place in places if len(place) == 1}
     if any(len(place) > 1 for place in places):
         one_result = get_named_type(taken["measurements"].type)
         assert isinstance(one_result, GraphQLInputObjectType)
@@ -253,7 +251,7 @@ class Ground:
         return Aim(aim.project, aim.person, aim.device, aim.role, subject, version)
 
     def _role(self, mutation: str) -> str:
-        return self.cast.roles["ORGANIZATION" if mutation == "assignOrganizationRole" else "PROJECT"]
+        return self.cast.roles["ORGANIZATION"] if mutation == "assignOrganizationRole" else self.cast.targets.role
 
     def _made(self, caller: Caller, mutation: str, given: Input, shown: str) -> str:
         query = (
