@@ -109,16 +109,11 @@ class Caller:
         self._freshen()
         return self._post(query, variables)
 
-    def run_all(self, queries: Sequence[str]) -> list[Reply]:
-        """Run operations, two at a time: while one answer is on its way, the next is made."""
+    def run_all(self, queries: Sequence[str]) -> Iterator[Reply]:
+        """Yield the answers to operations, in their order: while one is looked at, the next are on their way."""
         self._freshen()
         with ThreadPoolExecutor(2) as pool:
-            return list(pool.map(self._post, queries))
-
-    def keep(self) -> "Caller":
-        """Return a caller with the token of this moment, which is never renewed."""
-        self._freshen()
-        return Caller(self.http, token=self.token)
+            yield from pool.map(self._post, queries)
 
     def _freshen(self) -> None:
         if self.sign_in is not None and time.monotonic() - self._since > FRESH_S:

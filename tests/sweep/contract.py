@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from graphql import (
@@ -22,7 +23,7 @@ from graphql import (
 from tests.support.served import Caller
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contract:
     """A schema, and the questions that the sweep has about it."""
 
@@ -52,10 +53,12 @@ class Contract:
             if isinstance(one, GraphQLObjectType) and not one.name.startswith("__"):
                 yield one
 
+    @cache  # noqa: B019  (one contract a caller, as long as the run)
     def leaves(self, type_name: str) -> list[str]:
         """Return the fields that show a value."""
         return [name for name, field in self.type(type_name).fields.items() if is_leaf_type(get_named_type(field.type))]
 
+    @cache  # noqa: B019
     def branches(self, type_name: str) -> dict[str, GraphQLField]:
         """Return the fields that lead on."""
         fields = self.type(type_name).fields

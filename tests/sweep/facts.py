@@ -5,7 +5,7 @@ Which row lies in which project, whose it is and what it leads to is said here o
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -71,13 +71,13 @@ NEVER_SHOWN: Final = frozenset(
 """Columns of which the trail shows no value to anybody."""
 
 
-def column_of(type_name: str, field: str, columns: Iterable[str]) -> str:
+def column_of(type_name: str, name: str, columns: Iterable[str]) -> str:
     """Return the column that a field is made of."""
     names = set(columns)
-    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in field)
-    named = COLUMNS.get((type_name, field), snake)
-    found = next((name for name in (named, f"{named}_id") if name in names), None)
-    assert found is not None, f"say in COLUMNS which column {type_name}.{field} is made of"
+    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+    named = COLUMNS.get((type_name, name), snake)
+    found = next((one for one in (named, f"{named}_id") if one in names), None)
+    assert found is not None, f"say in COLUMNS which column {type_name}.{name} is made of"
     return found
 
 
@@ -90,6 +90,8 @@ class Facts:
     at: datetime
     rows: Mapping[str, Mapping[Any, Row]]
     values: dict[str, dict[Any, dict[str, Any]]]
+    _visible: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
+    _children: dict[tuple[str, str, str], dict[Any, list[Row]]] = field(default_factory=dict)
 
     def place(self, type_name: str, row: Row, who: Principal) -> tuple[UUID | None, bool]:
         """Return in which project a row lies, and whether it is about who asks."""
@@ -97,12 +99,12 @@ class Facts:
         own = table.own is not None and who.scope is None and row[table.own] == who.member_id
         return (row[table.project] if table.project else None), own
 
-    def letters(self, who: Principal, field: FieldRow, row: Row) -> Names:
+    def letters(self, who: Principal, said: FieldRow, row: Row) -> Names:
         """Return what somebody may do with a field of a row; nothing with a row of another tenant."""
-        if row[TABLES[field.type_name].tenant] != who.organization_id:
+        if row[TABLES[said.type_name].tenant] != who.organization_id:
             return frozenset()
-        project, own = self.place(field.type_name, row, who)
-        return who.letters(self.page, field, project, own=own)
+        project, own = self.place(said.type_name, row, who)
+        return who.letters(self.page, said, project, own=own)
 
     def sees(self, who: Principal, type_name: str, row: Row) -> bool:
         """Return whether the page says that somebody is shown the row at all."""
@@ -111,17 +113,26 @@ class Facts:
 
     def visible(self, who: Principal, type_name: str) -> list[Row]:
         """Return the rows that somebody is shown, in the type's own order."""
-        return [row for row in self.rows[type_name].values() if self.sees(who, type_name, row)]
+        found = self._visible.get((who.key, type_name))
+        if found is None:
+            rows = self.rows[type_name].values()
+            found = self._visible[who.key, type_name] = [row for row in rows if self.sees(who, type_name, row)]
+        return found
 
-    def children(self, who: Principal, type_name: str, field: str, row: Row) -> list[Row]:
+    def children(self, who: Principal, type_name: str, name: str, row: Row) -> list[Row]:
         """Return the rows that a field leads to for somebody, in their own order."""
-        assert (type_name, field) in CHILDREN, f"say in CHILDREN where {type_name}.{field} leads"
-        child, column = CHILDREN[type_name, field]
-        return [one for one in self.visible(who, child) if one[column] == row["id"]]
+        assert (type_name, name) in CHILDREN, f"say in CHILDREN where {type_name}.{name} leads"
+        child, column = CHILDREN[type_name, name]
+        by_parent = self._children.get((who.key, type_name, name))
+        if by_parent is None:
+            by_parent = self._children[who.key, type_name, name] = {}
+            for one in self.visible(who, child):
+                by_parent.setdefault(one[column], []).append(one)
+        return by_parent.get(row["id"], [])
 
-    def linked(self, type_name: str, field: str, row: Row) -> Any:
+    def linked(self, type_name: str, name: str, row: Row) -> Any:
         """Return the id that a link holds."""
-        return row[column_of(type_name, field, row.keys())]
+        return row[column_of(type_name, name, row.keys())]
 
 
 async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:

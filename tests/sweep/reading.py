@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,6 +19,7 @@ BELOW: Final = 2
 Path = tuple[str | int, ...]
 
 
+@cache
 def selection(contract: Contract, type_name: str, depth: int, *, first: int = PAGE_OF) -> str:
     """Return the selection of everything that the type shows, and of what it leads to, so many steps deep."""
     parts = list(contract.leaves(type_name))
@@ -30,13 +32,16 @@ def selection(contract: Contract, type_name: str, depth: int, *, first: int = PA
     return " ".join(parts)
 
 
-def asked(contract: Contract, type_name: str, depth: int) -> Iterator[str]:
-    """Yield the fields that such a selection asks for."""
+@cache
+def asked(contract: Contract, type_name: str, depth: int) -> frozenset[str]:
+    """Return the fields that such a selection asks for."""
+    found = set()
     for name, one in contract.type(type_name).fields.items():
         if name in contract.leaves(type_name) or type_name == "Change" or depth:
-            yield f"{type_name}.{name}"
+            found.add(f"{type_name}.{name}")
         if name not in contract.leaves(type_name) and type_name != "Change" and depth:
-            yield from asked(contract, row_type(one), depth - 1)
+            found |= asked(contract, row_type(one), depth - 1)
+    return frozenset(found)
 
 
 def _list(name: str, inner: str, first: int) -> str:

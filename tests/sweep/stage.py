@@ -199,12 +199,20 @@ async def _cut(superuser: Endpoint, organizations: Sequence[UUID]) -> None:
                         organization,
                     )
         async with connection.transaction():
-            await connection.execute("alter table change disable trigger refuse")
-            await connection.execute(
-                "delete from change where entity = 'record' and entity_id not in (select id from record)"
-                " or entity = 'measurement' and entity_id not in (select id from measurement)"
-            )
-            await connection.execute("alter table change enable always trigger refuse")
+            # Of the trail so far too, a few entries of each tenant.
+            newest = "select id from (select id, row_number() over (partition by organization_id order by at desc) as n"
+            for table, kept_rows in (
+                (
+                    "change",
+                    f"entry_id in ({newest} from audit_entry) e where n <= 8) and (entity = 'record'"
+                    " and entity_id in (select id from record) or entity = 'measurement'"
+                    " and entity_id in (select id from measurement) or entity not in ('record', 'measurement'))",
+                ),
+                ("audit_entry", f"id in ({newest} from audit_entry) e where n <= 8)"),
+            ):
+                await connection.execute(f"alter table {table} disable trigger refuse")
+                await connection.execute(f"delete from {table} where not ({kept_rows})")
+                await connection.execute(f"alter table {table} enable always trigger refuse")
     finally:
         await connection.close()
 

@@ -74,9 +74,9 @@ def test_every_order_shows_the_same_rows_in_the_order_of_the_column(
 ) -> None:
     who = cast.principals[key]
     asked = list(_ordered(contract, facts))
-    queries = ["{ " + " ".join(f"o{i}: {text}" for i, (text, *_) in enumerate(asked)) + " }"]
+    query = "{ " + " ".join(f"o{i}: {text}" for i, (text, *_) in enumerate(asked)) + " }"
 
-    reply = who.caller.run_all(queries)[0]
+    reply = who.caller.run(query)
 
     assert not reply.errors, reply.errors[:3]
     findings = []

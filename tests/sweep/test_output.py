@@ -208,7 +208,9 @@ def _lookups(contract: Contract, facts: Facts, who: Principal) -> list[tuple[str
             continue
         rows = sample(facts, who, type_name)
         ids = [*(f"{type_name}:{row['id']}" for row in rows), f"{type_name}:{new_id()}"]
-        for root, depth in (("node", 2), (by_type.get(type_name), 1)):
+        # A program with one scope sees nothing beside what it reads: one step is as good as two.
+        deepest = 1 if who.scope is not None and len(who.scope) <= 2 else 2
+        for root, depth in (("node", deepest), (by_type.get(type_name), 1)):
             if root is None:
                 continue
             inner = selection(contract, type_name, depth, first=3)
