@@ -183,3 +183,13 @@ async def test_a_field_that_fails_ends_no_other_that_waits_for_the_same_rows(wor
     assert answer.body["data"]["failing"]["projectRoles"] == [{"project": None}]
     members = answer.body["data"]["waiting"]["projectRoles"][0]["project"]["members"]["nodes"]
     assert members == [{"user": {"name": "Cleo Cole"}}]
+
+
+async def test_a_row_of_which_every_field_is_skipped_is_an_empty_object(world: World) -> None:
+    client = await world.client("collector")
+
+    answer = await client.run(
+        "{ records(first: 2) { nodes { id @skip(if: true) } edges { node { id @include(if: false) } } } }"
+    )
+
+    assert answer.data == {"records": {"nodes": [{}, {}], "edges": [{"node": {}}, {"node": {}}]}}
