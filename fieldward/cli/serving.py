@@ -19,7 +19,6 @@ from fieldward.logs import configure_logs
 from fieldward.settings import Settings
 from fieldward.web.app import build_app
 
-
 _OBJECTS_BEFORE_COLLECTING: Final = 20_000
 """How many more objects there may be before the youngest are looked at: an answer of a page makes thousands."""
 
