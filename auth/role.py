@@ -100,5 +100,12 @@ ORGANIZATION_LEVEL: Final = frozenset(P)
 PROJECT_LEVEL: Final = frozenset(p for p in P if p.noun in _IN_PROJECTS) - {P.PROJECT_CREATE}
 
 # What a service account may be given at the most. Programs read, and bring records; people, roles and other programs
-# are people's business, and so is the review of a record: a program is no second pair of eyes.
-SERVICE_ACCOUNT_LEVEL: Final = frozenset(p for p in P if p.is_reading or p.noun == "record") - {P.RECORD_REVIEW}
+# are people's business, and so is the review of a record: a program is no second pair of eyes. A new permission that
+# changes something is not for programs unless it is named here.
+SERVICE_ACCOUNT_LEVEL: Final = _READS | {
+    P.RECORD_CREATE,
+    P.RECORD_UPDATE,
+    P.RECORD_SUBMIT,
+    P.RECORD_DELETE,
+    P.RECORD_IMPORT,
+}

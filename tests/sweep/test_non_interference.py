@@ -47,7 +47,7 @@ BUDGETS: Final = {
 """Operations by who runs them: most for those who may read least of much."""
 CHANGES: Final = {"collector": 80, "manager": 100, "viewer": 20}
 """Operations of which half change something, by who runs them."""
-PLANTED: Final = 1000
+PLANTED: Final = 4000
 """Operations within which a planted leak is found."""
 
 
