@@ -103,7 +103,10 @@ async def record_attempt(intent: Intent, error: Exception) -> None:
     actor = intent.actor
     repeated = 0
     if actor.floodgate is not None:
-        kind = (actor.organization_id, actor.person_id or actor.origin.ip_address, intent.action, code)
+        # Programs are told apart as people are: one that is refused all day hides nothing of another behind the same
+        # address.
+        whose = actor.who.principal_id if actor.who is not None else actor.person_id or actor.origin.ip_address
+        kind = (actor.organization_id, whose, intent.action, code)
         admitted = actor.floodgate.admit(kind)
         if admitted is None:
             return

@@ -126,7 +126,7 @@ def _row(type_name: str, name: str, field: GraphQLField, entity: Entity, uses: M
     column = said.by if isinstance(said, LinkField) else None
     if isinstance(said, ColumnField):
         column = said.name or python_name(field)
-    elif isinstance(said, DerivedField) and len(said.needs) == 1:
+    elif isinstance(said, DerivedField) and said.guard is not None and len(said.needs) == 1:
         column = said.needs[0]
     target = said.of if isinstance(said, RowsField) else None
     takes: set[str] = {str(entity.read)} | ({guard[0]} if guard else set())

@@ -19,7 +19,6 @@ from graphql import (
     GraphQLField,
     GraphQLObjectType,
     GraphQLScalarType,
-    Undefined,
     get_named_type,
     get_nullable_type,
 )
@@ -31,7 +30,7 @@ from auth.permission import Permission
 from auth.scope import Scope
 from models.errors import SealedError
 from models.inventory import Column, Entity, entity_of
-from models.row import Row, open_column
+from models.row import ColumnOpener, Row, open_column
 from models.visibility import scope_of
 from schema.context import RequestContext
 from schema.field import ColumnField, LinkField, RowsField
@@ -129,6 +128,9 @@ class Completion:
 
     def run(self, batch: Batch) -> list[dict[str, Any]] | Awaitable[list[dict[str, Any]]]:
         """Return the objects, or an awaitable of them where something has to be read first."""
+        if not self._steps:
+            # All that was selected is left out by `@skip` and `@include`.
+            return [{} for _ in batch.rows]
         columns: list[Any] = [step(batch) for step in self._steps]
         waiting = [index for index, column in enumerate(columns) if not isinstance(column, list)]
         if waiting:
@@ -144,14 +146,7 @@ class Completion:
 
     def _objects(self, columns: list[Values]) -> list[dict[str, Any]]:
         keys = self._keys
-        if _UNKNOWN in (column[0] if column else None for column in columns):
-            # A field that the schema does not have is left out, as executing it would.
-            known = [(key, column) for key, column in zip(keys, columns, strict=True) if column[0] is not _UNKNOWN]
-            keys, columns = tuple(key for key, _ in known), [column for _, column in known]
         return [dict(zip(keys, values, strict=True)) for values in zip(*columns, strict=True)]
-
-
-_UNKNOWN: Final = Undefined
 
 
 def _step(
@@ -309,22 +304,23 @@ class _SealedStep(_GuardedStep):
         return [pseudonym(row[mask]) if no else None for row, no in zip(batch.rows, denied, strict=True)]
 
     def _opened(self, batch: Batch, indices: Sequence[int], values: Values) -> Values | Awaitable[Values]:
-        column, rows, name = self._column, batch.rows, self._column.name
+        column, rows = self._column, batch.rows
+        opened = ColumnOpener(column, rows[0].entity).open
         read: list[UUID] = []
         sealed: list[int] = []
         for index in indices:
             row = rows[index]
-            if row[name] is None:
-                continue
             try:
-                values[index] = open_column(column, row)
+                text = opened(row)
             except SealedError:
                 sealed.append(index)
                 continue
             except Exception as error:
                 self._broken(batch, index, error)
                 continue
-            read.append(row["id"])
+            if text is not None:
+                values[index] = text
+                read.append(row["id"])
         batch.context.read_log.note_all(column, read)
         return self._opened_later(batch, sealed, values) if sealed else values
 

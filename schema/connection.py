@@ -218,7 +218,7 @@ async def page_of(
 async def _load(context: RequestContext, listing: Listing, parents: Sequence[UUID | None]) -> list[list[Row]]:
     async with context.reader.use() as connection:
         rows = await fetch_listing(connection, context.viewer, _with_parents(listing, parents))
-    if listing.parent_column is None:
+    if listing.parent_column is None or len(parents) == 1:
         return [rows for _ in parents]
     by_parent: dict[UUID | None, list[Row]] = {parent: [] for parent in parents}
     for row in rows:

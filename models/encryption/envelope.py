@@ -184,6 +184,35 @@ def seal(key: DataKey, cell: Cell, text: str, *, pad: bool = False) -> bytes:
     return header + cipher.encrypt(nonce, content, _associated(key, cell, header))
 
 
+class Opener:
+    """Opens values of one column, organization and key: what is the same for all of them is worked out once.
+
+    To be used at once, and not kept: the key may be wiped meanwhile, and then nothing opens.
+    """
+
+    __slots__ = ("_key", "_middle", "_place")
+
+    def __init__(self, key: DataKey, organization_id: UUID, table: str, column: str) -> None:
+        self._key = key
+        self._place = (table, column)
+        self._middle = _middle(key, organization_id, table, column)
+
+    def open(self, blob: bytes, row_id: UUID) -> str:
+        """Return the text that was sealed for the column's cell in that row. Raises as `open_sealed` does."""
+        cipher = self._key._openers.get(blob[:_PREFIX])
+        if cipher is None:
+            if not self._key._openers:
+                raise SealedError(f"The data key {self._key.id} has been wiped from memory.")
+            raise TamperedError(f"A value of {'.'.join(self._place)} is not of the data key {self._key.id}.")
+        associated = _HEADER_LENGTH + blob[:_HEADER] + self._middle + row_id.bytes
+        try:
+            content = cipher.decrypt(blob[_PREFIX:_HEADER], blob[_HEADER:], associated)
+        except (InvalidTag, ValueError) as error:
+            # ValueError is the library's word for a nonce or ciphertext too short to be one.
+            raise TamperedError(f"A value of {'.'.join(self._place)} does not open in its place.") from error
+        return _unpadded(content).decode()
+
+
 def open_sealed(key: DataKey, cell: Cell, blob: bytes) -> str:
     """Return the text that was sealed for the cell under the key.
 
@@ -191,18 +220,7 @@ def open_sealed(key: DataKey, cell: Cell, blob: bytes) -> str:
         SealedError: the key has been wiped.
         TamperedError: it was not: another cell, another key, or other bytes.
     """
-    header = blob[:_HEADER]
-    cipher = key._openers.get(blob[:_PREFIX])
-    if cipher is None:
-        if not key._openers:
-            raise SealedError(f"The data key {key.id} has been wiped from memory.")
-        raise TamperedError(f"A value of {cell.table}.{cell.column} is not of the data key {key.id}.")
-    try:
-        content = cipher.decrypt(blob[_PREFIX:_HEADER], blob[_HEADER:], _associated(key, cell, header))
-    except (InvalidTag, ValueError) as error:
-        # ValueError is the library's word for a nonce or ciphertext too short to be one.
-        raise TamperedError(f"A value of {cell.table}.{cell.column} does not open in its place.") from error
-    return _unpadded(content).decode()
+    return Opener(key, cell.organization_id, cell.table, cell.column).open(blob, cell.row_id)
 
 
 def key_id_of(blob: bytes) -> UUID:
@@ -222,17 +240,13 @@ def key_bytes_of(blob: bytes) -> bytes:
 
 
 def _associated(key: DataKey, cell: Cell, header: bytes) -> bytes:
-    return b"".join(
-        (
-            _HEADER_LENGTH,
-            header,
-            key._binding,
-            _place(cell.table, cell.column),
-            cell.organization_id.bytes,
-            _UUID_LENGTH,
-            cell.row_id.bytes,
-        )
-    )
+    middle = _middle(key, cell.organization_id, cell.table, cell.column)
+    return _HEADER_LENGTH + header + middle + cell.row_id.bytes
+
+
+def _middle(key: DataKey, organization_id: UUID, table: str, column: str) -> bytes:
+    """Return the part of the associated data that values of one key, organization and column have in common."""
+    return key._binding + _place(table, column) + organization_id.bytes + _UUID_LENGTH
 
 
 def _part(content: bytes) -> bytes:

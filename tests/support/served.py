@@ -1,0 +1,131 @@
+"""A real server process over a copy of the run's database, and a client that speaks HTTP to it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from fieldward.embedded import Endpoint
+from tests.support.server import ROOT, free_port
+from tests.support.world import SIGN_IN
+
+FRESH_S = 200
+"""Seconds that an access token is used for; it lives five minutes."""
+
+
+def url_of(endpoint: Endpoint) -> str:
+    """Return the endpoint as a database URL."""
+    credentials = f"{quote(endpoint.user)}:{quote(endpoint.password, safe='')}"
+    return f"postgres://{credentials}@/{endpoint.database}?host={quote(endpoint.host)}"
+
+
+@contextmanager
+def serving(main: Endpoint, keystore: Endpoint, directory: Path, log: Path) -> Iterator[str]:
+    """Run `fieldward serve` over these databases, and yield where it listens."""
+    port = free_port()
+    own = {name: value for name, value in os.environ.items() if not name.startswith("FIELDWARD_")}
+    settings = {
+        "FIELDWARD_PORT": str(port),
+        "FIELDWARD_DATA_DIRECTORY": str(directory),
+        "FIELDWARD_DATABASE_URL": url_of(main),
+        "FIELDWARD_KEYSTORE_URL": url_of(keystore),
+        "FIELDWARD_PASSWORD_COST": "test",
+        "FIELDWARD_POOL_SIZE": "4",
+    }
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fieldward", "serve"],
+            cwd=ROOT,
+            env={**own, **settings},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_ready(process, url, log)
+        yield url
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            if httpx.get(f"{url}/health/ready", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"the server did not start: {log.read_text()}")
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the server answered to one operation."""
+
+    text: str
+    body: dict[str, Any]
+
+    @property
+    def data(self) -> Any:
+        """The data, whatever errors there are beside it."""
+        return self.body.get("data")
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The errors."""
+        found: list[dict[str, Any]] = self.body.get("errors", [])
+        return found
+
+
+@dataclass
+class Caller:
+    """Somebody who calls the API: with a program's token, as a person who signs in when it is time to, or as nobody."""
+
+    http: httpx.Client
+    token: str | None = None
+    sign_in: Mapping[str, str] | None = None
+    _since: float = field(default=-FRESH_S, repr=False)
+
+    def run(self, query: str, variables: Mapping[str, Any] | None = None) -> Reply:
+        """Run an operation."""
+        self._freshen()
+        return self._post(query, variables)
+
+    def run_all(self, queries: Sequence[str]) -> Iterator[Reply]:
+        """Yield the answers to operations, in their order: while one is looked at, the next are on their way."""
+        self._freshen()
+        with ThreadPoolExecutor(2) as pool:
+            yield from pool.map(self._post, queries)
+
+    def _freshen(self) -> None:
+        if self.sign_in is not None and time.monotonic() - self._since > FRESH_S:
+            self.token, self._since = None, time.monotonic()
+            payload = self._post(SIGN_IN, {"input": self.sign_in}).data["signIn"]
+            assert payload["errors"] == [], payload
+            self.token = payload["accessToken"]
+
+    def _post(self, query: str, variables: Mapping[str, Any] | None = None) -> Reply:
+        headers = {"content-type": "application/json"}
+        if self.token is not None:
+            headers["authorization"] = f"Bearer {self.token}"
+        content = json.dumps({"query": query, "variables": variables or {}}, default=str)
+        response = self.http.post("/graphql", content=content, headers=headers)
+        return Reply(response.text, response.json())

@@ -1,0 +1,195 @@
+"""What there is: every row of every type, read by the superuser, and every value as the tenant's owner reads it.
+
+Which row lies in which project, whose it is and what it leads to is said here once more, from the tables alone.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from tests.support.world import connect
+from tests.sweep.contract import Contract
+from tests.sweep.page import FieldRow, Page
+from tests.sweep.principal import Names, Principal
+from tests.sweep.stage import Cast
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The table of a type: the columns that name the row's tenant and project, and whose it is; and its order."""
+
+    name: str
+    project: str | None = None
+    own: str | None = None
+    tenant: str = "organization_id"
+    order: str = "created_at"
+
+
+TABLES: Final[Mapping[str, Table]] = {
+    "Organization": Table("organization", tenant="id"),
+    "Project": Table("project", project="id", order="code"),
+    "Record": Table("record", project="project_id", order="collected_at"),
+    "Measurement": Table("measurement", project="project_id", order="position"),
+    "Device": Table("device", own="membership_id"),
+    "User": Table("membership", own="id"),
+    "ProjectMember": Table("project_membership", project="project_id", own="membership_id"),
+    "CustomRole": Table("custom_role", order="name"),
+    "ServiceAccount": Table("service_account"),
+    "AuditEntry": Table("audit_entry", order="at"),
+    "Change": Table("change", order="id"),
+}
+CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
+    ("Project", "records"): ("Record", "project_id"),
+    ("Project", "members"): ("ProjectMember", "project_id"),
+    ("Record", "measurements"): ("Measurement", "record_id"),
+    ("User", "projectRoles"): ("ProjectMember", "membership_id"),
+    ("AuditEntry", "changes"): ("Change", "entry_id"),
+}
+"""By type and field: whose rows it leads to, and the column of those that names this one."""
+
+COLUMNS: Final[Mapping[tuple[str, str], str]] = {
+    ("Device", "user"): "membership_id",
+    ("ProjectMember", "user"): "membership_id",
+    ("AuditEntry", "user"): "membership_id",
+}
+"""The columns that have another name than their field."""
+
+PUBLIC: Final = frozenset({"organization_id"})
+"""Columns that no field shows and that everybody knows who sees the row. Any other that no field shows is guarded, in
+the trail, as what is plain of its table is.
+"""
+NEVER_SHOWN: Final = frozenset(
+    {"creation_digest", "token_digest", "refresh_digest", "spent_digest", "collector_index", "password_hash"}
+)
+"""Columns of which the trail shows no value to anybody."""
+
+
+def column_of(type_name: str, name: str, columns: Iterable[str]) -> str:
+    """Return the column that a field is made of."""
+    names = set(columns)
+    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+    named = COLUMNS.get((type_name, name), snake)
+    found = next((one for one in (named, f"{named}_id") if one in names), None)
+    assert found is not None, f"say in COLUMNS which column {type_name}.{name} is made of"
+    return found
+
+
+@dataclass
+class Facts:
+    """All rows by type and id, in their order; and all values by type, id and field, as an owner reads them."""
+
+    page: Page
+    contract: Contract
+    at: datetime
+    rows: Mapping[str, Mapping[Any, Row]]
+    values: dict[str, dict[Any, dict[str, Any]]]
+    _visible: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
+    _children: dict[tuple[str, str, str], dict[Any, list[Row]]] = field(default_factory=dict)
+
+    def place(self, type_name: str, row: Row, who: Principal) -> tuple[UUID | None, bool]:
+        """Return in which project a row lies, and whether it is about who asks."""
+        table = TABLES[type_name]
+        own = table.own is not None and who.scope is None and row[table.own] == who.member_id
+        return (row[table.project] if table.project else None), own
+
+    def letters(self, who: Principal, said: FieldRow, row: Row) -> Names:
+        """Return what somebody may do with a field of a row; nothing with a row of another tenant."""
+        if row[TABLES[said.type_name].tenant] != who.organization_id:
+            return frozenset()
+        project, own = self.place(said.type_name, row, who)
+        return who.letters(self.page, said, project, own=own)
+
+    def sees(self, who: Principal, type_name: str, row: Row) -> bool:
+        """Return whether the page says that somebody is shown the row at all."""
+        first = next(iter(self.page.fields[type_name].values()))
+        return "r" in self.letters(who, first, row)
+
+    def visible(self, who: Principal, type_name: str) -> list[Row]:
+        """Return the rows that somebody is shown, in the type's own order."""
+        found = self._visible.get((who.key, type_name))
+        if found is None:
+            rows = self.rows[type_name].values()
+            found = self._visible[who.key, type_name] = [row for row in rows if self.sees(who, type_name, row)]
+        return found
+
+    def children(self, who: Principal, type_name: str, name: str, row: Row) -> list[Row]:
+        """Return the rows that a field leads to for somebody, in their own order."""
+        assert (type_name, name) in CHILDREN, f"say in CHILDREN where {type_name}.{name} leads"
+        child, column = CHILDREN[type_name, name]
+        by_parent = self._children.get((who.key, type_name, name))
+        if by_parent is None:
+            by_parent = self._children[who.key, type_name, name] = {}
+            for one in self.visible(who, child):
+                by_parent.setdefault(one[column], []).append(one)
+        return by_parent.get(row["id"], [])
+
+    def linked(self, type_name: str, name: str, row: Row) -> Any:
+        """Return the id that a link holds."""
+        return row[column_of(type_name, name, row.keys())]
+
+
+async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
+    """Read all that there is now. Of the trail, what was written before this moment."""
+    connection: asyncpg.Connection = await connect(cast.superuser)
+    try:
+        at: datetime = await connection.fetchval("select clock_timestamp()")
+        rows: dict[str, dict[Any, Row]] = {}
+        for type_name, table in TABLES.items():
+            late = " where at < $1" if type_name == "AuditEntry" else ""
+            found = await connection.fetch(
+                f'select * from "{table.name}"{late} order by {table.order}, id', *([at] if late else [])
+            )
+            rows[type_name] = {row["id"]: dict(row) for row in found}
+    finally:
+        await connection.close()
+    missing = set(page.fields) - set(TABLES) - {"RecordGroup", "MeasurementGroup"}
+    assert not missing, f"say in TABLES where the rows of {missing} lie"
+    facts = Facts(page, contract, at, rows, {})
+    for owner in ("owner", "other-owner"):
+        _read_values(facts, cast.principals[owner])
+    return facts
+
+
+def literal(value: Any) -> str:
+    """Return a value as GraphQL writes it."""
+    return json.dumps(value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value, default=str)
+
+
+def _read_values(facts: Facts, owner: Principal) -> None:
+    for type_name, rows in facts.rows.items():
+        mine = [row for row in rows.values() if row[TABLES[type_name].tenant] == owner.organization_id]
+        values = facts.values.setdefault(type_name, {})
+        if type_name != "Change":
+            _read_nodes(facts, owner, type_name, mine, values)
+    before = f"{{at: {{lt: {literal(facts.at)}}}}}"
+    reply = owner.caller.run(
+        f"{{ auditEntries(first: 1000, filter: {before}) {{ nodes {{ id changes {{"
+        f" {' '.join(facts.contract.leaves('Change'))} columns {{ column before after }} }} }} }} }}"
+    )
+    by_entry: dict[str, list[Row]] = {}
+    for row in facts.rows["Change"].values():
+        by_entry.setdefault(str(row["entry_id"]), []).append(row)
+    for entry in reply.data["auditEntries"]["nodes"]:
+        changed = by_entry.get(entry["id"].partition(":")[2], [])
+        for row, shown in zip(changed, entry["changes"], strict=True):
+            facts.values["Change"][row["id"]] = shown
+
+
+def _read_nodes(
+    facts: Facts, owner: Principal, type_name: str, rows: Sequence[Row], values: dict[Any, dict[str, Any]]
+) -> None:
+    leaves = " ".join(facts.contract.leaves(type_name))
+    for start in range(0, len(rows), 50):
+        part = rows[start : start + 50]
+        nodes = " ".join(f'n{index}: node(id: "{type_name}:{row["id"]}") {{ ...F }}' for index, row in enumerate(part))
+        reply = owner.caller.run(f"{{ {nodes} }} fragment F on {type_name} {{ {leaves} }}")
+        assert not reply.errors, (type_name, reply.errors[:3])
+        for index, row in enumerate(part):
+            values[row["id"]] = reply.data[f"n{index}"]

@@ -1,0 +1,135 @@
+"""Every way in which a list is narrowed: which field, which operator, which value, and the rows that it must leave."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from graphql import GraphQLEnumType, GraphQLField, GraphQLInputObjectType, get_named_type
+
+from tests.sweep.contract import Contract, filters_of, row_type
+from tests.sweep.facts import Facts, Row, column_of, literal
+from tests.sweep.page import FieldRow
+from tests.sweep.principal import DEMANDED, Principal
+
+MATCHES: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "eq": lambda value, wanted: bool(value == wanted),
+    "in": lambda value, wanted: value in wanted,
+    "gte": lambda value, wanted: value is not None and value >= wanted,
+    "lt": lambda value, wanted: value is not None and value < wanted,
+    "startsWith": lambda value, wanted: value is not None and value.startswith(wanted),
+}
+"""What each operator means; an operator that the contract has and this has not is a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """One way to narrow a list. `is_refused`: as a whole, for want of a permission in the organization."""
+
+    argument: str
+    type_name: str
+    said: FieldRow
+    column: str
+    operator: str
+    wanted: Any
+    text: str
+    is_refused: bool
+
+    @property
+    def name(self) -> str:
+        """The argument, as a path."""
+        return f"{self.argument}.{self.said.field}.{self.operator}"
+
+    def leaves(self, facts: Facts, who: Principal, row: Row) -> bool:
+        """Return whether the page lets somebody find the row by this."""
+        # An id is found by whoever sees the row: the page has no letter for it.
+        letter = "r" if self.said.field == "id" else "f"
+        return letter in facts.letters(who, self.said, row) and MATCHES[self.operator](row[self.column], self.wanted)
+
+
+def narrowings(facts: Facts, who: Principal, contract: Contract, target: str, field: GraphQLField) -> list[Narrowing]:
+    """Return every way in which the list can be narrowed, with values of rows that are shown and of rows that are not.
+
+    target: the type of the rows. An argument other than `filter` narrows by the rows that these belong to.
+    """
+    found = []
+    for argument, given in filters_of(field).items():
+        type_name = target if argument == "filter" else argument.title()
+        for name, one in given.fields.items():
+            operators = get_named_type(one.type)
+            assert isinstance(operators, GraphQLInputObjectType)
+            said = _said_of(facts, type_name, name)
+            column = column_of(said.type_name, said.field, _columns(facts, said.type_name))
+            for operator, takes in operators.fields.items():
+                for wanted in _values(facts, who, said.type_name, column, operator):
+                    written = _written(contract, said, takes.type, wanted)
+                    narrowed = f"{name}: {{{operator}: {written}}}"
+                    if type_name == "AuditEntry":
+                        narrowed = _until(facts, name, operator, written)
+                    text = f"{argument}: {{{narrowed}}}"
+                    refused = _is_refused(facts, who, said)
+                    found.append(Narrowing(argument, type_name, said, column, operator, wanted, text, refused))
+    return found
+
+
+def _until(facts: Facts, name: str, operator: str, written: str) -> str:
+    """Return the filter of the trail, which grows by each question, cut where the facts end."""
+    if name != "at":
+        return f"{name}: {{{operator}: {written}}}, at: {{lt: {literal(facts.at)}}}"
+    end = "" if operator == "lt" else f", lt: {literal(facts.at)}"
+    return f"at: {{{operator}: {written}{end}}}"
+
+
+def _said_of(facts: Facts, type_name: str, name: str) -> FieldRow:
+    """Return what the page says of the field that a filter is on."""
+    fields = facts.page.fields[type_name]
+    if type_name == "Measurement" and name == "projectId":
+        fields = facts.page.fields["Record"]
+    said = fields.get(name) or fields.get(name.removesuffix("Id"))
+    assert said is not None, f"{type_name} is filtered by {name}, of which the page has no row"
+    return said
+
+
+def _columns(facts: Facts, type_name: str) -> Sequence[str]:
+    return list(next(iter(facts.rows[type_name].values())))
+
+
+def _is_refused(facts: Facts, who: Principal, said: FieldRow) -> bool:
+    demanded = DEMANDED.get((said.type_name, said.field))
+    if demanded is None:
+        return False
+    if who.has_the_page_s_roles:
+        return "f" not in who.letters(facts.page, said, None)
+    return demanded not in who.held(None)
+
+
+def _values(facts: Facts, who: Principal, type_name: str, column: str, operator: str) -> Iterator[Any]:
+    """Yield values to narrow by: of a row that is shown, of one that is not, and that there is none."""
+    rows = [row for row in facts.rows[type_name].values() if row[column] is not None]
+    shown = sorted({row[column] for row in rows if facts.sees(who, type_name, row)}, key=str)
+    hidden = sorted({row[column] for row in rows} - set(shown), key=str)
+    values = [*shown[len(shown) // 2 :][:1], *hidden[:1]]
+    assert values, f"no row of {type_name} has a {column}: there is nothing to try"
+    if operator == "in":
+        yield values
+        return
+    if operator == "eq":
+        yield None
+    for value in values:
+        yield value[: max(1, len(value) // 2)] if operator == "startsWith" else value
+
+
+def _written(contract: Contract, said: FieldRow, takes: Any, wanted: Any) -> str:
+    """Return the value as the operator's type is written: an enum's name bare, a row by its global id."""
+    named = get_named_type(takes)
+    if isinstance(wanted, list):
+        return f"[{', '.join(_written(contract, said, takes, one) for one in wanted)}]"
+    if wanted is None:
+        return "null"
+    if isinstance(named, GraphQLEnumType):
+        return str(wanted)
+    if isinstance(wanted, UUID):
+        target = said.type_name if said.field == "id" else row_type(contract.type(said.type_name).fields[said.field])
+        return literal(f"{target}:{wanted}")
+    return literal(wanted if isinstance(wanted, datetime) else str(wanted))

@@ -1,0 +1,362 @@
+"""The stage of the sweep: a copy of the demo's database, cut to a size that is read whole, and everybody who asks.
+
+Roles and programs are made through the API, by the owner; what the API refuses to make (grants that are over, an owner
+of a program who is suspended) is written by the superuser, with an entry of the trail as every change has.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import httpx
+
+from auth.role import SERVICE_ACCOUNT_LEVEL, OrganizationRole
+from fieldward.cli.environment import operator
+from fieldward.demo.people import PEOPLE
+from fieldward.embedded import Endpoint
+from resolvers.account import NewPerson, create_person
+from tests.support.entry import insert_entry
+from tests.support.mutation import Stage, mutate, prepare
+from tests.support.served import Caller
+from tests.support.world import Client, World, connect
+from tests.sweep.principal import Names, Principal, Standing
+
+HOME: Final = "clearwater"
+FIRST, SECOND = "CANAL", "PARKS"
+KEPT: Final = 12
+"""Imported records kept of each project: few enough to read all of them with everything below."""
+
+PLAIN_READS: Final = frozenset(
+    {
+        *("audit:read", "device:read", "membership:read", "organization:read", "project:read"),
+        *("project_membership:read", "record:read", "role:read", "service_account:read"),
+    }
+)
+LOOKS_ON: Final = PLAIN_READS | {
+    *("record:create", "record:update", "record:submit", "record:review"),
+    *("device:register", "project:create", "project:update", "project_membership:assign"),
+}
+"""In the organization: all that is plain, nothing that is confidential or personal; and writes all the same."""
+MENDS: Final = frozenset(
+    {
+        *("project:read", "project_membership:read", "record:read", "record:read_personal"),
+        *("record:create", "record:update", "record:submit", "record:delete"),
+    }
+)
+"""In a project: changes records, and may not read what is noted in them."""
+RECORDS: Final = frozenset(str(one) for one in SERVICE_ACCOUNT_LEVEL if one.noun == "record") | {"project:read"}
+READS: Final = tuple(sorted(str(one) for one in SERVICE_ACCOUNT_LEVEL if one.is_reading))
+"""What there is to read for a program: one of them for each."""
+
+MORE_PEOPLE: Final = {
+    "custom-organization": "MEMBER",
+    "custom-project": "MEMBER",
+    "two-projects": "MEMBER",
+    "expired-organization": "ADMIN",
+    "expired-project": "MEMBER",
+    "suspended": "OWNER",
+    "blocked": "ADMIN",
+    "maker": "OWNER",
+    "spare": "MEMBER",
+}
+PERSONS: Final = (
+    *("owner", "admin", "auditor", "member", "manager", "reviewer", "collector", "viewer", "other-owner"),
+    *("custom-organization", "custom-project", "two-projects", "expired-organization", "expired-project"),
+)
+TOKENS: Final = (*(f"token-{one}" for one in READS), "token-reads", "token-reads-project", "token-records")
+OUTSIDE: Final = ("anonymous", "suspended", "blocked", "token-orphan", "token-revoked", "token-expired")
+INSIDE: Final = (*PERSONS, *TOKENS)
+PRINCIPALS: Final = (*INSIDE, *OUTSIDE)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Everybody who asks, by key; and of the first organization the projects by code, and what is there to act on."""
+
+    principals: Mapping[str, Principal]
+    projects: Mapping[str, UUID]
+    targets: Stage
+    roles: Mapping[str, str]
+    spare: UUID
+    superuser: Endpoint
+
+
+async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
+    """Make everybody, and everything that they will ask for.
+
+    world: whose requests go to the server. calls: what everybody will ask it through.
+    """
+    people = {person.key: (person.email, world.passwords[person.email]) for person in PEOPLE}
+    http, services, superuser = world.http, world.services, world.superuser
+    organization = await world.organization_id(HOME)
+    other = await world.organization_id("suncoast")
+    await _cut(superuser, (organization, other))
+    members = {key: await world.member_id(key) for key in people}
+    for key, role in MORE_PEOPLE.items():
+        email, password = f"{key}@{HOME}.example", secrets.token_urlsafe(15)
+        new = NewPerson(email, password, f"Somebody {key}", OrganizationRole(role))
+        members[key] = await create_person(services, operator(), organization_id=organization, new=new)
+        people[key] = (email, password)
+    targets = await prepare(world)
+    owner = await world.client("owner")
+    projects = {code: await world.project_id(code) for code in (FIRST, SECOND)}
+    roles = {
+        "ORGANIZATION": await _define(owner, "Looks on everything", "ORGANIZATION", LOOKS_ON),
+        "PROJECT": await _define(owner, "Mends", "PROJECT", MENDS),
+    }
+    await _give_roles(owner, members, projects, roles)
+    await _fill_what_is_empty(world, targets, members)
+    device = await _device_of(owner, members["blocked"])
+    tokens = await _programs(owner, projects[FIRST])
+    made = await _sign_in(http, people["maker"])
+    orphan = {"name": "Orphan", "permissions": [_enum(one) for one in READS]}
+    tokens["token-orphan"] = await _program(made, orphan)
+    on_device = await _sign_in(http, people["blocked"], deviceId=device)
+    # The trail knows which device a name was read on.
+    assert (await on_device.run("{ viewer { user { name } } }")).data["viewer"]["user"]["name"]
+    first_tokens = {"suspended": (await _sign_in(http, people["suspended"])).token, "blocked": on_device.token}
+    await _done(owner, "blockDevice", {"id": device, "expectedVersion": 1, "reason": "Lost."}, "device { id }")
+    revoked = {"id": f"ServiceAccount:{tokens['token-revoked'][0]}", "expectedVersion": 1, "reason": "Done."}
+    await _done(owner, "revokeServiceAccount", revoked, "serviceAccount { id }")
+    await _end(superuser, organization, members, tokens)
+    everybody = {"anonymous": Principal("anonymous", None, Caller(calls), is_let_in=False)}
+    for key in PERSONS:
+        email, password = people[key]
+        everybody[key] = Principal(
+            key,
+            other if key == "other-owner" else organization,
+            Caller(calls, sign_in={"email": email, "password": password}),
+            member_id=members[key],
+            standing=_standing(key, projects),
+        )
+    for key, token in first_tokens.items():
+        outside = Caller(calls, token=token)
+        everybody[key] = Principal(key, None, outside, is_let_in=False, member_id=members[key])
+    for key, (account_id, token) in tokens.items():
+        everybody[key] = replace(
+            _program_principal(key, organization, projects[FIRST], Caller(calls, token=token)),
+            account_id=account_id,
+        )
+    assert set(everybody) == set(PRINCIPALS)
+    return Cast(everybody, projects, targets, roles, members["spare"], superuser)
+
+
+def _standing(key: str, projects: Mapping[str, UUID]) -> Standing:
+    first, second = projects[FIRST], projects[SECOND]
+    if key in {"manager", "reviewer", "collector", "viewer"}:
+        return Standing(projects={first: key.upper()})
+    if key in {"owner", "admin", "auditor"}:
+        return Standing(role=key.upper())
+    return {
+        "other-owner": Standing(role="OWNER"),
+        "custom-organization": Standing(role=LOOKS_ON),
+        "custom-project": Standing(projects={first: MENDS}),
+        "two-projects": Standing(projects={first: "VIEWER", second: "MANAGER"}),
+    }.get(key, Standing())
+
+
+def _program_principal(key: str, organization: UUID, first: UUID, caller: Caller) -> Principal:
+    is_let_in = key not in OUTSIDE
+    limited = frozenset({first}) if key in {"token-reads-project", "token-records"} else None
+    return Principal(
+        key,
+        organization if is_let_in else None,
+        caller,
+        is_let_in=is_let_in,
+        standing=Standing(role="OWNER"),
+        scope=_scope(key),
+        limited_to=limited,
+    )
+
+
+def _scope(key: str) -> Names:
+    named = key.removeprefix("token-")
+    if named in READS:
+        reading = f"{named.partition(':')[0]}:read"
+        return frozenset({named, reading} & set(READS))
+    return RECORDS if key == "token-records" else frozenset(READS)
+
+
+async def _cut(superuser: Endpoint, organizations: Sequence[UUID]) -> None:
+    """Leave a few records of each project, and no change of one that is gone."""
+    connection = await connect(superuser)
+    kept = (
+        "select id from (select id, row_number() over (partition by project_id order by created_by_id is null,"
+        " created_by_id, id desc) as place from record) r where place <= $1"
+    )
+    try:
+        for organization in organizations:
+            async with connection.transaction():
+                await _answer_for(connection, organization)
+                for table, column in (("measurement", "record_id"), ("record", "id")):
+                    await connection.execute(
+                        f"delete from {table} where {column} not in ({kept}) and organization_id = $2",
+                        KEPT,
+                        organization,
+                    )
+        async with connection.transaction():
+            # Of the trail so far too, a few entries of each tenant.
+            newest = "select id from (select id, row_number() over (partition by organization_id order by at desc) as n"
+            for table, kept_rows in (
+                (
+                    "change",
+                    f"entry_id in ({newest} from audit_entry) e where n <= 8) and (entity = 'record'"
+                    " and entity_id in (select id from record) or entity = 'measurement'"
+                    " and entity_id in (select id from measurement) or entity not in ('record', 'measurement'))",
+                ),
+                ("audit_entry", f"id in ({newest} from audit_entry) e where n <= 8)"),
+            ):
+                await connection.execute(f"alter table {table} disable trigger refuse")
+                await connection.execute(f"delete from {table} where not ({kept_rows})")
+                await connection.execute(f"alter table {table} enable always trigger refuse")
+    finally:
+        await connection.close()
+
+
+async def _answer_for(connection: asyncpg.Connection, organization: UUID) -> None:
+    """Write the entry without which nothing of the tenant changes in this transaction, not even for a superuser."""
+    await connection.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
+    await insert_entry(connection, organization)
+
+
+async def _give_roles(
+    owner: Client, members: Mapping[str, UUID], projects: Mapping[str, UUID], roles: Mapping[str, str]
+) -> None:
+    later = (datetime.now(UTC) + timedelta(days=30)).isoformat()
+    await _assign(owner, members["custom-organization"], customRoleId=roles["ORGANIZATION"], expiresAt=later)
+    await _assign(owner, members["custom-project"], projects[FIRST], customRoleId=roles["PROJECT"], expiresAt=later)
+    await _assign(owner, members["two-projects"], projects[FIRST], role="VIEWER")
+    await _assign(owner, members["two-projects"], projects[SECOND], role="MANAGER")
+    await _assign(owner, members["expired-project"], projects[FIRST], role="MANAGER")
+
+
+async def _assign(owner: Client, member: UUID, project: UUID | None = None, **given: Any) -> None:
+    given = {"userId": f"User:{member}", "reason": "Set up.", **given}
+    if project is None:
+        await _done(owner, "assignOrganizationRole", given, "user { id }")
+    else:
+        await _done(owner, "assignProjectRole", {**given, "projectId": f"Project:{project}"}, "user { id }")
+
+
+async def _define(owner: Client, name: str, level: str, permissions: Names) -> str:
+    given = {"name": name, "level": level, "permissions": [_enum(one) for one in sorted(permissions)]}
+    more = {"description": f"{name}.", "reason": "Set up."}
+    return str((await _done(owner, "createRole", {**given, **more}, "role { id }"))["role"]["id"])
+
+
+async def _fill_what_is_empty(world: World, targets: Stage, members: Mapping[str, UUID]) -> None:
+    """Give every field a value somewhere, in each project, and every reader something of their own."""
+    owner, admin, collector = [await world.client(key) for key in ("owner", "admin", "collector")]
+    device = {"userId": f"User:{members['viewer']}", "platform": "IOS", "model": "iPhone 15"}
+    more = {"serialNumber": "SN-V-0001", "appVersion": "2.4.0"}
+    own = (await _done(admin, "registerDevice", {**device, **more}, "device { id }"))["device"]["id"]
+    for index, code in enumerate((FIRST, SECOND)):
+        given = {
+            "projectId": f"Project:{await world.project_id(code)}",
+            "siteCode": f"{code}-S{index}",
+            "siteName": f"Weir {code}",
+            "latitude": 51.5,
+            "longitude": -0.1,
+            "collectedAt": f"2026-0{index + 1}-02T03:04:05Z",
+            "medium": "SEDIMENT",
+            "activityType": "Field Replicate",
+            "method": "Grab",
+            "collector": f"Colin {code} Quill",
+            "comment": f"Sealed words of {code}",
+            "deviceId": own,
+            "measurements": [_measurement(code), {**_measurement(code), "value": 8.25, "valueReported": "8.25"}],
+        }
+        maker = collector if code == FIRST else admin
+        if maker is collector:
+            given.pop("deviceId")
+        made = (await _done(maker, "createRecord", given, "record { id }"))["record"]["id"]
+        await _done(maker, "submitRecord", {"id": made, "expectedVersion": 1}, "record { id }")
+        rejected = {"id": made, "expectedVersion": 2, "reason": f"The cap was loose in {code}."}
+        await _done(owner, "rejectRecord", rejected, "record { id }")
+
+
+def _measurement(code: str) -> dict[str, Any]:
+    return {
+        "characteristic": "Zinc",
+        "fraction": "Dissolved",
+        "value": 1.5,
+        "valueReported": "1.50",
+        "unit": "mg/L",
+        "qualifier": "J",
+        "detectionCondition": "Present Below Quantification Limit",
+        "detectionLimit": 0.5,
+        "detectionLimitUnit": "mg/L",
+        "detectionLimitType": "Method Detection Level",
+        "method": "ICP",
+        "resultStatus": "Final",
+        "valueType": "Actual",
+        "comment": f"Bottle broken in {code}",
+    }
+
+
+async def _device_of(owner: Client, member: UUID) -> str:
+    given = {"userId": f"User:{member}", "platform": "LOGGER", "model": "CR1000", "serialNumber": "SN-B-0001"}
+    return str((await _done(owner, "registerDevice", given, "device { id }"))["device"]["id"])
+
+
+async def _programs(owner: Client, first: UUID) -> dict[str, tuple[UUID, str]]:
+    tokens = {}
+    for key in (*TOKENS, "token-revoked", "token-expired"):
+        limited = key in {"token-reads-project", "token-records"}
+        given = {
+            "name": key,
+            "permissions": [_enum(one) for one in sorted(_scope(key))],
+            "projectIds": [f"Project:{first}"] if limited else None,
+        }
+        tokens[key] = await _program(owner, given)
+    return tokens
+
+
+async def _program(client: Client, given: Mapping[str, Any]) -> tuple[UUID, str]:
+    later = (datetime.now(UTC) + timedelta(days=30)).isoformat()
+    named = {**given, "expiresAt": later, "reason": "Set up."}
+    made = await _done(client, "createServiceAccount", named, "token serviceAccount { id }")
+    return UUID(made["serviceAccount"]["id"].partition(":")[2]), made["token"]
+
+
+async def _end(
+    superuser: Endpoint, organization: UUID, members: Mapping[str, UUID], tokens: Mapping[str, tuple[UUID, str]]
+) -> None:
+    """Let grants and a program expire, and suspend people: what the API takes for the future alone, or not at all."""
+    over = datetime.now(UTC) - timedelta(hours=1)
+    connection: asyncpg.Connection = await connect(superuser)
+    try:
+        async with connection.transaction():
+            await _answer_for(connection, organization)
+            for statement, row_id in (
+                ("update membership set role_expires_at = $2 where id = $1", members["expired-organization"]),
+                ("update project_membership set expires_at = $2 where membership_id = $1", members["expired-project"]),
+                ("update service_account set expires_at = $2 where id = $1", tokens["token-expired"][0]),
+            ):
+                assert (await connection.execute(statement, row_id, over)) == "UPDATE 1"
+            for key in ("suspended", "maker"):
+                await connection.execute("update membership set status = 'SUSPENDED' where id = $1", members[key])
+    finally:
+        await connection.close()
+
+
+async def _sign_in(http: httpx.AsyncClient, account: tuple[str, str], **more: Any) -> Client:
+    query = "mutation($input: SignInInput!) { signIn(input: $input) { accessToken errors { message } } }"
+    given = {"email": account[0], "password": account[1], **more}
+    payload = (await Client(http).run(query, {"input": given})).data["signIn"]
+    assert payload["errors"] == [], payload
+    return Client(http, payload["accessToken"])
+
+
+async def _done(client: Client, name: str, given: Mapping[str, Any], shown: str) -> Any:
+    answer = await mutate(client, name, dict(given), shown)
+    assert answer.data[name]["errors"] == [], answer.data
+    return answer.data[name]
+
+
+def _enum(permission: str) -> str:
+    return permission.upper().replace(":", "_")

@@ -1,0 +1,102 @@
+"""Rows completed column by column are answered as rows completed one by one: the same data, errors, order and bytes.
+
+Generated operations are run by both executors, strawberry's own and ours, on the same database.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+from zlib import crc32
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+from schema.api import Api
+from schema.completion import Completion
+from schema.execution import RowsExecutor
+from tests.conftest import Template
+from tests.support.interference import Pair, comparable
+from tests.support.operations import Operation, queries
+from tests.support.twins import Twins
+
+BUDGETS: Final = {"viewer": 60, "collector": 80, "manager": 60, "admin": 50, "auditor": 50, "other-owner": 20}
+"""Operations by who runs them."""
+
+
+@pytest.fixture(scope="module")
+def twins(template: Template, api: Api) -> Iterator[Twins]:
+    made = Twins(template.postgres, template.settings, template.passwords, api)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def completed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows were completed at once, by each completion that ran."""
+    seen: list[int] = []
+    run = Completion.run
+
+    def counting(completion: Completion, batch: Any) -> Any:
+        seen.append(len(batch.rows))
+        return run(completion, batch)
+
+    monkeypatch.setattr(Completion, "run", counting)
+    return seen
+
+
+@pytest.mark.parametrize("viewer", BUDGETS)
+def test_both_executors_answer_the_same(
+    twins: Twins, api: Api, viewer: str, completed: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with twins.pair(viewer) as pair:
+
+        @seed(crc32(viewer.encode()) + 1)
+        @settings(
+            max_examples=BUDGETS[viewer],
+            phases=[Phase.generate, Phase.shrink],
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(queries(api._schema, pair.values))
+        def law(operation: Operation) -> None:
+            _require_same(pair, api, operation)
+
+        law()
+
+    with capsys.disabled():
+        print(f"\n{viewer}: {BUDGETS[viewer]} operations by both executors, {sum(completed)} rows completed by column")
+    assert sum(completed) > BUDGETS[viewer]
+
+
+def test_a_difference_is_found(twins: Twins, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Completion.run
+
+    def spoiled(completion: Completion, batch: Any) -> Any:
+        made = run(completion, batch)
+        return made[::-1] if isinstance(made, list) else made
+
+    monkeypatch.setattr(Completion, "run", spoiled)
+    operation = Operation("{ records(first: 5) { nodes { siteCode collectedAt } } }", {}, {})
+    with twins.pair("manager") as pair, pytest.raises(AssertionError):
+        _require_same(pair, api, operation)
+
+
+def _require_same(pair: Pair, api: Api, operation: Operation) -> None:
+    try:
+        api.executor = StrawberryGraphQLCoreExecutionContext
+        expected = pair.still.ask(pair.claims, operation.text, operation.variables)
+    finally:
+        api.executor = RowsExecutor
+    # Twice: the second time with what was kept of the first.
+    for _ in range(2):
+        answer = pair.still.ask(pair.claims, operation.text, operation.variables)
+        assert answer.status == expected.status
+        assert _shown(pair, answer.body) == _shown(pair, expected.body), repr(operation)
+        # What differs from one request to the next, cursors and ids of requests, has the same length.
+        assert len(answer.text) == len(expected.text), repr(operation)
+
+
+def _shown(pair: Pair, body: Any) -> str:
+    return json.dumps(comparable(body, pair.known, pair.since), indent=1)

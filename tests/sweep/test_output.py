@@ -1,0 +1,222 @@
+"""Every field of every type, by every path, as every principal, held against the committed page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+from graphql import is_leaf_type
+
+from models.base import new_id
+from tests.support.served import Reply
+from tests.sweep.conftest import Tally
+from tests.sweep.contract import Contract, is_connection, row_type, takes_arguments
+from tests.sweep.facts import Facts, Row, literal
+from tests.sweep.page import Page
+from tests.sweep.principal import BUILT_IN, MEMBER, Principal, letters_of
+from tests.sweep.reading import PAGE_OF, Comparison, asked, sample, selection
+from tests.sweep.stage import INSIDE, OUTSIDE, Cast
+
+LEAST = 400
+"""Combinations of field and path that each principal who is let in is asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A list of the entries."""
+
+    root: str
+    type_name: str
+    depth: int = 1
+
+    def __call__(self, comparison: Comparison, reply: Reply) -> None:
+        rows = comparison.facts.visible(comparison.who, self.type_name)
+        shown = (reply.data or {}).get(self.root)
+        comparison.rows(self.type_name, rows, shown, self.depth, (self.root,), 200, first=PAGE_OF)
+        comparison.errors(reply)
+
+
+@dataclass(frozen=True, slots=True)
+class _LookedUp:
+    """Some rows by their ids, and one id that was never used."""
+
+    root: str
+    type_name: str
+    rows: Sequence[Row]
+    depth: int
+
+    def __call__(self, comparison: Comparison, reply: Reply) -> None:
+        facts, who, shown = comparison.facts, comparison.who, reply.data or {}
+        for index, row in enumerate([*self.rows, None]):
+            alias = f"a{index}"
+            if row is not None and facts.sees(who, self.type_name, row):
+                comparison.row(self.type_name, row, shown.get(alias), self.depth, (alias,), first=3)
+            elif shown.get(alias, "") is not None:
+                what = f"{self.type_name}:{row['id'] if row else 'of an unused id'}"
+                comparison.findings.append(f"{who} {self.root} {what}: expected null, got {shown.get(alias)}"[:300])
+        comparison.errors(reply)
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """The organization of who asks."""
+
+    root: str = "organization"
+    type_name: str = "Organization"
+    depth: int = 1
+
+    def __call__(self, comparison: Comparison, reply: Reply) -> None:
+        facts, who = comparison.facts, comparison.who
+        row = facts.rows[self.type_name][who.organization_id]
+        shown = (reply.data or {}).get(self.root, "")
+        if facts.sees(who, self.type_name, row):
+            comparison.row(self.type_name, row, shown, self.depth, (self.root,))
+        elif shown is not None:
+            comparison.findings.append(f"{who} organization: expected null, got {shown}")
+        comparison.errors(reply)
+
+
+Compare = _Listed | _LookedUp | _Own
+
+
+def test_the_page_has_a_row_for_everything_that_the_server_tells_an_owner_of(page: Page, contract: Contract) -> None:
+    told = {one.name: set(one.fields) for one in contract.object_types()}
+    entries, mutations = told.pop("Query"), told.pop("Mutation")
+    said = {name: set(fields) for name, fields in {**page.fields, **page.structures}.items()}
+
+    assert told == said, {name: told.get(name, set()) ^ said.get(name, set()) for name in told.keys() | said.keys()}
+    assert entries == set(page.entries)
+    assert mutations == set(page.mutations)
+
+
+def test_the_page_says_of_each_role_what_its_permissions_give(page: Page) -> None:
+    """The letters, which the sweep expects of built-in roles, and the permissions, of which other roles are made."""
+    for type_name, fields in page.fields.items():
+        for row in fields.values():
+            for role in page.roles[:4]:
+                held = BUILT_IN[role] | BUILT_IN[MEMBER]
+                assert row.roles[role] == letters_of(page, row, held, everywhere=held), (type_name, row.field, role)
+    for role in page.roles[4:8]:
+        held = BUILT_IN[role] | BUILT_IN[MEMBER]
+        for type_name in ("Project", "ProjectMember", "Record", "Measurement"):
+            for row in page.fields[type_name].values():
+                wanted = letters_of(page, row, held, everywhere=BUILT_IN[MEMBER])
+                assert row.roles[role] == wanted, (type_name, row.field, role)
+
+
+@pytest.mark.parametrize("key", INSIDE)
+def test_every_field_by_every_path_is_answered_as_the_page_says(
+    cast: Cast, contract: Contract, facts: Facts, tally: Tally, key: str
+) -> None:
+    who = cast.principals[key]
+    queries, comparisons = [], []
+    for query, compare in [*_lists(contract, facts), *_lookups(contract, facts, who)]:
+        queries.append(query)
+        comparisons.append(compare)
+
+    findings: list[str] = []
+    for reply, compare in zip(who.caller.run_all(queries), comparisons, strict=True):
+        comparison = Comparison(facts, who, compare.root)
+        compare(comparison, reply)
+        findings += comparison.findings
+        for field in asked(contract, compare.type_name, compare.depth):
+            tally.note("output", key, field, compare.root)
+
+    assert not findings, f"{len(findings)} answers differ from the page:\n" + "\n".join(findings[:20])
+    assert tally.of("output", key) >= LEAST
+
+
+@pytest.mark.parametrize("key", OUTSIDE)
+def test_who_is_not_let_in_is_answered_nothing(
+    cast: Cast, contract: Contract, facts: Facts, tally: Tally, key: str
+) -> None:
+    who, owner = cast.principals[key], cast.principals["owner"]
+    findings = []
+    queries = [query for query, _ in [*_lists(contract, facts), *_lookups(contract, facts, owner)]]
+    for query, reply in zip(queries, who.caller.run_all(queries), strict=True):
+        codes = {error["extensions"]["code"] for error in reply.errors}
+        if codes != {"UNAUTHENTICATED"} or any(value is not None for value in (reply.data or {}).values()):
+            findings.append(
+                f"{key}: expected UNAUTHENTICATED and nothing else for {query[:80]}, got {reply.text[:200]}"
+            )
+        tally.note("output", key, query[:60])
+    viewer = who.caller.run("{ viewer { permissions user { id } } }")
+    if viewer.data != {"viewer": None} or bool(viewer.errors) != (key != "anonymous"):
+        findings.append(f"{key}: expected no viewer, got {viewer.text}")
+
+    assert not findings, "\n".join(findings[:10])
+
+
+@pytest.mark.parametrize("key", INSIDE)
+def test_everybody_is_told_of_themselves_what_their_roles_give(
+    cast: Cast, facts: Facts, tally: Tally, key: str
+) -> None:
+    who = cast.principals[key]
+    places = {"here": None, **{code.lower(): project for code, project in cast.projects.items()}}
+    asked = " ".join(
+        f"{name}: permissions(projectId: {literal(f'Project:{project}') if project else 'null'})"
+        for name, project in places.items()
+    )
+    shown = (
+        "role customRole { id } user { id } serviceAccount { id } organization { id }"
+        " projectRoles { role customRole { id } project { id } }"
+    )
+
+    viewer = who.caller.run(f"{{ viewer {{ {asked} {shown} }} }}").data["viewer"]
+
+    for name, project in places.items():
+        told = {one.lower().replace("_", ":", 1) for one in viewer[name]}
+        held = {one.replace(":", "_") for one in who.held(project)}
+        assert {one.replace(":", "_") for one in told} == held, (key, name)
+        tally.note("output", key, "Viewer.permissions", name)
+    assert (viewer["user"] or {}).get("id") == (f"User:{who.member_id}" if who.scope is None else None)
+    sees_accounts = "service_account:read" in who.held(None)
+    assert (viewer["serviceAccount"] is not None) == (who.scope is not None and sees_accounts)
+    assert viewer["organization"] is None or viewer["organization"]["id"] == f"Organization:{who.organization_id}"
+    assert (viewer["organization"] is not None) == ("organization:read" in who.held(None))
+    is_built_in = isinstance(who.standing.role, str)
+    wanted = None if who.scope is not None else who.standing.role if is_built_in else MEMBER
+    assert viewer["role"] == wanted
+
+
+def _lists(contract: Contract, facts: Facts) -> list[tuple[str, Compare]]:
+    """Return every list of the entries with all that its rows show and lead to."""
+    found: list[tuple[str, Compare]] = []
+    for name, one in contract.query.items():
+        if not is_connection(one):
+            continue
+        target = row_type(one)
+        inner = selection(contract, target, 1)
+        narrowed = f", filter: {{at: {{lt: {literal(facts.at)}}}}}" if target == "AuditEntry" else ""
+        way = ", direction: ASC" if target == "AuditEntry" else ""
+        query = (
+            f"{{ {name}(first: 200{narrowed}{way}) {{ totalCount nodes {{ {inner} }} edges {{ node {{ id }} }} }} }}"
+        )
+        found.append((query, _Listed(name, target)))
+    return found
+
+
+def _lookups(contract: Contract, facts: Facts, who: Principal) -> list[tuple[str, Compare]]:
+    """Return what is asked by id: a few rows of each type, by every entry that takes one, two steps deep."""
+    found: list[tuple[str, Compare]] = []
+    by_type = {
+        row_type(one): name
+        for name, one in contract.query.items()
+        if takes_arguments(one) and name != "node" and not is_leaf_type(one.type)
+    }
+    for type_name in facts.rows:
+        if type_name == "Change":
+            continue
+        rows = sample(facts, who, type_name)
+        ids = [*(f"{type_name}:{row['id']}" for row in rows), f"{type_name}:{new_id()}"]
+        # A program with one scope sees nothing beside what it reads: one step is as good as two.
+        deepest = 1 if who.scope is not None and len(who.scope) <= 2 else 2
+        for root, depth in (("node", deepest), (by_type.get(type_name), 1)):
+            if root is None:
+                continue
+            inner = selection(contract, type_name, depth, first=3)
+            aliases = " ".join(f"a{index}: {root}(id: {literal(one)}) {{ ...F }}" for index, one in enumerate(ids))
+            query = f"{{ {aliases} }} fragment F on {type_name} {{ {inner} }}"
+            found.append((query, _LookedUp(root, type_name, rows, depth)))
+    inner = selection(contract, "Organization", 1)
+    found.append((f"{{ organization {{ {inner} }} }}", _Own()))
+    return found

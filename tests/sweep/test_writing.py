@@ -1,0 +1,257 @@
+"""Every mutation with every field that it writes, as every principal: done where the page says so, and else refused as
+a whole, with nothing changed and an entry of the attempt.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from tests.api.test_mutation_audit import CASES
+from tests.support.world import connect
+from tests.sweep.conftest import Tally
+from tests.sweep.contract import Contract
+from tests.sweep.facts import TABLES, Facts
+from tests.sweep.page import FieldRow, Page
+from tests.sweep.principal import Principal
+from tests.sweep.stage import FIRST, INSIDE, OUTSIDE, PERSONS, SECOND, Cast
+from tests.sweep.writing import (
+    BESIDE,
+    IN_PROJECTS,
+    NOT_WRITTEN,
+    SESSION,
+    Ground,
+    Input,
+    Place,
+    complete,
+    input_of,
+    run_mutations,
+    with_only,
+    written,
+)
+
+AT_ONCE = 20
+"""Mutations of one operation."""
+WRITTEN_EACH = 20
+"""Attempts of one kind, by one person in a minute, that have an entry each; the rest are counted into the next."""
+LEAST = 80
+FIELD_BY_FIELD = (*PERSONS, "token-records")
+"""Who is tried with one field at a time; what differs between the other programs is what they read."""
+
+BESIDES = {("updateProject", "code"): "project:read"}
+"""What writing a field takes in the whole organization besides, which the page does not say."""
+
+
+def test_every_input_field_is_tried_and_is_on_the_page(page: Page, contract: Contract, cast: Cast) -> None:
+    whole = complete(Ground(cast, contract).standing("createRecord"))
+    taken = {(mutation, name) for mutation in whole for name in input_of(contract, mutation).fields}
+    said = {(mutation, str(place[0])) for mutation, _, place in written(page, contract)}
+
+    assert set(whole) == set(CASES) == set(contract.mutation) - SESSION
+    assert {one for one in taken if one[1] not in BESIDE} - NOT_WRITTEN == {one for one in said if one[1] not in BESIDE}
+    assert said | NOT_WRITTEN <= {(mutation, name) for mutation, given in whole.items() for name in given}
+
+
+@pytest.mark.parametrize("key", [*INSIDE, *OUTSIDE])
+def test_what_the_page_does_not_let_be_written_is_refused_and_changes_nothing(
+    cast: Cast, contract: Contract, page: Page, tally: Tally, key: str
+) -> None:
+    who, ground = cast.principals[key], Ground(cast, contract)
+    attempts = list(_attempts(cast, contract, page, who, ground))
+    before, since = asyncio.run(_fingerprint(cast))
+
+    findings, codes = [], Counter[tuple[str, str]]()
+    for start in range(0, len(attempts), AT_ONCE):
+        batch = attempts[start : start + AT_ONCE]
+        reply = run_mutations(contract, who.caller, [(mutation, given) for mutation, given, _ in batch])
+        told = {error["path"][0]: error["extensions"]["code"] for error in reply.errors}
+        for index, (mutation, given, place) in enumerate(batch):
+            payload: Any = (reply.data or {}).get(f"m{index}")
+            if not who.is_let_in:
+                got, wanted = [told.get(f"m{index}")], {"UNAUTHENTICATED"}
+            else:
+                errors = payload["errors"] if payload else []
+                got, wanted = [error["code"] for error in errors], {"FORBIDDEN", "NOT_FOUND"}
+                if place is not None and errors and errors[0]["field"] != ["input", *map(str, place)]:
+                    findings.append(f"{key} {mutation} {place}: expected its path, got {errors}")
+            if len(got) != 1 or got[0] not in wanted:
+                findings.append(f"{key} {mutation} {given}: expected {wanted}, got {got or 'done'}"[:500])
+            codes[CASES[mutation][2], str(got[0]) if got else ""] += 1
+
+    after, _ = asyncio.run(_fingerprint(cast))
+    changed = [name for name in before if before[name] != after[name]]
+    entries = asyncio.run(_attempts_in_the_trail(cast, who, since))
+    for kind, tried in codes.items():
+        if who.is_let_in and not min(tried, WRITTEN_EACH) <= entries[kind] <= tried:
+            findings.append(f"{key} {kind}: expected {tried} attempts in the trail, got {entries[kind]}")
+        elif not entries[kind] >= 1:
+            findings.append(f"{key} {kind}: expected an attempt in the trail, got none")
+    for mutation, said, _ in written(page, contract):
+        tally.note("writes", key, f"{said.type_name}.{said.field}", mutation)
+
+    assert not findings, f"{len(findings)} differ from the page:\n" + "\n".join(findings[:20])
+    assert not changed, f"{key} changed {changed}"
+    assert tally.of("writes", key) >= LEAST
+
+
+@pytest.mark.parametrize("key", [key for key in FIELD_BY_FIELD if key != "other-owner"])
+def test_what_the_page_lets_be_written_is_written(
+    cast: Cast, contract: Contract, page: Page, facts: Facts, tally: Tally, key: str
+) -> None:
+    who, ground = cast.principals[key], Ground(cast, contract)
+    findings = []
+    for mutation, door in page.mutations.items():
+        if mutation in SESSION:
+            continue
+        places_to_try: list[UUID | None] = [cast.projects[FIRST], cast.projects[SECOND]]
+        open_in = [one for one in (places_to_try if mutation in IN_PROJECTS else [None]) if who.may(door, one)]
+        if not open_in:
+            continue
+        project = open_in[0]
+        fields = [(said, place) for name, said, place in written(page, contract) if name == mutation]
+        for variant in _variants(mutation):
+            places = [
+                place
+                for said, place in fields
+                if _may_write(page, who, mutation, said, place, project)
+                and not (place == ("deviceId",) and not _sees_device(cast, facts, who))
+                and not (place in {("role",), ("customRoleId",)} and place != variant)
+            ]
+            maker = _maker(cast, who, mutation, project)
+            makes_one = mutation in {"updateProject", "archiveProject"} and who.may(door, None)
+            aim = ground.fresh(
+                mutation, None if makes_one else project, maker.caller, lambda one: asyncio.run(_version(cast, one))
+            )
+            given = with_only(contract, mutation, complete(aim)[mutation], places)
+            _, since = asyncio.run(_fingerprint(cast))
+            reply = run_mutations(contract, who.caller, [(mutation, given)])
+            payload: Any = (reply.data or {}).get("m0")
+            if reply.errors or payload is None or payload["errors"]:
+                findings.append(f"{key} {mutation} {given}: expected that it is done, got {reply.text}"[:700])
+            done = asyncio.run(_changes_in_the_trail(cast, who, since))
+            if done != [CASES[mutation][2]]:
+                findings.append(f"{key} {mutation}: expected one change in the trail, got {done}")
+            for place in places or [("",)]:
+                tally.note("done", key, mutation, ".".join(map(str, place)))
+
+    assert not findings, f"{len(findings)} differ from the page:\n" + "\n".join(findings[:20])
+
+
+def _attempts(
+    cast: Cast, contract: Contract, page: Page, who: Principal, ground: Ground
+) -> Sequence[tuple[str, Input, Place | None]]:
+    """Return what must be refused: the mutation, its input, and the path at fault where it is one field's."""
+    attempts: list[tuple[str, Input, Place | None]] = []
+    for mutation, door in page.mutations.items():
+        if mutation in SESSION:
+            continue
+        fields = [(said, place) for name, said, place in written(page, contract) if name == mutation]
+        whole = complete(ground.standing(mutation))[mutation]
+        project = cast.projects[FIRST] if mutation in IN_PROJECTS else None
+        is_ours = who.key != "other-owner" or mutation not in {"createProject", "createRole", "createServiceAccount"}
+        if who.may(door, project) and who.key != "other-owner":
+            attempts += [
+                (mutation, with_only(contract, mutation, whole, [place]), place)
+                for said, place in fields
+                if not _may_write(page, who, mutation, said, place, project)
+            ]
+        elif not is_ours:
+            continue
+        elif who.key in FIELD_BY_FIELD and fields:
+            attempts += [(mutation, with_only(contract, mutation, whole, [place]), None) for _, place in fields]
+        else:
+            places = [place for _, place in fields if place != ("customRoleId",)]
+            attempts.append((mutation, with_only(contract, mutation, whole, places), None))
+    return attempts
+
+
+def _may_write(page: Page, who: Principal, mutation: str, said: FieldRow, place: Place, project: UUID | None) -> bool:
+    """Return whether the page lets somebody write the field there."""
+    besides = BESIDES.get((mutation, str(place[0])))
+    return "w" in who.letters(page, said, project) and (besides is None or besides in who.held(None))
+
+
+def _variants(mutation: str) -> list[Place | None]:
+    """Return what else is to be tried: a role is given as a built-in one, or as one of the organization's own."""
+    return [("role",), ("customRoleId",)] if mutation.startswith("assign") else [None]
+
+
+def _maker(cast: Cast, who: Principal, mutation: str, project: UUID | None) -> Principal:
+    """Return whose record it must be: one's own where that is all one may change, and somebody else's for a review."""
+    if mutation in {"approveRecord", "rejectRecord"}:
+        return cast.principals["admin" if who.key == "owner" else "owner"]
+    is_own_alone = mutation in {"updateRecord", "submitRecord"} and "record:update" not in who.held(project)
+    return who if is_own_alone else cast.principals["owner"]
+
+
+def _sees_device(cast: Cast, facts: Facts, who: Principal) -> bool:
+    device = facts.rows["Device"][UUID(cast.targets.device.partition(":")[2])]
+    return facts.sees(who, "Device", device)
+
+
+async def _fingerprint(cast: Cast) -> tuple[dict[str, str], Any]:
+    """Return a digest of each table but the trail's and the sign-ins, and the moment."""
+    connection: asyncpg.Connection = await connect(cast.superuser)
+    try:
+        tables = await connection.fetch(
+            "select tablename from pg_tables where schemaname = 'public'"
+            " and tablename not in ('audit_entry', 'change', 'session')"
+        )
+        digests = {
+            row["tablename"]: await connection.fetchval(
+                f"select coalesce(md5(string_agg(t::text, '' order by t::text)), '') from \"{row['tablename']}\" t"
+            )
+            for row in tables
+        }
+        return digests, await connection.fetchval("select clock_timestamp()")
+    finally:
+        await connection.close()
+
+
+async def _attempts_in_the_trail(cast: Cast, who: Principal, since: Any) -> Counter[tuple[str, str]]:
+    """Return how many attempts of each action and code the trail has of somebody, or of whoever was not let in."""
+    if not who.is_let_in:
+        where, arguments = "user_id is null and service_account_id is null", []
+    elif who.scope is not None:
+        where, arguments = "service_account_id = $2", [who.account_id]
+    else:
+        where, arguments = "membership_id = $2", [who.member_id]
+    rows = await _fetch(
+        cast,
+        "select action, error_code, count(*) as times from audit_entry"
+        f" where at > $1 and kind = 'ATTEMPT' and outcome = 'DENIED' and {where} group by 1, 2",
+        since,
+        *arguments,
+    )
+    return Counter({(row["action"], row["error_code"]): row["times"] for row in rows})
+
+
+async def _changes_in_the_trail(cast: Cast, who: Principal, since: Any) -> list[str]:
+    column, value = ("membership_id", who.member_id) if who.scope is None else ("service_account_id", who.account_id)
+    rows = await _fetch(
+        cast,
+        f"select action from audit_entry where at > $1 and kind = 'CHANGE' and outcome = 'DONE' and {column} = $2"
+        " and exists (select 1 from change c where c.entry_id = audit_entry.id) and action not like 'session.%'",
+        since,
+        value,
+    )
+    return [row["action"] for row in rows]
+
+
+async def _version(cast: Cast, subject: str) -> int:
+    type_name, _, row_id = subject.partition(":")
+    rows = await _fetch(cast, f'select version from "{TABLES[type_name].name}" where id = $1', UUID(row_id))
+    return int(rows[0]["version"])
+
+
+async def _fetch(cast: Cast, text: str, *arguments: Any) -> list[asyncpg.Record]:
+    connection: asyncpg.Connection = await connect(cast.superuser)
+    try:
+        rows: list[asyncpg.Record] = await connection.fetch(text, *arguments)
+        return rows
+    finally:
+        await connection.close()

@@ -1,0 +1,263 @@
+"""What there is to write: a complete input of each mutation, and where in it the fields are that the page names."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, Final
+from uuid import UUID
+
+from graphql import GraphQLInputField, GraphQLInputObjectType, get_named_type, is_required_input_field
+
+from tests.support.served import Caller, Reply
+from tests.sweep.contract import Contract
+from tests.sweep.page import FieldRow, Page
+from tests.sweep.stage import FIRST, Cast
+
+Input = dict[str, Any]
+Place = tuple[str | int, ...]
+
+REASON: Final = "Because the laboratory said so."
+BESIDE: Final = frozenset({"id", "expectedVersion", "reason", "measurements"})
+"""Input fields that write nothing of their own."""
+RENAMED: Final[Mapping[tuple[str, str], str]] = {("assignOrganizationRole", "roleExpiresAt"): "expiresAt"}
+NOT_WRITTEN: Final = frozenset({("assignOrganizationRole", "userId"), ("removeOrganizationRole", "userId")})
+"""Input fields that only name the row."""
+IN_PROJECTS: Final = frozenset(
+    {
+        *("updateProject", "archiveProject", "assignProjectRole", "removeProjectRole"),
+        *("createRecord", "updateRecord", "submitRecord", "approveRecord", "rejectRecord", "deleteRecord"),
+    }
+)
+SESSION: Final = frozenset({"signIn", "refreshSession", "signOut"})
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What a mutation acts on, by global ids. `version`: of what the input's id names."""
+
+    project: str
+    person: str
+    device: str
+    role: str
+    subject: str = ""
+    version: int = 1
+
+
+def complete(aim: Aim) -> dict[str, Input]:
+    """Return for each mutation an input with all that it takes."""
+    number = next(_numbers)
+    later = (datetime.now(UTC) + timedelta(days=1, seconds=number)).isoformat()
+    subject = {"id": aim.subject, "expectedVersion": aim.version}
+    reasoned = {**subject, "reason": REASON}
+    project = {
+        "code": f"SWEEP-{number}",
+        "name": f"Sweep {number}",
+        "description": "Written by the sweep.",
+        "startsOn": "2026-01-01",
+        "endsOn": "2026-12-31",
+    }
+    record = {
+        "siteCode": f"W-{number}",
+        "siteName": "Weir",
+        "latitude": 51.5,
+        "longitude": -0.25,
+        "collectedAt": "2026-02-03T04:05:06Z",
+        "medium": "WATER",
+        "activityType": "Sample-Routine",
+        "method": "Grab",
+        "collector": "Nadia Noor",
+        "comment": "The gate was open.",
+        "measurements": [
+            {
+                "characteristic": "pH",
+                "fraction": "Total",
+                "value": 7.1,
+                "valueReported": "7.10",
+                "unit": "None",
+                "qualifier": "J",
+                "detectionCondition": "Not Detected",
+                "detectionLimit": 0.1,
+                "detectionLimitUnit": "mg/L",
+                "detectionLimitType": "Method Detection Level",
+                "method": "Meter",
+                "resultStatus": "Final",
+                "valueType": "Actual",
+                "comment": "Shaken.",
+            }
+        ],
+    }
+    role = {"name": f"Role {number}", "permissions": ["PROJECT_READ", "RECORD_READ"], "description": "Of the sweep."}
+    in_project = {"userId": aim.person, "projectId": aim.project, "reason": REASON}
+    return {
+        "createProject": project,
+        "updateProject": {**reasoned, **project},
+        "archiveProject": reasoned,
+        "createRecord": {**record, "projectId": aim.project, "deviceId": aim.device},
+        "updateRecord": {**reasoned, **record},
+        **dict.fromkeys(("submitRecord", "approveRecord", "rejectRecord", "deleteRecord"), reasoned),
+        "registerDevice": {
+            "userId": aim.person,
+            "platform": "IOS",
+            "model": "iPhone 15",
+            "serialNumber": f"SN-{number}",
+            "appVersion": "2.5.0",
+        },
+        **dict.fromkeys(("blockDevice", "unblockDevice"), reasoned),
+        "assignOrganizationRole": {
+            "userId": aim.person,
+            "role": "MEMBER",
+            "customRoleId": aim.role,
+            "expiresAt": later,
+            "reason": REASON,
+        },
+        "removeOrganizationRole": {"userId": aim.person, "reason": REASON},
+        "assignProjectRole": {**in_project, "role": "VIEWER", "customRoleId": aim.role, "expiresAt": later},
+        "removeProjectRole": in_project,
+        "createRole": {**role, "level": "PROJECT", "reason": REASON},
+        "updateRole": {**reasoned, **role},
+        "deleteRole": reasoned,
+        "createServiceAccount": {
+            "name": f"Program {number}",
+            "permissions": ["PROJECT_READ"],
+            "expiresAt": later,
+            "projectIds": [aim.project],
+            "reason": REASON,
+        },
+        "revokeServiceAccount": reasoned,
+    }
+
+
+def input_of(contract: Contract, mutation: str) -> GraphQLInputObjectType:
+    """Return a mutation's one input."""
+    given = get_named_type(contract.mutation[mutation].args["input"].type)
+    assert isinstance(given, GraphQLInputObjectType)
+    return given
+
+
+def place_of(contract: Contract, mutation: str, said: FieldRow) -> Place:
+    """Return where in the input the mutation takes the field."""
+    taken = input_of(contract, mutation).fields
+    if said.type_name == "Measurement":
+        return "measurements", 0, said.field
+    name = RENAMED.get((mutation, said.field), said.field)
+    found = name if name in taken else f"{name}Id"
+    assert found in taken, f"the page says that {mutation} writes {said.type_name}.{said.field}, and it takes no {name}"
+    return (found,)
+
+
+def written(page: Page, contract: Contract) -> Iterator[tuple[str, FieldRow, Place]]:
+    """Yield every field that the page says is written: by which mutation, and where in its input."""
+    for fields in page.fields.values():
+        for said in fields.values():
+            for mutation in said.written_by:
+                yield mutation, said, place_of(contract, mutation, said)
+
+
+def with_only(contract: Contract, mutation: str, whole: Input, places: Sequence[Place]) -> Input:
+    """Return the input with what it can't be without, and these fields of it."""
+    taken = input_of(contract, mutation).fields
+    kept = {
+        name: whole[name]
+        for name, one in taken.items()
+        if name in whole and (is_required_input_field(one) or name == "reason")
+    }
+    kept |= {str(place[0]): whole[str(place[0])] for place in places if len(place) == 1}
+    if any(len(place) > 1 for place in places):
+        one_result = get_named_type(taken["measurements"].type)
+        assert isinstance(one_result, GraphQLInputObjectType)
+        named = {place[2] for place in places if len(place) > 1}
+        kept["measurements"] = [_only(one, named, one_result.fields) for one in whole["measurements"]]
+    if {"role", "customRoleId"} <= taken.keys() and "customRoleId" not in kept:
+        kept["role"] = whole["role"]
+    elif "customRoleId" in kept:
+        kept.pop("role", None)
+    return kept
+
+
+def _only(one: Input, named: set[Any], fields: Mapping[str, GraphQLInputField]) -> Input:
+    return {name: value for name, value in one.items() if name in named or is_required_input_field(fields[name])}
+
+
+def run_mutations(contract: Contract, caller: Caller, inputs: Sequence[tuple[str, Input]]) -> Reply:
+    """Run mutations in one operation, each under `m` and its number."""
+    declared = ", ".join(f"$i{index}: {input_of(contract, name)}!" for index, (name, _) in enumerate(inputs))
+    parts = [
+        f"m{index}: {name}(input: $i{index}) {{ errors {{ code field permission scope }} }}"
+        for index, (name, _) in enumerate(inputs)
+    ]
+    given = {f"i{index}": one for index, (_, one) in enumerate(inputs)}
+    return caller.run(f"mutation({declared}) {{ {' '.join(parts)} }}", given)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Makes what there is to act on, as the owner, so that whoever comes next finds it as it must be."""
+
+    cast: Cast
+    contract: Contract
+
+    def standing(self, mutation: str) -> Aim:
+        """Return what stands in the first project for those who are refused; nobody changes it."""
+        targets = self.cast.targets
+        subjects: Mapping[str, tuple[str, int]] = {
+            **dict.fromkeys(("updateProject", "archiveProject"), (targets.project, 1)),
+            **dict.fromkeys(("updateRecord", "submitRecord", "deleteRecord"), (targets.draft, 1)),
+            **dict.fromkeys(("approveRecord", "rejectRecord"), (targets.submitted, 2)),
+            "blockDevice": (targets.device, 1),
+            "unblockDevice": (targets.blocked_device, 2),
+            **dict.fromkeys(("updateRole", "deleteRole"), (targets.role, 1)),
+            "revokeServiceAccount": (targets.program, 1),
+        }
+        subject, version = subjects.get(mutation, ("", 1))
+        role = self._role(mutation)
+        return Aim(targets.project, targets.person, targets.device, role, subject, version)
+
+    def fresh(self, mutation: str, project: UUID | None, maker: Caller, version_of: Callable[[str], int]) -> Aim:
+        """Return what the mutation can be done to. `maker`: whose record it is to be, where it is to be one's own."""
+        owner = self.cast.principals["owner"].caller
+        aim = Aim(
+            f"Project:{project or self.cast.projects[FIRST]}",
+            f"User:{self.cast.spare}",
+            self.cast.targets.device,
+            self._role(mutation),
+        )
+        inputs = complete(aim)
+        subject = ""
+        if mutation in {"updateRecord", "submitRecord", "deleteRecord", "approveRecord", "rejectRecord"}:
+            draft = {name: inputs["createRecord"][name] for name in ("projectId", "siteCode", "collectedAt", "medium")}
+            subject = self._made(maker, "createRecord", draft, "record")
+            if mutation in {"approveRecord", "rejectRecord"}:
+                self._made(maker, "submitRecord", {"id": subject, "expectedVersion": 1}, "record")
+        elif mutation in {"blockDevice", "unblockDevice"}:
+            subject = self._made(owner, "registerDevice", inputs["registerDevice"], "device")
+            if mutation == "unblockDevice":
+                blocked = {"id": subject, "expectedVersion": 1, "reason": REASON}
+                self._made(owner, "blockDevice", blocked, "device")
+        elif mutation in {"updateRole", "deleteRole"}:
+            subject = self._made(owner, "createRole", inputs["createRole"], "role")
+        elif mutation == "revokeServiceAccount":
+            subject = self._made(owner, "createServiceAccount", inputs["createServiceAccount"], "serviceAccount")
+        elif mutation in {"updateProject", "archiveProject"}:
+            is_any = project is None
+            subject = self._made(owner, "createProject", inputs["createProject"], "project") if is_any else aim.project
+        elif mutation in {"removeProjectRole", "removeOrganizationRole"}:
+            name = mutation.replace("remove", "assign")
+            given = with_only(self.contract, name, inputs[name], [("expiresAt",)])
+            self._made(owner, name, given, "user")
+        version = version_of(subject) if subject else 1
+        return Aim(aim.project, aim.person, aim.device, aim.role, subject, version)
+
+    def _role(self, mutation: str) -> str:
+        return self.cast.roles["ORGANIZATION"] if mutation == "assignOrganizationRole" else self.cast.targets.role
+
+    def _made(self, caller: Caller, mutation: str, given: Input, shown: str) -> str:
+        query = (
+            f"mutation($input: {input_of(self.contract, mutation)}!) {{ {mutation}(input: $input)"
+            f" {{ {shown} {{ id }} errors {{ code message field }} }} }}"
+        )
+        payload: Any = caller.run(query, {"input": given}).data[mutation]
+        assert payload["errors"] == [], (mutation, payload)
+        return str(payload[shown]["id"])
