@@ -24,6 +24,7 @@ from models.transaction import fetch
 from resolvers.change import Change
 from resolvers.creating import constraint_of, creation_digest, repeats, require_new_id
 from resolvers.locking import lock_visible, require_version
+from resolvers.membership import lock_standing
 from resolvers.standing import known_permissions
 from resolvers.writing import require_writable
 
@@ -84,6 +85,7 @@ async def update_role(change: Change, *, role_id: UUID, expected_version: int, v
         InvalidInputError: as for a new one.
         ConflictError: another version, or the name is taken.
     """
+    change = await lock_standing(change)
     role = await lock_visible(change, CustomRole, role_id)
     require(change.viewer, Permission.ROLE_DEFINE, ORGANIZATION)
     require_version(role.version, expected_version)

@@ -1,6 +1,6 @@
 """Assigning and removing roles, in the organization and in its projects."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from models.statement import Statement
 from models.transaction import fetch
 from resolvers.change import Change
 from resolvers.locking import lock_visible
-from resolvers.standing import known_permissions
+from resolvers.standing import known_permissions, standing_viewer
 
 AT_CUSTOM_ROLE: Field = ("input", "customRoleId")
 AT_EXPIRY: Field = ("input", "expiresAt")
@@ -45,7 +45,7 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, given
         ConflictError: the last owner would be gone, or the member has the role already.
     """
     # Locked before the member is read, so that two demotions can't each count the other's owner.
-    await lock_organization(change)
+    change = await lock_standing(change)
     member = await lock_visible(change, Membership, membership_id, at=("input", "userId"))
     require(change.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
     wanted = await _wanted(change, given, RoleLevel.ORGANIZATION)
@@ -82,6 +82,7 @@ async def assign_project_role(change: Change, *, membership_id: UUID, project_id
         InvalidInputError: not exactly one role; one for the organization; an expiry that is over.
         ConflictError: the member has the role already.
     """
+    change = await lock_standing(change)
     member, grant = await _load_grant(change, membership_id, project_id)
     wanted = await _wanted(change, given, RoleLevel.PROJECT)
     require_may_assign(
@@ -120,6 +121,7 @@ async def remove_project_role(change: Change, *, membership_id: UUID, project_id
         NotFoundError, ForbiddenError: without `project_membership:assign` there; a role above one's own; one's own;
             there is no role to take away.
     """
+    change = await lock_standing(change)
     member, grant = await _load_grant(change, membership_id, project_id)
     if grant is None:
         raise NotFoundError("The member has no role in this project.", field=("input", "userId"))
@@ -149,6 +151,19 @@ async def require_another_owner(change: Change, membership_id: UUID) -> None:
     )
     if not others:
         raise ConflictError("The last owner stays: make somebody else an owner first.", field=("input", "userId"))
+
+
+async def lock_standing(change: Change) -> Change:
+    """Lock the organization's standing, and return the change with what its viewer may do from then on.
+
+    Who waited for the lock may have waited for the one who took their own role away.
+
+    Raises:
+        UnauthenticatedError: nobody is signed in, or not any more.
+    """
+    await lock_organization(change)
+    viewer = await standing_viewer(change.connection, change.viewer, change.at)
+    return replace(change, intent=replace(change.intent, actor=replace(change.intent.actor, viewer=viewer)))
 
 
 async def lock_organization(change: Change) -> None:

@@ -1,12 +1,14 @@
 """What attackers tried later: each stays tried."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tortoise.connection import get_connection
 
 from schema.operation import MOST_CHOICES
-from tests.support.world import World
+from tests.support.mutation import mutate
+from tests.support.world import Client, World, connect
 
 NESTED = "query($n: Int) { records(first: $n) { nodes { project { records(first: $n) { nodes { id } } } } } }"
 
@@ -74,3 +76,91 @@ async def test_what_is_left_out_in_how_many_ways_fills_no_memory(world: World) -
         assert set(node) == {"id", *(name for name in names if asked[name])}
 
     assert 0 < len(world.api.operations._kept[query].completions) <= MOST_CHOICES
+
+
+async def test_who_waits_to_give_a_role_gives_it_with_what_they_may_do_by_then(world: World) -> None:
+    """The admin's request waits for the organization, and is let on after the owner's, which makes them a member."""
+    owner, admin = await world.client("owner"), await world.client("admin")
+    target, demoted = [f"User:{await world.member_id(key)}" for key in ("member", "admin")]
+    project = f"Project:{await world.project_id('CANAL')}"
+    role = (
+        await mutate(
+            owner,
+            "createRole",
+            {"name": "Looks on", "level": "PROJECT", "permissions": ["PROJECT_READ"], "reason": "Set up."},
+            "role { id }",
+        )
+    ).data["createRole"]["role"]["id"]
+    tried = {
+        "assignOrganizationRole": {"userId": target, "role": "ADMIN", "reason": "Mine."},
+        "assignProjectRole": {"userId": target, "projectId": project, "role": "MANAGER", "reason": "Mine."},
+        "updateRole": {"id": role, "expectedVersion": 1, "permissions": ["PROJECT_READ"], "reason": "Mine."},
+    }
+    since = await world.now()
+    holder = await connect(world.superuser)
+    try:
+        async with holder.transaction():
+            await holder.execute("select 1 from organization where slug = 'clearwater' for update")
+            given = {"userId": demoted, "role": "MEMBER", "reason": "Left."}
+            first = asyncio.create_task(mutate(owner, "assignOrganizationRole", given))
+            await _waiting(world, 1)
+            rest = [asyncio.create_task(mutate(admin, name, given)) for name, given in tried.items()]
+            await _waiting(world, 1 + len(rest))
+    finally:
+        await holder.close()
+
+    assert (await first).data["assignOrganizationRole"]["errors"] == []
+    for name, answer in zip(tried, await asyncio.gather(*rest), strict=True):
+        assert {error["code"] for error in answer.data[name]["errors"]} <= {"FORBIDDEN", "NOT_FOUND"}, name
+        assert answer.data[name]["errors"], name
+    done = [one["action"] for one in await world.entries(since=since, kinds=("CHANGE",))]
+    assert done == ["membership.assign_role"]
+
+
+async def _waiting(world: World, count: int) -> None:
+    """Return once so many transactions wait for a lock."""
+    for _ in range(200):
+        query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        if await world.value(query) >= count:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("Nobody waits.")
+
+
+async def test_looking_as_another_shows_no_roles_of_theirs_that_one_does_not_see(world: World) -> None:
+    owner = await world.client("owner")
+    looker, person = [f"User:{await world.member_id(key)}" for key in ("member", "collector")]
+    permissions = ["ACCESS_READ", "ACCESS_RUN_AS", "MEMBERSHIP_READ"]
+    given = {"name": "Looks", "level": "ORGANIZATION", "permissions": permissions, "reason": "Set up."}
+    role = (await mutate(owner, "createRole", given, "role { id }")).data["createRole"]["role"]["id"]
+    await mutate(owner, "assignOrganizationRole", {"userId": looker, "customRoleId": role, "reason": "Set up."})
+    query = b'{"query": "{ viewer { projectRoles { role expiresAt } } }"}'
+
+    shown = {}
+    for key in ("member", "owner"):
+        answer = await (await world.client(key)).post(query, **{"fieldward-run-as": person})
+        shown[key] = [one["role"] for one in answer.data["viewer"]["projectRoles"]]
+
+    assert shown == {"member": [], "owner": ["COLLECTOR"]}
+    own = await (await world.client("collector")).post(query)
+    assert [one["role"] for one in own.data["viewer"]["projectRoles"]] == ["COLLECTOR"]
+
+
+async def test_a_programs_cursor_is_no_other_programs(world: World) -> None:
+    owner = await world.client("owner")
+    programs = []
+    for name in ("One", "Other"):
+        given = {
+            "name": name,
+            "permissions": ["PROJECT_READ", "RECORD_READ"],
+            "expiresAt": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            "reason": "Set up.",
+        }
+        made = await mutate(owner, "createServiceAccount", given, "token")
+        programs.append(Client(world.http, made.data["createServiceAccount"]["token"]))
+    first = await programs[0].run("{ records(first: 1) { pageInfo { endCursor } } }")
+    cursor = {"after": first.data["records"]["pageInfo"]["endCursor"]}
+    query = "query($after: String) { records(first: 1, after: $after) { nodes { id } } }"
+
+    assert len((await programs[0].run(query, cursor)).data["records"]["nodes"]) == 1
+    assert (await programs[1].run(query, cursor)).codes == ["INVALID_INPUT"]
