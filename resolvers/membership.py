@@ -168,10 +168,11 @@ async def lock_standing(change: Change) -> Change:
 
 async def lock_organization(change: Change) -> None:
     """Let one change of the organization's standing at a time read who is what, and change it."""
+    # Not the key: what is inserted meanwhile refers to it, and waits for no role.
     statement = Statement()
     await fetch(
         change.connection,
-        f"select 1 from organization where id = {statement.argument(change.organization_id)} for update",
+        f"select 1 from organization where id = {statement.argument(change.organization_id)} for no key update",
         *statement.arguments,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 from tortoise.connection import get_connection
 
 from schema.operation import MOST_CHOICES
+from tests.support.access import until_waiting
 from tests.support.mutation import mutate
 from tests.support.world import Client, World, connect
 
@@ -103,9 +104,9 @@ async def test_who_waits_to_give_a_role_gives_it_with_what_they_may_do_by_then(w
             await holder.execute("select 1 from organization where slug = 'clearwater' for update")
             given = {"userId": demoted, "role": "MEMBER", "reason": "Left."}
             first = asyncio.create_task(mutate(owner, "assignOrganizationRole", given))
-            await _waiting(world, 1)
+            await until_waiting(world, 1)
             rest = [asyncio.create_task(mutate(admin, name, given)) for name, given in tried.items()]
-            await _waiting(world, 1 + len(rest))
+            await until_waiting(world, 1 + len(rest))
     finally:
         await holder.close()
 
@@ -115,16 +116,6 @@ async def test_who_waits_to_give_a_role_gives_it_with_what_they_may_do_by_then(w
         assert answer.data[name]["errors"], name
     done = [one["action"] for one in await world.entries(since=since, kinds=("CHANGE",))]
     assert done == ["membership.assign_role"]
-
-
-async def _waiting(world: World, count: int) -> None:
-    """Return once so many transactions wait for a lock."""
-    for _ in range(200):
-        query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-        if await world.value(query) >= count:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("Nobody waits.")
 
 
 async def test_looking_as_another_shows_no_roles_of_theirs_that_one_does_not_see(world: World) -> None:
