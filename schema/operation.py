@@ -24,6 +24,7 @@ from graphql import (
     visit,
 )
 from graphql.language import DirectiveNode, Visitor
+from graphql.validation.rules import overlapping_fields_can_be_merged
 from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from schema.input_value import InputValueRule
@@ -40,6 +41,10 @@ MOST_CHOICES: Final = 8
 costs as much memory as the operation is long."""
 MOST_SIZES: Final = 8
 """Variables for the sizes of pages, up to which it is kept what an operation may ask for with them."""
+
+# What finding out takes whether fields of one name can be merged grows with the square of how often they are selected.
+# Operations that make sense take some dozens of its steps; graphql-core's own bound is seconds of work, for anyone.
+overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 20_000
 
 _RULES: Final = tuple(InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules)
 

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from tortoise.connection import get_connection
 
 from schema.operation import MOST_CHOICES
@@ -155,3 +156,19 @@ async def test_a_programs_cursor_is_no_other_programs(world: World) -> None:
 
     assert len((await programs[0].run(query, cursor)).data["records"]["nodes"]) == 1
     assert (await programs[1].run(query, cursor)).codes == ["INVALID_INPUT"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ " + "records { nodes { project { records { nodes { id } } } } } " * 230 + "}",
+        "{ " + " ".join(f"...F{i}" for i in range(300)) + " } "
+        + " ".join(f"fragment F{i} on Query {{ viewer {{ role }} }}" for i in range(300)),
+    ],
+)  # fmt: skip
+async def test_what_is_selected_over_and_over_is_not_compared_for_long(world: World, query: str) -> None:
+    """Refused for the work of comparing, and not, a second of the server's time later, for what they ask for."""
+    answer = await world.anonymous.run(query)
+
+    assert answer.codes == ["INVALID_INPUT"]
+    assert answer.errors[0]["message"] == "Validation aborted."
