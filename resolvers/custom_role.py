@@ -9,7 +9,7 @@ from tortoise.exceptions import IntegrityError
 
 from auth.access import Permissions
 from auth.errors import ForbiddenError
-from auth.escalation import Field, require_no_more
+from auth.escalation import Field, require_no_longer, require_no_more
 from auth.permission import Permission
 from auth.policy import require
 from auth.role import ORGANIZATION_LEVEL, PROJECT_LEVEL
@@ -98,6 +98,7 @@ async def update_role(change: Change, *, role_id: UUID, expected_version: int, v
     require_writable(change, entity_of(CustomRole), ORGANIZATION, stored, at=("input",))
     _require_sensible(permissions, role.level)
     require_no_more(change.viewer, ORGANIZATION, before | permissions, field=AT_PERMISSIONS)
+    require_no_longer(change.viewer, ORGANIZATION, permissions - before, until=None, field=AT_PERMISSIONS)
     if any(grant.custom_role_id == role.id for grant in change.viewer.grants):
         raise ForbiddenError("Nobody changes a role of their own. Ask another owner or admin.", field=("input", "id"))
     for name, value in stored.items():

@@ -40,7 +40,8 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, given
     """Give a member another role in the organization and return the membership's id.
 
     Raises:
-        NotFoundError, ForbiddenError: without `membership:assign`; a role above one's own; one's own role.
+        NotFoundError, ForbiddenError: without `membership:assign`; a role above one's own, or for longer; one's
+            own role.
         InvalidInputError: not exactly one role; one for projects; an expiry that is over.
         ConflictError: the last owner would be gone, or the member has the role already.
     """
@@ -58,6 +59,8 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, given
         own=member.id == change.viewer.membership_id,
         current=await permissions_of_member(change, member),
         wanted=wanted,
+        until=given.expires_at,
+        ends_at=member.role_expires_at,
         field=AT_ROLE if given.custom_role_id is None else AT_CUSTOM_ROLE,
     )
     if (member.role, member.custom_role_id, member.role_expires_at) == (role, given.custom_role_id, given.expires_at):
@@ -78,7 +81,8 @@ async def assign_project_role(change: Change, *, membership_id: UUID, project_id
     """Give a member a role in a project, in the place of the one they had, and return the membership's id.
 
     Raises:
-        NotFoundError, ForbiddenError: without `project_membership:assign` there; a role above one's own; one's own.
+        NotFoundError, ForbiddenError: without `project_membership:assign` there; a role above one's own, or
+            for longer; one's own.
         InvalidInputError: not exactly one role; one for the organization; an expiry that is over.
         ConflictError: the member has the role already.
     """
@@ -91,6 +95,8 @@ async def assign_project_role(change: Change, *, membership_id: UUID, project_id
         own=member.id == change.viewer.membership_id,
         current=await _permissions_of_grant(change, grant),
         wanted=wanted,
+        until=given.expires_at,
+        ends_at=grant.expires_at if grant is not None else None,
         field=AT_ROLE if given.custom_role_id is None else AT_CUSTOM_ROLE,
     )
     role = ProjectRole(given.role) if given.role is not None else None

@@ -1,14 +1,13 @@
 """What attackers tried later: each stays tried."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from tortoise.connection import get_connection
 
 from schema.operation import MOST_CHOICES
-from tests.support.access import until_waiting
+from tests.support.access import later, until_waiting
 from tests.support.mutation import mutate
 from tests.support.world import Client, World, connect
 
@@ -145,7 +144,7 @@ async def test_a_programs_cursor_is_no_other_programs(world: World) -> None:
         given = {
             "name": name,
             "permissions": ["PROJECT_READ", "RECORD_READ"],
-            "expiresAt": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            "expiresAt": later(days=1),
             "reason": "Set up.",
         }
         made = await mutate(owner, "createServiceAccount", given, "token")
@@ -172,3 +171,29 @@ async def test_what_is_selected_over_and_over_is_not_compared_for_long(world: Wo
 
     assert answer.codes == ["INVALID_INPUT"]
     assert answer.errors[0]["message"] == "Validation aborted."
+
+
+async def test_nobody_gives_a_role_for_longer_than_they_have_it(world: World) -> None:
+    """Else two who were let in for an hour would let each other in for good."""
+    owner = await world.client("owner")
+    guest, friend = [f"User:{await world.member_id(key)}" for key in ("member", "viewer")]
+    ends = later(hours=1)
+    given = {"userId": guest, "role": "ADMIN", "expiresAt": ends, "reason": "An hour."}
+    assert (await mutate(owner, "assignOrganizationRole", given)).data["assignOrganizationRole"]["errors"] == []
+    held = {"name": "Held", "level": "PROJECT", "permissions": ["PROJECT_READ"], "reason": "Set up."}
+    role = (await mutate(owner, "createRole", held, "role { id }")).data["createRole"]["role"]["id"]
+    client = await world.client("member")
+    project = f"Project:{await world.project_id('CANAL')}"
+    widened = {"id": role, "expectedVersion": 1, "permissions": ["PROJECT_READ", "PROJECT_UPDATE"], "reason": "Mine."}
+
+    tried: list[tuple[str, dict[str, Any], list[str]]] = [
+        ("assignOrganizationRole", {"userId": friend, "role": "ADMIN"}, ["FORBIDDEN"]),
+        ("assignOrganizationRole", {"userId": friend, "role": "ADMIN", "expiresAt": later(hours=2)}, ["FORBIDDEN"]),
+        ("assignProjectRole", {"userId": guest, "projectId": project, "role": "MANAGER"}, ["FORBIDDEN"]),
+        ("assignProjectRole", {"userId": friend, "projectId": project, "role": "MANAGER"}, ["FORBIDDEN"]),
+        ("updateRole", widened, ["FORBIDDEN"]),
+        ("assignOrganizationRole", {"userId": friend, "role": "ADMIN", "expiresAt": ends}, []),
+    ]
+    for name, sent, codes in tried:
+        answer = await mutate(client, name, {"reason": "Mine.", **sent})
+        assert [error["code"] for error in answer.data[name]["errors"]] == codes, (name, sent)
