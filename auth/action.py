@@ -6,7 +6,6 @@ from enum import StrEnum
 class Action(StrEnum):
     """Every act of a principal that leaves an entry."""
 
-    ACCESS_EXPLAIN = "access.explain"
     ACCESS_RUN_AS = "access.run_as"
 
     DEVICE_BLOCK = "device.block"

@@ -237,12 +237,10 @@ async def _load_grant(
 ) -> tuple[Membership, ProjectMembership | None]:
     project = await lock_visible(change, Project, project_id, at=("input", "projectId"))
     require(change.viewer, Permission.PROJECT_MEMBERSHIP_ASSIGN, project_scope(project.id))
-    # A project's manager need not see the organization's members to name one: the id is enough.
+    # A project's manager need not see the organization's members to name one: the id is enough. Whether the member
+    # is suspended is not theirs to know, so it makes no difference.
     member = await Membership.get_or_none(
-        id=membership_id,
-        organization_id=change.organization_id,
-        status=MembershipStatus.ACTIVE,
-        using_db=change.connection,
+        id=membership_id, organization_id=change.organization_id, using_db=change.connection
     )
     if member is None:
         raise NotFoundError("There is nothing with this id.", field=("input", "userId"))

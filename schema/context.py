@@ -13,7 +13,7 @@ from strawberry.dataloader import DataLoader
 
 from auth.errors import UnauthenticatedError
 from auth.permission import Permission
-from auth.policy import can
+from auth.policy import can, has_everywhere
 from auth.principal import Viewer
 from auth.scope import Scope
 from models.encryption.envelope import key_id_of
@@ -31,6 +31,18 @@ from schema.loading import Gathered
 MOST_TRACED: Final = 1000
 LONGEST_NAME: Final = 200
 """Characters of an operation's name that the trail keeps."""
+
+
+def _is_out_of_sight(entity: Entity, viewer: Viewer, row_id: UUID) -> bool:
+    """Return whether the id alone says that the viewer does not see the row.
+
+    It does where rows lie in no project and are each about one person: who does not see them all sees their own.
+    """
+    placement = entity.placement
+    if placement is None or placement.project_column is not None or placement.own_column != "id":
+        return False
+    own_id = viewer.user_id if placement.own_is_user else viewer.membership_id
+    return row_id != own_id and not has_everywhere(viewer, {entity.read})
 
 
 class Loader(DataLoader[Any, Any]):
@@ -131,13 +143,20 @@ class RequestContext:
         return (await self.load_rows(entity, columns, [row_id])).get(row_id)
 
     async def load_rows(self, entity: Entity, columns: tuple[str, ...], ids: Collection[UUID]) -> Mapping[UUID, Row]:
-        """Return those of the rows that the viewer sees, others among them that were asked for before."""
+        """Return those of the rows that the viewer sees, others among them that were asked for before.
+
+        Nobody is looked up whom the viewer can't see: how many statements it takes would tell whether two links, of
+        which neither is shown, lead to the same person.
+        """
+        wanted_ids = [one for one in ids if not _is_out_of_sight(entity, self.viewer, one)]
+        if not wanted_ids:
+            return {}
 
         async def fetch(wanted: list[UUID]) -> Mapping[UUID, Row]:
             async with self.reader.use() as connection:
                 return await fetch_by_id(connection, self.viewer, entity, columns, wanted)
 
-        return await self._gather((entity.name, columns), fetch).load(ids)
+        return await self._gather((entity.name, columns), fetch).load(wanted_ids)
 
     async def load_children(
         self, said: RowsField, columns: tuple[str, ...], nodes: Sequence[FieldNode], parents: Collection[UUID]

@@ -46,6 +46,12 @@ class TimeFilter:
     lt: datetime | None = strawberry.field(default=strawberry.UNSET, description="Before this moment.")
 
 
+@strawberry.input(description="Compares a number.")
+class NumberFilter:
+    gte: float | None = strawberry.field(default=strawberry.UNSET, description="This or more.")
+    lt: float | None = strawberry.field(default=strawberry.UNSET, description="Less than this.")
+
+
 @strawberry.input(description="Compares the id of another object.")
 class IdFilter:
     eq: strawberry.ID | None = strawberry.field(

@@ -21,7 +21,7 @@ from resolvers.record import MOST_MEASUREMENTS
 from schema.connection import OrderDirection, PageArguments, Parent, page_of
 from schema.context import context_of
 from schema.field import column, link, listed, stands_for
-from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, demanding, filters
+from schema.filter import IdFilter, NumberFilter, TextFilter, TimeFilter, conditions_of, demanding, filters
 from schema.node import Node
 from schema.viewer_can import RecordViewerCan, ViewerCanRead, viewer_can
 
@@ -130,6 +130,8 @@ class RecordFilter:
         default=None, description="By who entered them.", metadata=demanding(Permission.MEMBERSHIP_READ)
     )
     site_code: TextFilter | None = strawberry.field(default=None, description="By the site's code.")
+    latitude: NumberFilter | None = strawberry.field(default=None, description="By degrees north, WGS 84.")
+    longitude: NumberFilter | None = strawberry.field(default=None, description="By degrees east, WGS 84.")
     collected_at: TimeFilter | None = strawberry.field(default=None, description="By when they were collected.")
     created_at: TimeFilter | None = strawberry.field(default=None, description="By when they were made.")
     status: RecordStatusFilter | None = strawberry.field(default=None, description="By status.")

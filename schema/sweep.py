@@ -2,7 +2,7 @@
 
 It walks the finished schema, not the code: every object type says what it stands for, every field how it is guarded,
 every guarded field can be null, every mutation leaves an entry, every filter, order, group and aggregate is on a plain
-column.
+column. And every role is in the matrix.
 """
 
 from enum import Enum
@@ -21,6 +21,7 @@ from graphql import (
 from strawberry.types.base import StrawberryObjectDefinition
 
 from auth.action import Action
+from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, OrganizationRole, ProjectRole
 from models.aggregation import OF_NUMBERS, Function, is_number
 from models.inventory import Column, Entity, entities, entity_of
 from schema.aggregate import AGGREGATES, Groups
@@ -58,6 +59,7 @@ def sweep(core: GraphQLSchema) -> int:
         InventoryError: a column has no classification, or is stored otherwise than that asks.
     """
     entities()
+    _require_whole_matrix()
     looked_at = 0
     for object_type in object_types(core):
         for name, field in object_type.fields.items():
@@ -96,7 +98,7 @@ def guard_of(type_name: str, field: GraphQLField) -> tuple[str, Otherwise] | Non
         return (said.guard, Otherwise.NULL_AND_ERROR) if said.guard else None
     if declared is None or declared.model is None or not isinstance(said, ColumnField | LinkField):
         return None
-    column = _column(entity_of(declared.model), said, field)
+    column = _column(f"{type_name}.{python_name(field)}", entity_of(declared.model), said, field)
     if column.guard is None:
         return None
     return column.guard, Otherwise.PSEUDONYM if column.masked_by else Otherwise.NULL_AND_ERROR
@@ -137,6 +139,14 @@ def publish_guards(core: GraphQLSchema) -> None:
             field.description = f"{field.description} Takes `{permission}`; without it, {_WITHOUT[otherwise]}."
 
 
+def _require_whole_matrix() -> None:
+    """Every role has its permissions in the matrix: who was given another could not be answered."""
+    for role in OrganizationRole:
+        _require(role in ORGANIZATION_ROLES, f"OrganizationRole.{role}", "has no permissions in the matrix")
+    for in_project in ProjectRole:
+        _require(in_project in PROJECT_ROLES, f"ProjectRole.{in_project}", "has no permissions in the matrix")
+
+
 def _require_guarded(place: str, object_type: GraphQLObjectType, field: GraphQLField) -> None:
     declared = TYPES.get(object_type.name)
     if declared is None:
@@ -153,7 +163,7 @@ def _require_guarded(place: str, object_type: GraphQLObjectType, field: GraphQLF
     entity = entity_of(declared.model)
     _require(isinstance(said, ColumnField | LinkField | RowsField | DerivedField), place, "has no declared guard")
     if isinstance(said, ColumnField | LinkField):
-        column = _column(entity, said, field)
+        column = _column(place, entity, said, field)
         _require(column.is_in_api, place, f"shows {column.entity}.{column.name}, which is SECRET")
         _require(
             column.guard is None or not isinstance(field.type, GraphQLNonNull),
@@ -230,7 +240,8 @@ def _require_plain_order(input_type: GraphQLInputObjectType) -> None:
         stored = value.value.value if isinstance(value.value, Enum) else value.value
         column = entity.columns.get(str(stored))
         _require_plain(f"{place}: {stored}", column)
-        _require(column is not None and not column.is_nullable, place, "orders by a column that can be null")
+        is_never_null = column is not None and not column.is_nullable
+        _require(is_never_null, f"{place}: {stored}", "orders by a column that can be null")
 
 
 def _require_plain_aggregate(place: str, declared: Groups, field: GraphQLField) -> None:
@@ -263,18 +274,19 @@ def _require_plain_keys(core: GraphQLSchema, name: str, declared: Groups) -> Non
     _require(isinstance(named, GraphQLEnumType), place, "is no enum")
     if isinstance(named, GraphQLEnumType):
         offered = {str(one.value.value if isinstance(one.value, Enum) else one.value) for one in named.values.values()}
-        _require(offered == set(declared.keys), place, "offers other keys than its groups show")
+        other = ", ".join(sorted(offered ^ set(declared.keys)))
+        _require(not other, place, f"offers other keys than its groups show: {other}")
 
 
 def _require_plain(place: str, column: Column | None) -> None:
     _require(column is not None and column.is_in_api and not column.is_sealed, place, "is not on a plain column")
 
 
-def _column(entity: Entity, said: ColumnField | LinkField, field: GraphQLField) -> Column:
+def _column(place: str, entity: Entity, said: ColumnField | LinkField, field: GraphQLField) -> Column:
     name = said.by if isinstance(said, LinkField) else said.name or python_name(field)
     column = entity.columns.get(name)
     if column is None:
-        raise SchemaError(f"{entity.name} has no column {name!r}.")
+        raise SchemaError(f"{place}: {entity.name} has no column {name!r}.")
     return column
 
 

@@ -68,7 +68,7 @@ class Viewer:
     async def user(info: strawberry.Info) -> User | None:
         return await _loaded(info, Membership, context_of(info).viewer.membership_id)
 
-    @resolved("The program that asks; null for a person.", derived())
+    @resolved("The program that asks, if it may see service accounts; null for a person.", derived())
     async def service_account(info: strawberry.Info) -> ServiceAccount | None:
         return await _loaded(info, ServiceAccountModel, context_of(info).viewer.service_account_id)
 

@@ -53,6 +53,10 @@ def names_of(schema: GraphQLSchema) -> set[str]:
 
 def leaves(schema: GraphQLSchema, parent: GraphQLObjectType, above: tuple[str, ...] = ()) -> str:
     """Return a selection of all that can be asked for without an argument, each type once on each way."""
+    return " ".join(_parts(schema, parent, above))
+
+
+def _parts(schema: GraphQLSchema, parent: GraphQLObjectType, above: tuple[str, ...]) -> list[str]:
     parts = []
     for name, field in parent.fields.items():
         target = get_named_type(field.type)
@@ -63,7 +67,7 @@ def leaves(schema: GraphQLSchema, parent: GraphQLObjectType, above: tuple[str, .
         elif isinstance(target, GraphQLObjectType):
             inner = leaves(schema, target, (*above, target.name))
             parts += [f"{name}{_given(name, field)} {{ {inner} }}"] if inner else []
-    return " ".join(parts)
+    return parts
 
 
 def _given(name: str, field: GraphQLField) -> str:
@@ -396,12 +400,14 @@ async def test_no_message_suggests_a_name(world: World, who: str, query: str) ->
 
 
 def _roots(schema: GraphQLSchema, query: GraphQLObjectType) -> Iterator[tuple[str, str]]:
-    """Yield each root with a selection of all that can be had of it, one operation each."""
+    """Yield each root with a selection of all that can be had of it: an operation for each field of its type, so that
+    none of them grows out of the limits with the schema.
+    """
     for name, field in query.fields.items():
         target = get_named_type(field.type)
         if isinstance(target, GraphQLObjectType) and not any(is_required_argument(one) for one in field.args.values()):
-            inner = leaves(schema, target, (target.name,))
-            yield f"{name}{_given(name, field)} {{ {inner} }}", name
+            for inner in _parts(schema, target, (target.name,)):
+                yield f"{name}{_given(name, field)} {{ {inner} }}", name
 
 
 def _values(given: GraphQLInputObjectType) -> Iterator[str]:

@@ -121,6 +121,24 @@ async def test_filters_narrow_and_count(world: World) -> None:
     assert all(node["siteCode"] == "USGS-02306774" for node in page["nodes"])
 
 
+async def test_filters_of_places_cut_a_rectangle(world: World) -> None:
+    client = await world.client("manager")
+    where = "latitude >= 27.9 and latitude < 28.1 and longitude >= -82.5 and longitude < -82.3"
+    expected = await world.value(
+        f"select count(*) from record where project_id = $1 and {where}", await world.project_id("CANAL")
+    )
+
+    answer = await client.run(
+        "query($f: RecordFilter) { records(filter: $f, first: 1000) { totalCount nodes { latitude longitude } } }",
+        {"f": {"latitude": {"gte": 27.9, "lt": 28.1}, "longitude": {"gte": -82.5, "lt": -82.3}}},
+    )
+    everything = (await client.run("{ records { totalCount } }")).data["records"]["totalCount"]
+
+    page = answer.data["records"]
+    assert everything > page["totalCount"] == len(page["nodes"]) == expected > 0
+    assert all(27.9 <= one["latitude"] < 28.1 and -82.5 <= one["longitude"] < -82.3 for one in page["nodes"])
+
+
 SMALL_AND_LARGE = [
     ("{ records(first: %d) { nodes { siteCode } } }", 1),
     ("{ records(first: %d) { nodes { siteCode comment collector } } }", 1),
@@ -183,3 +201,13 @@ async def test_a_field_that_fails_ends_no_other_that_waits_for_the_same_rows(wor
     assert answer.body["data"]["failing"]["projectRoles"] == [{"project": None}]
     members = answer.body["data"]["waiting"]["projectRoles"][0]["project"]["members"]["nodes"]
     assert members == [{"user": {"name": "Cleo Cole"}}]
+
+
+async def test_a_row_of_which_every_field_is_skipped_is_an_empty_object(world: World) -> None:
+    client = await world.client("collector")
+
+    answer = await client.run(
+        "{ records(first: 2) { nodes { id @skip(if: true) } edges { node { id @include(if: false) } } } }"
+    )
+
+    assert answer.data == {"records": {"nodes": [{}, {}], "edges": [{"node": {}}, {"node": {}}]}}

@@ -28,7 +28,7 @@ from tests.support.world import Answer
 _CURSORS: Final = frozenset({"cursor", "startCursor", "endCursor"})
 _NEW: Final = re.compile(r"(?P<person>person-[a-z2-7]{8})|(?P<id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00$")
-REPEATS: Final = 12
+REPEATS: Final = 6
 """How often an operation is run again before the worlds are said to differ."""
 
 
@@ -93,7 +93,7 @@ class Pair:
         variables = [operation.variables, operation.variables]
         for again in (False, True):
             before, after = self._run(operation, variables)
-            self._count(before, again=again)
+            self._count(operation, before, again=again)
             if not self._alike(operation, variables, before, after):
                 raise InterferenceError(self._told(operation, before, after))
             variables = [
@@ -130,7 +130,7 @@ class Pair:
                 known.add(seen.observed)
         return bool(worlds[0] & worlds[1])
 
-    def _count(self, seen: Seen, *, again: bool) -> None:
+    def _count(self, operation: Operation, seen: Seen, *, again: bool) -> None:
         answer = seen.answer
         self.tally["operations"] += not again
         self.tally["next pages"] += again
@@ -140,7 +140,7 @@ class Pair:
             if isinstance(payload, dict) and isinstance(payload.get("errors"), list):
                 self.tally[f"mutation {[one['code'] for one in payload['errors']] or 'done'}"] += 1
         if "INTERNAL" in answer.codes:
-            raise AssertionError(f"The server broke: {answer.text}")
+            raise AssertionError(f"The server broke under\n{operation!r}\n{answer.text}")
 
     def _told(self, operation: Operation, before: Seen, after: Seen) -> str:
         """Say who saw what differ, and what had been changed: the rows that are named, or else all in short."""

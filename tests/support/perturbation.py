@@ -141,7 +141,7 @@ class Perturbation:
         people = {row["id"]: row["organization_id"] for row in self._rows["membership"]}
         hidden = [one for one in people if one not in self._seen["membership"]]
         for (table, name), row in product(sorted(self._links), self._rows[entity.name]):
-            if table != entity.name or row["id"] not in self._seen[table] or row[name] not in hidden:
+            if table != entity.name or row["id"] not in self._seen[table] or row[name] in self._seen["membership"]:
                 continue
             self._count += 1
             for one in hidden[self._count % len(hidden) :] + hidden[: self._count % len(hidden)]:

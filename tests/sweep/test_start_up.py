@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from graphql import GraphQLNonNull, GraphQLObjectType, GraphQLSchema, get_named_type
+from graphql import GraphQLEnumType, GraphQLEnumValue, GraphQLNonNull, GraphQLObjectType, GraphQLSchema, get_named_type
 
 from auth.permission import Permission
+from auth.role import OrganizationRole, ProjectRole
 from schema import limits
+from schema import sweep as sweep_module
 from schema.api import build_api
 from schema.field import DECLARATION, TYPES, ColumnField, DerivedField, TypeDeclaration
 from schema.filter import FILTERS
@@ -62,7 +64,7 @@ def test_the_schema_as_it_is_passes_and_every_field_is_looked_at(core: GraphQLSc
         ("Record", "siteCode", DerivedField(None, needs=("comment",)), "with a weaker guard"),
         ("Record", "comment", DerivedField(Permission.RECORD_READ, needs=("comment",)), "with a weaker guard"),
         ("Record", "comment", ColumnField("creation_digest"), "which is SECRET"),
-        ("User", "name", ColumnField("no_such"), "has no column"),
+        ("User", "name", ColumnField("no_such"), r"^User\.name: membership has no column 'no_such'\.$"),
         ("PageInfo", "endCursor", ColumnField("comment"), "stands for no table"),
         ("Query", "records", None, "is no declared entry"),
         ("Mutation", "approveRecord", None, "has no audit action"),
@@ -102,6 +104,28 @@ def test_a_filter_on_an_encrypted_column_is_refused(core: GraphQLSchema) -> None
             sweep(core)
     finally:
         definition.python_name = before
+
+
+def test_an_order_by_a_column_that_can_be_null_is_refused(core: GraphQLSchema) -> None:
+    columns = core.type_map["RecordOrderField"]
+    assert isinstance(columns, GraphQLEnumType)
+    columns.values["METHOD"] = GraphQLEnumValue("method")
+
+    with pytest.raises(SchemaError, match=r"RecordOrder\.field: method orders by a column that can be null"):
+        sweep(core)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "role"), [("ORGANIZATION_ROLES", OrganizationRole.AUDITOR), ("PROJECT_ROLES", ProjectRole.VIEWER)]
+)
+def test_a_role_that_is_not_in_the_matrix_is_refused(
+    core: GraphQLSchema, monkeypatch: pytest.MonkeyPatch, matrix: str, role: OrganizationRole | ProjectRole
+) -> None:
+    whole = getattr(sweep_module, matrix)
+    monkeypatch.setattr(sweep_module, matrix, {one: granted for one, granted in whole.items() if one is not role})
+
+    with pytest.raises(SchemaError, match=rf"{type(role).__name__}\.{role} has no permissions in the matrix"):
+        sweep(core)
 
 
 def test_every_confidential_or_personal_column_in_the_schema_is_published_with_its_guard(core: GraphQLSchema) -> None:

@@ -30,7 +30,9 @@ from schema.connection import OrderDirection
 from schema.field import TYPES, column, resolved, root, stands_for
 from schema.filter import FILTERS, TextFilter, demanding, filters
 from schema.introspection import reach_of
+from schema.mutation import mutation_of
 from schema.sight import Reach, visible_schema
+from schema.sweep import guard_of
 
 CORE = build_api()._schema
 ALL = frozenset(P)
@@ -49,6 +51,14 @@ def without(*permissions: P) -> GraphQLSchema:
 def fields(schema: GraphQLSchema, name: str) -> set[str]:
     """Return the names of the type's fields; none where there is no such type."""
     return set(getattr(schema.type_map.get(name), "fields", ()))
+
+
+def guards(name: str) -> dict[str, str | None]:
+    """Return, by the type's fields, the permission that reading takes."""
+    one = CORE.type_map[name]
+    assert isinstance(one, GraphQLObjectType)
+    found = {field_name: guard_of(name, field) for field_name, field in one.fields.items()}
+    return {field_name: guard[0] if guard else None for field_name, guard in found.items()}
 
 
 def test_who_may_do_everything_is_shown_everything() -> None:
@@ -104,7 +114,9 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
 def test_a_guarded_field_is_hidden_and_a_masked_one_is_not() -> None:
     shown = without(P.RECORD_READ_CONFIDENTIAL, P.RECORD_READ_PERSONAL, P.MEMBERSHIP_READ_PERSONAL)
 
-    assert fields(CORE, "Record") - fields(shown, "Record") == {"comment", "reviewReason"}
+    hidden = fields(CORE, "Record") - fields(shown, "Record")
+    assert hidden >= {"comment", "reviewReason"}
+    assert hidden == {name for name, guard in guards("Record").items() if guard == P.RECORD_READ_CONFIDENTIAL}
     assert fields(CORE, "User") - fields(shown, "User") == {"name", "email"}
 
 
@@ -123,6 +135,7 @@ def test_a_table_that_may_not_be_read_goes_with_all_that_leads_to_it_or_is_for_i
         "RecordStatusFilter",
         "RecordViewerCan",
         "MediumFilter",
+        "NumberFilter",
         "Measurement",
         "MeasurementFilter",
         "MeasurementGroup",
@@ -154,9 +167,16 @@ def test_an_interface_that_nothing_in_reach_implements_goes_with_its_root() -> N
 
 
 def test_a_mutation_is_shown_to_who_has_any_of_what_it_takes() -> None:
+    assert CORE.mutation_type is not None
     for permission in (P.RECORD_UPDATE, P.RECORD_UPDATE_OWN):
         shown = visible_schema(CORE, reach(permission))
-        assert fields(shown, "Mutation") == {"signIn", "refreshSession", "signOut", "updateRecord"}
+        taken = {
+            name
+            for name, field in CORE.mutation_type.fields.items()
+            if (said := mutation_of(field)) is not None and permission in said.takes
+        }
+        assert fields(shown, "Mutation") == {"signIn", "refreshSession", "signOut"} | taken
+        assert "updateRecord" in taken
         assert "UpdateRecordInput" in shown.type_map
         assert "CreateRecordInput" not in shown.type_map
 
