@@ -9,7 +9,7 @@ from tortoise.exceptions import IntegrityError
 
 from auth.access import Permissions
 from auth.errors import ForbiddenError
-from auth.escalation import Field, require_no_more
+from auth.escalation import Field, require_no_longer, require_no_more
 from auth.permission import Permission
 from auth.policy import require
 from auth.role import ORGANIZATION_LEVEL, PROJECT_LEVEL
@@ -24,6 +24,7 @@ from models.transaction import fetch
 from resolvers.change import Change
 from resolvers.creating import constraint_of, creation_digest, repeats, require_new_id
 from resolvers.locking import lock_visible, require_version
+from resolvers.membership import lock_standing
 from resolvers.standing import known_permissions
 from resolvers.writing import require_writable
 
@@ -84,6 +85,7 @@ async def update_role(change: Change, *, role_id: UUID, expected_version: int, v
         InvalidInputError: as for a new one.
         ConflictError: another version, or the name is taken.
     """
+    change = await lock_standing(change)
     role = await lock_visible(change, CustomRole, role_id)
     require(change.viewer, Permission.ROLE_DEFINE, ORGANIZATION)
     require_version(role.version, expected_version)
@@ -96,6 +98,7 @@ async def update_role(change: Change, *, role_id: UUID, expected_version: int, v
     require_writable(change, entity_of(CustomRole), ORGANIZATION, stored, at=("input",))
     _require_sensible(permissions, role.level)
     require_no_more(change.viewer, ORGANIZATION, before | permissions, field=AT_PERMISSIONS)
+    require_no_longer(change.viewer, ORGANIZATION, permissions - before, until=None, field=AT_PERMISSIONS)
     if any(grant.custom_role_id == role.id for grant in change.viewer.grants):
         raise ForbiddenError("Nobody changes a role of their own. Ask another owner or admin.", field=("input", "id"))
     for name, value in stored.items():

@@ -1,6 +1,6 @@
 """Assigning and removing roles, in the organization and in its projects."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from models.statement import Statement
 from models.transaction import fetch
 from resolvers.change import Change
 from resolvers.locking import lock_visible
-from resolvers.standing import known_permissions
+from resolvers.standing import known_permissions, standing_viewer
 
 AT_CUSTOM_ROLE: Field = ("input", "customRoleId")
 AT_EXPIRY: Field = ("input", "expiresAt")
@@ -40,12 +40,13 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, given
     """Give a member another role in the organization and return the membership's id.
 
     Raises:
-        NotFoundError, ForbiddenError: without `membership:assign`; a role above one's own; one's own role.
+        NotFoundError, ForbiddenError: without `membership:assign`; a role above one's own, or for longer; one's
+            own role.
         InvalidInputError: not exactly one role; one for projects; an expiry that is over.
         ConflictError: the last owner would be gone, or the member has the role already.
     """
     # Locked before the member is read, so that two demotions can't each count the other's owner.
-    await lock_organization(change)
+    change = await lock_standing(change)
     member = await lock_visible(change, Membership, membership_id, at=("input", "userId"))
     require(change.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
     wanted = await _wanted(change, given, RoleLevel.ORGANIZATION)
@@ -58,6 +59,8 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, given
         own=member.id == change.viewer.membership_id,
         current=await permissions_of_member(change, member),
         wanted=wanted,
+        until=given.expires_at,
+        ends_at=member.role_expires_at,
         field=AT_ROLE if given.custom_role_id is None else AT_CUSTOM_ROLE,
     )
     if (member.role, member.custom_role_id, member.role_expires_at) == (role, given.custom_role_id, given.expires_at):
@@ -78,10 +81,12 @@ async def assign_project_role(change: Change, *, membership_id: UUID, project_id
     """Give a member a role in a project, in the place of the one they had, and return the membership's id.
 
     Raises:
-        NotFoundError, ForbiddenError: without `project_membership:assign` there; a role above one's own; one's own.
+        NotFoundError, ForbiddenError: without `project_membership:assign` there; a role above one's own, or
+            for longer; one's own.
         InvalidInputError: not exactly one role; one for the organization; an expiry that is over.
         ConflictError: the member has the role already.
     """
+    change = await lock_standing(change)
     member, grant = await _load_grant(change, membership_id, project_id)
     wanted = await _wanted(change, given, RoleLevel.PROJECT)
     require_may_assign(
@@ -90,6 +95,8 @@ async def assign_project_role(change: Change, *, membership_id: UUID, project_id
         own=member.id == change.viewer.membership_id,
         current=await _permissions_of_grant(change, grant),
         wanted=wanted,
+        until=given.expires_at,
+        ends_at=grant.expires_at if grant is not None else None,
         field=AT_ROLE if given.custom_role_id is None else AT_CUSTOM_ROLE,
     )
     role = ProjectRole(given.role) if given.role is not None else None
@@ -120,6 +127,7 @@ async def remove_project_role(change: Change, *, membership_id: UUID, project_id
         NotFoundError, ForbiddenError: without `project_membership:assign` there; a role above one's own; one's own;
             there is no role to take away.
     """
+    change = await lock_standing(change)
     member, grant = await _load_grant(change, membership_id, project_id)
     if grant is None:
         raise NotFoundError("The member has no role in this project.", field=("input", "userId"))
@@ -151,12 +159,26 @@ async def require_another_owner(change: Change, membership_id: UUID) -> None:
         raise ConflictError("The last owner stays: make somebody else an owner first.", field=("input", "userId"))
 
 
+async def lock_standing(change: Change) -> Change:
+    """Lock the organization's standing, and return the change with what its viewer may do from then on.
+
+    Who waited for the lock may have waited for the one who took their own role away.
+
+    Raises:
+        UnauthenticatedError: nobody is signed in, or not any more.
+    """
+    await lock_organization(change)
+    viewer = await standing_viewer(change.connection, change.viewer, change.at)
+    return replace(change, intent=replace(change.intent, actor=replace(change.intent.actor, viewer=viewer)))
+
+
 async def lock_organization(change: Change) -> None:
     """Let one change of the organization's standing at a time read who is what, and change it."""
+    # Not the key: what is inserted meanwhile refers to it, and waits for no role.
     statement = Statement()
     await fetch(
         change.connection,
-        f"select 1 from organization where id = {statement.argument(change.organization_id)} for update",
+        f"select 1 from organization where id = {statement.argument(change.organization_id)} for no key update",
         *statement.arguments,
     )
 

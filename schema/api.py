@@ -102,7 +102,7 @@ class Api(Schema):
                     result.data = None
                     result.errors = [GraphQLError(str(error), original_error=error)]
         finally:
-            await context.reader.close()
+            await context.reader.end()
         extensions = self._extensions(context, operation_extensions)
         if extensions:
             result.extensions = {**(result.extensions or {}), **extensions}

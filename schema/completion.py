@@ -8,7 +8,6 @@ know, such as a field with arguments, is done the ordinary way, row by row, by t
 The answer is the same as the ordinary one, to the byte (`tests/api/test_execution.py`).
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -24,7 +23,7 @@ from graphql import (
     get_nullable_type,
 )
 from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
-from graphql.pyutils import Path
+from graphql.pyutils import Path, gather_with_cancel
 
 from auth.masking import pseudonym
 from auth.permission import Permission
@@ -140,7 +139,7 @@ class Completion:
 
     async def _run_later(self, columns: list[Any], waiting: list[int]) -> list[dict[str, Any]]:
         # Together, so that what they read of the same table is read at once.
-        found = await asyncio.gather(*(columns[index] for index in waiting))
+        found = await gather_with_cancel(*(columns[index] for index in waiting))
         for index, column in zip(waiting, found, strict=True):
             columns[index] = column
         return self._objects(columns)
@@ -215,7 +214,7 @@ class _OrdinaryStep:
 
 
 async def _settled(values: Values, waiting: list[int]) -> Values:
-    found = await asyncio.gather(*(values[index] for index in waiting))
+    found = await gather_with_cancel(*(values[index] for index in waiting))
     for index, value in zip(waiting, found, strict=True):
         values[index] = value
     return values
@@ -328,7 +327,7 @@ class _SealedStep(_GuardedStep):
     async def _opened_later(self, batch: Batch, sealed: list[int], values: Values) -> Values:
         """Open values whose keys are not in memory. Where a key is gone, since its owner was erased, is nothing."""
         column, rows, name = self._column, batch.rows, self._column.name
-        await asyncio.gather(*(batch.context.load_key(rows[index][name]) for index in sealed))
+        await gather_with_cancel(*(batch.context.load_key(rows[index][name]) for index in sealed))
         read: list[UUID] = []
         for index in sealed:
             try:

@@ -78,7 +78,7 @@ class RequestContext:
         self.read_log = ReadLog()
         self.decisions: dict[tuple[Permission, Scope], bool] = {}
         self.columns: dict[Any, tuple[str, ...]] = {}
-        self.completions: dict[Any, Any] = {}
+        self.completions: dict[Any, dict[Any, Any]] = {}
         self.choosing: tuple[str, ...] = ()
         self.denials = Denials()
         self._gathered: dict[Hashable, Gathered[Any]] = {}
@@ -93,7 +93,7 @@ class RequestContext:
         return self.actor.viewer
 
     def follow(
-        self, columns: dict[Any, tuple[str, ...]], completions: dict[Any, Any], choosing: tuple[str, ...]
+        self, columns: dict[Any, tuple[str, ...]], completions: dict[Any, dict[Any, Any]], choosing: tuple[str, ...]
     ) -> None:
         """Use what was worked out about the operation before, and add to it."""
         self.columns, self.completions, self.choosing = columns, completions, choosing

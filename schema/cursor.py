@@ -1,7 +1,7 @@
 """Cursors: the place of a row in an order, sealed so that nobody reads or makes one.
 
-A cursor holds the order and the row's place in it. It opens only for the person and tenant it was made for, and only
-for the same order, so that it tells nothing and leads nowhere else.
+A cursor holds the order and the row's place in it. It opens only for the person or program and the tenant that it was
+made for, and only for the same order, so that it tells nothing and leads nowhere else.
 """
 
 import base64
@@ -62,4 +62,4 @@ def _cipher(keyring: Keyring, viewer: Viewer) -> AESGCMSIV:
 
 def _context(viewer: Viewer, entity: str, order: Order) -> bytes:
     way = "descending" if order.descending else "ascending"
-    return f"{viewer.organization_id}|{viewer.user_id}|{entity}|{order.column}|{way}".encode()
+    return f"{viewer.organization_id}|{viewer.principal_id}|{entity}|{order.column}|{way}".encode()

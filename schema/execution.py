@@ -65,8 +65,8 @@ class RowsExecutor(StrawberryGraphQLCoreExecutionContext):
         return self._completion(object_type, details).run(batch)
 
     def _completion(self, object_type: GraphQLObjectType, details: FieldDetailsList) -> Completion:
-        kept: dict[Any, Completion] = self.context_value.completions
-        key = (object_type.name, place_of([one.node for one in details]), self._choices())
+        kept = self._kept()
+        key = (object_type.name, place_of([one.node for one in details]))
         found = kept.get(key)
         if found is None:
             collected = self.collect_subfields(object_type, details).grouped_field_set
@@ -78,10 +78,17 @@ class RowsExecutor(StrawberryGraphQLCoreExecutionContext):
             )
         return found
 
-    def _choices(self) -> tuple[Any, ...]:
-        """Return the variables that say which fields there are: what `@skip` and `@include` are given."""
-        given = self.variable_values.coerced
-        return tuple(given.get(name) for name in self.context_value.choosing)
+    def _kept(self) -> dict[Any, Completion]:
+        """Return the completions that are kept of the operation with these fields.
+
+        Which fields there are is said by the variables that `@skip` and `@include` are given.
+        """
+        given, by_choices = self.variable_values.coerced, self.context_value.completions
+        choices = tuple(given.get(name) for name in self.context_value.choosing)
+        found = by_choices.get(choices)
+        if found is None:
+            found = by_choices[choices] = {}
+        return found
 
 
 async def _first(completed: Awaitable[list[Any]]) -> Any:

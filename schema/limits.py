@@ -38,6 +38,9 @@ WORTH_OF_GROUPS: Final = 5_000
 MOST_MUTATIONS: Final = 20
 ALONE: Final = frozenset({"signIn", "refreshSession"})
 
+SIZES: Final = frozenset({"first", "last"})
+"""The arguments that say how many rows a page has."""
+
 _LISTS: Final = frozenset({"measurements", "projectRoles", "changes"})
 _PAGES: Final = frozenset(
     {"projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"}
@@ -122,13 +125,14 @@ def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
         return 1
     asked = [DEFAULT_PAGE]
     for argument in node.arguments or ():
-        if argument.name.value in {"first", "last"}:
+        if argument.name.value in SIZES:
             value: Any = argument.value
             given = variables.get(value.name.value) if isinstance(value, VariableNode) else None
             if isinstance(value, IntValueNode):
                 given = int(value.value)
-            if isinstance(given, int):
-                asked.append(given)
+            # An Int may be written 1000.0 in a variable (JSON has one kind of numbers).
+            if isinstance(given, int | float):
+                asked.append(int(given))
     # With a size named, the default counts no more; with two, the larger.
     return max(asked[1:], default=DEFAULT_PAGE)
 

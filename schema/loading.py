@@ -32,6 +32,7 @@ class Gathered(Generic[V]):
             self._wanted.update(dict.fromkeys(new))
             if self._next is None:
                 self._next = asyncio.create_task(self._run())
+                self._next.add_done_callback(_look_at)
                 self._under_way.append(self._next)
         # What others asked for may still be under way.
         for task in [one for one in self._under_way if not one.done()]:
@@ -47,3 +48,9 @@ class Gathered(Generic[V]):
         await asyncio.sleep(0)
         wanted, self._wanted, self._next = list(self._wanted), {}, None
         self._found.update(await self._fetch(wanted))
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """Take note of how it ended: those who waited for it may have stopped waiting."""
+    if not task.cancelled():
+        task.exception()

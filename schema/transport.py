@@ -75,7 +75,7 @@ class GraphQLTransport(GraphQL[RequestContext, None]):
         finally:
             # Finding out who asks opened a transaction; a request that never became an operation leaves it behind.
             if _CONTEXT in scope:
-                await scope[_CONTEXT].reader.close()
+                await scope[_CONTEXT].reader.end()
         await response(scope, receive, send)
 
     async def get_context(self, request: Any, response: Any) -> RequestContext:

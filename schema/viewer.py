@@ -88,7 +88,8 @@ class Viewer:
 
     @resolved("Your roles in projects, those that have expired among them.", derived())
     def project_roles(info: strawberry.Info) -> list[ViewerProjectRole]:
-        viewer = context_of(info).viewer
+        context = context_of(info)
+        viewer = context.viewer
         roles: Any = [
             ViewerProjectRoleSource(
                 grant.project_id,
@@ -97,7 +98,10 @@ class Viewer:
                 grant.expires_at,
             )
             for grant in viewer.grants
-            if grant.project_id is not None and viewer.role is not None
+            if grant.project_id is not None
+            and viewer.role is not None
+            # Everyone sees their own; who looks as another sees of those what they see otherwise.
+            and context.allows(Permission.PROJECT_MEMBERSHIP_READ, Scope(grant.project_id, is_own=True))
         ]
         return sorted(roles, key=lambda one: one.project_id)
 
