@@ -5,7 +5,7 @@ times. Here a selection is looked at once, each of its fields becomes a step, an
 the guard is asked once for each scope that the rows lie in, and the values are taken in one loop. What a step does not
 know, such as a field with arguments, is done the ordinary way, row by row, by the same executor.
 
-The answer is the same as the ordinary one, to the byte (`tests/api/test_execution.py`).
+The answer is the same as the ordinary one, to the byte (`tests/sweep/test_execution.py`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
