@@ -176,7 +176,7 @@ def _step(
         target = get_named_type(field.type)
         if isinstance(target, GraphQLObjectType):
             show = _column_step(object_type, key, details, field, entity.columns[said.by], _same)
-            return _LinkStep(show, entity_of(said.to), target, key, details, core_needs)
+            return _LinkStep(show, entity_of(said.to), field, target, key, details, core_needs)
     if isinstance(said, RowsField) and said.listed is not None and not field.args:
         target = get_named_type(field.type)
         if isinstance(target, GraphQLObjectType):
@@ -350,10 +350,18 @@ class _LinkStep:
     """Follows a column to the rows that it names, as far as the viewer sees them."""
 
     def __init__(
-        self, show: Step, target: Entity, type_: GraphQLObjectType, key: str, details: FieldDetailsList, needs: Any
+        self,
+        show: Step,
+        target: Entity,
+        field: GraphQLField,
+        type_: GraphQLObjectType,
+        key: str,
+        details: FieldDetailsList,
+        needs: Any,
     ) -> None:
         self._show = show
         self._target = target
+        self._field = field
         self._type = type_
         self._key = key
         self._details = details
@@ -379,10 +387,25 @@ class _LinkStep:
         def path_of(place: int) -> Path:
             return Path(batch.path_of(first[rows[place][0]]), self._key, batch.object_type.name)
 
-        completed = batch.executor.complete_rows(self._type, self._details, [row for _, row in rows], path_of)
-        objects = completed if isinstance(completed, list) else await completed
+        try:
+            completed = batch.executor.complete_rows(self._type, self._details, [row for _, row in rows], path_of)
+            objects = completed if isinstance(completed, list) else await completed
+        except Exception:
+            # An error where nothing can be null blanks the row, and the link can be null: each has its own.
+            return [await self._one(batch, index, found.get(row_id)) for index, row_id in enumerate(ids)]
         by_id = {row_id: one for (row_id, _), one in zip(rows, objects, strict=True)}
         return [by_id.get(row_id) for row_id in ids]
+
+    async def _one(self, batch: Batch, index: int, row: Row | None) -> Any:
+        if row is None:
+            return None
+        path = Path(batch.path_of(index), self._key, batch.object_type.name)
+        try:
+            completed = batch.executor.complete_rows(self._type, self._details, [row], lambda _: path)
+            return (completed if isinstance(completed, list) else await completed)[0]
+        except Exception as error:
+            batch.executor.handle_field_error(error, self._field.type, self._details, path)
+            return None
 
 
 class _RowsStep:

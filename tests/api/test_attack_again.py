@@ -197,3 +197,14 @@ async def test_nobody_gives_a_role_for_longer_than_they_have_it(world: World) ->
     for name, sent, codes in tried:
         answer = await mutate(client, name, {"reason": "Mine.", **sent})
         assert [error["code"] for error in answer.data[name]["errors"]] == codes, (name, sent)
+
+
+async def test_an_error_below_a_link_blanks_the_link_and_no_more(world: World) -> None:
+    client = await world.client("manager")
+    query = "{ records(first: 2) { nodes { id project { records(first: -1) { nodes { id } } } } } }"
+
+    answers = [await client.run(text) for text in (query, f"{query} # __schema, so that rows are completed one by one")]
+
+    assert [list(node) for node in answers[0].body["data"]["records"]["nodes"]] == [["id", "project"]] * 2
+    assert answers[0].codes == ["INVALID_INPUT"] * 2
+    assert answers[0].body == answers[1].body
