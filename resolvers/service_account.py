@@ -139,6 +139,8 @@ async def _require_may_give(change: Change, new: NewServiceAccount) -> None:
     for permission in sorted(frozenset(new.permissions) - SERVICE_ACCOUNT_LEVEL):
         raise InvalidInputError(f"{permission} is not for programs.", field=at)
     if new.project_ids is not None:
+        if not new.project_ids:
+            raise InvalidInputError("Expected some projects, or null for all.", field=("input", "projectIds"))
         require_some(new.project_ids, at=("input", "projectIds"), most=MOST_PROJECTS)
         for index, project_id in enumerate(new.project_ids):
             await lock_visible(change, Project, project_id, at=("input", "projectIds", index))

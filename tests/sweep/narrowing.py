@@ -129,6 +129,8 @@ def _written(contract: Contract, said: FieldRow, takes: Any, wanted: Any) -> str
         return "null"
     if isinstance(named, GraphQLEnumType):
         return str(wanted)
+    if isinstance(wanted, float):
+        return repr(wanted)
     if isinstance(wanted, UUID):
         target = said.type_name if said.field == "id" else row_type(contract.type(said.type_name).fields[said.field])
         return literal(f"{target}:{wanted}")
