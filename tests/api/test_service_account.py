@@ -109,10 +109,11 @@ async def test_a_program_that_names_no_projects_sees_what_its_creator_sees(world
     assert sorted(codes_seen) == ["CANAL", "NEW", "PARKS"]
 
 
-async def test_a_program_of_no_projects_at_all_sees_none(world: World) -> None:
-    program = await make_program(world, LOOKS, [])
+async def test_a_program_of_no_projects_at_all_is_not_made(world: World) -> None:
+    answer = await mutate(await world.client("admin"), "createServiceAccount", program_input(LOOKS, []))
 
-    assert (await program.client.run(SEEN)).data == {"projects": {"nodes": []}, "records": {"nodes": []}}
+    errors = answer.data["createServiceAccount"]["errors"]
+    assert [(error["code"], error["field"]) for error in errors] == [("INVALID_INPUT", ["input", "projectIds"])]
 
 
 async def test_a_program_reads_what_it_was_given_to_read(world: World) -> None:
