@@ -14,7 +14,8 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from models.inventory import entity_of
 from models.row import Row
-from schema.completion import Batch, Completion, PathOf, compile_selection
+from schema.completion import Batch, Completion, PathOf
+from schema.completion_step import compile_selection
 from schema.field import TYPES
 from schema.selection import place_of
 

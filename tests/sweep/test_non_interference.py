@@ -27,7 +27,8 @@ from models.inventory import Entity
 from models.listing import Listing, Operator
 from models.statement import Statement
 from schema.api import Api, build_api
-from schema.completion import Batch, _GuardedStep, _SealedStep
+from schema.completion import Batch
+from schema.completion_step import _GuardedStep, _SealedStep
 from schema.context import RequestContext
 from tests.conftest import Template
 from tests.support.interference import InterferenceError, Pair
