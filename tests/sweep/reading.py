@@ -65,12 +65,15 @@ class Comparison:
             self._differs(type_name, "", at, "the row", shown)
             return
         contract, fields = self.facts.contract, self.facts.page.fields[type_name]
-        for name in contract.leaves(type_name):
+        for name in contract.type(type_name).fields.keys() - fields.keys():
+            self._differs(type_name, name, at, "a row on the page", "none")
+        for name in [one for one in contract.leaves(type_name) if one in fields]:
             self._leaf(fields[name], row, shown[name], (*at, name))
         if type_name == "Change":
             self._columns(row, shown["columns"], (*at, "columns"))
             return
-        for name, one in contract.branches(type_name).items() if depth else ():
+        branches = contract.branches(type_name) if depth else {}
+        for name, one in ((name, one) for name, one in branches.items() if name in fields):
             if is_connection(one) or is_plain_list(one):
                 limit = first if is_connection(one) else None
                 self._many(fields[name], row, shown[name], row_type(one), depth - 1, (*at, name), limit)
