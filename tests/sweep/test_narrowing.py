@@ -20,7 +20,7 @@ from tests.sweep.narrowing import Narrowing, narrowings
 from tests.sweep.principal import Principal
 from tests.sweep.stage import INSIDE, Cast
 
-LEAST_FILTERS, LEAST_ORDERS, LEAST_PAGES = 100, 25, 15
+LEAST_FILTERS, LEAST_ORDERS, LEAST_PAGES = 130, 25, 20
 AT_ONCE, GROUPS_AT_ONCE = 80, 18
 """Aliases of one operation: the limits are 100, and 100 000 rows, at which a list of groups counts for 5 000."""
 

@@ -16,7 +16,7 @@ from tests.sweep.principal import BUILT_IN, MEMBER, Principal, letters_of
 from tests.sweep.reading import PAGE_OF, Comparison, asked, sample, selection
 from tests.sweep.stage import INSIDE, OUTSIDE, Cast
 
-LEAST = 400
+LEAST = 440
 """Combinations of field and path that each principal who is let in is asked about."""
 
 
