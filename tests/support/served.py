@@ -109,11 +109,14 @@ class Caller:
         self._freshen()
         return self._post(query, variables)
 
-    def run_all(self, queries: Sequence[str]) -> Iterator[Reply]:
-        """Yield the answers to operations, in their order: while one is looked at, the next are on their way."""
+    def run_all(self, queries: Sequence[str], variables: Sequence[Mapping[str, Any]] = ()) -> Iterator[Reply]:
+        """Yield the answers to operations, in their order: while one is looked at, the next are on their way.
+
+        variables: of each operation; of none, where there are none.
+        """
         self._freshen()
         with ThreadPoolExecutor(2) as pool:
-            yield from pool.map(self._post, queries)
+            yield from pool.map(self._post, queries, variables or [{}] * len(queries))
 
     def _freshen(self) -> None:
         if self.sign_in is not None and time.monotonic() - self._since > FRESH_S:

@@ -32,7 +32,7 @@ class DoorRow:
     roles: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Page:
     """The whole page."""
 

@@ -69,7 +69,9 @@ class Comparison:
             self._differs(type_name, "", at, "the row", shown)
             return
         contract, fields = self.facts.contract, self.facts.page.fields[type_name]
-        for name in contract.leaves(type_name):
+        for name in contract.type(type_name).fields.keys() - fields.keys():
+            self._differs(type_name, name, at, "a row on the page", "none")
+        for name in [one for one in contract.leaves(type_name) if one in fields]:
             self._leaf(fields[name], row, shown[name], (*at, name))
         if type_name == "Change":
             self._columns(row, shown["columns"], (*at, "columns"))

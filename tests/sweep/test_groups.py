@@ -17,7 +17,7 @@ from tests.sweep.page import FieldRow
 from tests.sweep.principal import Principal
 from tests.sweep.stage import INSIDE, Cast
 
-LEAST = 60
+LEAST = 120
 AT_ONCE = 18
 
 BUCKETS: Final[Mapping[str, Callable[[datetime], datetime]]] = {

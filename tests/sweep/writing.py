@@ -1,8 +1,9 @@
 """What there is to write: a complete input of each mutation, and where in it the fields are that the page names."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
 from typing import Any, Final
 from uuid import UUID
@@ -148,12 +149,15 @@ def place_of(contract: Contract, mutation: str, said: FieldRow) -> Place:
     return (found,)
 
 
-def written(page: Page, contract: Contract) -> Iterator[tuple[str, FieldRow, Place]]:
-    """Yield every field that the page says is written: by which mutation, and where in its input."""
-    for fields in page.fields.values():
-        for said in fields.values():
-            for mutation in said.written_by:
-                yield mutation, said, place_of(contract, mutation, said)
+@cache
+def written(page: Page, contract: Contract) -> tuple[tuple[str, FieldRow, Place], ...]:
+    """Return every field that the page says is written: by which mutation, and where in its input."""
+    return tuple(
+        (mutation, said, place_of(contract, mutation, said))
+        for fields in page.fields.values()
+        for said in fields.values()
+        for mutation in said.written_by
+    )
 
 
 def with_only(contract: Contract, mutation: str, whole: Input, places: Sequence[Place]) -> Input:
