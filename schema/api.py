@@ -5,7 +5,6 @@ anything leaves, and turns errors into what a client may see.
 """
 
 from collections.abc import Iterable
-from hashlib import sha256
 from typing import Any
 
 import structlog
@@ -31,11 +30,11 @@ from schema.device_change import DeviceMutation
 from schema.errors import presented
 from schema.execution import NEEDS, RowsExecutor
 from schema.field import Guard
-from schema.input_value import variable_errors
 from schema.introspection import SchemaExecutor, asks_for_schema, publish_sights
 from schema.limits import TooComplexError
 from schema.mutation import wire_mutations
 from schema.operation import InvalidOperationError, Operations
+from schema.plan import UnplannedError
 from schema.project_change import ProjectMutation
 from schema.query import Query
 from schema.record_change import RecordMutation
@@ -44,6 +43,7 @@ from schema.scalar import SCALARS
 from schema.service_account_change import ServiceAccountMutation
 from schema.session import SessionMutation
 from schema.sweep import publish_guards, sweep
+from schema.variable import InvalidVariablesError
 from schema.viewer_can import publish_readable
 from schema.wiring import wire, wire_roots
 
@@ -64,11 +64,13 @@ class Api(Schema):
     """The schema of Fieldward. Everything that executes goes through `execute`.
 
     operations: the operations that are kept as they were prepared.
-    executor: what runs an operation that does not ask for the schema. A test compares ours with strawberry's own.
+    executor: what runs an operation that has no plan and does not ask for the schema.
+    plans: whether operations are run by their plans. A test compares all ways with strawberry's own executor.
     """
 
     operations: Operations
     executor: type[StrawberryGraphQLCoreExecutionContext] = RowsExecutor
+    plans: bool = True
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Log nothing here: the operation's text and inputs would be in it. `schema.errors` logs what must be."""
@@ -89,7 +91,7 @@ class Api(Schema):
         if not query:
             raise MissingQueryError
         context = context_value
-        context.name_operation(operation_name, sha256(query.encode(errors="replace")).hexdigest())
+        context.name_operation(operation_name, self.operations.digest(query))
         try:
             result = await self._run(context, query, variable_values or {}, operation_name)
             if context.actor.viewer is not None:
@@ -118,18 +120,27 @@ class Api(Schema):
         try:
             prepared = self.operations.prepare(query, keep=context.actor.viewer is not None)
             operation = prepared.operation(name)
-            errors = variable_errors(self._schema, operation, variables)
-            if not errors:
-                prepared.require_affordable(operation, variables)
-        except InvalidOperationError as error:
-            errors = error.errors
+            values = operation.variables.read(variables)
+            operation.require_affordable(variables)
+        except (InvalidOperationError, InvalidVariablesError) as error:
+            return PreExecutionError(data=None, errors=error.errors)
         except GraphQLError as error:
-            errors = [error]
+            return PreExecutionError(data=None, errors=[error])
         except (TooComplexError, RecursionError) as error:
-            errors = [GraphQLError(str(error), original_error=error)]
-        if errors:
-            return PreExecutionError(data=None, errors=errors)
-        context.follow(prepared.columns, prepared.completions, prepared.choosing)
+            return PreExecutionError(data=None, errors=[GraphQLError(str(error), original_error=error)])
+        if values is not None:
+            choice = operation.choice(self, values)
+            context.follow(prepared.columns, choice.completions)
+            if choice.plan is not None and self.plans:
+                try:
+                    data = await choice.plan.run(context, values)
+                    return ExecutionResult(data=data, errors=context.denials.errors(data) or None)
+                except UnplannedError:
+                    choice.plan = None
+                    context.begin_again()
+                except Exception:
+                    # Whatever it was, the ordinary executor meets it again, and says where.
+                    context.begin_again()
         executing = execute(
             self._schema,
             prepared.document,

@@ -8,8 +8,9 @@ know, such as a field with arguments, is done the ordinary way, row by row, by t
 The answer is the same as the ordinary one, to the byte (`tests/sweep/test_execution.py`).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, NoReturn, Protocol
 
 from graphql import (
     FragmentDefinitionNode,
@@ -104,7 +105,11 @@ class Completion:
         if not self._steps:
             # All that was selected is left out by `@skip` and `@include`.
             return [{} for _ in batch.rows]
-        columns: list[Any] = [step(batch) for step in self._steps]
+        columns: list[Any] = []
+        try:
+            columns.extend(step(batch) for step in self._steps)
+        except Exception as error:
+            return failing(error, columns)
         waiting = [index for index, column in enumerate(columns) if not isinstance(column, list)]
         if waiting:
             return self._run_later(columns, waiting)
@@ -120,6 +125,12 @@ class Completion:
     def _objects(self, columns: list[Values]) -> list[dict[str, Any]]:
         keys = self._keys
         return [dict(zip(keys, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+async def failing(error: Exception, values: Iterable[Any]) -> NoReturn:
+    """Raise the error, once all that was begun before it has come to an end."""
+    await asyncio.gather(*(value for value in values if isinstance(value, Awaitable)), return_exceptions=True)
+    raise error
 
 
 def _scopes_of(rows: Sequence[Row], context: RequestContext) -> Scope | list[Scope]:

@@ -62,7 +62,7 @@ class RequestContext:
 
     change: the transaction that the mutation being resolved runs in.
     columns, completions: which columns a place in the operation needs, and how its rows are completed; shared by all
-        runs of the operation. choosing: the variables that say which of its fields there are.
+        runs of the operation with the same fields.
     denials: which fields were denied, and where.
     decisions: what the policy said, by permission and scope. Asked once per scope, however many rows there are.
     """
@@ -78,8 +78,7 @@ class RequestContext:
         self.read_log = ReadLog()
         self.decisions: dict[tuple[Permission, Scope], bool] = {}
         self.columns: dict[Any, tuple[str, ...]] = {}
-        self.completions: dict[Any, dict[Any, Any]] = {}
-        self.choosing: tuple[str, ...] = ()
+        self.completions: dict[Any, Any] = {}
         self.denials = Denials()
         self._gathered: dict[Hashable, Gathered[Any]] = {}
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
@@ -92,11 +91,17 @@ class RequestContext:
             raise self.refusal or UnauthenticatedError("Sign in first.")
         return self.actor.viewer
 
-    def follow(
-        self, columns: dict[Any, tuple[str, ...]], completions: dict[Any, dict[Any, Any]], choosing: tuple[str, ...]
-    ) -> None:
+    def follow(self, columns: dict[Any, tuple[str, ...]], completions: dict[Any, Any]) -> None:
         """Use what was worked out about the operation before, and add to it."""
-        self.columns, self.completions, self.choosing = columns, completions, choosing
+        self.columns, self.completions = columns, completions
+
+    def begin_again(self) -> None:
+        """Forget what a run has left that comes to nothing: what it decided, was denied, read and opened."""
+        self.read_log = ReadLog()
+        self.denials = Denials()
+        self.decisions.clear()
+        self._loaders.clear()
+        self._gathered.clear()
 
     def name_operation(self, name: str | None, digest: str) -> None:
         """Say which operation this is, for the trail."""

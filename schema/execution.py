@@ -4,11 +4,11 @@ What a selection is made of is worked out once for each place in an operation an
 (`schema/operation.py`), whoever runs it: nothing of a viewer is in it. The guards are asked in each run.
 """
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-from graphql import GraphQLObjectType, get_nullable_type
-from graphql.execution.collect_fields import FieldDetailsList
+from graphql import GraphQLObjectType, GraphQLSchema, get_nullable_type
+from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
@@ -66,30 +66,35 @@ class RowsExecutor(StrawberryGraphQLCoreExecutionContext):
         return self._completion(object_type, details).run(batch)
 
     def _completion(self, object_type: GraphQLObjectType, details: FieldDetailsList) -> Completion:
-        kept = self._kept()
-        key = (object_type.name, place_of([one.node for one in details]))
-        found = kept.get(key)
-        if found is None:
-            collected = self.collect_subfields(object_type, details).grouped_field_set
-            model = TYPES[object_type.name].model
-            if model is None:
-                raise LookupError(f"The type {object_type.name} stands for no table.")
-            found = kept[key] = compile_selection(
-                object_type, entity_of(model), collected, self.schema.extensions[NEEDS]
-            )
-        return found
+        return completion_of(
+            self.context_value.completions,
+            self.schema,
+            object_type,
+            details,
+            lambda of, under: self.collect_subfields(of, under).grouped_field_set,
+        )
 
-    def _kept(self) -> dict[Any, Completion]:
-        """Return the completions that are kept of the operation with these fields.
 
-        Which fields there are is said by the variables that `@skip` and `@include` are given.
-        """
-        given, by_choices = self.variable_values.coerced, self.context_value.completions
-        choices = tuple(given.get(name) for name in self.context_value.choosing)
-        found = by_choices.get(choices)
-        if found is None:
-            found = by_choices[choices] = {}
-        return found
+def completion_of(
+    kept: dict[Any, Completion],
+    schema: GraphQLSchema,
+    object_type: GraphQLObjectType,
+    details: FieldDetailsList,
+    collect: Callable[[GraphQLObjectType, FieldDetailsList], GroupedFieldSet],
+) -> Completion:
+    """Return what completes the rows at a place of an operation, and keep it.
+
+    collect: returns the fields that are selected of the objects that the place leads to.
+    """
+    key = (object_type.name, place_of([one.node for one in details]))
+    found = kept.get(key)
+    if found is None:
+        model = TYPES[object_type.name].model
+        if model is None:
+            raise LookupError(f"The type {object_type.name} stands for no table.")
+        collected = collect(object_type, details)
+        found = kept[key] = compile_selection(object_type, entity_of(model), collected, schema.extensions[NEEDS])
+    return found
 
 
 async def _first(completed: Awaitable[list[Any]]) -> Any:

@@ -7,11 +7,13 @@ Only small operations of signed-in viewers are kept, and only so many.
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final
 
 from graphql import (
     DocumentNode,
     FieldNode,
+    FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
@@ -23,12 +25,18 @@ from graphql import (
     validate,
     visit,
 )
+from graphql.execution.values import VariableValues
 from graphql.language import DirectiveNode, Visitor
 from graphql.validation.rules import overlapping_fields_can_be_merged
+from strawberry import Schema
 from strawberry.schema.exceptions import CannotGetOperationTypeError
 
+from schema.completion import Completion
 from schema.input_value import InputValueRule
+from schema.introspection import asks_for_schema
 from schema.limits import SIZES, require_affordable
+from schema.plan import Plan, plan_of
+from schema.variable import Variables
 
 MOST_TOKENS: Final = 4000
 MOST_KEPT: Final = 200
@@ -62,47 +70,97 @@ class Kept(dict[Any, Any]):
         super().__setitem__(key, value)
 
 
-@dataclass(slots=True)
 class Prepared:
     """A document that is valid.
 
+    digest: the text's SHA-256, by which the trail names it.
     choosing: the variables that `@skip` and `@include` are given: what else is worked out depends on them.
-    sizing: the variables that pages take their sizes from.
-    columns, completions: see `schema/selection.py` and `schema/execution.py`.
+    columns: which columns a place needs, by permissions (`schema/selection.py`).
     """
 
-    document: DocumentNode
-    operations: Mapping[str | None, OperationDefinitionNode]
-    choosing: tuple[str, ...]
-    sizing: tuple[str, ...]
-    columns: dict[Any, tuple[str, ...]] = field(default_factory=Kept)
-    completions: dict[Any, dict[Any, Any]] = field(default_factory=lambda: Kept(MOST_CHOICES))
-    _affordable: dict[Any, bool] = field(default_factory=Kept)
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode, digest: str) -> None:
+        self.document = document
+        self.digest = digest
+        self.fragments = {
+            one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)
+        }
+        used = _Used()
+        visit(document, used)
+        self.choosing: tuple[str, ...] = tuple(sorted(used.choosing))
+        self.columns: dict[Any, tuple[str, ...]] = Kept()
+        self._operations = {
+            one.name.value if one.name else None: PreparedOperation(schema, self, one, tuple(sorted(used.sizing)))
+            for one in document.definitions
+            if isinstance(one, OperationDefinitionNode)
+        }
 
-    def operation(self, name: str | None) -> OperationDefinitionNode:
+    def operation(self, name: str | None) -> "PreparedOperation":
         """Return the operation of that name, or the only one.
 
         Raises:
             CannotGetOperationTypeError: there is none, or more than one and no name. The transport refuses the request.
         """
-        found = next(iter(self.operations.values()), None) if name is None else self.operations.get(name)
-        if found is None or (name is None and len(self.operations) > 1):
+        found = next(iter(self._operations.values()), None) if name is None else self._operations.get(name)
+        if found is None or (name is None and len(self._operations) > 1):
             raise CannotGetOperationTypeError(name)
         return found
 
-    def require_affordable(self, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> None:
-        """Raise `TooComplexError` where the operation asks for too much with these variables."""
+
+class PreparedOperation:
+    """One of a document's operations.
+
+    definition: its node. variables: how they are read.
+    choices: what is kept of it for each choice of what `@skip` and `@include` are given.
+    """
+
+    def __init__(
+        self, schema: GraphQLSchema, prepared: Prepared, definition: OperationDefinitionNode, sizing: tuple[str, ...]
+    ) -> None:
+        self.definition = definition
+        self.variables = Variables(schema, definition)
+        self._prepared = prepared
         # Of variables, only page sizes count: numbers, by now. What the operation does not declare was not looked at,
         # and is not kept.
-        declared = {one.variable.name.value for one in operation.variable_definitions or ()}
-        sizes = tuple(variables.get(name, Undefined) for name in self.sizing if name in declared)
-        if len(sizes) > MOST_SIZES:
-            require_affordable(self.document, operation, variables)
+        self._sizing = tuple(name for name in sizing if name in self.variables.names)
+        self._affordable: dict[Any, bool] = Kept()
+        self._choices: dict[Any, Choice] = Kept(MOST_CHOICES)
+
+    def require_affordable(self, given: Mapping[str, Any]) -> None:
+        """Raise `TooComplexError` where the operation asks for too much with these variables."""
+        sizes = tuple(given.get(name, Undefined) for name in self._sizing)
+        if sizes in self._affordable:
             return
-        key = (id(operation), sizes)
-        if key not in self._affordable:
-            require_affordable(self.document, operation, variables)
-            self._affordable[key] = True
+        require_affordable(self._prepared.document, self.definition, given)
+        if len(sizes) <= MOST_SIZES:
+            self._affordable[sizes] = True
+
+    def choice(self, api: Schema, values: VariableValues) -> "Choice":
+        """Return what is kept for the fields that these variables leave."""
+        coerced, choosing = values.coerced, self._prepared.choosing
+        key = tuple(coerced.get(name) for name in choosing)
+        found = self._choices.get(key)
+        if found is None:
+            found = self._choices[key] = Choice()
+            if not asks_for_schema(self._prepared.document):
+                # Of the variables, only those that make the choice are looked at, and kept.
+                named = [name for name in choosing if name in coerced]
+                chosen = VariableValues(
+                    {name: values.sources[name] for name in named}, {name: coerced[name] for name in named}
+                )
+                found.plan = plan_of(api, self.definition, self._prepared.fragments, chosen, found.completions)
+        return found
+
+
+@dataclass(slots=True)
+class Choice:
+    """What is kept of an operation with certain of its fields.
+
+    completions: by place, what completes its rows (`schema/completion.py`).
+    plan: how all of it is run (`schema/plan.py`); None where that is the ordinary way.
+    """
+
+    completions: dict[Any, Completion] = field(default_factory=dict)
+    plan: Plan | None = None
 
 
 class Operations:
@@ -129,6 +187,11 @@ class Operations:
                 self._kept.popitem(last=False)
         return prepared
 
+    def digest(self, text: str) -> str:
+        """Return the text's SHA-256."""
+        found = self._kept.get(text)
+        return sha256(text.encode(errors="replace")).hexdigest() if found is None else found.digest
+
     def _prepare(self, text: str) -> Prepared:
         try:
             document = parse(text, max_tokens=MOST_TOKENS)
@@ -137,14 +200,7 @@ class Operations:
         errors = validate(self._schema, document, _RULES, hide_suggestions=True)
         if errors:
             raise InvalidOperationError(errors)
-        operations = {
-            one.name.value if one.name else None: one
-            for one in document.definitions
-            if isinstance(one, OperationDefinitionNode)
-        }
-        used = _Used()
-        visit(document, used)
-        return Prepared(document, operations, tuple(sorted(used.choosing)), tuple(sorted(used.sizing)))
+        return Prepared(self._schema, document, self.digest(text))
 
 
 class InvalidOperationError(Exception):

@@ -60,8 +60,8 @@ async def test_variables_that_nobody_declared_are_not_kept(world: World) -> None
         answer = await client.run(query, sent, operationName="A")
         assert answer.data == {"viewer": {"role": "MEMBER"}}
 
-    kept = world.api.operations._kept[query]._affordable
-    assert [sizes for _, sizes in kept] == [()]
+    kept = world.api.operations._kept[query].operation("A")._affordable
+    assert list(kept) == [()]
 
 
 async def test_what_is_left_out_in_how_many_ways_fills_no_memory(world: World) -> None:
@@ -76,7 +76,7 @@ async def test_what_is_left_out_in_how_many_ways_fills_no_memory(world: World) -
         node = (await client.run(query, asked)).data["records"]["nodes"][0]
         assert set(node) == {"id", *(name for name in names if asked[name])}
 
-    assert 0 < len(world.api.operations._kept[query].completions) <= MOST_CHOICES
+    assert 0 < len(world.api.operations._kept[query].operation(None)._choices) <= MOST_CHOICES
 
 
 async def test_who_waits_to_give_a_role_gives_it_with_what_they_may_do_by_then(world: World) -> None:

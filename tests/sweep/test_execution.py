@@ -1,6 +1,7 @@
-"""Rows completed column by column are answered as rows completed one by one: the same data, errors, order and bytes.
+"""Whatever runs an operation, it is answered the same: the same data, errors, order and bytes.
 
-Generated operations are run by both executors, strawberry's own and ours, on the same database.
+Generated operations are run in three ways on the same database: by strawberry's own executor, by ours, which completes
+rows column by column, and by plans.
 """
 
 import json
@@ -15,10 +16,12 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from schema.api import Api
 from schema.completion import Completion
 from schema.execution import RowsExecutor
+from schema.plan import Plan
 from tests.conftest import Template
 from tests.support.interference import Pair, comparable
 from tests.support.operations import Operation, queries
 from tests.support.twins import Twins
+from tests.support.world import Answer
 
 BUDGETS: Final = {"viewer": 60, "collector": 80, "manager": 60, "admin": 50, "auditor": 50, "other-owner": 20}
 """Operations by who runs them."""
@@ -45,9 +48,30 @@ def completed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether it went well, of each plan that ran."""
+    seen: list[bool] = []
+    run = Plan.run
+
+    async def noting(plan: Plan, *arguments: Any) -> dict[str, Any]:
+        seen.append(False)
+        found = await run(plan, *arguments)
+        seen[-1] = True
+        return found
+
+    monkeypatch.setattr(Plan, "run", noting)
+    return seen
+
+
 @pytest.mark.parametrize("viewer", BUDGETS)
-def test_both_executors_answer_the_same(
-    twins: Twins, api: Api, viewer: str, completed: list[int], capsys: pytest.CaptureFixture[str]
+def test_all_ways_answer_the_same(
+    twins: Twins,
+    api: Api,
+    viewer: str,
+    completed: list[int],
+    planned: list[bool],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with twins.pair(viewer) as pair:
 
@@ -66,8 +90,12 @@ def test_both_executors_answer_the_same(
         law()
 
     with capsys.disabled():
-        print(f"\n{viewer}: {BUDGETS[viewer]} operations by both executors, {sum(completed)} rows completed by column")
+        print(
+            f"\n{viewer}: {BUDGETS[viewer]} operations in three ways, {sum(completed)} rows completed by column,"
+            f" {sum(planned)} of {len(planned)} plans went through"
+        )
     assert sum(completed) > BUDGETS[viewer]
+    assert sum(planned) > BUDGETS[viewer] / 10
 
 
 def test_a_difference_is_found(twins: Twins, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,17 +113,24 @@ def test_a_difference_is_found(twins: Twins, api: Api, monkeypatch: pytest.Monke
 
 def _require_same(pair: Pair, api: Api, operation: Operation) -> None:
     try:
+        api.plans = False
         api.executor = StrawberryGraphQLCoreExecutionContext
         expected = pair.still.ask(pair.claims, operation.text, operation.variables)
-    finally:
         api.executor = RowsExecutor
+        _require_answer(pair, operation, expected)
+    finally:
+        api.executor, api.plans = RowsExecutor, True
     # Twice: the second time with what was kept of the first.
     for _ in range(2):
-        answer = pair.still.ask(pair.claims, operation.text, operation.variables)
-        assert answer.status == expected.status
-        assert _shown(pair, answer.body) == _shown(pair, expected.body), repr(operation)
-        # What differs from one request to the next, cursors and ids of requests, has the same length.
-        assert len(answer.text) == len(expected.text), repr(operation)
+        _require_answer(pair, operation, expected)
+
+
+def _require_answer(pair: Pair, operation: Operation, expected: Answer) -> None:
+    answer = pair.still.ask(pair.claims, operation.text, operation.variables)
+    assert answer.status == expected.status
+    assert _shown(pair, answer.body) == _shown(pair, expected.body), repr(operation)
+    # What differs from one request to the next, cursors and ids of requests, has the same length.
+    assert len(answer.text) == len(expected.text), repr(operation)
 
 
 def _shown(pair: Pair, body: Any) -> str:
