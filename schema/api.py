@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from graphql import ExecutionResult as CoreResult
-from graphql import GraphQLError, execute
+from graphql import GraphQLError, default_field_resolver, default_type_resolver
 from strawberry import Schema
 from strawberry.exceptions import MissingQueryError
 from strawberry.schema.config import StrawberryConfig
@@ -30,11 +30,10 @@ from schema.device_change import DeviceMutation
 from schema.errors import presented
 from schema.execution import NEEDS, RowsExecutor
 from schema.field import Guard
-from schema.introspection import SchemaExecutor, asks_for_schema, publish_sights
+from schema.introspection import SchemaExecutor, publish_sights
 from schema.limits import TooComplexError
 from schema.mutation import wire_mutations
 from schema.operation import InvalidOperationError, Operations
-from schema.plan import UnplannedError
 from schema.project_change import ProjectMutation
 from schema.query import Query
 from schema.record_change import RecordMutation
@@ -128,29 +127,30 @@ class Api(Schema):
             return PreExecutionError(data=None, errors=[error])
         except (TooComplexError, RecursionError) as error:
             return PreExecutionError(data=None, errors=[GraphQLError(str(error), original_error=error)])
-        if values is not None:
-            choice = operation.choice(self, values)
-            context.follow(prepared.columns, choice.completions)
-            if choice.plan is not None and self.plans:
-                try:
-                    data = await choice.plan.run(context, values)
-                    return ExecutionResult(data=data, errors=context.denials.errors(data) or None)
-                except UnplannedError:
-                    choice.plan = None
-                    context.begin_again()
-                except Exception:
-                    # Whatever it was, the ordinary executor meets it again, and says where.
-                    context.begin_again()
-        executing = execute(
+        if isinstance(values, list):
+            return ExecutionResult(data=None, errors=values)
+        choice = operation.choice(self, values)
+        context.follow(prepared.columns, choice.completions)
+        executor_class = SchemaExecutor if prepared.asks_for_schema else self.executor
+        executor = executor_class(
             self._schema,
-            prepared.document,
-            context_value=context,
-            variable_values=variables,
-            operation_name=name,
-            executor_class=SchemaExecutor if asks_for_schema(prepared.document) else self.executor,
+            prepared.fragments,
+            prepared.fragment_details,
+            None,
+            context,
+            operation.definition,
+            values,
+            default_field_resolver,
+            default_type_resolver,
+            default_field_resolver,
             hide_suggestions=True,
         )
-        done = executing if isinstance(executing, CoreResult) else await executing
+        executing: Any = (
+            choice.plan.run(executor)
+            if choice.plan is not None and self.plans and isinstance(executor, RowsExecutor)
+            else executor.execute_operation()
+        )
+        done: CoreResult = executing if isinstance(executing, CoreResult) else await executing
         found = [*(done.errors or ()), *context.denials.errors(done.data)]
         return ExecutionResult(data=done.data, errors=found or None)
 

@@ -95,14 +95,6 @@ class RequestContext:
         """Use what was worked out about the operation before, and add to it."""
         self.columns, self.completions = columns, completions
 
-    def begin_again(self) -> None:
-        """Forget what a run has left that comes to nothing: what it decided, was denied, read and opened."""
-        self.read_log = ReadLog()
-        self.denials = Denials()
-        self.decisions.clear()
-        self._loaders.clear()
-        self._gathered.clear()
-
     def name_operation(self, name: str | None, digest: str) -> None:
         """Say which operation this is, for the trail."""
         # What is no name in GraphQL's grammar names no operation, and is not kept.

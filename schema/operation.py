@@ -25,6 +25,7 @@ from graphql import (
     validate,
     visit,
 )
+from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
 from graphql.language import DirectiveNode, Visitor
 from graphql.validation.rules import overlapping_fields_can_be_merged
@@ -74,6 +75,7 @@ class Prepared:
     """A document that is valid.
 
     digest: the text's SHA-256, by which the trail names it.
+    fragments, fragment_details: by name, as they are written, and as graphql-core takes them.
     choosing: the variables that `@skip` and `@include` are given: what else is worked out depends on them.
     columns: which columns a place needs, by permissions (`schema/selection.py`).
     """
@@ -81,9 +83,11 @@ class Prepared:
     def __init__(self, schema: GraphQLSchema, document: DocumentNode, digest: str) -> None:
         self.document = document
         self.digest = digest
+        self.asks_for_schema = asks_for_schema(document)
         self.fragments = {
             one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)
         }
+        self.fragment_details = {name: FragmentDetails(one) for name, one in self.fragments.items()}
         used = _Used()
         visit(document, used)
         self.choosing: tuple[str, ...] = tuple(sorted(used.choosing))
@@ -141,13 +145,13 @@ class PreparedOperation:
         found = self._choices.get(key)
         if found is None:
             found = self._choices[key] = Choice()
-            if not asks_for_schema(self._prepared.document):
+            if not self._prepared.asks_for_schema:
                 # Of the variables, only those that make the choice are looked at, and kept.
                 named = [name for name in choosing if name in coerced]
                 chosen = VariableValues(
                     {name: values.sources[name] for name in named}, {name: coerced[name] for name in named}
                 )
-                found.plan = plan_of(api, self.definition, self._prepared.fragments, chosen, found.completions)
+                found.plan = plan_of(api, self.definition, self._prepared.fragment_details, chosen)
         return found
 
 

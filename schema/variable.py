@@ -12,7 +12,7 @@ from graphql import GraphQLError, GraphQLNonNull, GraphQLScalarType, GraphQLSche
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
 from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
 
-from schema.input_value import LONGEST_TEXT, variable_errors
+from schema.input_value import LONGEST_TEXT, MOST_ERRORS, variable_errors
 
 _LARGEST_INT: Final = 2**31
 
@@ -59,8 +59,8 @@ class Variables:
         if all(one is not None for one in looked):
             self._looked = [one for one in looked if one is not None]
 
-    def read(self, given: Mapping[str, Any]) -> VariableValues | None:
-        """Return the coerced values; None where graphql-core refuses what was checked, and is to say so itself.
+    def read(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
+        """Return the coerced values, or what graphql-core says where it refuses what was checked.
 
         Raises:
             InvalidVariablesError: with all that is wrong with them, some twenty errors at the most.
@@ -88,14 +88,17 @@ class Variables:
                 return None
         return VariableValues(sources, coerced)
 
-    def _in_full(self, given: Mapping[str, Any]) -> VariableValues | None:
+    def _in_full(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
         errors = variable_errors(self._schema, self._operation, given)
         if errors:
             raise InvalidVariablesError(errors)
-        values = get_variable_values(
-            self._schema, self._operation.variable_definitions or (), dict(given), hide_suggestions=True
+        return get_variable_values(
+            self._schema,
+            self._operation.variable_definitions or (),
+            dict(given),
+            max_errors=MOST_ERRORS,
+            hide_suggestions=True,
         )
-        return None if isinstance(values, list) else values
 
 
 class InvalidVariablesError(Exception):
