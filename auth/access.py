@@ -46,11 +46,17 @@ class Access:
     everywhere: in the organization, and in each project that is not in `projects`.
     projects: in each of these projects, all that is held there, `everywhere` included.
     own: what is held besides with what is one's own.
+    reach: what is held in some scope or other.
     """
 
     everywhere: Permissions
     projects: Mapping[UUID, Permissions]
     own: Permissions
+    reach: Permissions = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Asked for at each place of each operation.
+        object.__setattr__(self, "reach", self.everywhere.union(self.own, *self.projects.values()))
 
     def in_scope(self, scope: Scope) -> Permissions:
         """Return all that is held in the scope."""
@@ -58,11 +64,6 @@ class Access:
         if scope.project_id is not None:
             held = self.projects.get(scope.project_id, held)
         return held | self.own if scope.is_own else held
-
-    @property
-    def reach(self) -> Permissions:
-        """What is held in some scope or other."""
-        return self.everywhere.union(self.own, *self.projects.values())
 
     def within(self, other: "Access") -> "Access":
         """Return what both hold: of one's own, only what the other holds everywhere."""

@@ -209,18 +209,24 @@ async def page_of(
         backwards=backwards,
         parent_column=parent.column if parent else None,
     )
-    row_id = parent.row_id if parent else None
+    if parent is None:
+        return Page(context, listing, None, await _rows(context, listing))
+    row_id = parent.row_id
     key = ("page", place_of(raw.field_nodes), repr(conditions), repr(order), count, backwards, cursor)
     rows = await context.loader(key, lambda parents: _load(context, listing, parents)).load(row_id)
     return Page(context, listing, row_id, rows)
 
 
-async def _load(context: RequestContext, listing: Listing, parents: Sequence[UUID | None]) -> list[list[Row]]:
+async def _rows(context: RequestContext, listing: Listing) -> list[Row]:
     async with context.reader.use() as connection:
-        rows = await fetch_listing(connection, context.viewer, _with_parents(listing, parents))
-    if listing.parent_column is None or len(parents) == 1:
-        return [rows for _ in parents]
-    by_parent: dict[UUID | None, list[Row]] = {parent: [] for parent in parents}
+        return await fetch_listing(connection, context.viewer, listing)
+
+
+async def _load(context: RequestContext, listing: Listing, parents: Sequence[UUID]) -> list[list[Row]]:
+    rows = await _rows(context, _with_parents(listing, parents))
+    if len(parents) == 1:
+        return [rows]
+    by_parent: dict[UUID, list[Row]] = {parent: [] for parent in parents}
     for row in rows:
         by_parent[row["parent"]].append(row)
     return [by_parent[parent] for parent in parents]

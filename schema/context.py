@@ -63,6 +63,7 @@ class RequestContext:
     change: the transaction that the mutation being resolved runs in.
     columns, completions: which columns a place in the operation needs, and how its rows are completed; shared by all
         runs of the operation with the same fields.
+    is_alone: whether nothing else of the operation may ask for rows at this moment: nothing is gathered then.
     denials: which fields were denied, and where.
     decisions: what the policy said, by permission and scope. Asked once per scope, however many rows there are.
     """
@@ -79,10 +80,11 @@ class RequestContext:
         self.decisions: dict[tuple[Permission, Scope], bool] = {}
         self.columns: dict[Any, tuple[str, ...]] = {}
         self.completions: dict[Any, Any] = {}
+        self.is_alone = False
         self.denials = Denials()
         self._gathered: dict[Hashable, Gathered[Any]] = {}
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
-        self._keys = Loader(load_fn=self._load_keys)
+        self._keys: Loader | None = None
 
     @property
     def viewer(self) -> Viewer:
@@ -133,6 +135,8 @@ class RequestContext:
 
     async def load_key(self, blob: bytes) -> None:
         """Bring the key of an encrypted value into memory: one statement for all that are asked for together."""
+        if self._keys is None:
+            self._keys = Loader(load_fn=self._load_keys)
         await self._keys.load(key_id_of(blob))
 
     async def load_row(self, entity: Entity, columns: tuple[str, ...], row_id: UUID) -> Row | None:
@@ -148,6 +152,9 @@ class RequestContext:
         wanted_ids = [one for one in ids if not _is_out_of_sight(entity, self.viewer, one)]
         if not wanted_ids:
             return {}
+        if self.is_alone:
+            async with self.reader.use() as connection:
+                return await fetch_by_id(connection, self.viewer, entity, columns, wanted_ids)
 
         async def fetch(wanted: list[UUID]) -> Mapping[UUID, Row]:
             async with self.reader.use() as connection:

@@ -70,6 +70,7 @@ class Plan:
         made: Sequence[Any]
         try:
             if len(self.roots) == 1:
+                executor.context_value.is_alone = True
                 made = [await self.roots[0].resolve(executor)]
             else:
                 # Together, so that what they read of the same table is read at once.
@@ -151,6 +152,7 @@ class _Left:
         self._path = Path(None, key, query.name)
 
     async def resolve(self, executor: PlanExecutor) -> Any:
+        executor.context_value.is_alone = False
         made = executor.execute_field(self._query, None, self._details, self._path, None)
         return await made if executor.is_awaitable(made) else made
 
@@ -185,6 +187,7 @@ class PlannedRoot:
             found = self._found(executor)
             if is_awaitable(found):
                 found = await found
+            executor.context_value.is_alone = False
             made = None if found is None else self._make(executor, found, self._path)
             return await made if is_awaitable(made) else made
         except Exception as error:

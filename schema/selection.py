@@ -1,6 +1,7 @@
 """Which columns an operation needs of a type: only those are read from the database."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -72,9 +73,14 @@ def names_of(info: ResolveInfo) -> frozenset[str]:
 async def load_selected(info: Info, model: type[WardModel], row_id: UUID) -> Any:
     """Return the row with the columns that the selection under this field needs, if the viewer sees it."""
     raw: ResolveInfo = info._raw_info
-    type_name = next(name for name, declared in TYPES.items() if declared.model is model)
+    type_name = _type_of(model)
     columns = columns_of(raw, type_name, raw.schema.extensions["needs"])
     return await raw.context.load_row(entity_of(model), columns, row_id)
+
+
+@cache
+def _type_of(model: type[WardModel]) -> str:
+    return next(name for name, declared in TYPES.items() if declared.model is model)
 
 
 def _under(fragments: Fragments, nodes: Sequence[FieldNode]) -> frozenset[str]:
