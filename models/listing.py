@@ -13,7 +13,9 @@ from uuid import UUID
 import asyncpg
 
 from auth.principal import Viewer
+from models.along import NOTHING_ALONG, Along, read_along
 from models.inventory import Column, Entity
+from models.order import Order
 from models.row import Row, row_type
 from models.statement import Statement
 from models.visibility import visible
@@ -39,14 +41,6 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """By which column, which way. The id breaks ties, the same way. The column is never null."""
-
-    column: str
-    descending: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Bound:
     """The place in the order after (or before) which a page begins: the order column's value, and the id."""
 
@@ -58,6 +52,7 @@ class Bound:
 class Listing:
     """What to read. `limit` rows per parent at the most; `backwards` reads towards the start from `bound`.
 
+    along: what is read along with each row.
     parent_column and parents: read the rows of each parent; None reads the tenant's.
     """
 
@@ -65,6 +60,7 @@ class Listing:
     columns: Sequence[str]
     order: Order
     limit: int
+    along: Along = NOTHING_ALONG
     conditions: Sequence[Condition] = ()
     bound: Bound | None = None
     backwards: bool = False
@@ -101,16 +97,20 @@ async def fetch_by_id(
     entity: Entity,
     columns: Sequence[str],
     ids: Sequence[UUID],
+    *,
+    along: Along = NOTHING_ALONG,
 ) -> dict[UUID, Row]:
     """Return those of the rows that the viewer sees. One statement."""
     statement = Statement()
     where = visible(statement, entity, viewer, alias="t")
-    rows = await connection.fetch(
-        f'select {_columns(entity, columns)} from "{entity.name}" t'
-        f" where {where} and t.id = any({statement.argument(list(ids))}::uuid[])",
-        *statement.arguments,
-        record_class=row_type(entity),
+    named = [one.by for one in along.named]
+    text = (
+        f'select {_columns(entity, (*columns, *named))} from "{entity.name}" t'
+        f" where {where} and t.id = any({statement.argument(list(ids))}::uuid[])"
     )
+    if along:
+        text = read_along(statement, viewer, text, along)
+    rows = await connection.fetch(text, *statement.arguments, record_class=row_type(entity))
     return {row["id"]: row for row in rows}
 
 
@@ -122,20 +122,20 @@ def _listing_text(statement: Statement, viewer: Viewer, listing: Listing) -> str
         value, row_id = statement.argument(listing.bound.value), statement.argument(listing.bound.row_id)
         where.append(f"(t.{order.column}, t.id) {'<' if descending else '>'} ({value}, {row_id})")
     way = "desc" if descending else "asc"
-    columns = _columns(entity, [*listing.columns, order.column])
+    named = (one.by for one in listing.along.named)
+    columns = _columns(entity, (*listing.columns, order.column, *named))
     limit = statement.argument(listing.limit)
+    ordered = f"order by t.{order.column} {way}, t.id {way}"
     if listing.parent_column is None:
-        return (
-            f'select {columns} from "{entity.name}" t where {" and ".join(where)}'
-            f" order by t.{order.column} {way}, t.id {way} limit {limit}"
+        text = f'select {columns} from "{entity.name}" t where {" and ".join(where)} {ordered} limit {limit}'
+    else:
+        parents = statement.argument(list(listing.parents))
+        where.append(f"t.{listing.parent_column} = p.parent")
+        text = (
+            f"select p.parent, r.* from unnest({parents}::uuid[]) as p(parent) cross join lateral ("
+            f'select {columns} from "{entity.name}" t where {" and ".join(where)} {ordered} limit {limit}) r'
         )
-    parents = statement.argument(list(listing.parents))
-    where.append(f"t.{listing.parent_column} = p.parent")
-    return (
-        f"select p.parent, r.* from unnest({parents}::uuid[]) as p(parent) cross join lateral ("
-        f'select {columns} from "{entity.name}" t where {" and ".join(where)}'
-        f" order by t.{order.column} {way}, t.id {way} limit {limit}) r"
-    )
+    return f"{read_along(statement, viewer, text, listing.along)} {ordered}" if listing.along else text
 
 
 def matching(

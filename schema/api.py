@@ -28,7 +28,7 @@ from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
 from schema.device_change import DeviceMutation
 from schema.errors import presented
-from schema.execution import NEEDS, RowsExecutor
+from schema.execution import RowsExecutor
 from schema.field import Guard
 from schema.introspection import SchemaExecutor, publish_sights
 from schema.limits import TooComplexError
@@ -39,6 +39,7 @@ from schema.query import Query
 from schema.record_change import RecordMutation
 from schema.role_change import RoleMutation
 from schema.scalar import SCALARS
+from schema.selection import NEEDS
 from schema.service_account_change import ServiceAccountMutation
 from schema.session import SessionMutation
 from schema.sweep import publish_guards, sweep

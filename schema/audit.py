@@ -22,8 +22,8 @@ from models.encryption.column import open_light
 from models.encryption.envelope import Cell
 from models.errors import SealedError
 from models.inventory import Column, InventoryError, entity_named
-from models.listing import Order
 from models.membership import Membership
+from models.order import Order
 from models.row import Row
 from models.service_account import ServiceAccount as ServiceAccountModel
 from models.visibility import scope_at

@@ -5,17 +5,14 @@ guard is asked of the batch, in each run.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from graphql import (
     FieldNode,
-    GraphQLEnumType,
     GraphQLField,
     GraphQLObjectType,
-    GraphQLScalarType,
     get_named_type,
-    get_nullable_type,
 )
 from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
 from graphql.pyutils import Path, gather_with_cancel
@@ -27,21 +24,19 @@ from models.inventory import Column, Entity, entity_of
 from models.row import ColumnOpener, Row, open_column
 from schema.completion import Batch, Completion, Step, Values
 from schema.field import ColumnField, LinkField, RowsField
-from schema.selection import columns_under
+from schema.leaf import converter_of, unchanged
+from schema.selection import Needs, selected_under
 from schema.wiring import declaration_of, python_name
-
-_AS_THEY_ARE: Final = frozenset({"String", "Int", "Float", "Boolean", "DateTime", "Date"})
-"""Scalars whose stored values are written as they are: the writer of the answer knows moments and days."""
 
 
 def compile_selection(
-    object_type: GraphQLObjectType, entity: Entity, collected: GroupedFieldSet, core_needs: Any
-) -> "Completion":
+    object_type: GraphQLObjectType, entity: Entity, collected: GroupedFieldSet, needs: Needs
+) -> Completion:
     """Return what completes rows of the table as objects with these fields."""
     steps = []
     for key, details in collected.items():
         field = object_type.fields.get(details[0].node.name.value)
-        steps.append((key, _step(object_type, entity, key, details, field, core_needs)))
+        steps.append((key, _step(object_type, entity, key, details, field, needs)))
     return Completion(steps)
 
 
@@ -51,7 +46,7 @@ def _step(
     key: str,
     details: FieldDetailsList,
     field: GraphQLField | None,
-    core_needs: Any,
+    needs: Needs,
 ) -> Step:
     node = details[0].node
     ordinary = _OrdinaryStep(object_type, key, details)
@@ -63,7 +58,7 @@ def _step(
     if node.name.value == "id" and said is not None and not isinstance(said, ColumnField):
         return _IdStep(object_type.name)
     if isinstance(said, ColumnField):
-        convert = _converter(field)
+        convert = converter_of(field)
         if convert is None:
             return ordinary
         column = entity.columns[said.name or python_name(field)]
@@ -71,12 +66,12 @@ def _step(
     if isinstance(said, LinkField):
         target = get_named_type(field.type)
         if isinstance(target, GraphQLObjectType):
-            show = _column_step(object_type, key, details, field, entity.columns[said.by], _same)
-            return _LinkStep(show, entity_of(said.to), field, target, key, details, core_needs)
+            show = _column_step(object_type, key, details, field, entity.columns[said.by], unchanged)
+            return _LinkStep(show, entity_of(said.to), field, target, key, details, needs)
     if isinstance(said, RowsField) and said.listed is not None and not field.args:
         target = get_named_type(field.type)
         if isinstance(target, GraphQLObjectType):
-            return _RowsStep(said, target, key, details, core_needs)
+            return _RowsStep(said, target, key, details, needs)
     return ordinary
 
 
@@ -253,7 +248,7 @@ class _LinkStep:
         type_: GraphQLObjectType,
         key: str,
         details: FieldDetailsList,
-        needs: Any,
+        needs: Needs,
     ) -> None:
         self._show = show
         self._target = target
@@ -270,14 +265,14 @@ class _LinkStep:
         return self._followed(batch, shown) if any(one is not None for one in shown) else shown
 
     async def _followed(self, batch: Batch, ids: Values) -> Values:
-        columns = columns_under(
+        selected = selected_under(
             batch.context, batch.executor.fragment_definitions, _nodes(self._details), self._type.name, self._needs
         )
         first: dict[UUID, int] = {}
         for index, row_id in enumerate(ids):
             if row_id is not None:
                 first.setdefault(row_id, index)
-        found = await batch.context.load_rows(self._target, columns, list(first))
+        found = await batch.context.load_rows(self._target, selected, list(first))
         rows = [(row_id, row) for row_id in first if (row := found.get(row_id)) is not None]
 
         def path_of(place: int) -> Path:
@@ -308,7 +303,7 @@ class _RowsStep:
     """Lists the rows that belong to each row, of tables of which each has few."""
 
     def __init__(
-        self, said: RowsField, type_: GraphQLObjectType, key: str, details: FieldDetailsList, needs: Any
+        self, said: RowsField, type_: GraphQLObjectType, key: str, details: FieldDetailsList, needs: Needs
     ) -> None:
         self._said = said
         self._type = type_
@@ -318,9 +313,11 @@ class _RowsStep:
 
     async def __call__(self, batch: Batch) -> Values:
         nodes = _nodes(self._details)
-        columns = columns_under(batch.context, batch.executor.fragment_definitions, nodes, self._type.name, self._needs)
+        selected = selected_under(
+            batch.context, batch.executor.fragment_definitions, nodes, self._type.name, self._needs
+        )
         parents = [row["id"] for row in batch.rows]
-        lists = await batch.context.load_children(self._said, columns, nodes, parents)
+        lists = await batch.context.load_children(self._said, selected, nodes, parents)
         rows: list[Row] = []
         ends: list[int] = []
         places: list[tuple[int, int]] = []
@@ -342,26 +339,3 @@ class _RowsStep:
 
 def _nodes(details: FieldDetailsList) -> list[FieldNode]:
     return [one.node for one in details]
-
-
-def _converter(field: GraphQLField) -> Callable[[Values], Values] | None:
-    """Return what makes stored values into those of the answer; None for what is left to the ordinary way."""
-    inner = get_nullable_type(field.type)
-    if isinstance(inner, GraphQLScalarType):
-        if inner.name in _AS_THEY_ARE:
-            return _same
-        return _texts if inner.name == "UUID" else None
-    if isinstance(inner, GraphQLEnumType):
-        names = {str(getattr(value.value, "value", value.value)): name for name, value in inner.values.items()}
-        if all(stored == name for stored, name in names.items()):
-            return _same
-        return lambda values: [None if value is None else names[value] for value in values]
-    return None
-
-
-def _same(values: Values) -> Values:
-    return values
-
-
-def _texts(values: Values) -> Values:
-    return [None if value is None else str(value) for value in values]

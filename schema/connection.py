@@ -14,12 +14,13 @@ from models.base import WardModel
 from models.encryption.owner import organization_owner
 from models.errors import InvalidInputError
 from models.inventory import entity_of
-from models.listing import Bound, Condition, Listing, Order, fetch_count, fetch_listing
+from models.listing import Bound, Condition, Listing, fetch_count, fetch_listing
+from models.order import Order
 from models.row import Row
 from schema.context import RequestContext, ResolveInfo
 from schema.cursor import open_cursor, seal_cursor
 from schema.field import structure
-from schema.selection import Needs, columns_of, place_of
+from schema.selection import place_of, selected_of
 
 LARGEST_PAGE = 1000
 DEFAULT_PAGE = 50
@@ -183,7 +184,6 @@ async def page_of(
     context: RequestContext = raw.context
     entity = entity_of(model)
     type_name = _row_type(raw)
-    needs: Needs = raw.schema.extensions["needs"]
     viewer = context.viewer
     await context.services.keyring.load([organization_owner(viewer.organization_id)])
     count, backwards, cursor = _direction(page)
@@ -199,9 +199,11 @@ async def page_of(
         if cursor is not None
         else None
     )
+    selected = selected_of(raw, type_name)
     listing = Listing(
         entity=entity,
-        columns=columns_of(raw, type_name, needs),
+        columns=selected.columns,
+        along=selected.along,
         order=order,
         limit=count + 1,
         conditions=conditions,

@@ -16,6 +16,7 @@ from auth.permission import Permission
 from auth.policy import can, has_everywhere
 from auth.principal import Viewer
 from auth.scope import Scope
+from models.along import Selected
 from models.encryption.envelope import key_id_of
 from models.inventory import Entity, entity_of
 from models.listing import Listing, fetch_by_id, fetch_listing
@@ -78,7 +79,7 @@ class RequestContext:
         self.change: Change | None = None
         self.read_log = ReadLog()
         self.decisions: dict[tuple[Permission, Scope], bool] = {}
-        self.columns: dict[Any, tuple[str, ...]] = {}
+        self.columns: dict[Any, Selected] = {}
         self.completions: dict[Any, Any] = {}
         self.is_alone = False
         self.denials = Denials()
@@ -93,7 +94,7 @@ class RequestContext:
             raise self.refusal or UnauthenticatedError("Sign in first.")
         return self.actor.viewer
 
-    def follow(self, columns: dict[Any, tuple[str, ...]], completions: dict[Any, Any]) -> None:
+    def follow(self, columns: dict[Any, Selected], completions: dict[Any, Any]) -> None:
         """Use what was worked out about the operation before, and add to it."""
         self.columns, self.completions = columns, completions
 
@@ -139,11 +140,11 @@ class RequestContext:
             self._keys = Loader(load_fn=self._load_keys)
         await self._keys.load(key_id_of(blob))
 
-    async def load_row(self, entity: Entity, columns: tuple[str, ...], row_id: UUID) -> Row | None:
+    async def load_row(self, entity: Entity, selected: Selected, row_id: UUID) -> Row | None:
         """Return the row if the viewer sees it: one statement for all that are asked for together."""
-        return (await self.load_rows(entity, columns, [row_id])).get(row_id)
+        return (await self.load_rows(entity, selected, [row_id])).get(row_id)
 
-    async def load_rows(self, entity: Entity, columns: tuple[str, ...], ids: Collection[UUID]) -> Mapping[UUID, Row]:
+    async def load_rows(self, entity: Entity, selected: Selected, ids: Collection[UUID]) -> Mapping[UUID, Row]:
         """Return those of the rows that the viewer sees, others among them that were asked for before.
 
         Nobody is looked up whom the viewer can't see: how many statements it takes would tell whether two links, of
@@ -152,18 +153,19 @@ class RequestContext:
         wanted_ids = [one for one in ids if not _is_out_of_sight(entity, self.viewer, one)]
         if not wanted_ids:
             return {}
-        if self.is_alone:
-            async with self.reader.use() as connection:
-                return await fetch_by_id(connection, self.viewer, entity, columns, wanted_ids)
 
         async def fetch(wanted: list[UUID]) -> Mapping[UUID, Row]:
             async with self.reader.use() as connection:
-                return await fetch_by_id(connection, self.viewer, entity, columns, wanted)
+                return await fetch_by_id(
+                    connection, self.viewer, entity, selected.columns, wanted, along=selected.along
+                )
 
-        return await self._gather((entity.name, columns), fetch).load(wanted_ids)
+        if self.is_alone:
+            return await fetch(wanted_ids)
+        return await self._gather((entity.name, selected), fetch).load(wanted_ids)
 
     async def load_children(
-        self, said: RowsField, columns: tuple[str, ...], nodes: Sequence[FieldNode], parents: Collection[UUID]
+        self, said: RowsField, selected: Selected, nodes: Sequence[FieldNode], parents: Collection[UUID]
     ) -> Mapping[UUID, list[Row]]:
         """Return the visible rows of each parent that has any: one statement for all that are asked for together."""
         how = said.listed
@@ -174,7 +176,8 @@ class RequestContext:
         async def fetch(wanted: list[UUID]) -> Mapping[UUID, list[Row]]:
             listing = Listing(
                 entity=entity_of(said.of),
-                columns=columns,
+                columns=selected.columns,
+                along=selected.along,
                 order=order,
                 limit=limit,
                 parent_column=by,
@@ -187,7 +190,7 @@ class RequestContext:
                 found.setdefault(row["parent"], []).append(row)
             return found
 
-        return await self._gather((tuple(map(id, nodes)), columns), fetch).load(parents)
+        return await self._gather((tuple(map(id, nodes)), selected), fetch).load(parents)
 
     def loader(self, key: Hashable, load: Any) -> DataLoader[Any, Any]:
         """Return the operation's loader of that key, made with `load` if it is new."""

@@ -20,7 +20,8 @@ from models.encryption.blind_index import subkey
 from models.encryption.keyring import Keyring
 from models.encryption.owner import organization_owner
 from models.errors import InvalidInputError
-from models.listing import Bound, Order
+from models.listing import Bound
+from models.order import Order
 
 _NONCE = 12
 

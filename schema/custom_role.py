@@ -8,7 +8,7 @@ import strawberry
 from auth.permission import Permission
 from models.custom_role import CustomRole as CustomRoleModel
 from models.custom_role import RoleLevel
-from models.listing import Order
+from models.order import Order
 from resolvers.standing import known_permissions
 from schema.connection import PageArguments, page_of
 from schema.field import column, derived, resolved, stands_for

@@ -8,8 +8,8 @@ import strawberry
 
 from models.device import Device as DeviceModel
 from models.device import DevicePlatform, DeviceStatus
-from models.listing import Order
 from models.membership import Membership
+from models.order import Order
 from schema.connection import OrderDirection, PageArguments, page_of
 from schema.field import column, link, stands_for
 from schema.filter import IdFilter, TextFilter, conditions_of, filters

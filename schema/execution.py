@@ -17,10 +17,7 @@ from models.row import Row
 from schema.completion import Batch, Completion, PathOf
 from schema.completion_step import compile_selection
 from schema.field import TYPES
-from schema.selection import place_of
-
-NEEDS = "needs"
-"""The key of the schema's extensions that holds which columns each field needs."""
+from schema.selection import NEEDS, place_of
 
 
 class RowsExecutor(StrawberryGraphQLCoreExecutionContext):

@@ -18,7 +18,7 @@ from strawberry.schema_directive import Location
 
 from auth.permission import Permission
 from models.base import WardModel
-from models.listing import Order
+from models.order import Order
 
 DECLARATION: Final = "fieldward"
 """The key of a field's declaration in its metadata."""

@@ -15,7 +15,7 @@ from models.row import Row, open_column
 from models.visibility import scope_of
 from schema.context import RequestContext, ResolveInfo
 from schema.field import LinkField, RowsField
-from schema.selection import Needs, columns_of
+from schema.selection import selected_of
 
 Resolve = Callable[..., Any]
 
@@ -40,7 +40,7 @@ def column_resolver(entity: Entity, column: Column) -> Resolve:
     return show_guarded
 
 
-def link_resolver(entity: Entity, column: Column, link: LinkField, type_name: str, needs: Needs) -> Resolve:
+def link_resolver(entity: Entity, column: Column, link: LinkField, type_name: str) -> Resolve:
     """Return the function that follows a column, if the viewer may read it, to the row it names, if they see that."""
     show = column_resolver(entity, column)
     target = entity_of(link.to)
@@ -50,18 +50,18 @@ def link_resolver(entity: Entity, column: Column, link: LinkField, type_name: st
         if row_id is None:
             return None
         context: RequestContext = info.context
-        return context.load_row(target, columns_of(info, type_name, needs), row_id)
+        return context.load_row(target, selected_of(info, type_name), row_id)
 
     return follow
 
 
-def rows_resolver(said: RowsField, type_name: str, needs: Needs) -> Resolve:
+def rows_resolver(said: RowsField, type_name: str) -> Resolve:
     """Return the function that lists all rows that belong to a row."""
 
     async def rows(row: Row, info: ResolveInfo) -> Sequence[Row]:
         context: RequestContext = info.context
-        columns = columns_of(info, type_name, needs)
-        return (await context.load_children(said, columns, info.field_nodes, [row["id"]])).get(row["id"], [])
+        selected = selected_of(info, type_name)
+        return (await context.load_children(said, selected, info.field_nodes, [row["id"]])).get(row["id"], [])
 
     return rows
 

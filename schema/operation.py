@@ -32,6 +32,7 @@ from graphql.validation.rules import overlapping_fields_can_be_merged
 from strawberry import Schema
 from strawberry.schema.exceptions import CannotGetOperationTypeError
 
+from models.along import Selected
 from schema.completion import Completion
 from schema.input_value import InputValueRule
 from schema.introspection import asks_for_schema
@@ -91,7 +92,7 @@ class Prepared:
         used = _Used()
         visit(document, used)
         self.choosing: tuple[str, ...] = tuple(sorted(used.choosing))
-        self.columns: dict[Any, tuple[str, ...]] = Kept()
+        self.columns: dict[Any, Selected] = Kept()
         self._operations = {
             one.name.value if one.name else None: PreparedOperation(schema, self, one, tuple(sorted(used.sizing)))
             for one in document.definitions

@@ -6,8 +6,8 @@ from typing import Any
 
 import strawberry
 
-from models.listing import Order
 from models.membership import ProjectMembership
+from models.order import Order
 from models.project import Project as ProjectModel
 from models.project import ProjectStatus
 from models.record import Record as RecordModel

@@ -11,9 +11,10 @@ from auth.permission import Permission
 from auth.policy import require
 from auth.scope import ORGANIZATION
 from models.device import Device as DeviceModel
-from models.listing import Condition, Order
+from models.listing import Condition
 from models.measurement import Measurement as MeasurementModel
 from models.membership import Membership
+from models.order import Order
 from models.project import Project as ProjectModel
 from models.record import Medium, RecordStatus
 from models.record import Record as RecordModel

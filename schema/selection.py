@@ -1,8 +1,9 @@
-"""Which columns an operation needs of a type: only those are read from the database."""
+"""What an operation needs of the rows at each of its places: nothing else is read from the database."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from graphql import (
@@ -14,18 +15,34 @@ from graphql import (
 )
 from strawberry import Info
 
+from auth.access import Permissions
+from models.along import Along, Named, Naming, Selected
 from models.base import WardModel
 from models.inventory import entity_of
 from schema.context import RequestContext, ResolveInfo
-from schema.field import TYPES
+from schema.field import TYPES, LinkField, RowsField
 
+NEEDS: Final = "needs"
+"""The key of the schema's extensions that holds what each field needs."""
 ROW_FIELDS = frozenset({"nodes", "edges", "node"})
 """The fields between a connection and its rows."""
 
 
 Fragments = Mapping[str, FragmentDefinitionNode]
-Needs = dict[tuple[str, str], Sequence[str]]
-"""By GraphQL type and field: the columns that resolving the field takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What resolving the fields of the schema takes, by GraphQL type and field.
+
+    columns: of the field's own row. links, lists: the type that the field leads to, and how.
+    plain: the fields that are shown from columns of their row alone.
+    """
+
+    columns: Mapping[tuple[str, str], Sequence[str]]
+    links: Mapping[tuple[str, str], tuple[str, LinkField]]
+    lists: Mapping[tuple[str, str], tuple[str, RowsField]]
+    plain: frozenset[tuple[str, str]]
 
 
 def place_of(nodes: Sequence[FieldNode]) -> tuple[int, ...]:
@@ -36,15 +53,15 @@ def place_of(nodes: Sequence[FieldNode]) -> tuple[int, ...]:
     return tuple(map(id, nodes))
 
 
-def columns_of(info: ResolveInfo, type_name: str, needs: Needs) -> tuple[str, ...]:
-    """Return the columns of `type_name` that the selection under this field needs."""
-    return columns_under(info.context, info.fragments, info.field_nodes, type_name, needs)
+def selected_of(info: ResolveInfo, type_name: str) -> Selected:
+    """Return what the selection under this field needs of the rows of `type_name`."""
+    return selected_under(info.context, info.fragments, info.field_nodes, type_name, info.schema.extensions[NEEDS])
 
 
-def columns_under(
+def selected_under(
     context: RequestContext, fragments: Fragments, nodes: Sequence[FieldNode], type_name: str, needs: Needs
-) -> tuple[str, ...]:
-    """Return the columns of `type_name` that the selection under these nodes needs, sorted.
+) -> Selected:
+    """Return what the selection under these nodes needs of the rows of `type_name`.
 
     Looks through fragments and through a connection's edges. What the viewer may read nowhere is left out: it never
     reaches the statement. Worked out once per place in the operation and set of permissions.
@@ -53,13 +70,51 @@ def columns_under(
     key = (place_of(nodes), type_name, reach)
     found = context.columns.get(key)
     if found is None:
-        wanted = {name for field in _under(fragments, nodes) for name in needs.get((type_name, field), ())}
-        model = TYPES[type_name].model
-        columns = entity_of(model).columns if model is not None else {}
-        found = context.columns[key] = tuple(
-            sorted(name for name in wanted if (guard := columns[name].guard) is None or guard in reach)
-        )
+        found = context.columns[key] = _selected(fragments, nodes, type_name, needs, reach)
     return found
+
+
+def _selected(
+    fragments: Fragments, nodes: Sequence[FieldNode], type_name: str, needs: Needs, reach: Permissions
+) -> Selected:
+    under = list(_nodes_under(fragments, nodes))
+    columns = _columns(type_name, {node.name.value for node in under}, needs, reach)
+    named: dict[str, Named] = {}
+    naming: dict[tuple[str, str], Naming] = {}
+    for node in under:
+        at = (type_name, node.name.value)
+        below = {one.name.value for one in _nodes_under(fragments, [node]) if not one.arguments}
+        link, listed = needs.links.get(at), needs.lists.get(at)
+        if link is not None and link[1].by in columns and _is_plain(fragments, node, link[0], needs):
+            target, said = link
+            known = named[said.by].columns if said.by in named else ()
+            wanted = {*known, *_columns(target, below, needs, reach)}
+            named[said.by] = Named(said.by, entity_of(said.to), tuple(sorted(wanted)))
+        elif listed is not None and _is_plain(fragments, node, listed[0], needs):
+            target, rows = listed
+            how = rows.listed
+            if how is not None:
+                entity = entity_of(rows.of)
+                known = naming[entity.name, how.by].columns if (entity.name, how.by) in naming else ()
+                wanted = {*known, *_columns(target, below, needs, reach)}
+                naming[entity.name, how.by] = Naming(how.by, entity, tuple(sorted(wanted)), how.order, how.limit)
+    return Selected(columns, Along(tuple(named.values()), tuple(naming.values())))
+
+
+def _columns(type_name: str, names: Iterable[str], needs: Needs, reach: Permissions) -> tuple[str, ...]:
+    """Return the columns that fields of a type take, sorted, without those that may be read nowhere."""
+    wanted = {column for name in names for column in needs.columns.get((type_name, name), ())}
+    model = TYPES[type_name].model
+    columns = entity_of(model).columns if model is not None else {}
+    return tuple(sorted(name for name in wanted if (guard := columns[name].guard) is None or guard in reach))
+
+
+def _is_plain(fragments: Fragments, node: FieldNode, type_name: str, needs: Needs) -> bool:
+    """Return whether all that is selected under the node is shown from columns of the rows that it leads to."""
+    return all(
+        one.name.value == "__typename" or ((type_name, one.name.value) in needs.plain and not one.arguments)
+        for one in _nodes_under(fragments, [node])
+    )
 
 
 def names_of(info: ResolveInfo) -> frozenset[str]:
@@ -71,11 +126,9 @@ def names_of(info: ResolveInfo) -> frozenset[str]:
 
 
 async def load_selected(info: Info, model: type[WardModel], row_id: UUID) -> Any:
-    """Return the row with the columns that the selection under this field needs, if the viewer sees it."""
+    """Return the row with what the selection under this field needs, if the viewer sees it."""
     raw: ResolveInfo = info._raw_info
-    type_name = _type_of(model)
-    columns = columns_of(raw, type_name, raw.schema.extensions["needs"])
-    return await raw.context.load_row(entity_of(model), columns, row_id)
+    return await raw.context.load_row(entity_of(model), selected_of(raw, _type_of(model)), row_id)
 
 
 @cache
@@ -84,20 +137,26 @@ def _type_of(model: type[WardModel]) -> str:
 
 
 def _under(fragments: Fragments, nodes: Sequence[FieldNode]) -> frozenset[str]:
-    selections = [node.selection_set for node in nodes if node.selection_set is not None]
-    return frozenset(name for selection in selections for name in _names(fragments, selection, set()))
+    return frozenset(node.name.value for node in _nodes_under(fragments, nodes))
 
 
-def _names(fragments: Fragments, selection: SelectionSetNode, seen: set[str]) -> Iterator[str]:
+def _nodes_under(fragments: Fragments, nodes: Sequence[FieldNode]) -> Iterator[FieldNode]:
+    """Yield the fields that are selected under the nodes, through fragments and through a connection's edges."""
+    for node in nodes:
+        if node.selection_set is not None:
+            yield from _nodes(fragments, node.selection_set, set())
+
+
+def _nodes(fragments: Fragments, selection: SelectionSetNode, seen: set[str]) -> Iterator[FieldNode]:
     for node in selection.selections:
         if isinstance(node, FieldNode):
-            yield node.name.value
+            yield node
             if node.name.value in ROW_FIELDS and node.selection_set is not None:
-                yield from _names(fragments, node.selection_set, seen)
+                yield from _nodes(fragments, node.selection_set, seen)
         elif isinstance(node, InlineFragmentNode):
-            yield from _names(fragments, node.selection_set, seen)
+            yield from _nodes(fragments, node.selection_set, seen)
         elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
             seen.add(node.name.value)
             fragment = fragments.get(node.name.value)
             if fragment is not None:
-                yield from _names(fragments, fragment.selection_set, seen)
+                yield from _nodes(fragments, fragment.selection_set, seen)

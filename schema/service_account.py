@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import strawberry
 
 from auth.permission import Permission
-from models.listing import Order
 from models.membership import Membership
+from models.order import Order
 from models.service_account import ServiceAccount as ServiceAccountModel
 from resolvers.standing import known_permissions
 from schema.connection import PageArguments, page_of

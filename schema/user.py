@@ -9,10 +9,11 @@ from strawberry.utils.await_maybe import await_maybe
 
 from auth.permission import Permission
 from auth.role import OrganizationRole, ProjectRole
+from models.along import Selected
 from models.custom_role import CustomRole as CustomRoleModel
 from models.inventory import entity_of
-from models.listing import Order
 from models.membership import Membership, MembershipStatus, ProjectMembership
+from models.order import Order
 from models.project import Project as ProjectModel
 from models.user import User as UserModel
 from schema.connection import OrderDirection, PageArguments, Parent, page_of
@@ -71,7 +72,7 @@ class User(Node):
     async def email(src: strawberry.Parent[Any], info: strawberry.Info) -> str | None:
         raw: ResolveInfo = info._raw_info
         context: RequestContext = raw.context
-        account = await context.load_row(entity_of(UserModel), ("email",), src["user_id"])
+        account = await context.load_row(entity_of(UserModel), Selected(("email",)), src["user_id"])
         if account is None:
             return None
         text: str | None = await await_maybe(read_column(context, entity_of(UserModel).columns["email"], account))

@@ -13,6 +13,7 @@ from graphql import GraphQLObjectType, GraphQLSchema
 from auth.permission import Permission as P
 from auth.role import ORGANIZATION_ROLES, OrganizationRole
 from auth.scope import ORGANIZATION
+from models.along import Selected
 from models.custom_role import CustomRole
 from models.device import DeviceStatus
 from models.inventory import entity_of
@@ -70,7 +71,7 @@ class Can:
             return False
         if row["custom_role_id"] is None:
             return self.holds_all(ORGANIZATION_ROLES[OrganizationRole(row["role"])])
-        role = await self._context.load_row(entity_of(CustomRole), ("permissions",), row["custom_role_id"])
+        role = await self._context.load_row(entity_of(CustomRole), Selected(("permissions",)), row["custom_role_id"])
         return role is not None and self.holds_all(known_permissions(role["permissions"]))
 
     @property

@@ -4,6 +4,7 @@ Strawberry builds the types; their rows are light rows and not instances of thos
 the row. Each declared field gets the one resolve function that its declaration asks for.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from graphql import (
@@ -32,6 +33,7 @@ from schema.field import (
     RowsField,
 )
 from schema.guard import Resolve, column_resolver, guarded, link_resolver, rows_resolver
+from schema.leaf import converter_of
 from schema.selection import Needs
 
 
@@ -62,7 +64,7 @@ def object_types(core: GraphQLSchema) -> list[GraphQLObjectType]:
 
 
 def wire(core: GraphQLSchema) -> Needs:
-    """Give every declared field its resolve function; return which columns each field needs."""
+    """Give every declared field its resolve function; return what each needs."""
     needs = _needs(core)
     names = {declared.model: name for name, declared in TYPES.items() if declared.model is not None}
 
@@ -85,9 +87,9 @@ def wire(core: GraphQLSchema) -> Needs:
                 field.resolve = column_resolver(entity, column)
             elif isinstance(said, LinkField):
                 target = get_named_type(field.type).name
-                field.resolve = link_resolver(entity, entity.columns[said.by], said, target, needs)
+                field.resolve = link_resolver(entity, entity.columns[said.by], said, target)
             elif isinstance(said, RowsField) and said.listed is not None:
-                field.resolve = rows_resolver(said, get_named_type(field.type).name, needs)
+                field.resolve = rows_resolver(said, get_named_type(field.type).name)
             elif isinstance(said, DerivedField) and said.guard is not None:
                 if field.resolve is None:
                     raise SchemaError(f"The field {object_type.name}.{name} resolves to nothing.")
@@ -117,22 +119,34 @@ def _signed_in(resolve: Resolve, takes: Permission | None) -> Resolve:
 
 
 def _needs(core: GraphQLSchema) -> Needs:
-    needs: Needs = {}
+    columns: dict[tuple[str, str], Sequence[str]] = {}
+    links: dict[tuple[str, str], tuple[str, LinkField]] = {}
+    lists: dict[tuple[str, str], tuple[str, RowsField]] = {}
+    plain: set[tuple[str, str]] = set()
     for object_type in object_types(core):
         declared = TYPES.get(object_type.name)
         if declared is None or declared.model is None:
             continue
         entity = entity_of(declared.model)
         for name, field in object_type.fields.items():
-            said = declaration_of(field)
+            at, said = (object_type.name, name), declaration_of(field)
             if isinstance(said, ColumnField):
                 column_name = said.name or python_name(field)
                 if column_name not in entity.columns:
                     raise SchemaError(f"{object_type.name}.{name}: {entity.name} has no column {column_name!r}.")
                 mask = entity.columns[column_name].masked_by
-                needs[object_type.name, name] = (column_name, mask) if mask else (column_name,)
+                columns[at] = (column_name, mask) if mask else (column_name,)
+                if converter_of(field) is not None:
+                    plain.add(at)
             elif isinstance(said, LinkField):
-                needs[object_type.name, name] = (said.by,)
-            elif isinstance(said, RowsField | DerivedField):
-                needs[object_type.name, name] = said.needs
-    return needs
+                columns[at] = (said.by,)
+                links[at] = (get_named_type(field.type).name, said)
+            elif isinstance(said, RowsField):
+                columns[at] = said.needs
+                if said.listed is not None and not field.args:
+                    lists[at] = (get_named_type(field.type).name, said)
+            elif isinstance(said, DerivedField):
+                columns[at] = said.needs
+                if name == "id":
+                    plain.add(at)
+    return Needs(columns, links, lists, frozenset(plain))

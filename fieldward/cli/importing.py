@@ -14,7 +14,8 @@ from auth.errors import NotFoundError
 from auth.principal import Viewer
 from fieldward.cli.environment import load_settings, operator, reach, run, services
 from models.inventory import entity_of
-from models.listing import Condition, Listing, Operator, Order, fetch_listing
+from models.listing import Condition, Listing, Operator, fetch_listing
+from models.order import Order
 from models.project import Project
 from models.transaction import Tenant, read_transaction
 from resolvers.account import member_viewer

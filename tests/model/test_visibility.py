@@ -3,7 +3,8 @@
 import pytest
 
 from models.inventory import Entity, entities
-from models.listing import Listing, Order, fetch_by_id, fetch_listing
+from models.listing import Listing, fetch_by_id, fetch_listing
+from models.order import Order
 from models.transaction import Tenant, read_transaction
 from resolvers.account import member_viewer
 from tests.support.world import World

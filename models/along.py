@@ -1,0 +1,96 @@
+"""What is read along with rows, in the same statement: the rows that they name, and the rows that name them.
+
+A row that is named lies beside its row, in columns of their own; rows that name a row come as lists, one for each
+column, in their order. Each is visible to the viewer, or is not there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from auth.principal import Viewer
+from models.inventory import Entity
+from models.order import Order
+from models.statement import Statement
+from models.visibility import visible
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The row of `entity` that a row names in its column `by`."""
+
+    by: str
+    entity: Entity
+    columns: tuple[str, ...]
+
+    def name(self, column: str) -> str:
+        """Return under which name a column of it stands in the row. All are null where it is not visible."""
+        return f"{self.by}.{column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """The rows of `entity` that name a row in their column `by`: `limit` at the most, in this order."""
+
+    by: str
+    entity: Entity
+    columns: tuple[str, ...]
+    order: Order
+    limit: int
+
+    def name(self, column: str) -> str:
+        """Return under which name the list of a column's values stands in the row. Null where there are none."""
+        return f"{self.entity.name}.{self.by}.{column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Along:
+    """All that is read along."""
+
+    named: tuple[Named, ...] = ()
+    naming: tuple[Naming, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.named or self.naming)
+
+
+NOTHING_ALONG: Final = Along()
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What is read of each row: columns of its own, and what is read along."""
+
+    columns: tuple[str, ...]
+    along: Along = NOTHING_ALONG
+
+
+def read_along(statement: Statement, viewer: Viewer, text: str, along: Along) -> str:
+    """Return the statement whose rows are those of `text`, in any order, with what is read along."""
+    shown, joins = ["t.*"], []
+    for number, named in enumerate(along.named):
+        alias = f"o{number}"
+        shown += [f'{alias}."{column}" as "{named.name(column)}"' for column in _columns(named.entity, named.columns)]
+        where = visible(statement, named.entity, viewer, alias=alias)
+        joins.append(f'left join "{named.entity.name}" {alias} on {alias}.id = t."{named.by}" and {where}')
+    for number, naming in enumerate(along.naming):
+        alias, columns = f"m{number}", _columns(naming.entity, naming.columns)
+        shown += [f'{alias}."{column}" as "{naming.name(column)}"' for column in columns]
+        lists = ", ".join(f'array_agg(c."{column}") as "{column}"' for column in columns)
+        where = visible(statement, naming.entity, viewer, alias="c")
+        way = "desc" if naming.order.descending else "asc"
+        joins.append(
+            f'left join lateral (select {lists} from (select {_list("c", columns)} from "{naming.entity.name}" c'
+            f' where {where} and c."{naming.by}" = t.id'
+            f' order by c."{naming.order.column}" {way}, c.id {way} limit {statement.argument(naming.limit)}) c'
+            f") {alias} on true"
+        )
+    return f"select {', '.join(shown)} from ({text}) t {' '.join(joins)}"
+
+
+def _columns(entity: Entity, wanted: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys((*entity.scope_columns, *wanted)))
+
+
+def _list(alias: str, columns: Sequence[str]) -> str:
+    return ", ".join(f'{alias}."{column}"' for column in columns)
