@@ -5,13 +5,14 @@ operations are valid and affordable; a few are wrong on purpose, since messages 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from graphql import (
     GraphQLArgument,
     GraphQLField,
+    GraphQLInputObjectType,
     GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLSchema,
@@ -221,7 +222,18 @@ class _Writer:
         value = Arguments(self._tape, self._values, seen_first=said is not None).value(
             argument.type, Subject(name, entity, None, returned)
         )
-        return self._literal_or_variable(str(argument.type), value)
+        return self._written(argument.type, value)
+
+    def _written(self, type_: Any, value: Any) -> str:
+        """Write a value as a variable, or as a literal in which there may be variables."""
+        of = _nullable(type_)
+        if not isinstance(value, Mapping) or not isinstance(of, GraphQLInputObjectType) or self._tape.happens(25):
+            return self._literal_or_variable(str(type_), value)
+        parts = [
+            f"{name}: {self._written(of.fields[name].type, one) if name in of.fields else literal(one)}"
+            for name, one in value.items()
+        ]
+        return f"{{{', '.join(parts)}}}"
 
     def _literal_or_variable(self, type_: str, value: Any) -> str:
         if not self._tape.happens(25):
