@@ -4,7 +4,7 @@ Made once for each place in an operation, by whoever comes first, and used by al
 guard is asked of the batch, in each run.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,12 +22,12 @@ from graphql.pyutils import Path, gather_with_cancel
 
 from auth.masking import pseudonym
 from auth.permission import Permission
-from models.errors import SealedError
+from models.encryption.envelope import key_bytes_of
 from models.inventory import Column, Entity, entity_of
-from models.row import ColumnOpener, Row, open_column
+from models.row import ColumnOpener, Opened, Row
 from schema.completion import Batch, Completion, Step, Values
 from schema.field import ColumnField, LinkField, RowsField
-from schema.selection import columns_under
+from schema.selection import Needs, columns_under
 from schema.wiring import declaration_of, python_name
 
 _AS_THEY_ARE: Final = frozenset({"String", "Int", "Float", "Boolean", "DateTime", "Date"})
@@ -35,8 +35,8 @@ _AS_THEY_ARE: Final = frozenset({"String", "Int", "Float", "Boolean", "DateTime"
 
 
 def compile_selection(
-    object_type: GraphQLObjectType, entity: Entity, collected: GroupedFieldSet, core_needs: Any
-) -> "Completion":
+    object_type: GraphQLObjectType, entity: Entity, collected: GroupedFieldSet, core_needs: Needs
+) -> Completion:
     """Return what completes rows of the table as objects with these fields."""
     steps = []
     for key, details in collected.items():
@@ -51,12 +51,12 @@ def _step(
     key: str,
     details: FieldDetailsList,
     field: GraphQLField | None,
-    core_needs: Any,
+    core_needs: Needs,
 ) -> Step:
     node = details[0].node
     ordinary = _OrdinaryStep(object_type, key, details)
     if node.name.value == "__typename":
-        return lambda batch: [object_type.name] * len(batch.rows)
+        return lambda batch: [object_type.name] * len(batch)
     if field is None or node.arguments:
         return ordinary
     said = declaration_of(field)
@@ -86,7 +86,7 @@ class _IdStep:
 
     def __call__(self, batch: Batch) -> Values:
         prefix = self._prefix
-        return [prefix + str(row["id"]) for row in batch.rows]
+        return [prefix + str(row_id) for row_id in batch.ids]
 
 
 class _OrdinaryStep:
@@ -126,7 +126,7 @@ def _column_step(
 ) -> Step:
     name, guard = column.name, column.guard
     if guard is None:
-        return lambda batch: convert([row[name] for row in batch.rows])
+        return lambda batch: convert(batch.column(name))
     step = _SealedStep if column.is_sealed else _GuardedStep
     return step(object_type, key, details, field, column, guard, convert)
 
@@ -153,20 +153,21 @@ class _GuardedStep:
         self._convert = convert
 
     def __call__(self, batch: Batch) -> Values | Awaitable[Values]:
-        name = self._column.name
-        allowed = batch.allowed(self._guard)
-        if allowed is True:
-            return self._convert([row[name] for row in batch.rows])
-        self._deny(batch, allowed)
-        if allowed is False:
-            return [None] * len(batch.rows)
-        return self._convert([row[name] if may else None for row, may in zip(batch.rows, allowed, strict=True)])
+        readable = batch.readable(self._guard)
+        if len(readable) == len(batch):
+            return self._convert(batch.column(self._column.name))
+        self._deny(batch, readable)
+        shown: Values = [None] * len(batch)
+        if readable:
+            # What the viewer may read nowhere is not among the columns.
+            column = batch.column(self._column.name)
+            for place in readable:
+                shown[place] = column[place]
+        return self._convert(shown)
 
-    def _deny(self, batch: Batch, allowed: bool | list[bool]) -> None:
-        """Note that the field was denied, where it first was."""
-        if not batch.rows:
-            return
-        index = 0 if allowed is False else allowed.index(False)  # type: ignore[union-attr]
+    def _deny(self, batch: Batch, readable: Sequence[int]) -> None:
+        """Note that the field was denied, at the first of the other places."""
+        index = next((place for place, other in enumerate(readable) if place != other), len(readable))
         batch.context.note_denial(
             self._type.name,
             self._details[0].node.name.value,
@@ -181,61 +182,50 @@ class _SealedStep(_GuardedStep):
     """Opens an encrypted column of the rows of which the viewer may read it, and notes that it was read."""
 
     def __call__(self, batch: Batch) -> Values | Awaitable[Values]:
-        allowed = batch.allowed(self._guard)
-        rows = batch.rows
-        if allowed is True:
-            return self._opened(batch, range(len(rows)), [None] * len(rows))
-        values = self._instead(batch, allowed)
-        if allowed is False:
-            return values
-        return self._opened(batch, [index for index, may in enumerate(allowed) if may], values)
+        readable = batch.readable(self._guard)
+        if len(readable) == len(batch):
+            return self._opened(batch, readable, {})
+        instead = self._instead(batch, readable)
+        if readable:
+            return self._opened(batch, readable, instead)
+        return [instead.get(place) for place in range(len(batch))]
 
-    def _instead(self, batch: Batch, allowed: bool | list[bool]) -> Values:
-        """Return what stands for the values that may not be read."""
+    def _instead(self, batch: Batch, readable: Sequence[int]) -> Mapping[int, str | None]:
+        """Return what stands for the values that may not be read, by their places."""
         mask = self._column.masked_by
         if mask is None:
-            self._deny(batch, allowed)
-            return [None] * len(batch.rows)
-        denied = [allowed is False or not allowed[index] for index in range(len(batch.rows))]  # type: ignore[index]
-        return [pseudonym(row[mask]) if no else None for row, no in zip(batch.rows, denied, strict=True)]
+            self._deny(batch, readable)
+            return {}
+        masked, may = batch.column(mask), set(readable)
+        return {place: pseudonym(value) for place, value in enumerate(masked) if place not in may}
 
-    def _opened(self, batch: Batch, indices: Sequence[int], values: Values) -> Values | Awaitable[Values]:
-        column, rows = self._column, batch.rows
-        opened = ColumnOpener(column, rows[0].entity).open
-        read: list[UUID] = []
-        sealed: list[int] = []
-        for index in indices:
-            row = rows[index]
-            try:
-                text = opened(row)
-            except SealedError:
-                sealed.append(index)
-                continue
-            except Exception as error:
-                self._broken(batch, index, error)
-                continue
-            if text is not None:
-                values[index] = text
-                read.append(row["id"])
-        batch.context.read_log.note_all(column, read)
-        return self._opened_later(batch, sealed, values) if sealed else values
+    def _opened(
+        self, batch: Batch, places: Sequence[int], instead: Mapping[int, str | None]
+    ) -> Values | Awaitable[Values]:
+        opened = ColumnOpener(self._column, batch.entity).open_all(batch.column, places)
+        self._note(batch, opened)
+        values: Values = opened.texts
+        for place, text in instead.items():
+            values[place] = text
+        return self._opened_later(batch, opened.sealed, values) if opened.sealed else values
 
-    async def _opened_later(self, batch: Batch, sealed: list[int], values: Values) -> Values:
+    async def _opened_later(self, batch: Batch, sealed: Sequence[int], values: Values) -> Values:
         """Open values whose keys are not in memory. Where a key is gone, since its owner was erased, is nothing."""
-        column, rows, name = self._column, batch.rows, self._column.name
-        await gather_with_cancel(*(batch.context.load_key(rows[index][name]) for index in sealed))
-        read: list[UUID] = []
-        for index in sealed:
-            try:
-                values[index] = open_column(column, rows[index])
-            except SealedError:
-                continue
-            except Exception as error:
-                self._broken(batch, index, error)
-                continue
-            read.append(rows[index]["id"])
-        batch.context.read_log.note_all(column, read)
+        blobs = batch.column(self._column.name)
+        by_key = {key_bytes_of(blobs[place]): blobs[place] for place in sealed}
+        await gather_with_cancel(*map(batch.context.load_key, by_key.values()))
+        opened = ColumnOpener(self._column, batch.entity).open_all(batch.column, sealed)
+        self._note(batch, opened)
+        for place in sealed:
+            values[place] = opened.texts[place]
         return values
+
+    def _note(self, batch: Batch, opened: Opened) -> None:
+        """Note what was read, and what is broken as errors of the answer."""
+        read = [row_id for row_id, text in zip(batch.ids, opened.texts, strict=True) if text is not None]
+        batch.context.read_log.note_all(self._column, read)
+        for place, error in opened.broken:
+            self._broken(batch, place, error)
 
     def _broken(self, batch: Batch, index: int, error: Exception) -> None:
         path = Path(batch.path_of(index), self._key, self._type.name)
@@ -253,7 +243,7 @@ class _LinkStep:
         type_: GraphQLObjectType,
         key: str,
         details: FieldDetailsList,
-        needs: Any,
+        needs: Needs,
     ) -> None:
         self._show = show
         self._target = target
@@ -308,7 +298,7 @@ class _RowsStep:
     """Lists the rows that belong to each row, of tables of which each has few."""
 
     def __init__(
-        self, said: RowsField, type_: GraphQLObjectType, key: str, details: FieldDetailsList, needs: Any
+        self, said: RowsField, type_: GraphQLObjectType, key: str, details: FieldDetailsList, needs: Needs
     ) -> None:
         self._said = said
         self._type = type_
@@ -319,7 +309,7 @@ class _RowsStep:
     async def __call__(self, batch: Batch) -> Values:
         nodes = _nodes(self._details)
         columns = columns_under(batch.context, batch.executor.fragment_definitions, nodes, self._type.name, self._needs)
-        parents = [row["id"] for row in batch.rows]
+        parents = batch.ids
         lists = await batch.context.load_children(self._said, columns, nodes, parents)
         rows: list[Row] = []
         ends: list[int] = []
