@@ -96,7 +96,7 @@ def credentials_of(url: str) -> Credentials:
 def pools(databases: Databases, settings: Settings) -> dict[str, Any]:
     """Return Tortoise's configuration: the pool of requests, the audit's own, and the keystore's."""
 
-    def connection(credentials: Credentials, *, largest: int, name: str) -> dict[str, Any]:
+    def connection(credentials: Credentials, *, largest: int, name: str, **server_settings: str) -> dict[str, Any]:
         return {
             "engine": "tortoise.backends.asyncpg",
             "credentials": {
@@ -113,6 +113,7 @@ def pools(databases: Databases, settings: Settings) -> dict[str, Any]:
                     "statement_timeout": str(int(settings.statement_timeout_s * 1000)),
                     "idle_in_transaction_session_timeout": "60000",
                     "jit": "off",
+                    **server_settings,
                 },
             },
         }
@@ -120,7 +121,8 @@ def pools(databases: Databases, settings: Settings) -> dict[str, Any]:
     return {
         "connections": {
             "default": connection(databases.main, largest=settings.pool_size, name="fieldward"),
-            "audit": connection(databases.main, largest=4, name="fieldward audit"),
+            # The memory is for what waits to be indexed in the trail, which is then sorted in one go.
+            "audit": connection(databases.main, largest=4, name="fieldward audit", work_mem="64MB"),
             "keystore": connection(databases.keystore, largest=2, name="fieldward keystore"),
         },
         "apps": {

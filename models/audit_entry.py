@@ -1,7 +1,7 @@
 """The audit trail: who did or tried what, when, how, why, and with which outcome.
 
-Written by `resolvers/change.py` and `resolvers/read.py` alone. The database forces `at` and `transaction_id`, refuses
-every later change, and lets no audited table change in a transaction without an entry of kind CHANGE.
+Written by `resolvers/change.py` and `resolvers/read_log.py` alone. The database forces `at` and `transaction_id`,
+refuses every later change, and lets no audited table change in a transaction without an entry of kind CHANGE.
 """
 
 from enum import StrEnum

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import asyncpg
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from auth.principal import SYSTEM_ID
@@ -14,15 +13,27 @@ from models.encryption.envelope import Cell, seal
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import organization_owner, person_owner
 from models.inventory import entity_of
+from models.transaction import audit_connection
 
 # The database sets when, and in which transaction.
 _STAMPED: Final = frozenset({"at", "transaction_id"})
 _ENTITY: Final = entity_of(AuditEntry)
 _COLUMNS: Final = tuple(column for column in _ENTITY.columns.values() if column.name not in _STAMPED)
-_INSERT: Final = (
-    f'insert into "{_ENTITY.name}" ({", ".join(column.name for column in _COLUMNS)})'
-    f" values ({', '.join(f'${place}' for place in range(1, len(_COLUMNS) + 1))})"
+_NAMES: Final = tuple(column.name for column in _COLUMNS)
+_SEALED: Final = tuple(
+    (place, column.field) for place, column in enumerate(_COLUMNS) if isinstance(column.field, EncryptedField)
 )
+
+
+def _insert(**instead: str) -> str:
+    """Return the statement that inserts an entry. `instead`: what to write of a column, with `{}` for its argument."""
+    values = (instead.get(name, "{}").format(f"${place}") for place, name in enumerate(_NAMES, 1))
+    return f'insert into "{_ENTITY.name}" ({", ".join(_NAMES)}) values ({", ".join(values)})'
+
+
+_INSERT: Final = _insert()
+_APPEND: Final = _insert(organization_id="set_config('fieldward.organization_id', {}::uuid::text, true)::uuid")
+"""Inserts an entry without a transaction around it: it is one by itself, and the tenant of it is the entry's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +49,34 @@ def seal_entry(values: Mapping[str, Any]) -> SealedEntry:
     Raises:
         SealedError: the key of the organization, or of the person, is not in memory.
     """
-    return SealedEntry([_stored(column.field, column.name, values) for column in _COLUMNS])
+    stored: list[Any] = [values.get(name) for name in _NAMES]
+    for place, field in _SEALED:
+        if stored[place] is not None:
+            stored[place] = _sealed(field, stored[place], values)
+    return SealedEntry(stored)
 
 
 async def insert_entry(connection: BaseDBAsyncClient, entry: SealedEntry) -> None:
-    """Write an entry in a transaction."""
+    """Write an entry in a transaction of its tenant."""
     await connection.execute_query(_INSERT, list(entry.values))
 
 
-async def insert_entries(connection: asyncpg.Connection, entries: Iterable[SealedEntry]) -> None:
-    """Write entries in a transaction, in one go."""
-    await connection.executemany(_INSERT, [entry.values for entry in entries])
+async def append_entries(entries: Iterable[SealedEntry]) -> None:
+    """Commit entries: all of them, or none.
+
+    What is sent together is one transaction, so nothing begins it and nothing ends it. Row-level security looks at the
+    tenant when a row is made, and making it has set the tenant: to that of the row, until the transaction ends.
+
+    Raises:
+        UnavailableError: the database went away. They may be there or not.
+    """
+    async with audit_connection() as connection:
+        await connection.executemany(_APPEND, [entry.values for entry in entries])
 
 
-def _stored(field: Any, name: str, values: Mapping[str, Any]) -> Any:
-    value = values.get(name)
-    if value is None or not isinstance(field, EncryptedField):
-        return value
+def _sealed(field: EncryptedField[Any], text: str, values: Mapping[str, Any]) -> bytes:
     organization_id = values["organization_id"]
     person_id = values.get(field.owner_column) if field.owner_column else None
     owner = person_owner(person_id) if person_id is not None else organization_owner(organization_id)
-    cell = Cell(organization_id or SYSTEM_ID, _ENTITY.name, name, values["id"])
-    return seal(active_keyring().current(owner), cell, value, pad=field.pad)
+    cell = Cell(organization_id or SYSTEM_ID, _ENTITY.name, field.model_field_name, values["id"])
+    return seal(active_keyring().current(owner), cell, text, pad=field.pad)

@@ -4,8 +4,10 @@ A row is asyncpg's own record, made in C, with the table it came from. It holds 
 and encrypted columns as they are stored: reading one takes `open_column`, after the guard has said yes.
 """
 
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import asyncpg
@@ -13,6 +15,7 @@ import asyncpg
 from auth.principal import SYSTEM_ID
 from models.encryption.envelope import Opener, key_bytes_of
 from models.encryption.keyring import active_keyring
+from models.errors import SealedError
 from models.inventory import Column, Entity
 
 
@@ -31,8 +34,20 @@ def row_type(entity: Entity) -> type[Row]:
     return type(f"{entity.model.__name__}Row", (Row,), {"entity": entity})
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What became of a column's values: the text at each place, None where there is none or it could not be opened.
+
+    sealed: the places of values whose data key is not in memory. broken: of those that do not open there, and why.
+    """
+
+    texts: list[str | None]
+    sealed: list[int]
+    broken: list[tuple[int, Exception]]
+
+
 class ColumnOpener:
-    """Opens the values of an encrypted column, row by row. To be used at once, and not kept."""
+    """Opens the values of an encrypted column. To be used at once, and not kept."""
 
     __slots__ = ("_keyring", "_name", "_openers", "_table", "_tenant")
 
@@ -54,13 +69,43 @@ class ColumnOpener:
         blob: bytes | None = row[self._name]
         if blob is None:
             return None
-        organization_id: UUID = row[self._tenant] if self._tenant else SYSTEM_ID
+        return self._opener(blob, row[self._tenant] if self._tenant else SYSTEM_ID).open(blob, row["id"])
+
+    def open_all(self, column_of: Callable[[str], Sequence[Any]], places: Iterable[int]) -> Opened:
+        """Open the values of many rows at these places. What is the same for neighbours is worked out once.
+
+        column_of: returns the values of a column of the rows.
+        """
+        blobs: Sequence[bytes | None] = column_of(self._name)
+        row_ids: Sequence[UUID] = column_of("id")
+        tenants: Sequence[UUID] = column_of(self._tenant) if self._tenant else [SYSTEM_ID] * len(blobs)
+        is_of_one = tenants.count(tenants[0]) == len(tenants) if tenants else True
+        opened = Opened([None] * len(blobs), [], [])
+        left = iter(places)
+        place = next(left, None)
+        while place is not None:
+            at, blob = place, blobs[place]
+            try:
+                if blob is not None:
+                    opener = self._opener(blob, tenants[at])
+                    opened.texts[at] = opener.open(blob, row_ids[at])
+                    if is_of_one:
+                        place = opener.open_alike(blob, blobs, row_ids, left, opened.texts)
+                        continue
+            except SealedError:
+                opened.sealed.append(at)
+            except Exception as error:
+                opened.broken.append((at, error))
+            place = next(left, None)
+        return opened
+
+    def _opener(self, blob: bytes, organization_id: UUID) -> Opener:
         known = (key_bytes_of(blob), organization_id)
         opener = self._openers.get(known)
         if opener is None:
             key = self._keyring.key_of(blob)
             opener = self._openers[known] = Opener(key, organization_id, self._table, self._name)
-        return opener.open(blob, row["id"])
+        return opener
 
 
 def open_column(column: Column, row: Row) -> str | None:

@@ -132,8 +132,8 @@ async def write_transaction(tenant: Tenant, *, pool: str = MAIN) -> AsyncIterato
 
 
 @asynccontextmanager
-async def append_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connection]:
-    """Yield a connection of the audit's own pool that writes for the tenant; commit at the end, or roll back.
+async def audit_connection() -> AsyncIterator[asyncpg.Connection]:
+    """Yield a connection of the audit's own pool, in no transaction: each statement is one by itself, of no tenant.
 
     Raises:
         UnavailableError: the database went away. What was written may be there or not.
@@ -143,14 +143,7 @@ async def append_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connection
             async with asyncio.timeout(LONGEST_WAIT_S):
                 acquired = get_connection(AUDIT).acquire_connection()
                 connection: asyncpg.Connection = await stack.enter_async_context(acquired)
-            await connection.execute("begin;" + tenant.entering())
-            try:
-                yield connection
-            except BaseException:
-                if not connection.is_closed():
-                    await connection.execute("rollback")
-                raise
-            await connection.execute("commit")
+            yield connection
 
 
 async def fetch(connection: BaseDBAsyncClient, text: str, *arguments: Any) -> list[dict[str, Any]]:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from models.audit_writing import SealedEntry, insert_entries
-from models.transaction import Tenant, append_transaction
+from models.audit_writing import SealedEntry, append_entries
 
 MOST_AT_ONCE: Final = 64
 """Requests whose entries share a transaction."""
@@ -26,8 +25,9 @@ class EntryWriter:
     """Commits entries, of each organization one transaction at a time."""
 
     def __init__(self) -> None:
+        # Of each organization that is being written for, who came meanwhile.
         self._waiting: dict[UUID, list[_Waiting]] = {}
-        self._at_work: dict[UUID, asyncio.Task[None]] = {}
+        self._at_work: set[asyncio.Task[None]] = set()
 
     async def write(self, organization_id: UUID, entries: Sequence[SealedEntry]) -> None:
         """Return once the entries are committed.
@@ -35,30 +35,38 @@ class EntryWriter:
         Raises:
             Whatever kept them from being committed. Then none of them is in the trail.
         """
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(organization_id, []).append(_Waiting(entries, done))
-        if organization_id not in self._at_work:
-            self._at_work[organization_id] = asyncio.create_task(self._work(organization_id))
-        await done
+        waiting = self._waiting.get(organization_id)
+        if waiting is not None:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiting.append(_Waiting(entries, done))
+            await done
+            return
+        self._waiting[organization_id] = []
+        try:
+            await append_entries(entries)
+        finally:
+            if self._waiting[organization_id]:
+                # A task, since a request that is given up must not take others' entries with it.
+                task = asyncio.create_task(self._work(organization_id))
+                self._at_work.add(task)
+                task.add_done_callback(self._at_work.discard)
+            else:
+                del self._waiting[organization_id]
 
     async def _work(self, organization_id: UUID) -> None:
         try:
-            while waiting := self._waiting.pop(organization_id, None):
-                batch, rest = waiting[:MOST_AT_ONCE], waiting[MOST_AT_ONCE:]
-                if rest:
-                    self._waiting[organization_id] = rest
-                await _commit(organization_id, batch)
+            while waiting := self._waiting[organization_id]:
+                batch, self._waiting[organization_id] = waiting[:MOST_AT_ONCE], waiting[MOST_AT_ONCE:]
+                await _commit(batch)
         finally:
-            del self._at_work[organization_id]
             # Nobody is left waiting for a writer that was stopped.
-            for one in self._waiting.pop(organization_id, ()):
+            for one in self._waiting.pop(organization_id):
                 one.done.cancel()
 
 
-async def _commit(organization_id: UUID, batch: Sequence[_Waiting]) -> None:
+async def _commit(batch: Sequence[_Waiting]) -> None:
     try:
-        async with append_transaction(Tenant(organization_id=organization_id)) as connection:
-            await insert_entries(connection, [entry for one in batch for entry in one.entries])
+        await append_entries([entry for one in batch for entry in one.entries])
     except BaseException as error:
         for one in batch:
             if not one.done.done():

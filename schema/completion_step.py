@@ -4,7 +4,9 @@ Made once for each place in an operation, by whoever comes first, and used by al
 guard is asked of the batch, in each run.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import accumulate, chain
 from typing import Any
 from uuid import UUID
 
@@ -19,14 +21,18 @@ from graphql.pyutils import Path, gather_with_cancel
 
 from auth.masking import pseudonym
 from auth.permission import Permission
-from models.errors import SealedError
+from models.along import Named, Naming
+from models.encryption.envelope import key_bytes_of
 from models.inventory import Column, Entity, entity_of
-from models.row import ColumnOpener, Row, open_column
-from schema.completion import Batch, Completion, Step, Values
-from schema.field import ColumnField, LinkField, RowsField
+from models.row import ColumnOpener, Opened
+from schema.completion import Batch, Completion, PathOf, Step, Values
+from schema.field import ColumnField, LinkField, Listed, RowsField
 from schema.leaf import converter_of, unchanged
 from schema.selection import Needs, selected_under
 from schema.wiring import declaration_of, python_name
+
+_Complete = Callable[[Sequence[UUID], PathOf], Values | Awaitable[Values]]
+"""From the ids of rows to the objects that they become."""
 
 
 def compile_selection(
@@ -51,7 +57,7 @@ def _step(
     node = details[0].node
     ordinary = _OrdinaryStep(object_type, key, details)
     if node.name.value == "__typename":
-        return lambda batch: [object_type.name] * len(batch.rows)
+        return lambda batch: [object_type.name] * len(batch)
     if field is None or node.arguments:
         return ordinary
     said = declaration_of(field)
@@ -67,11 +73,11 @@ def _step(
         target = get_named_type(field.type)
         if isinstance(target, GraphQLObjectType):
             show = _column_step(object_type, key, details, field, entity.columns[said.by], unchanged)
-            return _LinkStep(show, entity_of(said.to), field, target, key, details, needs)
+            return _LinkStep(show, said, field, target, key, details, needs)
     if isinstance(said, RowsField) and said.listed is not None and not field.args:
         target = get_named_type(field.type)
         if isinstance(target, GraphQLObjectType):
-            return _RowsStep(said, target, key, details, needs)
+            return _RowsStep(said, said.listed, target, key, details, needs)
     return ordinary
 
 
@@ -81,7 +87,7 @@ class _IdStep:
 
     def __call__(self, batch: Batch) -> Values:
         prefix = self._prefix
-        return [prefix + str(row["id"]) for row in batch.rows]
+        return [prefix + str(row_id) for row_id in batch.ids]
 
 
 class _OrdinaryStep:
@@ -121,7 +127,7 @@ def _column_step(
 ) -> Step:
     name, guard = column.name, column.guard
     if guard is None:
-        return lambda batch: convert([row[name] for row in batch.rows])
+        return lambda batch: convert(batch.column(name))
     step = _SealedStep if column.is_sealed else _GuardedStep
     return step(object_type, key, details, field, column, guard, convert)
 
@@ -148,20 +154,21 @@ class _GuardedStep:
         self._convert = convert
 
     def __call__(self, batch: Batch) -> Values | Awaitable[Values]:
-        name = self._column.name
-        allowed = batch.allowed(self._guard)
-        if allowed is True:
-            return self._convert([row[name] for row in batch.rows])
-        self._deny(batch, allowed)
-        if allowed is False:
-            return [None] * len(batch.rows)
-        return self._convert([row[name] if may else None for row, may in zip(batch.rows, allowed, strict=True)])
+        readable = batch.readable(self._guard)
+        if len(readable) == len(batch):
+            return self._convert(batch.column(self._column.name))
+        self._deny(batch, readable)
+        shown: Values = [None] * len(batch)
+        if readable:
+            # What the viewer may read nowhere is not among the columns.
+            column = batch.column(self._column.name)
+            for place in readable:
+                shown[place] = column[place]
+        return self._convert(shown)
 
-    def _deny(self, batch: Batch, allowed: bool | list[bool]) -> None:
-        """Note that the field was denied, where it first was."""
-        if not batch.rows:
-            return
-        index = 0 if allowed is False else allowed.index(False)  # type: ignore[union-attr]
+    def _deny(self, batch: Batch, readable: Sequence[int]) -> None:
+        """Note that the field was denied, at the first of the other places."""
+        index = next((place for place, other in enumerate(readable) if place != other), len(readable))
         batch.context.note_denial(
             self._type.name,
             self._details[0].node.name.value,
@@ -176,61 +183,50 @@ class _SealedStep(_GuardedStep):
     """Opens an encrypted column of the rows of which the viewer may read it, and notes that it was read."""
 
     def __call__(self, batch: Batch) -> Values | Awaitable[Values]:
-        allowed = batch.allowed(self._guard)
-        rows = batch.rows
-        if allowed is True:
-            return self._opened(batch, range(len(rows)), [None] * len(rows))
-        values = self._instead(batch, allowed)
-        if allowed is False:
-            return values
-        return self._opened(batch, [index for index, may in enumerate(allowed) if may], values)
+        readable = batch.readable(self._guard)
+        if len(readable) == len(batch):
+            return self._opened(batch, readable, {})
+        instead = self._instead(batch, readable)
+        if readable:
+            return self._opened(batch, readable, instead)
+        return [instead.get(place) for place in range(len(batch))]
 
-    def _instead(self, batch: Batch, allowed: bool | list[bool]) -> Values:
-        """Return what stands for the values that may not be read."""
+    def _instead(self, batch: Batch, readable: Sequence[int]) -> Mapping[int, str | None]:
+        """Return what stands for the values that may not be read, by their places."""
         mask = self._column.masked_by
         if mask is None:
-            self._deny(batch, allowed)
-            return [None] * len(batch.rows)
-        denied = [allowed is False or not allowed[index] for index in range(len(batch.rows))]  # type: ignore[index]
-        return [pseudonym(row[mask]) if no else None for row, no in zip(batch.rows, denied, strict=True)]
+            self._deny(batch, readable)
+            return {}
+        masked, may = batch.column(mask), set(readable)
+        return {place: pseudonym(value) for place, value in enumerate(masked) if place not in may}
 
-    def _opened(self, batch: Batch, indices: Sequence[int], values: Values) -> Values | Awaitable[Values]:
-        column, rows = self._column, batch.rows
-        opened = ColumnOpener(column, rows[0].entity).open
-        read: list[UUID] = []
-        sealed: list[int] = []
-        for index in indices:
-            row = rows[index]
-            try:
-                text = opened(row)
-            except SealedError:
-                sealed.append(index)
-                continue
-            except Exception as error:
-                self._broken(batch, index, error)
-                continue
-            if text is not None:
-                values[index] = text
-                read.append(row["id"])
-        batch.context.read_log.note_all(column, read)
-        return self._opened_later(batch, sealed, values) if sealed else values
+    def _opened(
+        self, batch: Batch, places: Sequence[int], instead: Mapping[int, str | None]
+    ) -> Values | Awaitable[Values]:
+        opened = ColumnOpener(self._column, batch.entity).open_all(batch.column, places)
+        self._note(batch, opened)
+        values: Values = opened.texts
+        for place, text in instead.items():
+            values[place] = text
+        return self._opened_later(batch, opened.sealed, values) if opened.sealed else values
 
-    async def _opened_later(self, batch: Batch, sealed: list[int], values: Values) -> Values:
+    async def _opened_later(self, batch: Batch, sealed: Sequence[int], values: Values) -> Values:
         """Open values whose keys are not in memory. Where a key is gone, since its owner was erased, is nothing."""
-        column, rows, name = self._column, batch.rows, self._column.name
-        await gather_with_cancel(*(batch.context.load_key(rows[index][name]) for index in sealed))
-        read: list[UUID] = []
-        for index in sealed:
-            try:
-                values[index] = open_column(column, rows[index])
-            except SealedError:
-                continue
-            except Exception as error:
-                self._broken(batch, index, error)
-                continue
-            read.append(rows[index]["id"])
-        batch.context.read_log.note_all(column, read)
+        blobs = batch.column(self._column.name)
+        by_key = {key_bytes_of(blobs[place]): blobs[place] for place in sealed}
+        await gather_with_cancel(*map(batch.context.load_key, by_key.values()))
+        opened = ColumnOpener(self._column, batch.entity).open_all(batch.column, sealed)
+        self._note(batch, opened)
+        for place in sealed:
+            values[place] = opened.texts[place]
         return values
+
+    def _note(self, batch: Batch, opened: Opened) -> None:
+        """Note what was read, and what is broken as errors of the answer."""
+        read = [row_id for row_id, text in zip(batch.ids, opened.texts, strict=True) if text is not None]
+        batch.context.read_log.note_all(self._column, read)
+        for place, error in opened.broken:
+            self._broken(batch, place, error)
 
     def _broken(self, batch: Batch, index: int, error: Exception) -> None:
         path = Path(batch.path_of(index), self._key, self._type.name)
@@ -243,7 +239,7 @@ class _LinkStep:
     def __init__(
         self,
         show: Step,
-        target: Entity,
+        said: LinkField,
         field: GraphQLField,
         type_: GraphQLObjectType,
         key: str,
@@ -251,7 +247,7 @@ class _LinkStep:
         needs: Needs,
     ) -> None:
         self._show = show
-        self._target = target
+        self._beside = Named(said.by, entity_of(said.to), ())
         self._field = field
         self._type = type_
         self._key = key
@@ -262,38 +258,84 @@ class _LinkStep:
         shown = self._show(batch)
         if not isinstance(shown, list):
             raise TypeError("A column that names a row is not encrypted.")
-        return self._followed(batch, shown) if any(one is not None for one in shown) else shown
+        if all(one is None for one in shown):
+            return shown
+        if self._beside.name("id") in batch:
+            return self._read_along(batch, shown)
+        return self._followed(batch, shown)
+
+    def _read_along(self, batch: Batch, ids: Values) -> Values | Awaitable[Values]:
+        """Complete the rows that came in the same statement, each once."""
+        first: dict[UUID, int] = {}
+        for place, row_id in enumerate(batch.column(self._beside.name("id"))):
+            if row_id is not None and ids[place] is not None and row_id not in first:
+                first[row_id] = place
+
+        def complete(row_ids: Sequence[UUID], path_of: PathOf) -> Values | Awaitable[Values]:
+            places = [first[row_id] for row_id in row_ids]
+            return batch.executor.complete(self._details, batch.named(self._beside, self._type, places, path_of))
+
+        return self._completed(batch, ids, first, complete)
 
     async def _followed(self, batch: Batch, ids: Values) -> Values:
+        """Read the rows, each once, and complete them."""
+        executor = batch.executor
         selected = selected_under(
-            batch.context, batch.executor.fragment_definitions, _nodes(self._details), self._type.name, self._needs
+            batch.context, executor.fragment_definitions, _nodes(self._details), self._type.name, self._needs
         )
-        first: dict[UUID, int] = {}
-        for index, row_id in enumerate(ids):
+        wanted: dict[UUID, int] = {}
+        for place, row_id in enumerate(ids):
             if row_id is not None:
-                first.setdefault(row_id, index)
-        found = await batch.context.load_rows(self._target, selected, list(first))
-        rows = [(row_id, row) for row_id in first if (row := found.get(row_id)) is not None]
+                wanted.setdefault(row_id, place)
+        found = await batch.context.load_rows(self._beside.entity, selected, list(wanted))
+        first = {row_id: place for row_id, place in wanted.items() if row_id in found}
+
+        def complete(row_ids: Sequence[UUID], path_of: PathOf) -> Values | Awaitable[Values]:
+            return executor.complete_rows(self._type, self._details, [found[row_id] for row_id in row_ids], path_of)
+
+        made = self._completed(batch, ids, first, complete)
+        return made if isinstance(made, list) else await made
+
+    def _completed(
+        self, batch: Batch, ids: Values, first: Mapping[UUID, int], complete: _Complete
+    ) -> Values | Awaitable[Values]:
+        """Return the object that each id leads to. first: the place of each row that there is."""
+        row_ids = list(first)
+        if not row_ids:
+            return [None] * len(ids)
 
         def path_of(place: int) -> Path:
-            return Path(batch.path_of(first[rows[place][0]]), self._key, batch.object_type.name)
+            return Path(batch.path_of(first[row_ids[place]]), self._key, batch.object_type.name)
 
         try:
-            completed = batch.executor.complete_rows(self._type, self._details, [row for _, row in rows], path_of)
-            objects = completed if isinstance(completed, list) else await completed
+            made = complete(row_ids, path_of)
         except Exception:
-            # An error where nothing can be null blanks the row, and the link can be null: each has its own.
-            return [await self._one(batch, index, found.get(row_id)) for index, row_id in enumerate(ids)]
-        by_id = {row_id: one for (row_id, _), one in zip(rows, objects, strict=True)}
-        return [by_id.get(row_id) for row_id in ids]
+            return self._one_by_one(batch, ids, first, complete)
+        if isinstance(made, list):
+            return list(map(dict(zip(row_ids, made, strict=True)).get, ids))
+        return self._later(batch, ids, first, complete, made)
 
-    async def _one(self, batch: Batch, index: int, row: Row | None) -> Any:
-        if row is None:
-            return None
-        path = Path(batch.path_of(index), self._key, batch.object_type.name)
+    async def _later(
+        self, batch: Batch, ids: Values, first: Mapping[UUID, int], complete: _Complete, made: Awaitable[Values]
+    ) -> Values:
         try:
-            completed = batch.executor.complete_rows(self._type, self._details, [row], lambda _: path)
-            return (completed if isinstance(completed, list) else await completed)[0]
+            by_id = dict(zip(first, await made, strict=True))
+        except Exception:
+            return await self._one_by_one(batch, ids, first, complete)
+        return list(map(by_id.get, ids))
+
+    async def _one_by_one(self, batch: Batch, ids: Values, first: Mapping[UUID, int], complete: _Complete) -> Values:
+        """Complete each place for itself: an error blanks the row that it is in, and the link can be null."""
+        return [
+            await self._one(batch, place, row_id, complete) if row_id in first else None
+            for place, row_id in enumerate(ids)
+        ]
+
+    async def _one(self, batch: Batch, place: int, row_id: UUID, complete: _Complete) -> Any:
+        path = Path(batch.path_of(place), self._key, batch.object_type.name)
+        try:
+            made = complete([row_id], lambda _: path)
+            return (made if isinstance(made, list) else await made)[0]
         except Exception as error:
             batch.executor.handle_field_error(error, self._field.type, self._details, path)
             return None
@@ -303,38 +345,56 @@ class _RowsStep:
     """Lists the rows that belong to each row, of tables of which each has few."""
 
     def __init__(
-        self, said: RowsField, type_: GraphQLObjectType, key: str, details: FieldDetailsList, needs: Needs
+        self, said: RowsField, how: Listed, type_: GraphQLObjectType, key: str, details: FieldDetailsList, needs: Needs
     ) -> None:
         self._said = said
+        self._beside = Naming(how.by, entity_of(said.of), (), how.order, how.limit)
         self._type = type_
         self._key = key
         self._details = details
         self._needs = needs
 
-    async def __call__(self, batch: Batch) -> Values:
-        nodes = _nodes(self._details)
-        selected = selected_under(
-            batch.context, batch.executor.fragment_definitions, nodes, self._type.name, self._needs
-        )
-        parents = [row["id"] for row in batch.rows]
-        lists = await batch.context.load_children(self._said, selected, nodes, parents)
-        rows: list[Row] = []
-        ends: list[int] = []
-        places: list[tuple[int, int]] = []
-        for index, parent in enumerate(parents):
-            own = lists.get(parent, ())
-            rows.extend(own)
-            places.extend((index, place) for place in range(len(own)))
-            ends.append(len(rows))
+    def __call__(self, batch: Batch) -> Values | Awaitable[Values]:
+        of_each = self._beside.name("id")
+        return self._read_along(batch, batch.column(of_each)) if of_each in batch else self._listed(batch)
+
+    def _read_along(self, batch: Batch, of_each: Values) -> Values | Awaitable[Values]:
+        """Complete the rows that came in the same statement."""
+        ends = list(accumulate(0 if ids is None else len(ids) for ids in of_each))
+        if not ends[-1]:
+            return [[] for _ in ends]
+        rows = batch.naming(self._beside, self._type, ends[-1], self._paths(batch, ends))
+        made = batch.executor.complete(self._details, rows)
+        return _parted(made, ends) if isinstance(made, list) else _parted_later(made, ends)
+
+    async def _listed(self, batch: Batch) -> Values:
+        """Read the rows, and complete them."""
+        nodes, executor = _nodes(self._details), batch.executor
+        selected = selected_under(batch.context, executor.fragment_definitions, nodes, self._type.name, self._needs)
+        lists = await batch.context.load_children(self._said, selected, nodes, batch.ids)
+        of_each = [lists.get(parent, ()) for parent in batch.ids]
+        ends = list(accumulate(map(len, of_each)))
+        rows = list(chain.from_iterable(of_each))
+        made = executor.complete_rows(self._type, self._details, rows, self._paths(batch, ends))
+        return _parted(made if isinstance(made, list) else await made, ends)
+
+    def _paths(self, batch: Batch, ends: Sequence[int]) -> PathOf:
+        """Return the path of each object. ends: where the rows of each parent end, among all."""
 
         def path_of(place: int) -> Path:
-            index, own = places[place]
-            return Path(Path(batch.path_of(index), self._key, batch.object_type.name), own, None)
+            parent = bisect_right(ends, place)
+            own = place - (ends[parent - 1] if parent else 0)
+            return Path(Path(batch.path_of(parent), self._key, batch.object_type.name), own, None)
 
-        completed = batch.executor.complete_rows(self._type, self._details, rows, path_of)
-        objects = completed if isinstance(completed, list) else await completed
-        starts = [0, *ends[:-1]]
-        return [objects[start:end] for start, end in zip(starts, ends, strict=True)]
+        return path_of
+
+
+def _parted(objects: Values, ends: Sequence[int]) -> Values:
+    return [objects[start:end] for start, end in zip((0, *ends), ends, strict=False)]
+
+
+async def _parted_later(made: Awaitable[Values], ends: Sequence[int]) -> Values:
+    return _parted(await made, ends)
 
 
 def _nodes(details: FieldDetailsList) -> list[FieldNode]:

@@ -22,7 +22,8 @@ from models.inventory import Entity, entity_of
 from models.listing import Listing, fetch_by_id, fetch_listing
 from models.row import Row
 from resolvers.change import Change
-from resolvers.read import Reader, ReadLog
+from resolvers.read import Reader
+from resolvers.read_log import ReadLog
 from resolvers.services import Services
 from resolvers.trail import Actor, Operation
 from schema.denial import Denial, Denials

@@ -57,10 +57,11 @@ class RowsExecutor(StrawberryGraphQLCoreExecutionContext):
         self, object_type: GraphQLObjectType, details: FieldDetailsList, rows: Sequence[Row], path_of: PathOf
     ) -> Any:
         """Return the objects that the rows become, or an awaitable of them."""
-        if not rows:
-            return []
-        batch = Batch(self, object_type, rows, path_of)
-        return self._completion(object_type, details).run(batch)
+        return self.complete(details, Batch.of_rows(self, object_type, rows, path_of)) if rows else []
+
+    def complete(self, details: FieldDetailsList, batch: Batch) -> Any:
+        """Return the objects that the rows of a batch become, or an awaitable of them."""
+        return self._completion(batch.object_type, details).run(batch)
 
     def _completion(self, object_type: GraphQLObjectType, details: FieldDetailsList) -> Completion:
         return completion_of(

@@ -1,7 +1,7 @@
 """What the guards cost: a page of 1,000 records with all of them, against the same page with each one answering yes.
 
 In this process, without HTTP, so that nothing but the execution of the operation is compared. What is replaced is the
-decision (`schema/completion.py: Batch.allowed` and `schema/context.py: RequestContext.allows`); the rest of the
+decision (`schema/completion.py: Batch.readable` and `schema/context.py: RequestContext.allows`); the rest of the
 operation is the same. The two take turns, and processor time is counted, which other work on the machine disturbs
 less than it does the clock.
 """
@@ -112,7 +112,7 @@ async def _ask(api: Api, built: Services, viewer: Viewer, variables: dict[str, A
 @contextmanager
 def _all_allowed() -> Iterator[None]:
     with (
-        patch.object(Batch, "allowed", lambda _batch, _guard: True),
+        patch.object(Batch, "readable", lambda batch, _guard: range(len(batch))),
         patch.object(RequestContext, "allows", lambda _context, _permission, _scope: True),
     ):
         yield

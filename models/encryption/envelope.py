@@ -25,7 +25,7 @@ secret by HKDF-SHA256 (RFC 5869) with the key's id as salt, one per algorithm an
 
 import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import lru_cache
@@ -211,6 +211,39 @@ class Opener:
             # ValueError is the library's word for a nonce or ciphertext too short to be one.
             raise TamperedError(f"A value of {'.'.join(self._place)} does not open in its place.") from error
         return _unpadded(content).decode()
+
+    def open_alike(
+        self,
+        sample: bytes,
+        blobs: Sequence[bytes | None],
+        row_ids: Sequence[UUID],
+        places: Iterator[int],
+        texts: list[str | None],
+    ) -> int | None:
+        """Open the values at the next places into `texts`, as far as they begin like a sample that opened.
+
+        A value begins with its key, its algorithm and the commitment. None of it is secret, whoever can read the
+        value reads it as it is, so that comparing it takes as long as it may.
+
+        Answers the place of the first value that begins otherwise or does not open, for `open` to say which; None at
+        the end. Where there is no value there is no text.
+        """
+        prefix = sample[:_PREFIX]
+        decrypt = self._key._openers[prefix].decrypt
+        head, middle, plain = _HEADER_LENGTH + prefix, self._middle, _PLAIN
+        for place in places:
+            blob = blobs[place]
+            if blob is None:
+                continue
+            if blob[:_PREFIX] != prefix:
+                return place
+            nonce = blob[_PREFIX:_HEADER]
+            try:
+                content = decrypt(nonce, blob[_HEADER:], head + nonce + middle + row_ids[place].bytes)
+                texts[place] = (content[1:] if content[:1] == plain else _unpadded(content)).decode()
+            except (InvalidTag, ValueError, TamperedError):
+                return place
+        return None
 
 
 def open_sealed(key: DataKey, cell: Cell, blob: bytes) -> str:

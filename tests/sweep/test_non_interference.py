@@ -5,7 +5,7 @@ Some hundred generated operations for each run of the tests; `pytest --hypothesi
 many.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 from zlib import crc32
@@ -141,15 +141,16 @@ def quote_the_value_in_the_refusal(patch: pytest.MonkeyPatch) -> Api:
     """Let the error of a denied field say how long the value is that was denied."""
     told = RequestContext.note_denial
 
-    def spoiled(step: _GuardedStep, batch: Batch, allowed: bool | list[bool]) -> None:
-        length = len(batch.rows[_first_denied(allowed)][step._column.name] or "")
+    def spoiled(step: _GuardedStep, batch: Batch, readable: Sequence[int]) -> None:
+        denied = next(place for place in range(len(batch)) if place not in readable)
+        length = len(batch.column(step._column.name)[denied] or "")
 
         def quoting(context: RequestContext, type_name: str, name: str, permission: Any, scope: Any, **at: Any) -> None:
             told(context, type_name, name, f"{permission}. It has {length} bytes", scope, **at)  # type: ignore[arg-type]
 
         with patch.context() as briefly:
             briefly.setattr(RequestContext, "note_denial", quoting)
-            _DENY(step, batch, allowed)
+            _DENY(step, batch, readable)
 
     _read_what_is_denied(patch)
     patch.setattr(_GuardedStep, "_deny", spoiled)
@@ -159,12 +160,11 @@ def quote_the_value_in_the_refusal(patch: pytest.MonkeyPatch) -> Api:
 def refuse_only_what_is_there(patch: pytest.MonkeyPatch) -> Api:
     """Let a denied field be refused where there is a value, and be plainly null where there is none."""
 
-    def spoiled(step: _GuardedStep, batch: Batch, allowed: bool | list[bool]) -> None:
-        denied = [allowed is False or not allowed[index] for index in range(len(batch.rows))]  # type: ignore[index]
-        there = [row[step._column.name] is not None for row in batch.rows]
-        refused = [not (no and value) for no, value in zip(denied, there, strict=True)]
-        if not all(refused):
-            _DENY(step, batch, refused)
+    def spoiled(step: _GuardedStep, batch: Batch, readable: Sequence[int]) -> None:
+        column = batch.column(step._column.name)
+        passed = [place for place, value in enumerate(column) if place in readable or value is None]
+        if len(passed) < len(batch):
+            _DENY(step, batch, passed)
 
     _read_what_is_denied(patch)
     patch.setattr(_GuardedStep, "_deny", spoiled)
@@ -199,7 +199,7 @@ def look_twice_where_there_is_a_value(patch: pytest.MonkeyPatch) -> Api:
     shown = _SealedStep.__call__
 
     async def spoiled(step: _SealedStep, batch: Batch) -> Any:
-        if not step._column.masked_by and any(row[step._column.name] is not None for row in batch.rows):
+        if not step._column.masked_by and any(value is not None for value in batch.column(step._column.name)):
             async with batch.context.reader.use() as connection:
                 await connection.fetchval("select 1")
         return await await_maybe(shown(step, batch))
@@ -210,10 +210,6 @@ def look_twice_where_there_is_a_value(patch: pytest.MonkeyPatch) -> Api:
 
 
 _DENY: Final = _GuardedStep._deny
-
-
-def _first_denied(allowed: bool | list[bool]) -> int:
-    return 0 if isinstance(allowed, bool) else allowed.index(False)
 
 
 def _read_what_is_denied(patch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,52 @@
+"""The log of what a request has seen of CONFIDENTIAL and PERSONAL columns."""
+
+from collections.abc import Sequence
+from itertools import chain
+from uuid import UUID
+
+from auth.action import Action
+from models.audit_entry import EntryKind, Outcome
+from models.encryption.keyring import active_keyring
+from models.inventory import Column
+from resolvers.entry_writer import EntryWriter
+from resolvers.trail import Actor, new_entry
+
+
+class ReadLog:
+    """Which values of CONFIDENTIAL and PERSONAL columns a request has opened: column by column, row by row."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], list[Sequence[UUID]]] = {}
+
+    def note(self, column: Column, row_id: UUID) -> None:
+        """Remember that the row's value of the column is in the answer."""
+        self.note_all(column, (row_id,))
+
+    def note_all(self, column: Column, row_ids: Sequence[UUID]) -> None:
+        """Remember that the rows' values of the column are in the answer. Each row is named once."""
+        if row_ids:
+            self._rows.setdefault((column.entity, column.name), []).append(row_ids)
+
+    async def write(self, actor: Actor, writer: EntryWriter) -> None:
+        """Commit one audit entry per column read, with the rows, each once, and forget them.
+
+        To be awaited before the answer leaves. Raises if it can't be written: then the answer is withheld.
+        """
+        if not self._rows:
+            return
+        await active_keyring().load(actor.key_owners)
+        entries = [
+            new_entry(
+                actor,
+                kind=EntryKind.READ,
+                action=Action.FIELD_READ,
+                outcome=Outcome.DONE,
+                entity=entity,
+                field=field,
+                # Only a column that was read in several places can have a row twice.
+                entity_ids=read[0] if len(read) == 1 else dict.fromkeys(chain.from_iterable(read)),
+            )
+            for (entity, field), read in sorted(self._rows.items())
+        ]
+        await writer.write(actor.organization_id, entries)
+        self._rows.clear()
