@@ -79,26 +79,36 @@ def _selected(
 ) -> Selected:
     under = list(_nodes_under(fragments, nodes))
     columns = _columns(type_name, {node.name.value for node in under}, needs, reach)
-    named: dict[str, Named] = {}
-    naming: dict[tuple[str, str], Naming] = {}
+    links: dict[tuple[str, LinkField], list[FieldNode]] = {}
+    lists: dict[tuple[str, RowsField], list[FieldNode]] = {}
     for node in under:
         at = (type_name, node.name.value)
-        below = {one.name.value for one in _nodes_under(fragments, [node]) if not one.arguments}
-        link, listed = needs.links.get(at), needs.lists.get(at)
-        if link is not None and link[1].by in columns and _is_plain(fragments, node, link[0], needs):
-            target, said = link
-            known = named[said.by].columns if said.by in named else ()
-            wanted = {*known, *_columns(target, below, needs, reach)}
-            named[said.by] = Named(said.by, entity_of(said.to), tuple(sorted(wanted)))
-        elif listed is not None and _is_plain(fragments, node, listed[0], needs):
-            target, rows = listed
-            how = rows.listed
-            if how is not None:
-                entity = entity_of(rows.of)
-                known = naming[entity.name, how.by].columns if (entity.name, how.by) in naming else ()
-                wanted = {*known, *_columns(target, below, needs, reach)}
-                naming[entity.name, how.by] = Naming(how.by, entity, tuple(sorted(wanted)), how.order, how.limit)
-    return Selected(columns, Along(tuple(named.values()), tuple(naming.values())))
+        if at in needs.links:
+            links.setdefault(needs.links[at], []).append(node)
+        elif at in needs.lists:
+            lists.setdefault(needs.lists[at], []).append(node)
+    # Read along is what all places of a link, or of a list, show from columns alone: they share what was read.
+    return Selected(
+        columns,
+        Along(
+            tuple(
+                Named(said.by, entity_of(said.to), _columns(target, _under(fragments, places), needs, reach))
+                for (target, said), places in links.items()
+                if said.by in columns and _is_plain(fragments, places, target, needs)
+            ),
+            tuple(
+                Naming(
+                    how.by,
+                    entity_of(said.of),
+                    _columns(target, _under(fragments, places), needs, reach),
+                    how.order,
+                    how.limit,
+                )
+                for (target, said), places in lists.items()
+                if (how := said.listed) is not None and _is_plain(fragments, places, target, needs)
+            ),
+        ),
+    )
 
 
 def _columns(type_name: str, names: Iterable[str], needs: Needs, reach: Permissions) -> tuple[str, ...]:
@@ -109,11 +119,11 @@ def _columns(type_name: str, names: Iterable[str], needs: Needs, reach: Permissi
     return tuple(sorted(name for name in wanted if (guard := columns[name].guard) is None or guard in reach))
 
 
-def _is_plain(fragments: Fragments, node: FieldNode, type_name: str, needs: Needs) -> bool:
-    """Return whether all that is selected under the node is shown from columns of the rows that it leads to."""
+def _is_plain(fragments: Fragments, nodes: Sequence[FieldNode], type_name: str, needs: Needs) -> bool:
+    """Return whether all that is selected under the nodes is shown from columns of the rows that they lead to."""
     return all(
         one.name.value == "__typename" or ((type_name, one.name.value) in needs.plain and not one.arguments)
-        for one in _nodes_under(fragments, [node])
+        for one in _nodes_under(fragments, nodes)
     )
 
 
