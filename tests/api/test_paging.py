@@ -143,22 +143,22 @@ SMALL_AND_LARGE = [
     ("{ records(first: %d) { nodes { siteCode } } }", 1),
     ("{ records(first: %d) { nodes { siteCode comment collector } } }", 1),
     ("{ records(first: %d) { totalCount nodes { siteCode } } }", 2),
-    ("{ records(first: %d) { nodes { measurements { value comment } } } }", 2),
+    ("{ records(first: %d) { nodes { measurements { value comment } } } }", 1),
     (
         "{ records(first: %d) { nodes { project { code } createdBy { name } device { model }"
         " measurements { value } } } }",
-        5,
+        1,
     ),
     ("{ projects(first: %d) { nodes { records(first: 20) { totalCount nodes { siteCode } } } } }", 3),
     (
         "{ projects(first: %d) { nodes { members { nodes { user { name email } } }"
         " records(first: 5) { nodes { project { code"
         " records(first: 2) { nodes { measurements { value } } } } } } } } }",
-        8,
+        7,
     ),
-    ("{ users(first: %d) { nodes { name email projectRoles { role project { code } } } } }", 4),
-    ("{ devices(first: %d) { nodes { user { name } serialNumber } } }", 2),
-    ("{ auditEntries(first: %d) { nodes { action user { name } changes { columns { column before after } } } } }", 3),
+    ("{ users(first: %d) { nodes { name email projectRoles { role project { code } } } } }", 3),
+    ("{ devices(first: %d) { nodes { user { name } serialNumber } } }", 1),
+    ("{ auditEntries(first: %d) { nodes { action user { name } changes { columns { column before after } } } } }", 2),
 ]
 
 
