@@ -1,6 +1,6 @@
 """Connections: whose they are, which pools there are, and how the schema gets into the database."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +12,7 @@ from tortoise.connection import get_connection
 from tortoise.migrations.executor import MigrationExecutor
 
 from fieldward.settings import Settings
+from models.reading import open_reading
 
 MODELS_APP: Final = {
     "models": [
@@ -94,33 +95,29 @@ def credentials_of(url: str) -> Credentials:
 
 
 def pools(databases: Databases, settings: Settings) -> dict[str, Any]:
-    """Return Tortoise's configuration: the pool of requests, the audit's own, and the keystore's."""
+    """Return Tortoise's configuration: the pool of changes, the audit's own, and the keystore's."""
 
     def connection(credentials: Credentials, *, largest: int, name: str, **server_settings: str) -> dict[str, Any]:
+        connecting = _connecting(credentials, settings)
+        connecting["server_settings"] |= server_settings
         return {
             "engine": "tortoise.backends.asyncpg",
             "credentials": {
-                **credentials,
+                **connecting,
                 "minsize": 1,
                 "maxsize": largest,
-                "timeout": 5,
-                "command_timeout": settings.statement_timeout_s + 5,
                 "application_name": name,
                 # Nothing outlives its transaction here, neither settings nor locks, and what was left open is rolled
                 # back without this: there is nothing to reset, which would cost a way there and back each time.
                 "reset": _leave_as_it_is,
-                "server_settings": {
-                    "statement_timeout": str(int(settings.statement_timeout_s * 1000)),
-                    "idle_in_transaction_session_timeout": "60000",
-                    "jit": "off",
-                    **server_settings,
-                },
             },
         }
 
     return {
         "connections": {
-            "default": connection(databases.main, largest=settings.pool_size, name="fieldward"),
+            "default": connection(
+                databases.main, largest=settings.pool_size - settings.reading_pool_size, name="fieldward"
+            ),
             # The memory is for what waits to be indexed in the trail, which is then sorted in one go.
             "audit": connection(databases.main, largest=4, name="fieldward audit", work_mem="64MB"),
             "keystore": connection(databases.keystore, largest=2, name="fieldward keystore"),
@@ -144,9 +141,35 @@ async def open_pools(databases: Databases, settings: Settings) -> AsyncIterator[
     # Requests run in tasks that do not descend from the one that starts the service.
     await Tortoise.init(config=pools(databases, settings), _enable_global_fallback=True)
     try:
-        yield
+        async with open_reading(_reading_connection(databases, settings), largest=settings.reading_pool_size):
+            yield
     finally:
         await Tortoise.close_connections()
+
+
+def _reading_connection(databases: Databases, settings: Settings) -> Callable[[], Awaitable[asyncpg.Connection]]:
+    """Return what opens a connection that can't write."""
+    connecting = _connecting(databases.main, settings)
+    connecting["server_settings"] |= {"application_name": "fieldward reading", "default_transaction_read_only": "on"}
+
+    async def connect() -> asyncpg.Connection:
+        return await asyncpg.connect(**connecting)
+
+    return connect
+
+
+def _connecting(credentials: Credentials, settings: Settings) -> Credentials:
+    """Return asyncpg's arguments with the limits that hold for every connection of the service."""
+    return {
+        **credentials,
+        "timeout": 5,
+        "command_timeout": settings.statement_timeout_s + 5,
+        "server_settings": {
+            "statement_timeout": str(int(settings.statement_timeout_s * 1000)),
+            "idle_in_transaction_session_timeout": "60000",
+            "jit": "off",
+        },
+    }
 
 
 async def migrate(

@@ -22,7 +22,12 @@ class Settings(BaseSettings):
     owner_database_url: SecretStr | None = Field(None, description="The owner's connection, for migrations alone.")
     keystore_url: SecretStr | None = Field(None, description="The service's connection to the keystore.")
     owner_keystore_url: SecretStr | None = Field(None, description="The owner's connection to the keystore.")
-    pool_size: int = Field(10, ge=2, le=200, description="Connections of a server process for requests.")
+    pool_size: int = Field(
+        10,
+        ge=2,
+        le=200,
+        description="Connections of a server process for requests: three in five read, the others change.",
+    )
     statement_timeout_s: float = Field(20.0, gt=0, le=600, description="Seconds that one statement may take.")
 
     issuer: str = Field("fieldward", max_length=200, description="The issuer named in access tokens.")
@@ -33,6 +38,11 @@ class Settings(BaseSettings):
         "standard",
         description="Argon2id: standard is RFC 9106's second choice; test is weak and for tests alone.",
     )
+
+    @property
+    def reading_pool_size(self) -> int:
+        """How many of `pool_size` are for reading: most of them, and at least one is left for changes."""
+        return min((self.pool_size * 3 + 4) // 5, self.pool_size - 1)
 
     @property
     def is_embedded(self) -> bool:

@@ -1,7 +1,7 @@
-"""Transactions, each of one tenant, and what a database that is away becomes.
+"""Transactions that write, each of one tenant, and what a database that is away becomes.
 
 Row-level security reads the tenant from a setting that lasts as long as the transaction: outside of these functions
-no row of any tenant is seen, whatever the query.
+no row of any tenant is seen, whatever the query. What only reads goes by `models/reading.py`.
 """
 
 import asyncio
@@ -21,31 +21,32 @@ from tortoise.transactions import in_transaction
 from models.errors import UnavailableError, UnknownOutcomeError
 
 MAIN: Final = "default"
-"""The pool of requests."""
+"""The pool of changes."""
 AUDIT: Final = "audit"
 """The pool of what must be written although, or before, something else is not: refused attempts, the read log."""
 
 LONGEST_WAIT_S: Final = 5
 """Seconds that a request waits for a connection before it is told to come back."""
 
-_AWAY: Final = (
+AWAY: Final = (
     OSError,
     TimeoutError,
     DBConnectionError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.CannotConnectNowError,
+    asyncpg.InvalidCatalogNameError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.QueryCanceledError,
 )
+"""What a database that is away, or takes too long, raises."""
 
 _ENTER: Final = (
     "select set_config('fieldward.organization_id', $1, true), set_config('fieldward.user_id', $2, true),"
     " set_config('fieldward.email_index', $3, true), transaction_timestamp() as at"
 )
-_READING: Final = "begin isolation level repeatable read read only;"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,15 @@ class Tenant:
     user_id: UUID | None = None
     email_index: bytes | None = None
 
-    def entering(self) -> str:
-        """Return the statement that makes this the tenant of the transaction.
+    def entering(self, *, for_good: bool = False) -> str:
+        """Return the statement that makes this the tenant of the transaction, or of the connection from now on.
 
         For the simple protocol, in which the beginning and this are one way there and back but nothing can be bound:
         what stands in it is the text of UUIDs and hexadecimal digits, made here, and nothing that anyone sent.
         """
+        is_local = "false" if for_good else "true"
         return "select " + ", ".join(
-            f"set_config('fieldward.{name}', '{value}', true)"
+            f"set_config('fieldward.{name}', '{value}', {is_local})"
             for name, value in zip(("organization_id", "user_id", "email_index"), self._settings(), strict=True)
         )
 
@@ -80,31 +82,15 @@ def database_failures() -> Iterator[None]:
     """Turn the failures of a database that is away into `UnavailableError`."""
     try:
         yield
-    except _AWAY as error:
-        raise _unavailable(error) from error
+    except AWAY as error:
+        raise unavailable(error) from error
 
 
-def _unavailable(error: BaseException) -> UnavailableError:
+def unavailable(error: BaseException) -> UnavailableError:
+    """Return what one of `AWAY` is for whoever asked."""
     if isinstance(error, asyncpg.QueryCanceledError):
         return UnavailableError("The database took too long. Nothing was changed; ask for less, or try again.")
     return UnavailableError("The database does not answer. Nothing was changed; try again.")
-
-
-@asynccontextmanager
-async def read_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connection]:
-    """Yield a connection that sees one snapshot of the tenant's rows and can't write."""
-    with database_failures():
-        async with AsyncExitStack() as stack:
-            async with asyncio.timeout(LONGEST_WAIT_S):
-                acquired = get_connection(MAIN).acquire_connection()
-                connection: asyncpg.Connection = await stack.enter_async_context(acquired)
-            await connection.execute(_READING + tenant.entering())
-            try:
-                yield connection
-            finally:
-                # Nothing was written: there is nothing to commit.
-                if not connection.is_closed():
-                    await connection.execute("rollback")
 
 
 @asynccontextmanager
@@ -123,12 +109,12 @@ async def write_transaction(tenant: Tenant, *, pool: str = MAIN) -> AsyncIterato
             _, rows = await connection.execute_query(_ENTER, tenant._settings())
             yield connection, rows[0]["at"]
             committing = True
-    except _AWAY as error:
+    except AWAY as error:
         if committing:
             raise UnknownOutcomeError(
                 "The connection was lost while the change was being saved. Look whether it happened before you repeat."
             ) from error
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
 
 
 @asynccontextmanager

@@ -21,7 +21,8 @@ from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
 from models.membership import Membership, MembershipStatus
 from models.organization import Organization, OrganizationStatus
-from models.transaction import Tenant, read_transaction
+from models.reading import OneStatement
+from models.transaction import Tenant
 from models.user import User, UserStatus
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_fit
@@ -181,12 +182,12 @@ async def member_viewer(slug: str, *, email: str, active: bool = True) -> Viewer
         NotFoundError: there is no such member in no such organization.
     """
     index = await email_index_of(email)
-    async with read_transaction(Tenant(email_index=index)) as connection:
+    async with OneStatement(Tenant(email_index=index)) as connection:
         user_id = await connection.fetchval("select id from user_account where email_index = $1", index)
     missing = NotFoundError(f"Nobody with that address belongs to an organization {slug!r}.")
     if user_id is None:
         raise missing
-    async with read_transaction(Tenant(user_id=user_id)) as connection:
+    async with OneStatement(Tenant(user_id=user_id)) as connection:
         row = await connection.fetchrow(
             "select m.organization_id, m.id from membership m join organization o on o.id = m.organization_id"
             " where m.user_id = $1 and o.slug = $2 and m.status = $3",
@@ -196,7 +197,7 @@ async def member_viewer(slug: str, *, email: str, active: bool = True) -> Viewer
         )
     if row is None:
         raise missing
-    async with read_transaction(Tenant(organization_id=row["organization_id"])) as connection:
+    async with OneStatement(Tenant(organization_id=row["organization_id"])) as connection:
         state = await member_state(connection, row["organization_id"], row["id"])
     if state is None:
         raise missing
@@ -211,7 +212,7 @@ async def _prepare(services: Services, organization_id: UUID, new: NewPerson) ->
     require_fit(entity_of(Membership), {"name": new.name}, at=())
     require_acceptable(new.password)
     index = await email_index_of(email)
-    async with read_transaction(Tenant(email_index=index)) as connection:
+    async with OneStatement(Tenant(email_index=index)) as connection:
         known: UUID | None = await connection.fetchval("select id from user_account where email_index = $1", index)
     user_id = known or new_id()
     # The keys are there before the first row that they seal.

@@ -21,8 +21,9 @@ from models.encryption.owner import SYSTEM
 from models.errors import InvalidInputError
 from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
+from models.reading import OneStatement
 from models.session import Session
-from models.transaction import Tenant, read_transaction
+from models.transaction import Tenant
 from models.user import User, UserStatus
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.read import Reader
@@ -116,7 +117,7 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
         subjects=[token.session_id],
     )
     tenant = Tenant(organization_id=token.organization_id)
-    async with read_transaction(tenant) as connection:
+    async with OneStatement(tenant) as connection:
         state = await session_state(connection, token.organization_id, token.session_id)
     if state is None:
         error = UnauthenticatedError(ENDED)
@@ -242,7 +243,7 @@ async def email_index_of(email: str) -> bytes:
 async def _verify_password(services: Services, email: str, password: str) -> tuple[UUID, str | None]:
     """Return whose address and password these are, and the hash to keep from now on if it is to be another."""
     index = await email_index_of(email)
-    async with read_transaction(Tenant(email_index=index)) as connection:
+    async with OneStatement(Tenant(email_index=index)) as connection:
         row = await connection.fetchrow(
             "select id, password_hash, status from user_account where email_index = $1", index
         )
@@ -258,7 +259,7 @@ async def _verify_password(services: Services, email: str, password: str) -> tup
 
 
 async def _choose(user_id: UUID, slug: str | None) -> _Choice:
-    async with read_transaction(Tenant(user_id=user_id)) as connection:
+    async with OneStatement(Tenant(user_id=user_id)) as connection:
         rows = await connection.fetch(
             "select m.organization_id, m.id, o.slug from membership m"
             " join organization o on o.id = m.organization_id"

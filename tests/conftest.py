@@ -62,7 +62,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(scope="session")
 def template(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Template:
     """The demo, loaded once."""
-    settings = Settings(data_directory=tmp_path_factory.mktemp("keys"), password_cost="test", pool_size=5)
+    settings = Settings(data_directory=tmp_path_factory.mktemp("keys"), password_cost="test", pool_size=10)
     passwords = new_passwords()
 
     async def load() -> DemoReport:

@@ -17,7 +17,8 @@ from models.inventory import entity_of
 from models.listing import Condition, Listing, Operator, fetch_listing
 from models.order import Order
 from models.project import Project
-from models.transaction import Tenant, read_transaction
+from models.reading import OneStatement
+from models.transaction import Tenant
 from resolvers.account import member_viewer
 from resolvers.record_import import ImportReport, import_results
 from resolvers.trail import Actor
@@ -88,7 +89,7 @@ async def project_named(viewer: Viewer, code: str) -> UUID:
         limit=1,
         conditions=[Condition("code", Operator.EQUALS, code)],
     )
-    async with read_transaction(Tenant(organization_id=viewer.organization_id)) as connection:
+    async with OneStatement(Tenant(organization_id=viewer.organization_id)) as connection:
         found = await fetch_listing(connection, viewer, listing)
     if not found:
         raise NotFoundError(f"There is no project {code!r}.")

@@ -11,7 +11,8 @@ from tortoise.exceptions import OperationalError
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import SYSTEM
 from models.errors import UnavailableError
-from models.transaction import Tenant, read_transaction
+from models.reading import OneStatement
+from models.transaction import Tenant
 
 _NOT_READY = (
     UnavailableError,
@@ -33,7 +34,7 @@ async def _live(_: Request) -> JSONResponse:
 
 async def _ready(_: Request) -> JSONResponse:
     try:
-        async with asyncio.timeout(5), read_transaction(Tenant()) as connection:
+        async with asyncio.timeout(5), OneStatement(Tenant()) as connection:
             # The newest table and column of this version: a database that was not migrated is not ready.
             await connection.fetchval("select count(repeated) from audit_entry")
             await active_keyring().load([SYSTEM])

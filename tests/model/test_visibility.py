@@ -5,7 +5,8 @@ import pytest
 from models.inventory import Entity, entities
 from models.listing import Listing, fetch_by_id, fetch_listing
 from models.order import Order
-from models.transaction import Tenant, read_transaction
+from models.reading import Snapshot
+from models.transaction import Tenant
 from resolvers.account import member_viewer
 from tests.support.world import World
 
@@ -25,7 +26,7 @@ async def test_an_owner_lists_all_of_their_tenant_and_nothing_of_another(world: 
             f"select id from {entity.name} where {entity.placement.tenant_column} = $1", viewer.organization_id
         )
 
-        async with read_transaction(tenant) as connection:
+        async with Snapshot(tenant) as connection:
             rows = await fetch_listing(
                 connection, viewer, Listing(entity=entity, columns=(), order=order, limit=10_000)
             )
@@ -45,7 +46,7 @@ async def test_a_foreign_id_is_not_found_and_a_query_that_forgets_its_filter_see
         f"select id from {entity.name} where {column} = $1 limit 1", await world.organization_id("clearwater")
     )
 
-    async with read_transaction(Tenant(organization_id=viewer.organization_id, user_id=viewer.user_id)) as connection:
+    async with Snapshot(Tenant(organization_id=viewer.organization_id, user_id=viewer.user_id)) as connection:
         if entity.name != "change":
             assert await fetch_by_id(connection, viewer, entity, ("id",), [foreign]) == {}
         forgetful = await connection.fetch(f"select {column} as tenant from {entity.name}")
@@ -58,7 +59,7 @@ async def test_a_viewer_of_one_tenant_in_a_transaction_of_another_sees_nothing(w
     viewer = await member_viewer("suncoast", email="owner@suncoast.example")
     entity = next(one for one in entities() if one.name == "record")
 
-    async with read_transaction(Tenant(organization_id=await world.organization_id("clearwater"))) as connection:
+    async with Snapshot(Tenant(organization_id=await world.organization_id("clearwater"))) as connection:
         rows = await fetch_listing(
             connection, viewer, Listing(entity=entity, columns=(), order=Order("created_at"), limit=10)
         )
