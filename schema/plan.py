@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 
 from graphql import (
     ExecutionResult,
+    FieldNode,
     GraphQLError,
     GraphQLField,
     GraphQLObjectType,
@@ -37,6 +38,7 @@ from schema.argument import Arguments
 from schema.completion import RowExecutor, Values, failing
 from schema.connection import Page
 from schema.field import TYPES, RootField
+from schema.selection import NEEDS, is_read_at_once
 from schema.wiring import declaration_of, python_name
 
 
@@ -71,6 +73,10 @@ class Plan:
         try:
             if len(self.roots) == 1:
                 executor.context_value.is_alone = True
+                reader = executor.context_value.reader
+                # Where who asks was found out by it, it is in a transaction already.
+                if self.roots[0].takes_one_statement and not reader.statements:
+                    reader.expect_one()
                 made = [await self.roots[0].resolve(executor)]
             else:
                 # Together, so that what they read of the same table is read at once.
@@ -120,6 +126,12 @@ class _Selection:
             self.api._schema, self._fragments, self._values, query, self._operation, hide_suggestions=True
         ).grouped_field_set
 
+    def is_read_at_once(self, field: GraphQLField, nodes: Sequence[FieldNode]) -> bool:
+        """Return whether all that is selected under a field is read in one statement."""
+        fragments = {name: one.definition for name, one in self._fragments.items()}
+        needs = self.api._schema.extensions[NEEDS]
+        return is_read_at_once(fragments, nodes, _rows_of(get_nullable_type(field.type)), needs)
+
     def below(self, object_type: GraphQLObjectType, details: FieldDetailsList) -> GroupedFieldSet:
         """Return the fields of the objects that a field leads to."""
         return collect_subfields(
@@ -133,6 +145,12 @@ class _Selection:
         ).grouped_field_set
 
 
+def _rows_of(object_type: Any) -> str:
+    """Return the type of the rows that a field of this type leads to: itself, or what its pages hold."""
+    nodes = object_type.fields.get("nodes") if isinstance(object_type, GraphQLObjectType) else None
+    return str(get_named_type(object_type if nodes is None else nodes.type).name)
+
+
 def _root(
     selection: _Selection, query: GraphQLObjectType, key: str, details: FieldDetailsList
 ) -> "PlannedRoot | _Left":
@@ -144,6 +162,8 @@ def _root(
 
 class _Left:
     """A root that is left to the executor."""
+
+    takes_one_statement = False
 
     def __init__(self, query: GraphQLObjectType, key: str, details: FieldDetailsList) -> None:
         self.key = key
@@ -180,6 +200,7 @@ class PlannedRoot:
         self._path = Path(None, key, query.name)
         self._arguments = Arguments(selection.api, field, declared, node)
         self._make = _making(selection, field, details)
+        self.takes_one_statement = selection.is_read_at_once(field, self._nodes)
 
     async def resolve(self, executor: PlanExecutor) -> Any:
         """Return what stands under the root's key."""

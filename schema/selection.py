@@ -26,6 +26,8 @@ NEEDS: Final = "needs"
 """The key of the schema's extensions that holds what each field needs."""
 ROW_FIELDS = frozenset({"nodes", "edges", "node"})
 """The fields between a connection and its rows."""
+AROUND_ROWS = ROW_FIELDS | {"pageInfo", "cursor", "__typename"}
+"""The fields around rows that take no statement."""
 
 
 Fragments = Mapping[str, FragmentDefinitionNode]
@@ -125,6 +127,20 @@ def _is_plain(fragments: Fragments, nodes: Sequence[FieldNode], type_name: str, 
         one.name.value == "__typename" or ((type_name, one.name.value) in needs.plain and not one.arguments)
         for one in _nodes_under(fragments, nodes)
     )
+
+
+def is_read_at_once(fragments: Fragments, nodes: Sequence[FieldNode], type_name: str, needs: Needs) -> bool:
+    """Return whether rows of `type_name` are read with all that is selected under the nodes in one statement, whoever
+    asks. So is a page of them, with where it lies, but not its count."""
+    lead: dict[str, list[FieldNode]] = {}
+    for node in _nodes_under(fragments, nodes):
+        name, at = node.name.value, (type_name, node.name.value)
+        if at in needs.links or at in needs.lists:
+            lead.setdefault(name, []).append(node)
+        elif node.arguments or not (at in needs.plain or name in AROUND_ROWS):
+            return False
+    targets = {name: (needs.links.get((type_name, name)) or needs.lists[type_name, name])[0] for name in lead}
+    return all(_is_plain(fragments, same, targets[name], needs) for name, same in lead.items())
 
 
 def names_of(info: ResolveInfo) -> frozenset[str]:
