@@ -61,7 +61,21 @@ class Batch:
     is done row by row takes `rows`.
     """
 
-    __slots__ = ("_columns", "_readable", "_scopes", "context", "entity", "executor", "object_type", "path_of", "rows")
+    __slots__ = (
+        "_readable",
+        "_scopes",
+        "column",
+        "context",
+        "entity",
+        "executor",
+        "object_type",
+        "path_of",
+        "rows",
+        "size",
+    )
+
+    column: Callable[[str], Values]
+    """Returns the values of a column, one of those that were asked for or that scopes are made of."""
 
     def __init__(
         self, executor: RowExecutor, object_type: GraphQLObjectType, rows: Sequence[Row], path_of: PathOf
@@ -71,23 +85,18 @@ class Batch:
         self.object_type = object_type
         self.entity = rows[0].entity
         self.rows = rows
+        self.size = len(rows)
         self.path_of = path_of
         # Turned at once: it takes a quarter of what looking up each value by its name does.
-        self._columns: dict[str, Values] = dict(zip(rows[0].keys(), map(list, zip(*rows, strict=True)), strict=True))
+        columns = dict(zip(rows[0].keys(), map(list, zip(*rows, strict=True)), strict=True))
+        self.column = columns.__getitem__
         self._scopes: Scope | list[Scope] | None = None
         self._readable: dict[Permission, Sequence[int]] = {}
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def column(self, name: str) -> Values:
-        """Return the values of a column. It is one of those that were asked for, or that a scope is made of."""
-        return self._columns[name]
 
     @property
     def ids(self) -> Values:
         """The rows' ids."""
-        return self._columns["id"]
+        return self.column("id")
 
     @property
     def scopes(self) -> Scope | list[Scope]:
@@ -111,11 +120,11 @@ class Batch:
     def _readable_by(self, guard: Permission) -> Sequence[int]:
         scopes, allows = self.scopes, self.context.allows
         if isinstance(scopes, Scope):
-            return range(len(self) if allows(guard, scopes) else 0)
+            return range(self.size if allows(guard, scopes) else 0)
         # Rows of one scope share the object: telling scopes apart by what they say would be asked of each row.
         verdicts = {id(scope): allows(guard, scope) for scope in {id(scope): scope for scope in scopes}.values()}
         if all(verdicts.values()):
-            return range(len(self))
+            return range(self.size)
         return [place for place, scope in enumerate(scopes) if verdicts[id(scope)]]
 
 
@@ -132,7 +141,7 @@ class Completion:
         """Return the objects, or an awaitable of them where something has to be read first."""
         if not self._steps:
             # All that was selected is left out by `@skip` and `@include`.
-            return [{} for _ in range(len(batch))]
+            return [{} for _ in range(batch.size)]
         columns: list[Any] = [step(batch) for step in self._steps]
         waiting = [index for index, column in enumerate(columns) if not isinstance(column, list)]
         if waiting:
