@@ -9,7 +9,7 @@ The answer is the same as the ordinary one, to the byte (`tests/sweep/test_execu
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, Final, NoReturn, Protocol
@@ -68,26 +68,29 @@ class Batch:
     """
 
     __slots__ = (
-        "_columns",
-        "_count",
+        "_names",
         "_readable",
         "_scopes",
-        "_take",
+        "column",
         "context",
         "entity",
         "executor",
         "object_type",
         "path_of",
         "rows",
+        "size",
     )
+
+    column: Callable[[str], Values]
+    """Returns the values of a column, one of those that were asked for or that scopes are made of."""
 
     def __init__(
         self,
         executor: RowExecutor,
         object_type: GraphQLObjectType,
         entity: Entity,
-        count: int,
-        take: Callable[[str], Values],
+        size: int,
+        column: Callable[[str], Values],
         path_of: PathOf,
     ) -> None:
         self.executor = executor
@@ -95,10 +98,10 @@ class Batch:
         self.object_type = object_type
         self.entity = entity
         self.rows: Sequence[Row] = ()
+        self.size = size
+        self.column = column
         self.path_of = path_of
-        self._count = count
-        self._take = take
-        self._columns: dict[str, Values] = {}
+        self._names: Collection[str] = ()
         self._scopes: Scope | list[Scope] | None = None
         self._readable: dict[Permission, Sequence[int]] = {}
 
@@ -110,38 +113,31 @@ class Batch:
         # Turned at once: it takes a quarter of what looking up each value by its name does.
         columns = dict(zip(rows[0].keys(), map(list, zip(*rows, strict=True)), strict=True))
         batch = cls(executor, object_type, rows[0].entity, len(rows), columns.__getitem__, path_of)
-        batch.rows, batch._columns = rows, columns
+        batch.rows, batch._names = rows, columns.keys()
         return batch
 
     def named(self, named: Named, object_type: GraphQLObjectType, places: Sequence[int], path_of: PathOf) -> "Batch":
         """Return the batch of the rows that are named at these places, and were read along."""
 
-        def take(name: str) -> Values:
-            values = self._columns[named.name(name)]
+        @cache
+        def column(name: str) -> Values:
+            values = self.column(named.name(name))
             return [values[place] for place in places]
 
-        return Batch(self.executor, object_type, named.entity, len(places), take, path_of)
+        return Batch(self.executor, object_type, named.entity, len(places), column, path_of)
 
-    def naming(self, naming: Naming, object_type: GraphQLObjectType, count: int, path_of: PathOf) -> "Batch":
+    def naming(self, naming: Naming, object_type: GraphQLObjectType, size: int, path_of: PathOf) -> "Batch":
         """Return the batch of the rows that name these, and were read along: those of the first row first."""
 
-        def take(name: str) -> Values:
-            return list(chain.from_iterable(filter(None, self._columns[naming.name(name)])))
+        @cache
+        def column(name: str) -> Values:
+            return list(chain.from_iterable(filter(None, self.column(naming.name(name)))))
 
-        return Batch(self.executor, object_type, naming.entity, count, take, path_of)
+        return Batch(self.executor, object_type, naming.entity, size, column, path_of)
 
-    def __len__(self) -> int:
-        return self._count
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._columns
-
-    def column(self, name: str) -> Values:
-        """Return the values of a column. It is one of those that were asked for, or that a scope is made of."""
-        found = self._columns.get(name)
-        if found is None:
-            found = self._columns[name] = self._take(name)
-        return found
+    def has(self, name: str) -> bool:
+        """Return whether a column was read with the rows themselves."""
+        return name in self._names
 
     @property
     def ids(self) -> Values:
@@ -170,11 +166,11 @@ class Batch:
     def _readable_by(self, guard: Permission) -> Sequence[int]:
         scopes, allows = self.scopes, self.context.allows
         if isinstance(scopes, Scope):
-            return range(len(self) if allows(guard, scopes) else 0)
+            return range(self.size if allows(guard, scopes) else 0)
         # Rows of one scope share the object: telling scopes apart by what they say would be asked of each row.
         verdicts = {id(scope): allows(guard, scope) for scope in {id(scope): scope for scope in scopes}.values()}
         if all(verdicts.values()):
-            return range(len(self))
+            return range(self.size)
         return [place for place, scope in enumerate(scopes) if verdicts[id(scope)]]
 
 
@@ -191,7 +187,7 @@ class Completion:
         """Return the objects, or an awaitable of them where something has to be read first."""
         if not self._steps:
             # All that was selected is left out by `@skip` and `@include`.
-            return [{} for _ in range(len(batch))]
+            return [{} for _ in range(batch.size)]
         columns: list[Any] = []
         try:
             columns.extend(step(batch) for step in self._steps)

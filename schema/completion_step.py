@@ -57,7 +57,7 @@ def _step(
     node = details[0].node
     ordinary = _OrdinaryStep(object_type, key, details)
     if node.name.value == "__typename":
-        return lambda batch: [object_type.name] * len(batch)
+        return lambda batch: [object_type.name] * batch.size
     if field is None or node.arguments:
         return ordinary
     said = declaration_of(field)
@@ -150,18 +150,19 @@ class _GuardedStep:
         self._details = details
         self._field = field
         self._column = column
+        self._name = column.name
         self._guard = guard
         self._convert = convert
 
     def __call__(self, batch: Batch) -> Values | Awaitable[Values]:
         readable = batch.readable(self._guard)
-        if len(readable) == len(batch):
-            return self._convert(batch.column(self._column.name))
+        if len(readable) == batch.size:
+            return self._convert(batch.column(self._name))
         self._deny(batch, readable)
-        shown: Values = [None] * len(batch)
+        shown: Values = [None] * batch.size
         if readable:
             # What the viewer may read nowhere is not among the columns.
-            column = batch.column(self._column.name)
+            column = batch.column(self._name)
             for place in readable:
                 shown[place] = column[place]
         return self._convert(shown)
@@ -184,12 +185,12 @@ class _SealedStep(_GuardedStep):
 
     def __call__(self, batch: Batch) -> Values | Awaitable[Values]:
         readable = batch.readable(self._guard)
-        if len(readable) == len(batch):
+        if len(readable) == batch.size:
             return self._opened(batch, readable, {})
         instead = self._instead(batch, readable)
         if readable:
             return self._opened(batch, readable, instead)
-        return [instead.get(place) for place in range(len(batch))]
+        return [instead.get(place) for place in range(batch.size)]
 
     def _instead(self, batch: Batch, readable: Sequence[int]) -> Mapping[int, str | None]:
         """Return what stands for the values that may not be read, by their places."""
@@ -212,7 +213,7 @@ class _SealedStep(_GuardedStep):
 
     async def _opened_later(self, batch: Batch, sealed: Sequence[int], values: Values) -> Values:
         """Open values whose keys are not in memory. Where a key is gone, since its owner was erased, is nothing."""
-        blobs = batch.column(self._column.name)
+        blobs = batch.column(self._name)
         by_key = {key_bytes_of(blobs[place]): blobs[place] for place in sealed}
         await gather_with_cancel(*map(batch.context.load_key, by_key.values()))
         opened = ColumnOpener(self._column, batch.entity).open_all(batch.column, sealed)
@@ -260,7 +261,7 @@ class _LinkStep:
             raise TypeError("A column that names a row is not encrypted.")
         if all(one is None for one in shown):
             return shown
-        if self._beside.name("id") in batch:
+        if batch.has(self._beside.name("id")):
             return self._read_along(batch, shown)
         return self._followed(batch, shown)
 
@@ -356,7 +357,7 @@ class _RowsStep:
 
     def __call__(self, batch: Batch) -> Values | Awaitable[Values]:
         of_each = self._beside.name("id")
-        return self._read_along(batch, batch.column(of_each)) if of_each in batch else self._listed(batch)
+        return self._read_along(batch, batch.column(of_each)) if batch.has(of_each) else self._listed(batch)
 
     def _read_along(self, batch: Batch, of_each: Values) -> Values | Awaitable[Values]:
         """Complete the rows that came in the same statement."""

@@ -1,7 +1,8 @@
 """The wiring of guards: what stands between a row and each field that shows something of it.
 
-Built once per field when the schema is made, from the declaration of the column; run for every value. Nothing else
-reads a column of a row for an answer.
+Built once per field when the schema is made, from the declaration of the column; run for each value of an object that
+is completed by itself. Rows that are completed together go through the same guards in `schema/completion_step.py`.
+Nothing else reads a column of a row for an answer.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

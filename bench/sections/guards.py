@@ -112,7 +112,7 @@ async def _ask(api: Api, built: Services, viewer: Viewer, variables: dict[str, A
 @contextmanager
 def _all_allowed() -> Iterator[None]:
     with (
-        patch.object(Batch, "readable", lambda batch, _guard: range(len(batch))),
+        patch.object(Batch, "readable", lambda batch, _guard: range(batch.size)),
         patch.object(RequestContext, "allows", lambda _context, _permission, _scope: True),
     ):
         yield

@@ -2,6 +2,8 @@
 
 import pytest
 
+from models.base import new_id
+from models.encryption.envelope import Cell, DataKey, KeyOwner, OwnerKind, seal
 from tests.support.world import World
 
 COMMENT = "Gate unlocked on arrival; owner asked us to call before the next visit."
@@ -153,3 +155,35 @@ async def test_a_value_from_another_row_opens_as_an_error_and_never_as_text(worl
 
     assert answer.codes == ["INTERNAL"]
     assert answer.text.count(COMMENT) == 1
+
+
+async def test_a_value_whose_key_is_gone_is_null_and_was_not_read(world: World) -> None:
+    client = await world.client("manager")
+    organization_id = await world.organization_id("clearwater")
+    row_id = await world.value("select id from record where site_code = 'CANAL-07'")
+    owner = KeyOwner(OwnerKind.ORGANIZATION, organization_id)
+    gone = seal(DataKey(new_id(), owner, bytes(32)), Cell(organization_id, "record", "comment", row_id), COMMENT)
+    await world.sql("alter table record disable trigger all")
+    await world.sql("update record set comment = $1 where id = $2", gone, row_id)
+    since = await world.now()
+
+    answer = await client.run("{ records(first: 1000) { nodes { id comment } } }")
+
+    nodes = answer.data["records"]["nodes"]
+    assert [node["comment"] for node in nodes if node["id"] == f"Record:{row_id}"] == [None]
+    (entry,) = await world.entries(since=since, kinds=["READ"])
+    assert [f"Record:{one}" for one in entry["entity_ids"]] == [node["id"] for node in nodes if node["comment"]]
+    assert len(entry["entity_ids"]) > 2
+
+
+async def test_a_row_that_is_shown_in_two_places_is_in_the_read_log_once(world: World) -> None:
+    client = await world.client("manager")
+    since = await world.now()
+
+    answer = await client.run(
+        "{ records(first: 9) { nodes { id comment again: comment } edges { node { comment } } } }"
+    )
+
+    (entry,) = await world.entries(since=since, kinds=["READ"])
+    shown = [node["id"] for node in answer.data["records"]["nodes"] if node["comment"]]
+    assert [f"Record:{one}" for one in entry["entity_ids"]] == shown

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from schema.api import Api
-from schema.completion import Completion
+from schema.completion import MOST_KEYS, Completion
 from schema.execution import RowsExecutor
 from schema.plan import Plan, PlannedRoot
 from tests.conftest import Template
@@ -94,6 +94,13 @@ def test_all_ways_answer_the_same(
         )
     assert sum(completed) > BUDGETS[viewer]
     assert sum(planned) > BUDGETS[viewer] / 2
+
+
+@pytest.mark.parametrize("count", [1, 2, MOST_KEYS, MOST_KEYS + 1])
+def test_objects_of_any_number_of_fields_are_the_same(twins: Twins, api: Api, count: int) -> None:
+    fields = " ".join(f"f{number}: {'comment' if number % 9 == 1 else 'siteCode'}" for number in range(count))
+    with twins.pair("collector") as pair:
+        _require_same(pair, api, Operation(f"{{ records(first: 5) {{ nodes {{ {fields} }} }} }}", {}, {}))
 
 
 def test_a_difference_is_found(twins: Twins, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

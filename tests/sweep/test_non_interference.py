@@ -142,7 +142,7 @@ def quote_the_value_in_the_refusal(patch: pytest.MonkeyPatch) -> Api:
     told = RequestContext.note_denial
 
     def spoiled(step: _GuardedStep, batch: Batch, readable: Sequence[int]) -> None:
-        denied = next(place for place in range(len(batch)) if place not in readable)
+        denied = next(place for place in range(batch.size) if place not in readable)
         length = len(batch.column(step._column.name)[denied] or "")
 
         def quoting(context: RequestContext, type_name: str, name: str, permission: Any, scope: Any, **at: Any) -> None:
@@ -163,7 +163,7 @@ def refuse_only_what_is_there(patch: pytest.MonkeyPatch) -> Api:
     def spoiled(step: _GuardedStep, batch: Batch, readable: Sequence[int]) -> None:
         column = batch.column(step._column.name)
         passed = [place for place, value in enumerate(column) if place in readable or value is None]
-        if len(passed) < len(batch):
+        if len(passed) < batch.size:
             _DENY(step, batch, passed)
 
     _read_what_is_denied(patch)
