@@ -239,7 +239,7 @@ class OneStatement:
         self._tenant = tenant
 
     async def __aenter__(self) -> asyncpg.Connection:
-        self._pool = _pool()
+        self._pool = reading_pool()
         try:
             self._seat = await self._pool.take(self._tenant)
         except AWAY as error:
@@ -270,7 +270,7 @@ class Snapshot:
         self._tenant = tenant
 
     async def __aenter__(self) -> asyncpg.Connection:
-        self._pool = _pool()
+        self._pool = reading_pool()
         try:
             self._seat = await self._pool.take(self._tenant)
             try:
@@ -309,7 +309,8 @@ async def open_reading(connect: Connect, *, largest: int) -> AsyncIterator[Readi
         await pool.close()
 
 
-def _pool() -> ReadingPool:
+def reading_pool() -> ReadingPool:
+    """Return the pool that is open. Raises `LookupError` if none is."""
     if not _open_pools:
         raise LookupError("Nothing is open to read from.")
     return _open_pools[-1]
