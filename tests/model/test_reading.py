@@ -15,7 +15,7 @@ from tortoise.connection import get_connection
 import models.reading
 from models.errors import UnavailableError
 from models.inventory import entities
-from models.reading import OneStatement, ReadingPool, Snapshot, open_reading
+from models.reading import GivenBackError, OneStatement, ReadingPool, Snapshot, open_reading
 from models.transaction import AUDIT, MAIN, Tenant
 from resolvers.read import AnotherStatementError, EndedError, Reader
 from tests.support.mutation import mutate
@@ -214,6 +214,17 @@ async def test_a_transaction_that_was_left_open_is_not_handed_on(world: World, w
                 == 0
             )
             assert connection.is_in_transaction() is (way is Snapshot)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_who_gave_a_connection_back_can_use_it_no_more(world: World, way: Way) -> None:
+    one, other = await tenants(world)
+    async with pool_of(world, 1):
+        async with way(one) as kept:
+            await kept.fetch(ORGANIZATIONS)
+        async with way(other):
+            with pytest.raises(GivenBackError):
+                await kept.fetch(ORGANIZATIONS)
 
 
 async def test_a_connection_whose_setting_failed_is_closed(world: World) -> None:
