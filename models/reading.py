@@ -3,7 +3,8 @@
 Row-level security reads the tenant from a setting. Here the setting stays with the connection until another tenant
 needs it, so that a statement by itself is one way to the database. Outside of these functions no row of any tenant is
 seen, whatever the query: a connection leaves by `ReadingPool.take` alone, and only once it is set to the tenant that
-was asked for. Of which nobody can say what it is set to, or what it is doing, is closed.
+was asked for. Who took it can't use it once it was given back. Of which nobody can say what it is set to, or what it is
+doing, is closed.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Final
+from typing import Any, Final, cast
 
 import asyncpg
 
@@ -34,6 +35,24 @@ class Seat:
         self.connection = connection
         self.tenant: Tenant | None = None
         self.idle_since = 0.0
+
+
+class _Lent:
+    """A connection, for as long as it is whose who took it."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection: asyncpg.Connection | None = connection
+
+    def __getattr__(self, name: str) -> Any:
+        if self._connection is None:
+            raise GivenBackError("The connection was given back, and may be another tenant's by now.")
+        return getattr(self._connection, name)
+
+    def take_back(self) -> None:
+        """Let nobody use it by this any more."""
+        self._connection = None
 
 
 class ReadingPool:
@@ -226,29 +245,41 @@ class ReadingPool:
         self._trimming = loop.call_later(LONGEST_IDLE_S, self._trim)
 
 
-class OneStatement:
+class _Reading:
+    """A connection of a tenant's, between taking it and giving it back."""
+
+    __slots__ = ("_lent", "_pool", "_seat", "_tenant")
+
+    def __init__(self, tenant: Tenant) -> None:
+        self._tenant = tenant
+
+    async def __aenter__(self) -> asyncpg.Connection:
+        self._pool = reading_pool()
+        try:
+            self._seat = await self._pool.take(self._tenant)
+            await self._begin()
+        except AWAY as error:
+            raise unavailable(error) from error
+        self._lent = _Lent(self._seat.connection)
+        return cast(asyncpg.Connection, self._lent)
+
+    async def _begin(self) -> None:
+        """Do what comes before the first statement."""
+
+
+class OneStatement(_Reading):
     """`async with` a connection for one statement of a tenant's. A statement by itself sees one moment.
 
     Raises:
         UnavailableError: the database is away, or took too long.
     """
 
-    __slots__ = ("_pool", "_seat", "_tenant")
-
-    def __init__(self, tenant: Tenant) -> None:
-        self._tenant = tenant
-
-    async def __aenter__(self) -> asyncpg.Connection:
-        self._pool = _pool()
-        try:
-            self._seat = await self._pool.take(self._tenant)
-        except AWAY as error:
-            raise unavailable(error) from error
-        return self._seat.connection
+    __slots__ = ()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._lent.take_back()
         if error is None:
             self._pool.give_back(self._seat)
             return
@@ -257,30 +288,14 @@ class OneStatement:
             raise unavailable(error) from error
 
 
-class Snapshot:
+class Snapshot(_Reading):
     """`async with` a connection on which all statements see one moment of a tenant's rows.
 
     Raises:
         UnavailableError: the database is away, or took too long.
     """
 
-    __slots__ = ("_pool", "_seat", "_tenant")
-
-    def __init__(self, tenant: Tenant) -> None:
-        self._tenant = tenant
-
-    async def __aenter__(self) -> asyncpg.Connection:
-        self._pool = _pool()
-        try:
-            self._seat = await self._pool.take(self._tenant)
-            try:
-                await self._seat.connection.execute(_BEGIN)
-            except BaseException:
-                self.end()
-                raise
-        except AWAY as error:
-            raise unavailable(error) from error
-        return self._seat.connection
+    __slots__ = ()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -289,9 +304,21 @@ class Snapshot:
         if isinstance(error, AWAY):
             raise unavailable(error) from error
 
+    async def _begin(self) -> None:
+        try:
+            await self._seat.connection.execute(_BEGIN)
+        except BaseException:
+            self._pool.settle(self._seat)
+            raise
+
     def end(self) -> None:
         """End the transaction. Nothing was written, so nobody waits for it: there is nothing to commit."""
+        self._lent.take_back()
         self._pool.settle(self._seat)
+
+
+class GivenBackError(Exception):
+    """A connection was about to be used by somebody who had given it back."""
 
 
 _open_pools: Final[list[ReadingPool]] = []
@@ -309,7 +336,8 @@ async def open_reading(connect: Connect, *, largest: int) -> AsyncIterator[Readi
         await pool.close()
 
 
-def _pool() -> ReadingPool:
+def reading_pool() -> ReadingPool:
+    """Return the pool that is open. Raises `LookupError` if none is."""
     if not _open_pools:
         raise LookupError("Nothing is open to read from.")
     return _open_pools[-1]

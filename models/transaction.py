@@ -34,6 +34,8 @@ AWAY: Final = (
     DBConnectionError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # What the driver says of a connection that was ended by the server a moment ago.
+    asyncpg.InternalClientError,
     asyncpg.CannotConnectNowError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.AdminShutdownError,

@@ -37,7 +37,7 @@ _EXPECTED = (
 
 
 async def run_as(actor: Actor, viewer: Viewer, reader: Reader, said: str) -> Actor:
-    """Return the actor that looks, as the viewer, at what `said` names would see.
+    """Return the actor that looks, as the viewer that the actor is, at what `said` names would see.
 
     said: `User:<id>`; the name of a role in the organization; or `<role>@Project:<id>`, where a role may be
         `CustomRole:<id>`.
@@ -47,8 +47,7 @@ async def run_as(actor: Actor, viewer: Viewer, reader: Reader, said: str) -> Act
         InvalidInputError, NotFoundError: it names nobody and no role, or none that the viewer sees.
         ConflictError: the person is suspended.
     """
-    mine = replace(actor, organization_id=viewer.organization_id, viewer=viewer)
-    intent = Intent(action=Action.ACCESS_RUN_AS, actor=mine)
+    intent = Intent(action=Action.ACCESS_RUN_AS, actor=actor)
     try:
         require(viewer, Permission.ACCESS_RUN_AS, ORGANIZATION)
         target, name = await _target(viewer, reader, said.strip())
@@ -56,7 +55,7 @@ async def run_as(actor: Actor, viewer: Viewer, reader: Reader, said: str) -> Act
         await record_attempt(intent, error)
         raise
     looking = replace(target, access=target.access.within(viewer.access), is_reading_only=True)
-    return replace(mine, viewer=looking, behind=viewer, acting_as=name)
+    return replace(actor, viewer=looking, behind=viewer, acting_as=name)
 
 
 async def record_looking(actor: Actor, writer: EntryWriter) -> None:

@@ -1,7 +1,7 @@
 """Service accounts: making and revoking them, and turning a token into a viewer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -10,7 +10,7 @@ from auth.action import Action
 from auth.errors import ForbiddenError, UnauthenticatedError
 from auth.permission import Permission
 from auth.policy import permissions_in, require
-from auth.principal import Viewer
+from auth.principal import Origin, Viewer
 from auth.role import SERVICE_ACCOUNT_LEVEL
 from auth.scope import ORGANIZATION, project_scope
 from auth.token import ServiceToken, is_same_digest
@@ -22,8 +22,8 @@ from models.service_account import ServiceAccount
 from resolvers.change import Change, Intent, record_attempt
 from resolvers.checking import require_some
 from resolvers.locking import lock_visible, require_version
-from resolvers.read import Reader
-from resolvers.standing import REVOKED, require_good_token, service_account_state, service_viewer_of
+from resolvers.services import Services
+from resolvers.standing import REVOKED, require_good_token, service_viewer_of
 from resolvers.trail import Actor
 from resolvers.writing import require_writable
 
@@ -103,14 +103,13 @@ async def revoke_service_account(change: Change, *, service_account_id: UUID, ex
     return account.id
 
 
-async def authenticate_service_account(actor: Actor, reader: Reader, *, token: ServiceToken) -> Viewer:
+async def authenticate_service_account(services: Services, origin: Origin, *, token: ServiceToken) -> Viewer:
     """Return the viewer that the token stands for, with what its creator may do at this moment.
 
     Raises:
         UnauthenticatedError: the token is none of ours, or is not good any more. Leaves an entry in the trail.
     """
-    async with reader.use() as connection:
-        state = await service_account_state(connection, token.organization_id, token.service_account_id)
+    state = await services.service_account_states.load(token.organization_id, token.service_account_id)
     if state is None:
         # Nothing says that the organization named in it exists: what nobody knows leaves no entry in anybody's trail.
         raise UnauthenticatedError(REVOKED)
@@ -122,7 +121,7 @@ async def authenticate_service_account(actor: Actor, reader: Reader, *, token: S
         await record_attempt(
             Intent(
                 action=Action.SERVICE_ACCOUNT_AUTHENTICATE,
-                actor=replace(actor, organization_id=token.organization_id),
+                actor=Actor(token.organization_id, origin, floodgate=services.floodgate),
                 entity=entity_of(ServiceAccount).name,
                 subjects=[token.service_account_id],
             ),

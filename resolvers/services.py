@@ -12,6 +12,8 @@ from auth.token import PublicKey, SigningKey, VerifiedTokens
 from models.encryption.keyring import Keyring
 from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
+from resolvers.standing import service_account_states, session_states
+from resolvers.state_batch import StateBatches
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,7 +54,7 @@ class SessionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Keys, passwords, tokens and the clock."""
+    """Keys, passwords, tokens and the clock, and what requests of the same moment do together."""
 
     keyring: Keyring
     passwords: Passwords
@@ -64,3 +66,5 @@ class Services:
     floodgate: Floodgate = field(default_factory=Floodgate)
     entries: EntryWriter = field(default_factory=EntryWriter)
     verified: VerifiedTokens = field(default_factory=VerifiedTokens)
+    session_states: StateBatches = field(default_factory=lambda: StateBatches(session_states))
+    service_account_states: StateBatches = field(default_factory=lambda: StateBatches(service_account_states))

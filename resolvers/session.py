@@ -11,7 +11,7 @@ from uuid import UUID
 from auth.action import Action
 from auth.errors import ForbiddenError, UnauthenticatedError
 from auth.password import UnacceptablePasswordError
-from auth.principal import SYSTEM_ID, Viewer
+from auth.principal import SYSTEM_ID, Origin, Viewer
 from auth.token import AccessClaims, RefreshToken, is_same_digest, issue_access_token, verify_access_token
 from models.base import new_id
 from models.device import Device, DeviceStatus
@@ -26,9 +26,8 @@ from models.session import Session
 from models.transaction import Tenant
 from models.user import User, UserStatus
 from resolvers.change import Change, Intent, commit_change, record_attempt
-from resolvers.read import Reader
 from resolvers.services import Services
-from resolvers.standing import ENDED, require_good, session_state, viewer_of
+from resolvers.standing import ENDED, require_good, viewer_of
 from resolvers.trail import Actor
 
 _REFUSED = "The address or the password is wrong."
@@ -116,9 +115,7 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
         entity="session",
         subjects=[token.session_id],
     )
-    tenant = Tenant(organization_id=token.organization_id)
-    async with OneStatement(tenant) as connection:
-        state = await session_state(connection, token.organization_id, token.session_id)
+    state = await services.session_states.load(token.organization_id, token.session_id)
     if state is None:
         error = UnauthenticatedError(ENDED)
         await record_attempt(replace(intent, actor=replace(intent.actor, organization_id=SYSTEM_ID)), error)
@@ -195,25 +192,25 @@ def claims_of(services: Services, access_token: str) -> AccessClaims:
     return claims
 
 
-async def authenticate(services: Services, actor: Actor, reader: Reader, *, claims: AccessClaims) -> Viewer:
-    """Return who the token's session belongs to, with the roles of this moment: one statement of the reader's.
+async def authenticate(services: Services, origin: Origin, *, claims: AccessClaims) -> Viewer:
+    """Return who the token's session belongs to, with the roles of this moment.
 
     Raises:
         UnauthenticatedError: the session, user, membership, organization or device is not good any more. Leaves an
             entry in the trail.
     """
-    async with reader.use() as connection:
-        state = await session_state(connection, claims.organization_id, claims.session_id)
+    state = await services.session_states.load(claims.organization_id, claims.session_id)
     try:
         if state is None or state["user_id"] != claims.user_id or state["revoked_at"] is not None:
             raise UnauthenticatedError(ENDED)
         require_good(state, services.clock())
     except UnauthenticatedError as error:
-        refused = replace(
-            actor,
-            organization_id=claims.organization_id,
+        refused = Actor(
+            claims.organization_id,
+            origin,
             user_id=claims.user_id,
             membership_id=state["membership_id"] if state else None,
+            floodgate=services.floodgate,
         )
         await record_attempt(
             Intent(

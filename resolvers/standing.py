@@ -4,8 +4,9 @@ The same for a service account's token. What somebody may do is read from their 
 was taken away, or has expired by the database's clock, counts from the next request on, on every process.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+import json
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -30,61 +31,70 @@ REVOKED: Final = "The service account's token is not valid any more."
 SUSPENDED: Final = "This account is suspended. Ask your administrator."
 BLOCKED: Final = "This device is blocked. Ask your administrator."
 
+# What somebody was given is one text, which is the same for all who were given the same, and worked out once.
+_GIVEN: Final = "json_build_array({0}.role, {0}.custom_role_id, {1}.name, {1}.permissions, {0}.{2}, {3})"
 _MEMBER: Final = (
-    " m.organization_id, m.id as membership_id, m.user_id, m.role, m.role_expires_at, m.custom_role_id,"
-    " c.name as custom_role_name, array_to_string(c.permissions, ',') as custom_role_permissions,"
+    " m.organization_id, m.id as membership_id, m.user_id,"
+    f" {_GIVEN.format('m', 'c', 'role_expires_at', 'null')}::text as given, p.given::text as given_in_projects,"
     " m.status as membership_status, u.status as user_status, o.status as organization_status,"
-    " p.projects, p.project_roles, p.project_custom_roles, p.project_custom_names, p.project_custom_permissions,"
-    " p.project_expiries, clock_timestamp() as now"
+    " clock_timestamp() as now"
 )
 _MEMBER_TABLES: Final = (
     " join organization o on o.id = m.organization_id"
     " join user_account u on u.id = m.user_id"
     " left join custom_role c on c.organization_id = m.organization_id and c.id = m.custom_role_id"
-    " cross join lateral (select array_agg(g.project_id) as projects, array_agg(g.role) as project_roles,"
-    "   array_agg(g.custom_role_id) as project_custom_roles, array_agg(r.name) as project_custom_names,"
-    "   array_agg(array_to_string(r.permissions, ',')) as project_custom_permissions,"
-    "   array_agg(g.expires_at) as project_expiries"
+    f" cross join lateral (select json_agg({_GIVEN.format('g', 'r', 'expires_at', 'g.project_id')}) as given"
     "   from project_membership g"
     "   left join custom_role r on r.organization_id = g.organization_id and r.id = g.custom_role_id"
     "   where g.organization_id = m.organization_id and g.membership_id = m.id) p"
 )
 _SESSION: Final = (
-    f"select {_MEMBER}, s.id as session_id, s.device_id, s.expires_at, s.revoked_at, d.status as device_status"
+    f"select {_MEMBER}, s.id, s.id as session_id, s.device_id, s.expires_at, s.revoked_at, d.status as device_status"
     " from session s"
     " join membership m on m.organization_id = s.organization_id and m.id = s.membership_id"
     f"{_MEMBER_TABLES}"
     " left join device d on d.organization_id = s.organization_id and d.id = s.device_id"
-    " where s.organization_id = $1 and s.id = $2"
+    " where s.organization_id = $1 and s.id = any($2)"
 )
 _SERVICE_ACCOUNT: Final = (
-    f"select {_MEMBER}, a.id as service_account_id, a.permissions as token_permissions,"
+    f"select {_MEMBER}, a.id, a.id as service_account_id, a.permissions as token_permissions,"
     " a.project_ids as token_projects, a.expires_at, a.revoked_at, a.token_digest"
     " from service_account a"
     " join membership m on m.organization_id = a.organization_id and m.id = a.created_by_id"
     f"{_MEMBER_TABLES}"
-    " where a.organization_id = $1 and a.id = $2"
+    " where a.organization_id = $1 and a.id = any($2)"
 )
-_MEMBERSHIP: Final = f"select {_MEMBER} from membership m {_MEMBER_TABLES} where m.organization_id = $1 and m.id = $2"
+_MEMBERSHIP: Final = (
+    f"select {_MEMBER}, m.id from membership m {_MEMBER_TABLES} where m.organization_id = $1 and m.id = any($2)"
+)
 
 State = Mapping[str, Any]
 
 
-async def session_state(connection: asyncpg.Connection, organization_id: UUID, session_id: UUID) -> State | None:
-    """Return what is known of a session and all that it hangs on; None if there is no such session."""
-    return await _state(connection, _SESSION, organization_id, session_id)
+async def session_states(
+    connection: asyncpg.Connection, organization_id: UUID, session_ids: Collection[UUID]
+) -> Mapping[UUID, State]:
+    """Return what is known of each session that there is, and of all that it hangs on."""
+    return _by_id(await connection.fetch(_SESSION, organization_id, session_ids))
+
+
+async def service_account_states(
+    connection: asyncpg.Connection, organization_id: UUID, service_account_ids: Collection[UUID]
+) -> Mapping[UUID, State]:
+    """Return what is known of each service account that there is, and of who created it."""
+    return _by_id(await connection.fetch(_SERVICE_ACCOUNT, organization_id, service_account_ids))
 
 
 async def service_account_state(
     connection: asyncpg.Connection, organization_id: UUID, service_account_id: UUID
 ) -> State | None:
     """Return what is known of a service account and of who created it; None if there is no such account."""
-    return await _state(connection, _SERVICE_ACCOUNT, organization_id, service_account_id)
+    return (await service_account_states(connection, organization_id, [service_account_id])).get(service_account_id)
 
 
 async def member_state(connection: asyncpg.Connection, organization_id: UUID, membership_id: UUID) -> State | None:
     """Return what is known of a member, signed in or not; None if there is no such member."""
-    return await _state(connection, _MEMBERSHIP, organization_id, membership_id)
+    return _by_id(await connection.fetch(_MEMBERSHIP, organization_id, [membership_id])).get(membership_id)
 
 
 async def standing_viewer(connection: BaseDBAsyncClient, viewer: Viewer, now: datetime) -> Viewer:
@@ -96,14 +106,14 @@ async def standing_viewer(connection: BaseDBAsyncClient, viewer: Viewer, now: da
         UnauthenticatedError: the session or the token, or what it hangs on, is not good any more.
     """
     if viewer.service_account_id is not None:
-        found = await fetch(connection, _SERVICE_ACCOUNT, viewer.organization_id, viewer.service_account_id)
+        found = await fetch(connection, _SERVICE_ACCOUNT, viewer.organization_id, [viewer.service_account_id])
         if not found:
             raise UnauthenticatedError(REVOKED)
         require_good_token(found[0])
         return service_viewer_of(found[0])
     if viewer.session_id is None:
         return viewer
-    found = await fetch(connection, _SESSION, viewer.organization_id, viewer.session_id)
+    found = await fetch(connection, _SESSION, viewer.organization_id, [viewer.session_id])
     if not found or found[0]["user_id"] != viewer.user_id:
         raise UnauthenticatedError(ENDED)
     require_good(found[0], now)
@@ -112,31 +122,36 @@ async def standing_viewer(connection: BaseDBAsyncClient, viewer: Viewer, now: da
 
 def viewer_of(state: State) -> Viewer:
     """Return the viewer that a member is, in a session if the state is one's."""
-    grants = grants_of(state)
+    given = _given(state["given"], state["given_in_projects"])
+    role, access = given.at(state["now"])
     return Viewer(
         user_id=state["user_id"],
         membership_id=state["membership_id"],
         organization_id=state["organization_id"],
         session_id=state.get("session_id"),
         device_id=state.get("device_id"),
-        role=OrganizationRole(grants[0].role) if _holds_built_in(grants[0], state["now"]) else OrganizationRole.MEMBER,
-        grants=grants,
-        access=_access(tuple(grant for grant in grants if grant.holds(state["now"]))),
+        role=role,
+        grants=given.grants,
+        access=access,
     )
 
 
 def service_viewer_of(state: State) -> Viewer:
     """Return the viewer that a service account is: what its creator may do now, cut down to the token's scope."""
-    creator = viewer_of(state)
-    scope = known_permissions(state["token_permissions"]) & SERVICE_ACCOUNT_LEVEL
-    return replace(
-        creator,
+    given = _given(state["given"], state["given_in_projects"])
+    _, access = given.at(state["now"])
+    permissions, projects = state["token_permissions"], state["token_projects"]
+    return Viewer(
         user_id=None,
         membership_id=None,
+        organization_id=state["organization_id"],
+        session_id=None,
+        device_id=None,
         role=None,
-        access=creator.access.cut_to(scope, state["token_projects"]),
+        grants=given.grants,
+        access=_cut(access, tuple(permissions), None if projects is None else tuple(projects)),
         service_account_id=state["service_account_id"],
-        maker_id=creator.membership_id,
+        maker_id=state["membership_id"],
     )
 
 
@@ -167,47 +182,66 @@ def is_active(state: State) -> bool:
 
 def grants_of(state: State) -> tuple[Grant, ...]:
     """Return all that a member was given, the organization's role first, what has expired among it."""
-    return tuple(_grants(state))
+    return _given(state["given"], state["given_in_projects"]).grants
 
 
-def known_permissions(stored: list[str]) -> Permissions:
+def known_permissions(stored: Iterable[str]) -> Permissions:
     """Return those of the stored names that are permissions today."""
     return frozenset(Permission(name) for name in stored if name in _NAMES)
-
-
-def _grants(state: State) -> Iterator[Grant]:
-    if state["custom_role_id"] is None:
-        role = OrganizationRole(state["role"])
-        yield Grant(role, ORGANIZATION_ROLES[role], expires_at=state["role_expires_at"])
-    else:
-        yield Grant(
-            state["custom_role_name"],
-            _permissions(state["custom_role_permissions"]),
-            custom_role_id=state["custom_role_id"],
-            expires_at=state["role_expires_at"],
-        )
-    in_projects = ("projects", "project_roles", "project_custom_roles", "project_custom_names")
-    rest = ("project_custom_permissions", "project_expiries")
-    for project_id, role, custom_id, name, permissions, expires_at in zip(
-        *(state[column] or () for column in (*in_projects, *rest)), strict=True
-    ):
-        if custom_id is None:
-            built_in = ProjectRole(role)
-            yield Grant(built_in, PROJECT_ROLES[built_in], project_id, expires_at=expires_at)
-        else:
-            yield Grant(name, _permissions(permissions), project_id, custom_id, expires_at)
-
-
-def _holds_built_in(grant: Grant, now: datetime) -> bool:
-    return grant.custom_role_id is None and grant.holds(now)
 
 
 _NAMES: Final = frozenset(map(str, Permission))
 
 
-@lru_cache(maxsize=1024)
-def _permissions(joined: str) -> Permissions:
-    return known_permissions(joined.split(","))
+class _Given:
+    """All that members with the same grants were given, and what is left of it at a moment."""
+
+    __slots__ = ("_expiries", "_left", "grants")
+
+    def __init__(self, grants: tuple[Grant, ...]) -> None:
+        self.grants = grants
+        self._expiries = sorted(grant.expires_at for grant in grants if grant.expires_at is not None)
+        self._left: dict[int, tuple[OrganizationRole, Access]] = {}
+
+    def at(self, now: datetime) -> tuple[OrganizationRole, Access]:
+        """Return the role in the organization and what may be done, as of then."""
+        passed = bisect_right(self._expiries, now) if self._expiries else 0
+        found = self._left.get(passed)
+        if found is None:
+            found = self._left[passed] = self._work_out(now)
+        return found
+
+    def _work_out(self, now: datetime) -> tuple[OrganizationRole, Access]:
+        first = self.grants[0]
+        holds_built_in = first.custom_role_id is None and first.holds(now)
+        role = OrganizationRole(first.role) if holds_built_in else OrganizationRole.MEMBER
+        return role, _access(tuple(grant for grant in self.grants if grant.holds(now)))
+
+
+@lru_cache(maxsize=4096)
+def _given(in_organization: str, in_projects: str | None) -> _Given:
+    """Return what the texts of `_GIVEN` say."""
+    rows = [json.loads(in_organization), *(json.loads(in_projects) if in_projects else ())]
+    return _Given(tuple(_grant(*row) for row in rows))
+
+
+def _grant(
+    role: Any,
+    custom_id: str | None,
+    name: str | None,
+    stored: list[str] | None,
+    expires: str | None,
+    project: str | None,
+) -> Grant:
+    expires_at = None if expires is None else datetime.fromisoformat(expires)
+    project_id = None if project is None else UUID(project)
+    if custom_id is not None:
+        return Grant(name or "", known_permissions(stored or ()), project_id, UUID(custom_id), expires_at)
+    if project_id is None:
+        built_in = OrganizationRole(role)
+        return Grant(built_in, ORGANIZATION_ROLES[built_in], expires_at=expires_at)
+    in_project = ProjectRole(role)
+    return Grant(in_project, PROJECT_ROLES[in_project], project_id, expires_at=expires_at)
 
 
 @lru_cache(maxsize=4096)
@@ -215,6 +249,10 @@ def _access(grants: tuple[Grant, ...]) -> Access:
     return access_of(grants)
 
 
-async def _state(connection: asyncpg.Connection, statement: str, organization_id: UUID, row_id: UUID) -> State | None:
-    row = await connection.fetchrow(statement, organization_id, row_id)
-    return None if row is None else dict(row)
+@lru_cache(maxsize=4096)
+def _cut(access: Access, permissions: tuple[str, ...], projects: tuple[UUID, ...] | None) -> Access:
+    return access.cut_to(known_permissions(permissions) & SERVICE_ACCOUNT_LEVEL, projects)
+
+
+def _by_id(rows: Iterable[Any]) -> dict[UUID, State]:
+    return {row["id"]: row for row in rows}

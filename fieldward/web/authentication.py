@@ -1,6 +1,6 @@
 """From a request to who asks: the bearer token, the client's words for itself, the peer's address."""
 
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Final
 
 from starlette.requests import Request
@@ -24,64 +24,75 @@ RUN_AS: Final = "fieldward-run-as"
 
 _LONGEST: Final = 200
 """Characters of what a client says of itself that the trail keeps."""
+_READ: Final = frozenset(
+    name.encode() for name in (RUN_AS, "authorization", "user-agent", "graphql-client-name", "graphql-client-version")
+)
+
+Said = dict[bytes, str]
 
 
 def context_factory(services: Services) -> ContextFactory:
     """Return the function that makes the context of a request's operation."""
 
     async def make_context(request: Request) -> RequestContext:
-        actor = Actor(SYSTEM_ID, origin_of(request), floodgate=services.floodgate)
-        token = _bearer(request.headers.get("authorization", ""))
-        if token is None:
-            return RequestContext(services, actor, Reader(Tenant()))
-        reader = Reader(Tenant())
-        try:
-            reader = _reader_of(services, token)
-            viewer = await _viewer_of(services, actor, reader, token)
-        except UnauthenticatedError as refusal:
-            await reader.close()
-            return RequestContext(services, actor, Reader(Tenant()), refusal=refusal)
-        except BaseException:
-            await reader.close()
-            raise
-        inside = replace(actor, organization_id=viewer.organization_id, viewer=viewer)
-        said = request.headers.getlist(RUN_AS)
-        if said:
+        said = _said(request.scope["headers"])
+        origin = _origin(request, said)
+        token = _bearer(said.get(b"authorization", ""))
+        refusal = None
+        if token is not None:
             try:
-                inside = await run_as(actor, viewer, reader, ",".join(said))
-            except BaseException:
-                await reader.close()
-                raise
-        return RequestContext(services, inside, reader)
+                viewer = await _viewer_of(services, origin, token)
+            except UnauthenticatedError as error:
+                refusal = error
+            else:
+                return await _context_of(services, origin, viewer, said.get(RUN_AS.encode()))
+        anonymous = Actor(SYSTEM_ID, origin, floodgate=services.floodgate)
+        return RequestContext(services, anonymous, Reader(Tenant()), refusal=refusal)
 
     return make_context
 
 
-def _reader_of(services: Services, token: str) -> Reader:
-    """Return a reader of the tenant that the token names."""
+async def _viewer_of(services: Services, origin: Origin, token: str) -> Viewer:
     if token.startswith(SERVICE_PREFIX):
-        return Reader(Tenant(organization_id=ServiceToken.parse(token).organization_id))
-    claims = claims_of(services, token)
-    return Reader(Tenant(organization_id=claims.organization_id, user_id=claims.user_id))
+        return await authenticate_service_account(services, origin, token=ServiceToken.parse(token))
+    return await authenticate(services, origin, claims=claims_of(services, token))
 
 
-async def _viewer_of(services: Services, actor: Actor, reader: Reader, token: str) -> Viewer:
-    if token.startswith(SERVICE_PREFIX):
-        return await authenticate_service_account(actor, reader, token=ServiceToken.parse(token))
-    return await authenticate(services, actor, reader, claims=claims_of(services, token))
+async def _context_of(services: Services, origin: Origin, viewer: Viewer, looking: str | None) -> RequestContext:
+    actor = Actor(viewer.organization_id, origin, viewer, floodgate=services.floodgate)
+    reader = Reader(Tenant(organization_id=viewer.organization_id))
+    if looking is not None:
+        try:
+            actor = await run_as(actor, viewer, reader, looking)
+        finally:
+            await reader.close()
+    return RequestContext(services, actor, reader)
 
 
-def origin_of(request: Request) -> Origin:
+def _origin(request: Request, said: Said) -> Origin:
     """Return where a request came from, cut to what the trail keeps."""
-    headers = request.headers
+    peer = request.scope.get("client")
     return Origin(
         channel=Channel.API,
         request_id=request.scope[REQUEST_ID],
-        client_name=_short(headers.get("graphql-client-name")),
-        client_version=_short(headers.get("graphql-client-version")),
-        ip_address=request.client.host[:64] if request.client else None,
-        user_agent=_short(headers.get("user-agent")),
+        client_name=_short(said.get(b"graphql-client-name")),
+        client_version=_short(said.get(b"graphql-client-version")),
+        ip_address=peer[0][:64] if peer else None,
+        user_agent=_short(said.get(b"user-agent")),
     )
+
+
+def _said(headers: Iterable[tuple[bytes, bytes]]) -> Said:
+    """Return the headers that are read here. Of one that is sent twice the first counts, of `RUN_AS` all do."""
+    said: Said = {}
+    for name, value in headers:
+        if name in _READ:
+            text = value.decode("latin-1")
+            if name not in said:
+                said[name] = text
+            elif name == RUN_AS.encode():
+                said[name] += f",{text}"
+    return said
 
 
 def holds_our_token(services: Services, header: str) -> bool:
@@ -98,9 +109,11 @@ def holds_our_token(services: Services, header: str) -> bool:
 
 def _bearer(header: str) -> str | None:
     scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _short(text: str | None) -> str | None:
-    shown = "".join(character for character in text or "" if character.isprintable())
+    if not text:
+        return None
+    shown = text if text.isprintable() else "".join(character for character in text if character.isprintable())
     return shown.strip()[:_LONGEST] or None
