@@ -83,7 +83,7 @@ class RequestContext:
         self.denials = Denials()
         self._gathered: dict[Hashable, Gathered[Any]] = {}
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
-        self._keys = Loader(load_fn=self._load_keys)
+        self._keys: Loader | None = None
 
     @property
     def viewer(self) -> Viewer:
@@ -136,6 +136,8 @@ class RequestContext:
 
     async def load_key(self, blob: bytes) -> None:
         """Bring the key of an encrypted value into memory: one statement for all that are asked for together."""
+        if self._keys is None:
+            self._keys = Loader(load_fn=self._load_keys)
         await self._keys.load(key_id_of(blob))
 
     async def load_row(self, entity: Entity, columns: tuple[str, ...], row_id: UUID) -> Row | None:
@@ -210,8 +212,13 @@ class RequestContext:
     async def renew(self) -> None:
         """Forget what was read, so that what follows sees what was committed."""
         await self.reader.close()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Forget what was read. It refers back to here: where it stays, it waits for the collector of cycles."""
         self._loaders.clear()
         self._gathered.clear()
+        self._keys = None
 
     def _gather(self, key: Hashable, fetch: Any) -> Gathered[Any]:
         found = self._gathered.get(key)

@@ -95,6 +95,7 @@ class GraphQLTransport:
             return RefusedError(400, error.as_http_error_reason()).answer
         except FieldwardError as error:
             return RefusedError(_STATUS.get(error.code, 400), error.message, error.code).answer
+        context.let_go()
         return _shaped(result, is_own=_speaks_own(headers.get(b"accept", b"")))
 
 

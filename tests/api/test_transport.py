@@ -1,6 +1,7 @@
 """How requests come in and answers go out, for every odd one: what is no operation is refused in one form."""
 
 import asyncio
+import gc
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,9 @@ import fieldward.web.limits
 from fieldward.database import Databases
 from fieldward.logs import describe_exception
 from fieldward.web.app import build_app
+from models.row import Row
 from schema.api import Api
+from schema.context import RequestContext
 from tests.conftest import Template
 from tests.support.world import World, connect, json_body
 
@@ -568,6 +571,31 @@ async def test_a_request_that_is_broken_off_leaves_nothing_open(world: World, ap
 
     assert await _open_transactions(world) == 0
     assert (await answered(app, request)).status == 200
+
+
+async def test_what_was_read_waits_for_no_collector(world: World, app: ASGIApp) -> None:
+    token = (b"authorization", f"Bearer {(await world.client('manager')).token}".encode())
+    texts = (
+        "{ records(first: 20) { totalCount nodes { id comment collector device { model } measurements { value } } } }",
+        "{ projects { nodes { code records(first: 2) { nodes { id project { name } } } } } }",
+        f'mutation {{ createRecord(input: {{projectId: "{await world.project_id("CANAL")}", siteCode: "W-1",'
+        ' collectedAt: "2026-01-02T03:04:05Z", medium: WATER}) { record { id } errors { code } } }',
+    )
+
+    for text in texts:
+        assert "errors" not in json.loads((await answered(app, given({"query": text}, token))).body)
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for text in texts:
+            await answered(app, given({"query": text}, token))
+        gc.collect()
+        left = [one for one in gc.garbage if isinstance(one, RequestContext | Row)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+
+    assert left == []
 
 
 async def test_who_may_not_look_as_another_is_told_so(world: World, app: ASGIApp) -> None:
