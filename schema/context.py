@@ -218,8 +218,13 @@ class RequestContext:
     async def renew(self) -> None:
         """Forget what was read, so that what follows sees what was committed."""
         await self.reader.close()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Forget what was read. It refers back to here: where it stays, it waits for the collector of cycles."""
         self._loaders.clear()
         self._gathered.clear()
+        self._keys = None
 
     def _gather(self, key: Hashable, fetch: Any) -> Gathered[Any]:
         found = self._gathered.get(key)

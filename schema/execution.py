@@ -10,6 +10,7 @@ from typing import Any
 from graphql import GraphQLObjectType, GraphQLSchema, get_nullable_type
 from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
 from graphql.pyutils import Path
+from graphql.type.definition import GraphQLResolveInfoHelpers
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from models.inventory import entity_of
@@ -22,6 +23,15 @@ from schema.selection import NEEDS, place_of
 
 class RowsExecutor(StrawberryGraphQLCoreExecutionContext):
     """Runs an operation."""
+
+    @property
+    def async_helpers(self) -> GraphQLResolveInfoHelpers:
+        """What `info` holds. Kept, it would refer back to here, and all of it wait for the collector of cycles."""
+        return GraphQLResolveInfoHelpers(gather=self.gather_async_work, track=self.track_async_work)
+
+    @async_helpers.setter
+    def async_helpers(self, _: GraphQLResolveInfoHelpers) -> None:
+        """Keep nothing."""
 
     def complete_iterable_value(
         self,

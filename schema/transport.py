@@ -1,23 +1,18 @@
-"""GraphQL over HTTP: how an operation comes in and its answer goes out.
+"""GraphQL over HTTP: what a request asks for, and what its answer says.
 
 POST with JSON only; no GET, so that no link makes a browser run an operation. Every answer, the
 transport's own errors too, is JSON with codes. `application/graphql-response+json` is spoken to those who name it.
+How the bytes travel is for `fieldward/web/`: a request is answered here once all of it is there.
 """
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import orjson
-from cross_web import HTTPException
-from graphql import GraphQLError
-from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-from strawberry.asgi import GraphQL
-from strawberry.http import GraphQLHTTPResponse
+from starlette.requests import Request
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
@@ -26,126 +21,163 @@ from schema.api import Api
 from schema.context import LONGEST_NAME, RequestContext
 from schema.errors import extensions_of
 
-RESPONSE_TYPE = "application/graphql-response+json"
+JSON: Final = b"application/json"
+RESPONSE_TYPE: Final = b"application/graphql-response+json"
 
-BODY_TIMEOUT_S = 30
-LONGEST_OPERATION = 64 * 1024
+LONGEST_OPERATION: Final = 64 * 1024
 """Characters of an operation's text. Values belong into variables."""
 
-_CONTEXT = "fieldward.context"
+_CONTEXT: Final = "fieldward.context"
+_STATUS: Final = {Code.UNAVAILABLE: 503, Code.FORBIDDEN: 403}
+_NOT_WANTED: Final = re.compile(rb";\s*q\s*=\s*0(\.0*)?\s*(;|$)")
 
 ContextFactory = Callable[[Request], Awaitable[RequestContext]]
 
 
-_STATUS = {Code.UNAVAILABLE: 503, Code.FORBIDDEN: 403}
+class Answer(NamedTuple):
+    """What is answered. `headers`: those that it needs beside the ones that every answer has."""
+
+    status: int
+    media_type: bytes
+    body: bytes
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
-class GraphQLTransport(GraphQL[RequestContext, None]):
-    """The ASGI application behind `/graphql`."""
+class RefusedError(Exception):
+    """A request that becomes no operation. `answer` says why."""
+
+    def __init__(self, status: int, message: str, code: Code = Code.INVALID_INPUT, **extensions: Any) -> None:
+        super().__init__(message)
+        shown = {"message": message, "extensions": {"code": code, **extensions}}
+        self.answer = Answer(status, JSON, orjson.dumps({"errors": [shown]}))
+
+
+class _Asked(NamedTuple):
+    query: str
+    variables: dict[str, Any] | None
+    name: str | None
+    extensions: dict[str, Any] | None
+
+
+class GraphQLTransport:
+    """What is behind `/graphql`."""
 
     def __init__(self, api: Api, make_context: ContextFactory) -> None:
-        super().__init__(api, graphql_ide=None, allow_queries_via_get=False, subscription_protocols=())
+        self._api = api
         self._make_context = make_context
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. What the transport refuses is answered in GraphQL's own form."""
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 4406})
-            return
-        request = Request(scope, receive)
-        response: Response
+    async def answer(self, request: Request, body: bytes) -> Answer:
+        """Return the answer to a POST. What the transport refuses is answered in GraphQL's own form.
+
+        body: all of it. Who asks is found out once it is there: a body that is held back holds no connection, and
+            what was revoked meanwhile is revoked.
+        """
+        # Of a header that comes twice, the first counts.
+        headers: dict[bytes, bytes] = dict(reversed(request.scope["headers"]))
         try:
-            if request.method != "POST":
-                raise HTTPException(405, "GraphQL is spoken here by POST alone.")
-            # All of the request is here before anybody asks whose it is: a body that is held back holds no
-            # connection, and what was revoked meanwhile is revoked.
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                await request.body()
-            response = await self.run(request)
-        except HTTPException as error:
-            response = _refusal(error.status_code, error.reason, Code.INVALID_INPUT)
-        except TimeoutError:
-            response = _refusal(408, "The request took too long to arrive.", Code.INVALID_INPUT)
-        except ClientDisconnect:
-            return
-        except StarletteHTTPException as error:
-            response = _refusal(error.status_code, error.detail, Code.INVALID_INPUT)
-        except FieldwardError as error:
-            response = _refusal(_STATUS.get(error.code, 400), error.message, error.code)
-        finally:
-            # Finding out who asks opened a transaction; a request that never became an operation leaves it behind.
-            if _CONTEXT in scope:
-                await scope[_CONTEXT].reader.end()
-        await response(scope, receive, send)
-
-    async def get_context(self, request: Any, response: Any) -> RequestContext:
-        """Find out who asks."""
-        context = request.scope[_CONTEXT] = await self._make_context(request)
-        return context
-
-    async def get_sub_response(self, request: Any) -> Response:
-        """Remember whether the client speaks GraphQL's own media type."""
-        sub_response = await super().get_sub_response(request)
-        accepted = request.headers.get("accept", "")
-        named = {part.partition(";")[0].strip().lower() for part in accepted.split(",")}
-        if RESPONSE_TYPE in named:
-            sub_response.headers["x-fieldward-media-type"] = RESPONSE_TYPE
-        return sub_response
-
-    def decode_json(self, data: str | bytes) -> object:
-        """Parse strictly; what only Python's parser takes (NaN, a lone surrogate) goes on, to be named by its path."""
-        try:
-            return orjson.loads(data)
-        except orjson.JSONDecodeError:
+            context = request.scope[_CONTEXT] = await self._make_context(request)
             try:
-                return json.loads(data)
-            except (RecursionError, ValueError) as error:
-                raise HTTPException(400, "The request's body is no JSON that can be read.") from error
+                asked = _asked(headers.get(b"content-type", b""), body)
+                result = await self._api.execute(
+                    asked.query,
+                    asked.variables,
+                    context,
+                    operation_name=asked.name,
+                    operation_extensions=asked.extensions,
+                )
+            except BaseException:
+                # Finding out who asks opened a transaction. An operation ends it; what became none leaves it behind.
+                await context.reader.end()
+                raise
+        except RefusedError as refused:
+            return refused.answer
+        except CannotGetOperationTypeError as error:
+            return RefusedError(400, error.as_http_error_reason()).answer
+        except FieldwardError as error:
+            return RefusedError(_STATUS.get(error.code, 400), error.message, error.code).answer
+        context.let_go()
+        return _shaped(result, is_own=_speaks_own(headers.get(b"accept", b"")))
 
-    def parse_json(self, data: str | bytes) -> Any:
-        """Parse a request's body, which is an object."""
-        body = super().parse_json(data)
-        if not isinstance(body, dict):
-            raise HTTPException(400, "Expected the request's body to be a JSON object.")
-        name, text = body.get("operationName"), body.get("query")
-        if name is not None and not (isinstance(name, str) and name.isascii() and len(name) <= LONGEST_NAME):
-            raise HTTPException(400, f"Expected operationName to be a name of at most {LONGEST_NAME} letters.")
-        if isinstance(text, str) and len(text) > LONGEST_OPERATION:
-            raise HTTPException(413, f"Expected an operation of at most {LONGEST_OPERATION} characters.")
-        return body
 
-    def encode_json(self, data: object) -> bytes:
-        """Write compactly; what only Python's writer takes (half a surrogate pair in a syntax error) is escaped."""
+def refusal(error: FieldwardError, status: int) -> Answer:
+    """Return the answer to a request that never became an operation."""
+    shown = {"message": error.message, "extensions": extensions_of(error)}
+    return Answer(status, JSON, orjson.dumps({"errors": [shown]}))
+
+
+def _asked(content_type: bytes, body: bytes) -> _Asked:
+    """Return what a body asks for.
+
+    Raises:
+        RefusedError: it is no request.
+    """
+    # A foreign page may send some types without asking first; a media type that only begins as JSON could be one.
+    if content_type != JSON and content_type.partition(b";")[0].strip().lower() != JSON:
+        raise RefusedError(400, "Unsupported content type")
+    said = _parsed(body)
+    if not isinstance(said, dict):
+        raise RefusedError(400, "Expected the request's body to be a JSON object.")
+    query, name = said.get("query"), said.get("operationName")
+    if name is not None and not (isinstance(name, str) and name.isascii() and len(name) <= LONGEST_NAME):
+        raise RefusedError(400, f"Expected operationName to be a name of at most {LONGEST_NAME} letters.")
+    if query is not None:
+        if not isinstance(query, str):
+            raise _not_of_type("query", "a string")
+        if len(query) > LONGEST_OPERATION:
+            raise RefusedError(413, f"Expected an operation of at most {LONGEST_OPERATION} characters.")
+    variables, extensions = said.get("variables"), said.get("extensions")
+    if variables is not None and not isinstance(variables, dict):
+        raise _not_of_type("variables", "an object")
+    if extensions is not None and not isinstance(extensions, dict):
+        raise _not_of_type("extensions", "an object")
+    if not query:
+        raise RefusedError(400, "No GraphQL query found in the request")
+    return _Asked(query, variables, name, extensions)
+
+
+def _not_of_type(member: str, kind: str) -> RefusedError:
+    return RefusedError(400, f"The GraphQL operation's `{member}` must be {kind} or null, if provided.")
+
+
+def _parsed(body: bytes) -> Any:
+    """Parse strictly; what only Python's parser takes (NaN, a lone surrogate) goes on, to be named by its path."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
         try:
-            return orjson.dumps(data, default=str)
-        except orjson.JSONEncodeError:
-            return json.dumps(data, default=str).encode("ascii")
-
-    async def process_result(self, request: Any, result: ExecutionResult) -> GraphQLHTTPResponse:
-        """Shape the answer; an operation that never ran has no `data`."""
-        data = await super().process_result(request, result)
-        if isinstance(result, PreExecutionError):
-            data.pop("data", None)
-        return data
-
-    def create_response(self, response_data: Any, sub_response: Response) -> Response:
-        """Choose the media type and, for GraphQL's own, the status."""
-        own = sub_response.headers.get("x-fieldward-media-type")
-        if own:
-            del sub_response.headers["x-fieldward-media-type"]
-        response = super().create_response(response_data, sub_response)
-        if own:
-            response.headers["content-type"] = RESPONSE_TYPE
-            if isinstance(response_data, dict) and "data" not in response_data:
-                response.status_code = 400
-        return response
+            return json.loads(body)
+        except (RecursionError, ValueError) as error:
+            raise RefusedError(400, "The request's body is no JSON that can be read.") from error
 
 
-def refused(error: FieldwardError) -> dict[str, Any]:
-    """Return the body of an answer to a request that never became an operation."""
-    return {"errors": [{"message": error.message, "extensions": extensions_of(error)}]}
+def _speaks_own(accept: bytes) -> bool:
+    """Return whether a client names GraphQL's own media type, and not to say that it is unwanted."""
+    accept = accept.lower()
+    if RESPONSE_TYPE not in accept:
+        return False
+    for part in accept.split(b","):
+        name, semicolon, parameters = part.partition(b";")
+        if name.strip() == RESPONSE_TYPE:
+            return not _NOT_WANTED.search(semicolon + parameters)
+    return False
 
 
-def _refusal(status: int, message: str, code: Code) -> Response:
-    shown = GraphQLError(message, extensions={"code": code}).formatted
-    return Response(orjson.dumps({"errors": [shown]}), status_code=status, media_type="application/json")
+def _shaped(result: ExecutionResult, *, is_own: bool) -> Answer:
+    """Return an operation's result as an answer; what never ran has no `data`."""
+    ran = not isinstance(result, PreExecutionError)
+    shown: dict[str, Any] = {"data": result.data} if ran else {}
+    if result.errors:
+        shown["errors"] = [error.formatted for error in result.errors]
+    if result.extensions:
+        shown["extensions"] = result.extensions
+    if is_own:
+        return Answer(200 if ran else 400, RESPONSE_TYPE, _written(shown))
+    return Answer(200, JSON, _written(shown))
+
+
+def _written(shown: dict[str, Any]) -> bytes:
+    """Write compactly; what only Python's writer takes (half a surrogate pair in a syntax error) is escaped."""
+    try:
+        return orjson.dumps(shown, default=str)
+    except orjson.JSONEncodeError:
+        return json.dumps(shown, default=str).encode("ascii")

@@ -18,6 +18,7 @@ from fieldward.database import migrate
 from fieldward.logs import configure_logs
 from fieldward.settings import Settings
 from fieldward.web.app import build_app
+from fieldward.web.protocol import BoundedProtocol
 
 _OBJECTS_BEFORE_COLLECTING: Final = 20_000
 """How many more objects there may be before the youngest are looked at: an answer of a page makes thousands."""
@@ -91,13 +92,14 @@ def serve_on(
     server = _Server(
         uvicorn.Config(
             build_app(settings, reached.service),
+            http=BoundedProtocol,
+            lifespan="on",
             log_config=None,
             log_level="warning",
             access_log=False,
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=10,
-            h11_max_incomplete_event_size=32 * 1024,
         ),
         ready,
     )

@@ -6,22 +6,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
 from fieldward.container import build_services
 from fieldward.database import Databases, open_pools
 from fieldward.settings import Settings
 from fieldward.web.authentication import context_factory, holds_our_token
+from fieldward.web.endpoint import GraphQLEndpoint
 from fieldward.web.failure import LastResort, answer_refusal
 from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.pages import page_routes
-from fieldward.web.request import RequestScope
+from fieldward.web.request import Frame
 from schema.api import Api, build_api
 from schema.transport import GraphQLTransport
 
 
-def build_app(settings: Settings, databases: Databases, *, api: Api | None = None) -> Starlette:
+def build_app(settings: Settings, databases: Databases, *, api: Api | None = None) -> ASGIApp:
     """Build the application. Its pools are open while its lifespan lasts.
 
     api: the schema, where it is built already.
@@ -30,7 +31,10 @@ def build_app(settings: Settings, databases: Databases, *, api: Api | None = Non
         SchemaError, InventoryError: something in the schema is unguarded; nothing is served.
     """
     services = build_services(settings)
-    transport = GraphQLTransport(api or build_api(), context_factory(services))
+    endpoint = GraphQLEndpoint(
+        GraphQLTransport(api or build_api(), context_factory(services)),
+        BodyLimit(is_signed=lambda header: holds_our_token(services, header)),
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -38,20 +42,12 @@ def build_app(settings: Settings, databases: Databases, *, api: Api | None = Non
             await stack.enter_async_context(open_pools(databases, settings))
             yield
 
-    app = Starlette(
-        routes=[
-            Route("/graphql", transport),
-            Mount("/health", routes=health_routes()),
-            *page_routes(),
-        ],
-        middleware=[
-            Middleware(RequestScope, keyring=services.keyring),
-            Middleware(LastResort),
-            Middleware(BodyLimit, is_signed=lambda header: holds_our_token(services, header)),
-        ],
+    others = Starlette(
+        routes=[*health_routes(), *page_routes()],
+        middleware=[Middleware(LastResort)],
         exception_handlers={HTTPException: answer_refusal},
         lifespan=lifespan,
     )
     # A redirect would go to whatever host the client named.
-    app.router.redirect_slashes = False
-    return app
+    others.router.redirect_slashes = False
+    return Frame(services.keyring, endpoint, others)

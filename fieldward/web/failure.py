@@ -1,5 +1,6 @@
 """The last resort: what nobody expected, answered in our own form and logged by type and place."""
 
+import orjson
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -9,13 +10,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from auth.errors import Code, FieldwardError
 from fieldward.web.request import REQUEST_ID
 from schema.errors import MASKED
-from schema.transport import refused
+from schema.transport import JSON, Answer, refusal
 
 log = structlog.get_logger()
 
 
+def unexpected(scope: Scope, error: Exception) -> Answer:
+    """Return the answer to a request that failed, and log why. No text of the error leaves."""
+    if isinstance(error, FieldwardError):
+        return refusal(error, 503 if error.code is Code.UNAVAILABLE else 400)
+    request_id = str(scope.get(REQUEST_ID, ""))
+    log.error("unexpected_error", request_id=request_id, path=scope.get("path"), exc_info=error)
+    shown = {"message": MASKED, "extensions": {"code": Code.INTERNAL, "requestId": request_id}}
+    return Answer(500, JSON, orjson.dumps({"errors": [shown]}))
+
+
 class LastResort:
-    """Middleware: answers an exception that nothing inside has caught. No text of it leaves."""
+    """Middleware: answers an exception that nothing inside has caught."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,22 +45,14 @@ class LastResort:
         except Exception as error:
             if scope["type"] != "http" or begun:
                 raise
-            await _answer(scope, error)(scope, receive, send)
-
-
-def _answer(scope: Scope, error: Exception) -> Response:
-    if isinstance(error, FieldwardError):
-        return JSONResponse(refused(error), status_code=503 if error.code is Code.UNAVAILABLE else 400)
-    request_id = str(scope.get(REQUEST_ID, ""))
-    log.error("unexpected_error", request_id=request_id, path=scope.get("path"), exc_info=error)
-    extensions = {"code": Code.INTERNAL, "requestId": request_id}
-    return JSONResponse({"errors": [{"message": MASKED, "extensions": extensions}]}, status_code=500)
+            answer = unexpected(scope, error)
+            response = Response(answer.body, status_code=answer.status, media_type=answer.media_type.decode())
+            await response(scope, receive, send)
 
 
 async def answer_refusal(_: Request, error: Exception) -> Response:
     """Answer what a route refuses, such as a method or an address that is none."""
-    status, detail = (
-        (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "Something went wrong.")
-    )
-    extensions = {"code": Code.NOT_FOUND if status == 404 else Code.INVALID_INPUT}
-    return JSONResponse({"errors": [{"message": detail, "extensions": extensions}]}, status_code=status)
+    refused = error if isinstance(error, HTTPException) else HTTPException(500, "Something went wrong.")
+    extensions = {"code": Code.NOT_FOUND if refused.status_code == 404 else Code.INVALID_INPUT}
+    shown = {"errors": [{"message": refused.detail, "extensions": extensions}]}
+    return JSONResponse(shown, status_code=refused.status_code, headers=refused.headers)

@@ -24,8 +24,8 @@ _NOT_READY = (
 
 
 def health_routes() -> list[Route]:
-    """Return `live` and `ready`. Neither tells anything about data or versions."""
-    return [Route("/live", _live), Route("/ready", _ready)]
+    """Return `/health/live` and `/health/ready`. Neither tells anything about data or versions."""
+    return [Route("/health/live", _live), Route("/health/ready", _ready)]
 
 
 async def _live(_: Request) -> JSONResponse:

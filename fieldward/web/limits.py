@@ -1,69 +1,93 @@
-"""How much a request may bring: more from those who show a token of ours than from those who don't."""
+"""How much a request may bring, and in what time: more from those who show a token of ours than from others."""
 
-from collections.abc import Callable
-from typing import Any, Final
+import asyncio
+import math
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from types import coroutine
+from typing import Any, Final, cast
 
-import orjson
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope
 
-from models.errors import InvalidInputError
-from schema.transport import refused
+from schema.transport import RefusedError
 
 ANONYMOUS_LIMIT: Final = 64 * 1024
 SIGNED_IN_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a body. Texts are limited far below; this much is read so that the one too long can be named."""
+BODY_TIMEOUT_S = 30
 
 
-class _TooLargeError(Exception):
-    pass
+class GoneError(Exception):
+    """The client went away before all of its request was there."""
 
 
 class BodyLimit:
-    """Middleware: stops reading a body at its limit and answers 413.
+    """Reads bodies, and stops at their limit.
 
     is_signed: whether an `Authorization` header holds a token that we signed.
     """
 
-    def __init__(self, app: ASGIApp, is_signed: Callable[[str], bool]) -> None:
-        self._app = app
+    def __init__(self, is_signed: Callable[[str], bool]) -> None:
         self._is_signed = is_signed
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, counting what comes in."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        signed = self._is_signed(headers.get(b"authorization", b"").decode("latin-1"))
-        limit = SIGNED_IN_LIMIT if signed else ANONYMOUS_LIMIT
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """Return a request's body once all of it is there.
+
+        Raises:
+            RefusedError: it is too large, or takes too long to arrive.
+            GoneError: the client has gone.
+        """
+        headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         declared = headers.get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > limit:
-            await _too_large(limit)(scope, receive, send)
-            return
-        received = 0
-        started = False
-
-        async def counting_receive() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise _TooLargeError
-            return message
-
-        async def noting_send(message: Any) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        self._require(headers, int(declared) if declared.isdigit() and len(declared) < 20 else math.inf)
+        # Most often the body came with the headers, and a timer would cost more than all else that is done for it: the
+        # first step is taken by hand, and only what has to wait is timed.
+        receiving = cast(Coroutine[Any, Any, Message], receive())
+        message: Message | None = None
         try:
-            await self._app(scope, counting_receive, noting_send)
-        except _TooLargeError:
-            if not started:
-                await _too_large(limit)(scope, receive, send)
+            waits_for = receiving.send(None)
+        except StopIteration as here:
+            message = here.value
+            if not message.get("more_body", False):
+                return self._piece(headers, message, 0)
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                if message is None:
+                    message = await _go_on(receiving, waits_for)
+                body = bytearray(self._piece(headers, message, 0))
+                while message.get("more_body", False):
+                    message = await receive()
+                    body += self._piece(headers, message, len(body))
+                return bytes(body)
+        except TimeoutError:
+            raise RefusedError(408, "The request took too long to arrive.") from None
+
+    def _piece(self, headers: Mapping[bytes, bytes], message: Message, before: int) -> bytes:
+        """Return what a message brings; `before` is how much came already."""
+        if message["type"] == "http.disconnect":
+            raise GoneError
+        piece: bytes = message.get("body", b"")
+        self._require(headers, before + len(piece))
+        return piece
+
+    def _require(self, headers: Mapping[bytes, bytes], size: float) -> None:
+        if size > ANONYMOUS_LIMIT:
+            is_signed = self._is_signed(headers.get(b"authorization", b"").decode("latin-1"))
+            limit = SIGNED_IN_LIMIT if is_signed else ANONYMOUS_LIMIT
+            if size > limit:
+                raise RefusedError(413, f"Expected a request of at most {limit} bytes.", field=["body"])
 
 
-def _too_large(limit: int) -> Response:
-    error = InvalidInputError(f"Expected a request of at most {limit} bytes.", field=("body",))
-    return Response(orjson.dumps(refused(error)), status_code=413, media_type="application/json")
+@coroutine
+def _go_on(begun: Coroutine[Any, Any, Message], waits_for: Any) -> Generator[Any, Any, Message]:
+    """Await a coroutine whose first step was taken, and which waits for something."""
+    while True:
+        try:
+            try:
+                value = yield waits_for
+            except BaseException as error:
+                waits_for = begun.throw(error)
+            else:
+                waits_for = begun.send(value)
+        except StopIteration as done:
+            message: Message = done.value
+            return message

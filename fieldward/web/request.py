@@ -1,46 +1,79 @@
 """The frame of each request: its id, the keyring that opens values within it, and the headers of every answer."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.base import new_id
 from models.encryption.keyring import Keyring
+from schema.transport import Answer
 
+GRAPHQL: Final = "/graphql"
 REQUEST_ID: Final = "fieldward.request_id"
 """The request's id in its ASGI scope."""
 
-_HEADERS: Final = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
-}
+_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+
+Endpoint = Callable[[Scope, Receive], Awaitable[Answer | None]]
 
 
-class RequestScope:
-    """Middleware: makes the request's id and activates the keyring while the request runs."""
+class Frame:
+    """The ASGI application: makes each request's id and activates the keyring while it runs.
 
-    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
-        self._app = app
+    What goes to `/graphql` passes nothing else on its way; a framework's layers cost more than an operation may.
+
+    endpoint: returns the answer to a request for `/graphql`, or None where nobody waits for it.
+    others: the application behind all other addresses, which has the lifespan.
+    """
+
+    def __init__(self, keyring: Keyring, endpoint: Endpoint, others: ASGIApp) -> None:
         self._keyring = keyring
+        self._endpoint = endpoint
+        self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request inside its frame."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 4406})
+            return
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._others(scope, receive, send)
             return
         request_id = scope[REQUEST_ID] = new_id()
+        shown_id = str(request_id).encode()
+        with self._keyring.activate():
+            if scope["path"] == GRAPHQL:
+                answer = await self._endpoint(scope, receive)
+                if answer is not None:
+                    await _send(answer, shown_id, send)
+                return
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = str(request_id)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
+            async def send_with_headers(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    headers = MutableHeaders(scope=message)
+                    headers["x-request-id"] = shown_id.decode()
+                    for name, value in _HEADERS:
+                        headers.setdefault(name.decode(), value.decode())
+                await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=str(request_id)), self._keyring.activate():
-            await self._app(scope, receive, send_with_headers)
+            await self._others(scope, receive, send_with_headers)
+
+
+async def _send(answer: Answer, request_id: bytes, send: Send) -> None:
+    status, media_type, body, more = answer
+    headers = [
+        (b"content-length", b"%d" % len(body)),
+        (b"content-type", media_type),
+        *more,
+        (b"x-request-id", request_id),
+        *_HEADERS,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,31 @@
+"""What is behind `/graphql`: from a request's bytes to its answer, whatever happens on the way."""
+
+from starlette.requests import Request
+from starlette.types import Receive, Scope
+
+from fieldward.web.failure import unexpected
+from fieldward.web.limits import BodyLimit, GoneError
+from schema.transport import Answer, GraphQLTransport, RefusedError
+
+
+class GraphQLEndpoint:
+    """Reads the whole request before the transport sees it, and answers for what failed."""
+
+    def __init__(self, transport: GraphQLTransport, limit: BodyLimit) -> None:
+        self._transport = transport
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive) -> Answer | None:
+        """Return the answer; None if the client has gone."""
+        try:
+            if scope["method"] != "POST":
+                refused = RefusedError(405, "GraphQL is spoken here by POST alone.").answer
+                return refused._replace(headers=((b"allow", b"POST"),))
+            body = await self._limit.read(scope, receive)
+            return await self._transport.answer(Request(scope, receive), body)
+        except RefusedError as refused:
+            return refused.answer
+        except GoneError:
+            return None
+        except Exception as error:
+            return unexpected(scope, error)
