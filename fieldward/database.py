@@ -1,7 +1,7 @@
 """Connections: whose they are, which pools there are, and how the schema gets into the database."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -12,7 +12,7 @@ from tortoise.connection import get_connection
 from tortoise.migrations.executor import MigrationExecutor
 
 from fieldward.settings import Settings
-from models.reading import open_reading
+from models.reading import ReadingPool, open_reading
 
 MODELS_APP: Final = {
     "models": [
@@ -141,21 +141,21 @@ async def open_pools(databases: Databases, settings: Settings) -> AsyncIterator[
     # Requests run in tasks that do not descend from the one that starts the service.
     await Tortoise.init(config=pools(databases, settings), _enable_global_fallback=True)
     try:
-        async with open_reading(_reading_connection(databases, settings), largest=settings.reading_pool_size):
+        async with open_reading_pool(databases, settings):
             yield
     finally:
         await Tortoise.close_connections()
 
 
-def _reading_connection(databases: Databases, settings: Settings) -> Callable[[], Awaitable[asyncpg.Connection]]:
-    """Return what opens a connection that can't write."""
+def open_reading_pool(databases: Databases, settings: Settings) -> AbstractAsyncContextManager[ReadingPool]:
+    """Open the pool of what can't write, for as long as the block runs."""
     connecting = _connecting(databases.main, settings)
     connecting["server_settings"] |= {"application_name": "fieldward reading", "default_transaction_read_only": "on"}
 
     async def connect() -> asyncpg.Connection:
         return await asyncpg.connect(**connecting)
 
-    return connect
+    return open_reading(connect, largest=settings.reading_pool_size)
 
 
 def _connecting(credentials: Credentials, settings: Settings) -> Credentials:

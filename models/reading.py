@@ -321,23 +321,26 @@ class GivenBackError(Exception):
     """A connection was about to be used by somebody who had given it back."""
 
 
-_open_pools: Final[list[ReadingPool]] = []
+_open_pools: Final[dict[asyncio.AbstractEventLoop, list[ReadingPool]]] = {}
+"""By the event loop that they belong to; the last one counts."""
 
 
 @asynccontextmanager
 async def open_reading(connect: Connect, *, largest: int) -> AsyncIterator[ReadingPool]:
     """Let `OneStatement` and `Snapshot` read over such connections for as long as the block runs."""
+    loop = asyncio.get_running_loop()
     pool = ReadingPool(connect, largest=largest)
-    _open_pools.append(pool)
+    pools = _open_pools.setdefault(loop, [])
+    pools.append(pool)
     try:
         yield pool
     finally:
-        _open_pools.remove(pool)
+        pools.remove(pool)
+        if not pools:
+            del _open_pools[loop]
         await pool.close()
 
 
 def reading_pool() -> ReadingPool:
     """Return the pool that is open. Raises `LookupError` if none is."""
-    if not _open_pools:
-        raise LookupError("Nothing is open to read from.")
-    return _open_pools[-1]
+    return _open_pools[asyncio.get_running_loop()][-1]
