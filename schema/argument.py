@@ -41,6 +41,7 @@ class Arguments:
         self._convert = _Conversion(api)
         self._parts: list[tuple[str, Part]] = []
         self._in_full: list[StrawberryArgument] = []
+        absent: dict[str, Any] = {}
         given = {one.name.value: one.value for one in node.arguments or ()}
         fixed = {}
         for argument in declared.arguments:
@@ -50,17 +51,19 @@ class Arguments:
                 fixed[name] = argument
                 continue
             core = field.args[name]
-            part = self._convert.part(value, core.type, argument.type) if core.default_value is Undefined else None
+            part = self._convert.part(value, core.type, argument.type) if _is_absence(core.default_value) else None
             if part is None:
                 self._in_full.append(argument)
-            else:
-                self._parts.append((argument.python_name, part))
+                continue
+            self._parts.append((argument.python_name, part))
+            if core.default_value is None:
+                absent[argument.python_name] = None
         known = GraphQLField(field.type, args={name: field.args[name] for name in fixed})
         written = FieldNode(
             name=node.name, arguments=tuple(one for one in node.arguments or () if one.name.value in fixed)
         )
         core_values = get_argument_values(known, written, VariableValues({}, {}), hide_suggestions=True)
-        self._fixed = self._convert.arguments(core_values, fixed.values())
+        self._fixed = {**absent, **self._convert.arguments(core_values, fixed.values())}
 
     def of(self, values: VariableValues) -> dict[str, Any]:
         """Return the resolver's arguments by name, with the variables in their places."""
@@ -110,7 +113,7 @@ class _Conversion:
         for declared in definition.fields:
             name = self._config.name_converter.from_field(declared)
             field, value = core.fields[name], given.get(name)
-            if not (field.default_value is Undefined or field.default_value is None):
+            if not _is_absence(field.default_value):
                 return None
             if value is None or _has_variables(value):
                 # What is not given is null, unless the declaration says otherwise.
@@ -147,6 +150,11 @@ def _input_of(declared: Any) -> StrawberryObjectDefinition | None:
         declared = declared.of_type if isinstance(declared, StrawberryOptional) else declared.resolve_type()
     definition = get_object_definition(declared)
     return definition if definition is not None and definition.from_input is None else None
+
+
+def _is_absence(default: Any) -> bool:
+    """Return whether what is not given is not there, or null."""
+    return default is Undefined or default is None
 
 
 def _has_default(declared: StrawberryField) -> bool:

@@ -4,9 +4,10 @@ A filter input's fields are named as the columns they touch; the sweep holds the
 encrypted column.
 """
 
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from datetime import datetime
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, cast
 
 import strawberry
 from graphql import GraphQLInputField
@@ -95,24 +96,29 @@ def conditions_of(
     """
     if given is None or given is strawberry.UNSET or not is_dataclass(given):
         return []
-    entity = entity_of(model)
-    definition: Any = getattr(type(given), "__strawberry_definition__")  # noqa: B009  (set by strawberry.input)
-    names = {one.python_name: one.graphql_name or to_camel_case(one.python_name) for one in definition.fields}
+    entity, filter_type = entity_of(model), cast(Any, type(given))
     conditions = []
-    for asked in fields(given):
-        operators = getattr(given, asked.name)
+    for column_name, shown_name in _names_of(filter_type):
+        operators = getattr(given, column_name)
         if operators is None or operators is strawberry.UNSET:
             continue
-        column = entity.columns[asked.name]
+        column = entity.columns[column_name]
         for name, operator in _OPERATORS.items():
             value = getattr(operators, name, strawberry.UNSET)
             if value is strawberry.UNSET or (value is None and operator is not Operator.EQUALS):
                 continue
-            if links and asked.name in links:
-                at = (argument, names[asked.name], name.rstrip("_"))
-                value = _ids(value, links[asked.name], at=at)
+            if links and column_name in links:
+                at = (argument, shown_name, name.rstrip("_"))
+                value = _ids(value, links[column_name], at=at)
             conditions.append(Condition(column.name, operator, value))
     return conditions
+
+
+@cache
+def _names_of(filter_type: Any) -> tuple[tuple[str, str], ...]:
+    """Return the names of a filter's fields: in the code, which are the columns', and in the API."""
+    definition: Any = getattr(filter_type, "__strawberry_definition__")  # noqa: B009  (set by strawberry.input)
+    return tuple((one.python_name, one.graphql_name or to_camel_case(one.python_name)) for one in definition.fields)
 
 
 def _ids(value: Any, type_name: str, *, at: tuple[str, ...]) -> Any:
