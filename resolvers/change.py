@@ -6,7 +6,7 @@ changed nothing. Commands and imports go the same way as mutations.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -19,9 +19,13 @@ from auth.errors import Code, FieldwardError, UnauthenticatedError
 from auth.principal import Viewer
 from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import insert_entry
+from models.base import TenantModel
 from models.encryption.keyring import active_keyring
 from models.errors import UnknownOutcomeError
+from models.inventory import entity_of
+from models.row import Row
 from models.transaction import AUDIT, Tenant, write_transaction
+from models.writing import Values, insert_rows
 from resolvers.standing import standing_viewer
 from resolvers.trail import Actor, new_entry
 
@@ -44,11 +48,15 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A transaction in progress, handed to the use case. `at` is the database's time of it."""
+    """A transaction in progress, handed to the use case. `at` is the database's time of it.
+
+    made: the rows that were made in it by `insert`, as they are stored, by id.
+    """
 
     intent: Intent
     connection: BaseDBAsyncClient
     at: datetime
+    made: dict[UUID, Row] = field(default_factory=dict)
 
     @property
     def organization_id(self) -> UUID:
@@ -61,6 +69,11 @@ class Change:
         if self.intent.actor.viewer is None:
             raise UnauthenticatedError("Sign in first.")
         return self.intent.actor.viewer
+
+    async def insert(self, model: type[TenantModel], rows: Sequence[Values]) -> None:
+        """Write new rows of a table; see `models/writing.py: insert_rows`."""
+        for row in await insert_rows(self.connection, entity_of(model), rows):
+            self.made[row["id"]] = row
 
 
 async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) -> T:
