@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import asyncpg
-from tortoise.backends.base.client import BaseDBAsyncClient
 
 from auth.principal import SYSTEM_ID
 from models.audit_entry import AuditEntry
@@ -19,10 +19,6 @@ from models.inventory import entity_of
 _STAMPED: Final = frozenset({"at", "transaction_id"})
 _ENTITY: Final = entity_of(AuditEntry)
 _COLUMNS: Final = tuple(column for column in _ENTITY.columns.values() if column.name not in _STAMPED)
-_INSERT: Final = (
-    f'insert into "{_ENTITY.name}" ({", ".join(column.name for column in _COLUMNS)})'
-    f" values ({', '.join(f'${place}' for place in range(1, len(_COLUMNS) + 1))})"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +37,18 @@ def seal_entry(values: Mapping[str, Any]) -> SealedEntry:
     return SealedEntry([_stored(column.field, column.name, values) for column in _COLUMNS])
 
 
-async def insert_entry(connection: BaseDBAsyncClient, entry: SealedEntry) -> None:
-    """Write an entry in a transaction."""
-    await connection.execute_query(_INSERT, list(entry.values))
+@cache
+def entry_insertion(first: int = 1) -> str:
+    """Return the SQL that inserts an entry, whose values are bound from the placeholder of that number on."""
+    return (
+        f'insert into "{_ENTITY.name}" ({", ".join(column.name for column in _COLUMNS)})'
+        f" values ({', '.join(f'${place}' for place in range(first, first + len(_COLUMNS)))})"
+    )
 
 
 async def insert_entries(connection: asyncpg.Connection, entries: Iterable[SealedEntry]) -> None:
     """Write entries in a transaction, in one go."""
-    await connection.executemany(_INSERT, [entry.values for entry in entries])
+    await connection.executemany(entry_insertion(), [entry.values for entry in entries])
 
 
 def _stored(field: Any, name: str, values: Mapping[str, Any]) -> Any:
