@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
-
-from tortoise.backends.base.client import BaseDBAsyncClient
 
 from auth.principal import SYSTEM_ID
 from models.audit_entry import AuditEntry
@@ -25,14 +24,17 @@ _SEALED: Final = tuple(
 )
 
 
-def _insert(**instead: str) -> str:
-    """Return the statement that inserts an entry. `instead`: what to write of a column, with `{}` for its argument."""
-    values = (instead.get(name, "{}").format(f"${place}") for place, name in enumerate(_NAMES, 1))
+@cache
+def entry_insertion(first: int = 1, **instead: str) -> str:
+    """Return the SQL that inserts an entry, whose values are bound from the placeholder of that number on.
+
+    instead: what to write of a column, with `{}` for its placeholder.
+    """
+    values = (instead.get(name, "{}").format(f"${place}") for place, name in enumerate(_NAMES, first))
     return f'insert into "{_ENTITY.name}" ({", ".join(_NAMES)}) values ({", ".join(values)})'
 
 
-_INSERT: Final = _insert()
-_APPEND: Final = _insert(organization_id="set_config('fieldward.organization_id', {}::uuid::text, true)::uuid")
+_APPEND: Final = entry_insertion(organization_id="set_config('fieldward.organization_id', {}::uuid::text, true)::uuid")
 """Inserts an entry without a transaction around it: it is one by itself, and the tenant of it is the entry's own."""
 
 
@@ -54,11 +56,6 @@ def seal_entry(values: Mapping[str, Any]) -> SealedEntry:
         if stored[place] is not None:
             stored[place] = _sealed(field, stored[place], values)
     return SealedEntry(stored)
-
-
-async def insert_entry(connection: BaseDBAsyncClient, entry: SealedEntry) -> None:
-    """Write an entry in a transaction of its tenant."""
-    await connection.execute_query(_INSERT, list(entry.values))
 
 
 async def append_entries(entries: Iterable[SealedEntry]) -> None:

@@ -8,15 +8,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
 import asyncpg
+from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
 from tortoise.backends.base.client import BaseDBAsyncClient
-from tortoise.connection import get_connection
+from tortoise.connection import get_connection, get_connections
 from tortoise.exceptions import DBConnectionError
-from tortoise.transactions import in_transaction
 
 from models.errors import UnavailableError, UnknownOutcomeError
 
@@ -44,11 +43,6 @@ AWAY: Final = (
     asyncpg.QueryCanceledError,
 )
 """What a database that is away, or takes too long, raises."""
-
-_ENTER: Final = (
-    "select set_config('fieldward.organization_id', $1, true), set_config('fieldward.user_id', $2, true),"
-    " set_config('fieldward.email_index', $3, true), transaction_timestamp() as at"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +89,17 @@ def unavailable(error: BaseException) -> UnavailableError:
     return UnavailableError("The database does not answer. Nothing was changed; try again.")
 
 
+class _Changing(TransactionWrapper):
+    """What Tortoise's models write by, in a transaction that is begun and ended outside of it. It has no savepoints."""
+
+    def __init__(self, client: AsyncpgDBClient, connection: asyncpg.Connection) -> None:
+        super().__init__(client)
+        self._connection = connection
+
+
 @asynccontextmanager
-async def write_transaction(tenant: Tenant, *, pool: str = MAIN) -> AsyncIterator[tuple[BaseDBAsyncClient, datetime]]:
-    """Yield a Tortoise connection and the transaction's time; commit at the end, roll back on any exception.
+async def write_transaction(tenant: Tenant) -> AsyncIterator[BaseDBAsyncClient]:
+    """Yield a Tortoise connection that writes for the tenant; commit at the end, roll back on any exception.
 
     Raises:
         UnavailableError: the database went away before the commit. Nothing was changed.
@@ -106,11 +108,22 @@ async def write_transaction(tenant: Tenant, *, pool: str = MAIN) -> AsyncIterato
     committing = False
     try:
         async with AsyncExitStack() as stack:
+            client = cast(AsyncpgDBClient, get_connection(MAIN))
             async with asyncio.timeout(LONGEST_WAIT_S):
-                connection = await stack.enter_async_context(in_transaction(pool))
-            _, rows = await connection.execute_query(_ENTER, tenant._settings())
-            yield connection, rows[0]["at"]
+                connection: asyncpg.Connection = await stack.enter_async_context(client.acquire_connection())
+            await connection.execute("begin;" + tenant.entering())
+            # A model that is given no connection writes by this one, too.
+            token = get_connections().set(MAIN, changing := _Changing(client, connection))
+            try:
+                yield changing
+            except BaseException:
+                if not connection.is_closed():
+                    await connection.execute("rollback")
+                raise
+            finally:
+                get_connections().reset(token)
             committing = True
+            await connection.execute("commit")
     except AWAY as error:
         if committing:
             raise UnknownOutcomeError(

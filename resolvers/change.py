@@ -6,7 +6,7 @@ changed nothing. Commands and imports go the same way as mutations.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -18,11 +18,15 @@ from auth.action import Action
 from auth.errors import Code, FieldwardError, UnauthenticatedError
 from auth.principal import Viewer
 from models.audit_entry import EntryKind, Outcome
-from models.audit_writing import insert_entry
+from models.audit_writing import SealedEntry, append_entries, entry_insertion
+from models.base import TenantModel
 from models.encryption.keyring import active_keyring
 from models.errors import UnknownOutcomeError
-from models.transaction import AUDIT, Tenant, write_transaction
-from resolvers.standing import standing_viewer
+from models.inventory import entity_of
+from models.row import Row
+from models.transaction import Tenant, fetch, write_transaction
+from models.writing import Values, insert_rows
+from resolvers.standing import standing_question
 from resolvers.trail import Actor, new_entry
 
 log = structlog.get_logger()
@@ -44,11 +48,15 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A transaction in progress, handed to the use case. `at` is the database's time of it."""
+    """A transaction in progress, handed to the use case. `at` is the database's time of it.
+
+    made: the rows that were made in it by `insert`, as they are stored, by id.
+    """
 
     intent: Intent
     connection: BaseDBAsyncClient
     at: datetime
+    made: dict[UUID, Row] = field(default_factory=dict)
 
     @property
     def organization_id(self) -> UUID:
@@ -61,6 +69,11 @@ class Change:
         if self.intent.actor.viewer is None:
             raise UnauthenticatedError("Sign in first.")
         return self.intent.actor.viewer
+
+    async def insert(self, model: type[TenantModel], rows: Sequence[Values]) -> None:
+        """Write new rows of a table; see `models/writing.py: insert_rows`."""
+        for row in await insert_rows(self.connection, entity_of(model), rows):
+            self.made[row["id"]] = row
 
 
 async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) -> T:
@@ -81,10 +94,8 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
             entity=intent.entity,
             entity_ids=intent.subjects,
         )
-        async with write_transaction(_tenant(actor)) as (connection, at):
-            await insert_entry(connection, entry)
-            standing = await _standing(intent, connection, at)
-            return await work(Change(intent=standing, connection=connection, at=at))
+        async with write_transaction(_tenant(actor)) as connection:
+            return await work(await _begin(intent, connection, entry))
     except UnknownOutcomeError:
         # If it was committed, its entry was too; an entry that it failed would be a lie.
         raise
@@ -124,8 +135,7 @@ async def record_attempt(intent: Intent, error: Exception) -> None:
             entity=intent.entity,
             entity_ids=intent.subjects,
         )
-        async with write_transaction(_tenant(actor), pool=AUDIT) as (connection, _):
-            await insert_entry(connection, entry)
+        await append_entries([entry])
     except Exception as failure:
         log.error(
             "attempt_not_written",
@@ -137,11 +147,30 @@ async def record_attempt(intent: Intent, error: Exception) -> None:
         )
 
 
-async def _standing(intent: Intent, connection: BaseDBAsyncClient, at: datetime) -> Intent:
+async def _begin(intent: Intent, connection: BaseDBAsyncClient, entry: SealedEntry) -> Change:
+    """Write the entry and ask whether who acts still stands: one statement.
+
+    A request may have waited, for its body or behind other mutations, since it was found out who asks.
+    """
     viewer = intent.actor.viewer
-    if viewer is None:
-        return intent
-    return replace(intent, actor=replace(intent.actor, viewer=await standing_viewer(connection, viewer, at)))
+    question = standing_question(viewer) if viewer is not None else None
+    if question is None:
+        row = (await fetch(connection, f"{entry_insertion()} returning at", *entry.values))[0]
+    else:
+        text, arguments = question.text, question.arguments
+        insertion = entry_insertion(len(arguments) + 1)
+        row = (
+            await fetch(
+                connection,
+                f"with entry as ({insertion} returning at)"
+                f" select entry.at, standing.* from entry left join ({text}) standing on true",
+                *arguments,
+                *entry.values,
+            )
+        )[0]
+        state = row if row["organization_id"] is not None else None
+        intent = replace(intent, actor=replace(intent.actor, viewer=question.answer(state, row["at"])))
+    return Change(intent=intent, connection=connection, at=row["at"])
 
 
 def _tenant(actor: Actor) -> Tenant:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from models.errors import InvalidInputError
@@ -29,6 +30,7 @@ def require_fit(entity: Entity, values: Mapping[str, Any], *, at: Path) -> None:
         _require_fit(entity.columns[column_name], value, (*at, input_name(column_name)))
 
 
+@cache
 def input_name(column_name: str) -> str:
     """Return the name of a column's field in an input: the same, in camel case."""
     first, *rest = column_name.split("_")
@@ -48,8 +50,10 @@ def require_storable(value: str, *, at: Path) -> None:
     """Raise `InvalidInputError` where the text holds a NUL or half of a surrogate pair: no database keeps those."""
     if "\x00" in value:
         raise InvalidInputError("Expected a text without NUL characters.", field=at)
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise InvalidInputError("Expected a text without lone surrogates.", field=at)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError("Expected a text without lone surrogates.", field=at) from None
 
 
 def require_time(value: datetime, *, now: datetime, at: Path) -> None:

@@ -70,7 +70,7 @@ async def update_project(change: Change, *, project_id: UUID, expected_version: 
     project = await lock_visible(change, Project, project_id)
     require_on(change, Permission.PROJECT_UPDATE, project)
     require_version(project.version, expected_version)
-    require_active(project, at=("input", "id"))
+    require_active(project.status, at=("input", "id"))
     if values.get("code", project.code) != project.code:
         # Whether a code is free tells of projects that one may not see.
         require(change.viewer, Permission.PROJECT_READ, ORGANIZATION, field=("input", "code"))
@@ -101,9 +101,9 @@ async def archive_project(change: Change, *, project_id: UUID, expected_version:
     return project_id
 
 
-def require_active(project: Project, *, at: tuple[str | int, ...]) -> None:
-    """Raise `ConflictError` where the project takes no more changes of its records."""
-    if project.status is ProjectStatus.ARCHIVED:
+def require_active(status: str, *, at: tuple[str | int, ...]) -> None:
+    """Raise `ConflictError` where a project of that status takes no more changes of its records."""
+    if status == ProjectStatus.ARCHIVED:
         raise ConflictError("The project is archived and takes no more changes.", field=at)
 
 

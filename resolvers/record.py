@@ -1,7 +1,7 @@
 """Creating, changing and deleting records with their measurements."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -21,15 +21,20 @@ from models.inventory import entity_of
 from models.measurement import Measurement
 from models.project import Project
 from models.record import Medium, Record, RecordStatus
+from models.statement import Statement
+from models.transaction import fetch
 from resolvers.change import Change
 from resolvers.checking import Path, require_reason, require_some, require_time
 from resolvers.creating import creation_digest, repeats, require_new_id
-from resolvers.locking import lock_visible, require_on, require_version, scope_of_model
+from resolvers.locking import Held, Wanted, hold_visible, lock_visible, require_on, require_version, scope_of_model
 from resolvers.project import require_active
 from resolvers.writing import require_writable
 
 MOST_MEASUREMENTS = 500
 """A multi-parameter sonde's profile has some hundreds of results; more belong into more records."""
+
+AT_PROJECT: Path = ("input", "projectId")
+AT_DEVICE: Path = ("input", "deviceId")
 
 JUDGED = ("created_by_id", "contributor_ids", "status")
 """The columns that a record's way through review is judged by."""
@@ -59,6 +64,11 @@ class NewMeasurement:
     value_type: str | None = None
     comment: str | None = None
     source_row: str | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The measurement's own columns."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,25 +103,30 @@ async def create_record(change: Change, *, record_id: UUID | None, new: NewRecor
         NotFoundError, ForbiddenError: without `record:create` in the project.
         InvalidInputError, ConflictError: the project is archived, the device is blocked, or the id is taken.
     """
-    project = await lock_visible(change, Project, new.project_id, at=("input", "projectId"))
-    require(change.viewer, Permission.RECORD_CREATE, project_scope(project.id))
-    require_active(project, at=("input", "projectId"))
-    scope = project_scope(project.id)
-    _require_writable(change, scope, new.values, is_new=True)
+    project, device = _project(new.project_id, at=AT_PROJECT), _device(new.device_id)
+    held = await hold_visible(change, project, *device)
+    scope = project_scope(new.project_id)
+    status = held.found(project)["status"]
+    require(change.viewer, Permission.RECORD_CREATE, scope)
+    require_active(status, at=AT_PROJECT)
+    values = new.values
+    _require_writable(change, scope, values, is_new=True)
     _require_measurements_writable(change, scope, new.measurements)
     row_id = record_id or new_id()
     require_new_id(row_id)
     digest = creation_digest(
-        change.organization_id, {**asdict(new), "measurements": [asdict(one) for one in new.measurements]}
+        change.organization_id,
+        {**values, "project_id": new.project_id, "measurements": [one.values for one in new.measurements]},
     )
-    if await repeats(change, Record, row_id, digest):
+    # What was made up here and now is nobody else's id.
+    if record_id is not None and await repeats(change, Record, row_id, digest):
         return row_id
-    device_id = await _device(change, new.device_id)
-    record = build_record(change, row_id, new)
-    record.device_id = device_id
-    record.creation_digest = digest
-    await record.save(using_db=change.connection, force_create=True)
-    await _write_measurements(change, record, new.measurements)
+    _require_good_device(held, device)
+    made = record_values(change, row_id, new)
+    await change.insert(
+        Record, [{**made, "device_id": new.device_id or change.viewer.device_id, "creation_digest": digest}]
+    )
+    await _write_measurements(change, row_id, new.project_id, new.measurements)
     return row_id
 
 
@@ -143,7 +158,10 @@ async def update_record(
         require_reason(change.intent.reason)
     columns = [*values, "status", "version", *CONTRIBUTED, *REVIEWED]
     if "device_id" in values:
-        values = {**values, "device_id": await _device(change, values["device_id"])}
+        device = _device(values["device_id"])
+        if device:
+            _require_good_device(await hold_visible(change, *device), device)
+        values = {**values, "device_id": values["device_id"] or change.viewer.device_id}
     for name, value in values.items():
         setattr(record, name, value)
     if "collected_at" in values:
@@ -164,7 +182,7 @@ async def update_record(
             .using_db(change.connection)
             .delete()
         )
-        await _write_measurements(change, record, measurements)
+        await _write_measurements(change, record.id, record.project_id, measurements)
     return record_id
 
 
@@ -185,33 +203,34 @@ async def delete_record(change: Change, *, record_id: UUID, expected_version: in
     return record_id
 
 
-def build_record(change: Change, row_id: UUID, new: NewRecord) -> Record:
-    """Return the record, not yet written."""
-    return Record(
-        id=row_id,
-        organization_id=change.organization_id,
-        project_id=new.project_id,
-        created_by_id=change.viewer.membership_id,
-        contributor_ids=sorted(change.viewer.hands),
-        created_at=change.at,
-        received_at=change.at,
-        status=RecordStatus.DRAFT,
-        collector_index=_collector_index(change.organization_id, new.collector),
+def record_values(change: Change, row_id: UUID, new: NewRecord) -> dict[str, Any]:
+    """Return the columns of the record, as it is written."""
+    return {
         **new.values,
-    )
+        "id": row_id,
+        "organization_id": change.organization_id,
+        "project_id": new.project_id,
+        "created_by_id": change.viewer.membership_id,
+        "contributor_ids": sorted(change.viewer.hands),
+        "created_at": change.at,
+        "received_at": change.at,
+        "collector_index": _collector_index(change.organization_id, new.collector),
+    }
 
 
-def build_measurement(record: Record, row_id: UUID, position: int, new: NewMeasurement, at: datetime) -> Measurement:
-    """Return the measurement of a record, not yet written."""
-    return Measurement(
-        id=row_id,
-        organization_id=record.organization_id,
-        project_id=record.project_id,
-        record_id=record.id,
-        position=position,
-        created_at=at,
-        **asdict(new),
-    )
+def measurement_values(
+    change: Change, record_id: UUID, project_id: UUID, row_id: UUID, position: int, new: NewMeasurement
+) -> dict[str, Any]:
+    """Return the columns of a measurement of a record, as it is written."""
+    return {
+        **new.values,
+        "id": row_id,
+        "organization_id": change.organization_id,
+        "project_id": project_id,
+        "record_id": record_id,
+        "position": position,
+        "created_at": change.at,
+    }
 
 
 class Fields(Protocol):
@@ -280,28 +299,35 @@ def note_contributor(change: Change, record: Record) -> None:
 
 async def require_active_project(change: Change, record: Record) -> None:
     """Raise `ConflictError` where the record's project is archived."""
-    project = await Project.get(
-        id=record.project_id, organization_id=change.organization_id, using_db=change.connection
+    statement = Statement()
+    rows = await fetch(
+        change.connection,
+        f'select status from "{entity_of(Project).name}"'
+        f" where organization_id = {statement.argument(change.organization_id)}"
+        f" and id = {statement.argument(record.project_id)}",
+        *statement.arguments,
     )
-    require_active(project, at=("input", "id"))
+    require_active(rows[0]["status"], at=("input", "id"))
 
 
-async def _write_measurements(change: Change, record: Record, new: Sequence[NewMeasurement]) -> None:
+async def _write_measurements(change: Change, record_id: UUID, project_id: UUID, new: Sequence[NewMeasurement]) -> None:
     if new:
-        await Measurement.bulk_create(
-            [build_measurement(record, new_id(), i, one, change.at) for i, one in enumerate(new)],
-            using_db=change.connection,
-        )
+        rows = [measurement_values(change, record_id, project_id, new_id(), i, one) for i, one in enumerate(new)]
+        await change.insert(Measurement, rows)
 
 
-async def _device(change: Change, device_id: UUID | None) -> UUID | None:
-    """Return the device that the record was made on: the one named, or the session's own."""
-    if device_id is None:
-        return change.viewer.device_id
-    device = await lock_visible(change, Device, device_id, at=("input", "deviceId"))
-    if device.status is DeviceStatus.BLOCKED:
-        raise ConflictError("The device is blocked.", field=("input", "deviceId"))
-    return device.id
+def _project(project_id: UUID, *, at: Path) -> Wanted:
+    return Wanted(Project, project_id, ("status",), at)
+
+
+def _device(device_id: UUID | None) -> list[Wanted]:
+    """Return the device that a record is said to be made on; nothing where none was named: the session's own counts."""
+    return [Wanted(Device, device_id, ("status",), AT_DEVICE)] if device_id is not None else []
+
+
+def _require_good_device(held: Held, device: Sequence[Wanted]) -> None:
+    if any(held.found(one)["status"] == DeviceStatus.BLOCKED for one in device):
+        raise ConflictError("The device is blocked.", field=AT_DEVICE)
 
 
 def _require_may_update(change: Change, record: Record) -> None:
@@ -324,7 +350,7 @@ def _require_measurements_writable(change: Change, scope: Scope, measurements: S
     require_some(measurements, at=("input", "measurements"), most=MOST_MEASUREMENTS)
     for index, one in enumerate(measurements):
         at: Path = ("input", "measurements", index)
-        require_writable(change, entity_of(Measurement), scope, asdict(one), at=at, is_new=True)
+        require_writable(change, entity_of(Measurement), scope, one.values, at=at, is_new=True)
 
 
 def _collector_index(organization_id: UUID, collector: str | None) -> bytes | None:

@@ -26,9 +26,9 @@ from models.statement import Statement
 from models.transaction import fetch
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_fit
-from resolvers.locking import lock_visible
+from resolvers.locking import Wanted, hold_visible
 from resolvers.project import require_active
-from resolvers.record import NewMeasurement, NewRecord, build_measurement, build_record
+from resolvers.record import NewMeasurement, NewRecord, measurement_values, record_values
 from resolvers.trail import Actor
 from resolvers.wqx import Rejection, ReportedMeasurement, ReportedRecord, read_results
 from resolvers.writing import require_guards
@@ -92,27 +92,22 @@ async def import_results(
 
 
 async def _write(change: Change, project_id: UUID, batch: Sequence[ReportedRecord], report: ImportReport) -> None:
-    project = await lock_visible(change, Project, project_id, at=("project",))
-    require(change.viewer, Permission.RECORD_IMPORT, project_scope(project.id))
-    _require_guards(change, project_scope(project.id))
-    require_active(project, at=("project",))
+    project = Wanted(Project, project_id, ("status",), at=("project",))
+    status = (await hold_visible(change, project)).found(project)["status"]
+    require(change.viewer, Permission.RECORD_IMPORT, project_scope(project_id))
+    _require_guards(change, project_scope(project_id))
+    require_active(status, at=("project",))
     known = await _known(change, Record, [record.id for record in batch])
     known_results = await _known(change, Measurement, [result.id for record in batch for result in record.measurements])
-    records: dict[UUID, Record] = {}
-    results: list[Measurement] = []
-    for reported in batch:
-        record = build_record(change, reported.id, _record(project_id, reported))
-        records[reported.id] = record
-        results += [
-            build_measurement(record, one.id, position, _measurement(one), change.at)
-            for position, one in enumerate(reported.measurements)
-            if one.id not in known_results
-        ]
-    new = [record for record_id, record in records.items() if record_id not in known]
-    if new:
-        await Record.bulk_create(new, using_db=change.connection)
-    if results:
-        await Measurement.bulk_create(results, using_db=change.connection)
+    new = [record_values(change, one.id, _record(project_id, one)) for one in batch if one.id not in known]
+    results = [
+        measurement_values(change, reported.id, project_id, one.id, position, _measurement(one))
+        for reported in batch
+        for position, one in enumerate(reported.measurements)
+        if one.id not in known_results
+    ]
+    await change.insert(Record, new)
+    await change.insert(Measurement, results)
     report.records_created += len(new)
     report.records_known += len(batch) - len(new)
     report.measurements_created += len(results)
@@ -144,8 +139,7 @@ def _fits(record: ReportedRecord, report: ImportReport) -> bool:
     try:
         require_fit(entity_of(Record), _record(UUID(int=0), record).values, at=())
         for one in record.measurements:
-            values = {name: getattr(_measurement(one), name) for name in NewMeasurement.__slots__}
-            require_fit(entity_of(Measurement), values, at=())
+            require_fit(entity_of(Measurement), _measurement(one).values, at=())
     except InvalidInputError as error:
         column = str(error.field[-1]) if error.field else ""
         report.rejections += [Rejection(one.line, column, error.message, "") for one in record.measurements]

@@ -6,7 +6,8 @@ was taken away, or has expired by the database's clock, counts from the next req
 
 import json
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -97,27 +98,51 @@ async def member_state(connection: asyncpg.Connection, organization_id: UUID, me
     return _by_id(await connection.fetch(_MEMBERSHIP, organization_id, [membership_id])).get(membership_id)
 
 
+@dataclass(frozen=True, slots=True)
+class StandingQuestion:
+    """How it is asked whether a viewer still stands: one statement with its arguments, of one row or none."""
+
+    viewer: Viewer
+    text: str
+    arguments: tuple[UUID, Sequence[UUID]]
+
+    def answer(self, state: State | None, now: datetime) -> Viewer:
+        """Return the viewer with the roles of this moment.
+
+        Raises:
+            UnauthenticatedError: the session or the token, or what it hangs on, is not good any more.
+        """
+        if self.viewer.service_account_id is not None:
+            if state is None:
+                raise UnauthenticatedError(REVOKED)
+            require_good_token(state)
+            return service_viewer_of(state)
+        if state is None or state["user_id"] != self.viewer.user_id:
+            raise UnauthenticatedError(ENDED)
+        require_good(state, now)
+        return viewer_of(state)
+
+
+def standing_question(viewer: Viewer) -> StandingQuestion | None:
+    """Return how to ask whether the viewer still stands; None for who came by no session and no token."""
+    if viewer.service_account_id is not None:
+        return StandingQuestion(viewer, _SERVICE_ACCOUNT, (viewer.organization_id, [viewer.service_account_id]))
+    if viewer.session_id is not None:
+        return StandingQuestion(viewer, _SESSION, (viewer.organization_id, [viewer.session_id]))
+    return None
+
+
 async def standing_viewer(connection: BaseDBAsyncClient, viewer: Viewer, now: datetime) -> Viewer:
     """Return the viewer with the roles of this moment, inside the transaction that is about to change something.
-
-    A request may have waited, for its body or behind other mutations, since it was found out who asks.
 
     Raises:
         UnauthenticatedError: the session or the token, or what it hangs on, is not good any more.
     """
-    if viewer.service_account_id is not None:
-        found = await fetch(connection, _SERVICE_ACCOUNT, viewer.organization_id, [viewer.service_account_id])
-        if not found:
-            raise UnauthenticatedError(REVOKED)
-        require_good_token(found[0])
-        return service_viewer_of(found[0])
-    if viewer.session_id is None:
+    question = standing_question(viewer)
+    if question is None:
         return viewer
-    found = await fetch(connection, _SESSION, viewer.organization_id, [viewer.session_id])
-    if not found or found[0]["user_id"] != viewer.user_id:
-        raise UnauthenticatedError(ENDED)
-    require_good(found[0], now)
-    return viewer_of(found[0])
+    found = await fetch(connection, question.text, *question.arguments)
+    return question.answer(found[0] if found else None, now)
 
 
 def viewer_of(state: State) -> Viewer:

@@ -193,7 +193,7 @@ def build_api() -> Api:
     publish_readable(core)
     core.extensions[NEEDS] = wire(core)
     wire_roots(core)
-    wire_mutations(core)
+    wire_mutations(core, api.config)
     publish_sights(core)
     api.operations = Operations(core)
     return api

@@ -5,26 +5,33 @@ the payload is resolved. Refusals that a client can do something about are in th
 code and the path of the input; that nobody is signed in, or that something broke, is an error of the whole field.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
 import strawberry
 from graphql import GraphQLField, GraphQLSchema
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types.field import StrawberryField
 
 from auth.action import Action
 from auth.errors import Code, FieldwardError
 from auth.permission import Permission
 from models.base import WardModel
 from models.inventory import entity_of
+from models.row import Row
+from models.visibility import scope_of
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.checking import LONGEST_REASON, require_reason, require_text
 from resolvers.run_as import require_not_looking
-from schema.context import RequestContext, ResolveInfo
+from schema.context import RequestContext, ResolveInfo, context_of
 from schema.field import DECLARATION, derived, structure
+from schema.input_object import maker_of
 from schema.node import parse_id
 from schema.selection import load_selected
+
+Resolve = Callable[[ResolveInfo, Mapping[str, Any]], Awaitable[Any]]
 
 ErrorCode = strawberry.enum(Code, name="ErrorCode", description="What went wrong. Codes are never renamed.")
 
@@ -65,9 +72,13 @@ class MutationField:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What a mutation answers: the id of the row to show, what was deleted, a token shown once; or why not."""
+    """What a mutation answers: the id of the row to show, what was deleted, a token shown once; or why not.
+
+    row: the row to show, where the mutation made it: as it is stored.
+    """
 
     row_id: UUID | None = None
+    row: Row | None = None
     deleted_id: str | None = None
     token: str | None = None
     errors: tuple[UserError, ...] = ()
@@ -97,9 +108,18 @@ def shows(model: type[WardModel], description: str) -> Any:
 
     async def resolve(src: strawberry.Parent[Any], info: strawberry.Info) -> Any:
         payload: Payload = src
-        return None if payload.row_id is None else await load_selected(info, model, payload.row_id)
+        if payload.row_id is None:
+            return None
+        if payload.row is not None:
+            return payload.row if _is_seen(context_of(info), payload.row) else None
+        return await load_selected(info, model, payload.row_id)
 
     return strawberry.field(resolver=resolve, description=description, metadata=derived())
+
+
+def _is_seen(context: RequestContext, row: Row) -> bool:
+    """Return whether the viewer sees a row that was not read by what they see."""
+    return context.allows(row.entity.read, scope_of(row.entity, row, context.viewer))
 
 
 def errors_of(error: FieldwardError) -> tuple[UserError, ...]:
@@ -128,18 +148,37 @@ def mutation_of(field: GraphQLField) -> MutationField | None:
     return said if isinstance(said, MutationField) else None
 
 
-def wire_mutations(core: GraphQLSchema) -> None:
+def wire_mutations(core: GraphQLSchema, config: StrawberryConfig) -> None:
     """Put every mutation's resolver into its transaction."""
     if core.mutation_type is None:
         return
     for field in core.mutation_type.fields.values():
         said = mutation_of(field)
-        if said is not None and field.resolve is not None:
-            field.resolve = _in_transaction(said, field.resolve)
+        if said is not None:
+            field.resolve = _in_transaction(said, _resolver_of(field, config))
 
 
-def _in_transaction(said: MutationField, resolve: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    async def run(source: Any, info: ResolveInfo, **arguments: Any) -> Any:
+def _resolver_of(field: GraphQLField, config: StrawberryConfig) -> Resolve:
+    """Return the mutation's resolver as it was declared, behind what makes its input."""
+    definition: StrawberryField = field.extensions["strawberry-definition"]
+    declared = definition.base_resolver
+    if declared is None:
+        raise TypeError(f"The mutation {definition.python_name} has no resolver.")
+    resolve: Any = declared.wrapped_func
+    made = {
+        config.name_converter.from_argument(one): (one.python_name, maker_of(one.type, config))
+        for one in definition.arguments
+    }
+
+    async def run(info: ResolveInfo, given: Mapping[str, Any]) -> Any:
+        arguments = {python_name: make(given[name]) for name, (python_name, make) in made.items() if name in given}
+        return await resolve(info=strawberry.Info(_raw_info=info, _field=definition), **arguments)
+
+    return run
+
+
+def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awaitable[Any]]:
+    async def run(_source: Any, info: ResolveInfo, **arguments: Any) -> Any:
         context: RequestContext = info.context
         # What earlier mutations of the operation made its readers see is of before this one.
         await context.renew()
@@ -147,7 +186,7 @@ def _in_transaction(said: MutationField, resolve: Callable[..., Any]) -> Callabl
             if said.action is None:
                 if context.actor.viewer is not None:
                     require_not_looking(context.actor.viewer)
-                return await resolve(source, info, **arguments)
+                return await resolve(info, arguments)
             intent = _intent(said.action, said, context, arguments.get("input") or {})
             try:
                 _require_ready(said, context, intent)
@@ -158,9 +197,12 @@ def _in_transaction(said: MutationField, resolve: Callable[..., Any]) -> Callabl
             async def work(change: Change) -> Any:
                 context.change = change
                 try:
-                    return await resolve(source, info, **arguments)
+                    answer = await resolve(info, arguments)
                 finally:
                     context.change = None
+                if isinstance(answer, Payload) and answer.row_id in change.made:
+                    return replace(answer, row=change.made[answer.row_id])
+                return answer
 
             return await commit_change(intent, work)
         except FieldwardError as error:

@@ -11,7 +11,7 @@ database can't look into a value, so a query that compares, orders or computes b
 that copies another column of bytes, does not open.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, NoReturn, TypeVar, overload
 
 from pypika_tortoise.context import SqlContext
@@ -40,6 +40,27 @@ def open_light(blob: bytes, cell: Cell) -> str:
         TamperedError: it does not open in that cell.
     """
     return open_sealed(active_keyring().key_of(blob), cell, blob)
+
+
+def seal_light(field: "EncryptedField[Any]", row: Mapping[str, Any]) -> bytes | None:
+    """Return the column's value of a row that is no instance, sealed for its cell; None where it has none.
+
+    row: by column, with the row's id, its organization where it has one, and the owner's column.
+
+    Raises:
+        InvalidInputError: it is no text that fits the column.
+        SealedError: the key is not in memory.
+    """
+    value = row.get(field.model_field_name)
+    if value is None and field.null:
+        return None
+    text = field.require_sealable(value)
+    meta = field.model._meta
+    organization_id = row[TENANT] if TENANT in meta.fields_map else SYSTEM_ID
+    person_id = row[field.owner_column] if field.owner_column is not None else None
+    owner = person_owner(person_id) if person_id is not None else organization_owner(organization_id)
+    cell = Cell(organization_id, meta.db_table, field.model_field_name, row[meta.pk_attr])
+    return seal(active_keyring().current(owner), cell, text, pad=field.pad)
 
 
 async def load_keys_for(instances: Iterable[Model], *columns: str) -> None:
@@ -166,7 +187,7 @@ class EncryptedField(Field[V]):
             return None
         if instance is None or isinstance(instance, type):
             self.refuse()
-        self._require_sealable(value)
+        self.require_sealable(value)
         cell = cell_of(instance, self)
         stored = vars(instance).get(self.model_field_name)
         if isinstance(stored, Sealed) and stored.holds(value, cell):
@@ -181,7 +202,8 @@ class EncryptedField(Field[V]):
             " Search by its blind index; change it row by row."
         )
 
-    def _require_sealable(self, value: Any) -> None:
+    def require_sealable(self, value: Any) -> str:
+        """Return the value. Raises `InvalidInputError` unless it is a text that fits the column."""
         at = (self.model_field_name,)
         if not isinstance(value, str):
             raise InvalidInputError("Expected a text.", field=at)
@@ -193,6 +215,7 @@ class EncryptedField(Field[V]):
             value.encode()
         except UnicodeEncodeError:
             raise InvalidInputError("Expected a text without lone surrogates.", field=at) from None
+        return value
 
 
 def cell_of(instance: Model, field: EncryptedField[Any]) -> Cell:

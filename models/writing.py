@@ -1,0 +1,63 @@
+"""How rows get into the tables: one composed statement for all rows of a table, with what is encrypted sealed.
+
+A row is what was said of it, by column. A column that was not named has what its declaration gives: the default, or
+null. Values are as the columns take them; whoever calls has made sure of that (`resolvers/checking.py`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any, Final
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from models.encryption.column import EncryptedField, seal_light
+from models.inventory import Column, Entity
+from models.row import Row, row_type
+
+Values = Mapping[str, Any]
+
+MOST_BOUND: Final = 32_767
+"""Values that a statement of PostgreSQL's protocol takes."""
+
+
+async def insert_rows(connection: BaseDBAsyncClient, entity: Entity, rows: Sequence[Values]) -> list[Row]:
+    """Write the rows inside a transaction and return them as they are stored: one statement, as far as it holds them.
+
+    Raises:
+        SealedError: the key that a value is to be sealed under is not in memory.
+        InvalidInputError: a value of an encrypted column is no text that fits it.
+    """
+    stored = _stored_by(entity)
+    written: list[Row] = []
+    for start in range(0, len(rows), most := MOST_BOUND // len(stored)):
+        some = rows[start : start + most]
+        arguments = [store(row) for row in some for store in stored]
+        async with connection.acquire_connection() as raw:
+            written += await raw.fetch(_text(entity, len(some)), *arguments, record_class=row_type(entity))
+    return written
+
+
+@lru_cache(maxsize=256)
+def _text(entity: Entity, count: int) -> str:
+    width = len(entity.columns)
+    tuples = (
+        f"({', '.join(f'${place}' for place in range(1 + row * width, 1 + (row + 1) * width))})" for row in range(count)
+    )
+    names = ", ".join(f'"{name}"' for name in entity.columns)
+    return f'insert into "{entity.name}" ({names}) values {", ".join(tuples)} returning *'
+
+
+@cache
+def _stored_by(entity: Entity) -> Sequence[Callable[[Values], Any]]:
+    """Return the functions that take each column's value out of a row, as it is stored."""
+    return [_store(column) for column in entity.columns.values()]
+
+
+def _store(column: Column) -> Callable[[Values], Any]:
+    name, field = column.name, column.field
+    if isinstance(field, EncryptedField):
+        return lambda row: seal_light(field, row)
+    default = field.default
+    if callable(default):
+        return lambda row: row[name] if name in row else default()
+    return lambda row: row.get(name, default)
