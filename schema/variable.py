@@ -1,48 +1,39 @@
 """An operation's variables: what a client gave, checked and coerced.
 
-What nearly all operations are given, texts, numbers and ids, is read here in one look. Anything else, and anything that
-does not fit, goes the full way: `schema/input_value.py` checks it and says what was expected, graphql-core coerces it.
+Nearly all that operations are given is read here in one look. Anything that does not fit, or of which a look can't say,
+goes the full way: `schema/input_value.py` checks it and says what was expected, graphql-core coerces it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any, Final
 
-from graphql import GraphQLError, GraphQLNonNull, GraphQLScalarType, GraphQLSchema, OperationDefinitionNode, Undefined
+from graphql import (
+    GraphQLEnumType,
+    GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLScalarType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    Undefined,
+)
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
 from graphql.execution.values import VariableValues, VariableValueSource, get_variable_values
+from graphql.type.definition import is_required_input_field
+from graphql.utilities.coerce_input_value import coerce_default_value
 
-from schema.input_value import LONGEST_TEXT, MOST_ERRORS, variable_errors
+from schema.input_value import LONGEST_TEXT, MOST_ERRORS, MOST_ITEMS, variable_errors
 
 _LARGEST_INT: Final = 2**31
 
-Look = Callable[[Any], bool]
-"""Whether a value is its own coerced value, as most are. False says nothing: the full way decides."""
+Look = Callable[[Any], Any]
+"""From a value to its coerced value. Raises `_UnsureError` where the full way is to decide."""
 
 
-def _is_plain_text(value: Any) -> bool:
-    return type(value) is str and value.isascii() and "\0" not in value and len(value) <= LONGEST_TEXT
-
-
-def _is_int(value: Any) -> bool:
-    return type(value) is int and -_LARGEST_INT <= value < _LARGEST_INT
-
-
-def _is_float(value: Any) -> bool:
-    return type(value) is float and isfinite(value)
-
-
-def _is_bool(value: Any) -> bool:
-    return type(value) is bool
-
-
-_LOOKS: Final[Mapping[str, Look]] = {
-    "ID": _is_plain_text,
-    "String": _is_plain_text,
-    "Int": _is_int,
-    "Float": _is_float,
-    "Boolean": _is_bool,
-}
+class _UnsureError(Exception):
+    """A look does not say what becomes of a value."""
 
 
 class Variables:
@@ -53,11 +44,11 @@ class Variables:
         self._operation = operation
         definitions = operation.variable_definitions or ()
         self.names: Final = tuple(one.variable.name.value for one in definitions)
-        signatures = [get_variable_signature(schema, one) for one in definitions]
-        self._looked: Sequence[tuple[str, Look, bool, GraphQLVariableSignature]] | None = None
-        looked = [_looked_at(one) for one in signatures]
-        if all(one is not None for one in looked):
-            self._looked = [one for one in looked if one is not None]
+        self._looks: Sequence[tuple[str, Look, GraphQLVariableSignature]] | None
+        try:
+            self._looks = [_look_of_variable(get_variable_signature(schema, one)) for one in definitions]
+        except _UnsureError:
+            self._looks = None
 
     def read(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
         """Return the coerced values, or what graphql-core says where it refuses what was checked.
@@ -65,27 +56,25 @@ class Variables:
         Raises:
             InvalidVariablesError: with all that is wrong with them, some twenty errors at the most.
         """
-        found = self._at_a_look(given)
-        return self._in_full(given) if found is None else found
+        if self._looks is not None:
+            try:
+                return self._at_a_look(self._looks, given)
+            except _UnsureError:
+                pass
+        return self._in_full(given)
 
-    def _at_a_look(self, given: Mapping[str, Any]) -> VariableValues | None:
-        if self._looked is None:
-            return None
+    def _at_a_look(
+        self, looks: Sequence[tuple[str, Look, GraphQLVariableSignature]], given: Mapping[str, Any]
+    ) -> VariableValues:
         sources: dict[str, VariableValueSource] = {}
         coerced: dict[str, Any] = {}
-        for name, look, may_lack, signature in self._looked:
+        for name, look, signature in looks:
             value = given.get(name, Undefined)
-            if value is None or value is Undefined:
-                if not may_lack:
-                    return None
-                sources[name] = VariableValueSource(signature, value)
-                if value is None:
-                    coerced[name] = None
-            elif look(value):
-                sources[name] = VariableValueSource(signature, value)
-                coerced[name] = value
-            else:
-                return None
+            sources[name] = VariableValueSource(signature, value)
+            if value is not Undefined:
+                coerced[name] = look(value)
+            elif isinstance(signature.type, GraphQLNonNull):
+                raise _UnsureError
         return VariableValues(sources, coerced)
 
     def _in_full(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
@@ -109,13 +98,130 @@ class InvalidVariablesError(Exception):
         self.errors = errors
 
 
-def _looked_at(
+def _look_of_variable(
     signature: GraphQLVariableSignature | GraphQLError,
-) -> tuple[str, Look, bool, GraphQLVariableSignature] | None:
-    """Return how a variable is looked at; None for what always goes the full way."""
+) -> tuple[str, Look, GraphQLVariableSignature]:
+    """Return how a variable is looked at. Raises `_UnsureError` for what always goes the full way."""
     if isinstance(signature, GraphQLError) or signature.default is not None:
-        return None
-    demanded = isinstance(signature.type, GraphQLNonNull)
-    bare = signature.type.of_type if isinstance(signature.type, GraphQLNonNull) else signature.type
-    look = _LOOKS.get(bare.name) if isinstance(bare, GraphQLScalarType) else None
-    return None if look is None else (signature.name, look, not demanded, signature)
+        raise _UnsureError
+    return signature.name, _look(signature.type, ()), signature
+
+
+def _look(type_: Any, inside: tuple[Any, ...]) -> Look:
+    """Return how values of a type are looked at. inside: the lists and inputs that they stand in."""
+    if isinstance(type_, GraphQLNonNull):
+        return _demanded(_bare_look(type_.of_type, inside))
+    look = _bare_look(type_, inside)
+    return lambda value: None if value is None else look(value)
+
+
+def _demanded(look: Look) -> Look:
+    def demand(value: Any) -> Any:
+        if value is None:
+            raise _UnsureError
+        return look(value)
+
+    return demand
+
+
+def _bare_look(type_: Any, inside: tuple[Any, ...]) -> Look:
+    if isinstance(type_, GraphQLScalarType):
+        return _LOOKS.get(type_.name) or _parsed(type_)
+    if isinstance(type_, GraphQLEnumType):
+        return _one_of({name: type_.coerce_input_value(name) for name in type_.values})
+    # A list in a list may be of any size, and an input in itself of any depth: the full way bounds them.
+    if isinstance(type_, GraphQLList) and not any(isinstance(one, GraphQLList) for one in inside):
+        return _list(_look(type_.of_type, (*inside, type_)))
+    if isinstance(type_, GraphQLInputObjectType) and type_ not in inside and not type_.is_one_of:
+        return _object(type_, (*inside, type_))
+    raise _UnsureError
+
+
+def _text(value: Any) -> Any:
+    if type(value) is str and value.isascii() and "\0" not in value and len(value) <= LONGEST_TEXT:
+        return value
+    raise _UnsureError
+
+
+def _int(value: Any) -> Any:
+    if type(value) is int and -_LARGEST_INT <= value < _LARGEST_INT:
+        return value
+    raise _UnsureError
+
+
+def _float(value: Any) -> Any:
+    if type(value) is float and isfinite(value):
+        return value
+    raise _UnsureError
+
+
+def _bool(value: Any) -> Any:
+    if type(value) is bool:
+        return value
+    raise _UnsureError
+
+
+_LOOKS: Final[Mapping[str, Look]] = {"ID": _text, "String": _text, "Int": _int, "Float": _float, "Boolean": _bool}
+
+
+def _parsed(scalar: GraphQLScalarType) -> Look:
+    """Return how a scalar that is written as a text is looked at."""
+
+    def parse(value: Any) -> Any:
+        text = _text(value)
+        try:
+            return scalar.coerce_input_value(text)
+        except Exception as error:
+            raise _UnsureError from error
+
+    return parse
+
+
+def _one_of(values: Mapping[str, Any]) -> Look:
+    def look(value: Any) -> Any:
+        if type(value) is str and value in values:
+            return values[value]
+        raise _UnsureError
+
+    return look
+
+
+def _list(look: Look) -> Look:
+    def look_at_all(values: Any) -> Any:
+        if type(values) is list and len(values) <= MOST_ITEMS:
+            return [look(value) for value in values]
+        raise _UnsureError
+
+    return look_at_all
+
+
+def _object(type_: GraphQLInputObjectType, inside: tuple[Any, ...]) -> Look:
+    fields = [
+        (
+            name,
+            field.out_name or name,
+            _look(field.type, inside),
+            _ABSENT if is_required_input_field(field) else coerce_default_value(field),
+        )
+        for name, field in type_.fields.items()
+    ]
+    known, made_of = type_.fields.keys(), type_.out_type
+
+    def look(given: Any) -> Any:
+        if type(given) is not dict or not given.keys() <= known:
+            raise _UnsureError
+        coerced: dict[str, Any] = {}
+        for name, out_name, look_at, default in fields:
+            if name in given:
+                coerced[out_name] = look_at(given[name])
+            elif default is _ABSENT:
+                raise _UnsureError
+            elif default is not Undefined:
+                coerced[out_name] = default
+        return made_of(coerced)
+
+    return look
+
+
+_ABSENT: Final = object()
+"""Stands for the default of what may not be left out."""
