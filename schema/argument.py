@@ -4,7 +4,7 @@ The ordinary way walks the text, the types and strawberry's declarations for eac
 looked at once, and what is left to do is to put the variables in their places.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING
 from typing import Any
 
@@ -20,11 +20,12 @@ from graphql import (
 from graphql.execution.values import VariableValues, get_argument_values
 from graphql.language import ObjectValueNode, ValueNode, VariableNode, Visitor, visit
 from graphql.utilities.coerce_input_value import coerce_input_literal
-from strawberry import Schema
-from strawberry.types.arguments import StrawberryArgument, convert_argument, convert_arguments
+from strawberry.schema.config import StrawberryConfig
 from strawberry.types.base import StrawberryObjectDefinition, StrawberryOptional, get_object_definition
 from strawberry.types.field import StrawberryField
 from strawberry.types.lazy_type import LazyType
+
+from schema.input_object import Make, maker_of
 
 _ABSENT = object()
 
@@ -35,35 +36,37 @@ Part = Callable[[Mapping[str, Any]], Any]
 class Arguments:
     """The arguments of one field of one operation. Nothing of any request is in it."""
 
-    def __init__(self, api: Schema, field: GraphQLField, declared: StrawberryField, node: FieldNode) -> None:
+    def __init__(
+        self, config: StrawberryConfig, field: GraphQLField, declared: StrawberryField, node: FieldNode
+    ) -> None:
         self._field = field
         self._node = node
-        self._convert = _Conversion(api)
         self._parts: list[tuple[str, Part]] = []
-        self._in_full: list[StrawberryArgument] = []
-        absent: dict[str, Any] = {}
+        self._in_full: dict[str, Argument] = {}
         given = {one.name.value: one.value for one in node.arguments or ()}
-        fixed = {}
+        fixed: dict[str, Argument] = {}
+        absent: dict[str, Any] = {}
         for argument in declared.arguments:
-            name = api.config.name_converter.from_argument(argument)
+            name = config.name_converter.from_argument(argument)
+            known = argument.python_name, maker_of(argument.type, config)
             value = given.get(name)
             if value is None or not _has_variables(value):
-                fixed[name] = argument
+                fixed[name] = known
                 continue
             core = field.args[name]
-            part = self._convert.part(value, core.type, argument.type) if _is_absence(core.default_value) else None
+            part = _part(config, value, core.type, argument.type) if _is_absence(core.default_value) else None
             if part is None:
-                self._in_full.append(argument)
+                self._in_full[name] = known
                 continue
             self._parts.append((argument.python_name, part))
             if core.default_value is None:
                 absent[argument.python_name] = None
-        known = GraphQLField(field.type, args={name: field.args[name] for name in fixed})
-        written = FieldNode(
+        as_written = FieldNode(
             name=node.name, arguments=tuple(one for one in node.arguments or () if one.name.value in fixed)
         )
-        core_values = get_argument_values(known, written, VariableValues({}, {}), hide_suggestions=True)
-        self._fixed = {**absent, **self._convert.arguments(core_values, fixed.values())}
+        only = GraphQLField(field.type, args={name: field.args[name] for name in fixed})
+        values = get_argument_values(only, as_written, VariableValues({}, {}), hide_suggestions=True)
+        self._fixed = {**absent, **_made(fixed, values)}
 
     def of(self, values: VariableValues) -> dict[str, Any]:
         """Return the resolver's arguments by name, with the variables in their places."""
@@ -73,67 +76,68 @@ class Arguments:
             if value is not _ABSENT:
                 made[name] = value
         if self._in_full:
-            core_values = get_argument_values(self._field, self._node, values, hide_suggestions=True)
-            made.update(self._convert.arguments(core_values, self._in_full))
+            given = get_argument_values(self._field, self._node, values, hide_suggestions=True)
+            made.update(_made(self._in_full, given))
         return made
 
 
-class _Conversion:
-    """From graphql-core's values to strawberry's, and the parts of what has variables in it."""
+Argument = tuple[str, Make]
+"""An argument's name in the code, and what makes its values."""
 
-    def __init__(self, api: Schema) -> None:
-        self._config = api.config
-        self._scalars = api.schema_converter.scalar_registry
 
-    def arguments(self, values: dict[str, Any], declared: Iterable[StrawberryArgument]) -> dict[str, Any]:
-        return convert_arguments(values, list(declared), self._scalars, self._config)
+def _made(arguments: Mapping[str, Argument], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {python_name: make(values[name]) for name, (python_name, make) in arguments.items() if name in values}
 
-    def part(self, node: ValueNode, core: Any, declared: Any) -> Part | None:
-        """Return what makes the value of a node in which there are variables; None for what goes the full way."""
-        if isinstance(node, VariableNode):
-            return _variable(node, core)
-        bare = get_nullable_type(core)
-        definition = _input_of(declared)
-        if (
-            not isinstance(node, ObjectValueNode)
-            or not isinstance(bare, GraphQLInputObjectType)
-            or bare.is_one_of
-            or definition is None
-        ):
+
+def _part(config: StrawberryConfig, node: ValueNode, core: Any, declared: Any) -> Part | None:
+    """Return what makes the value of a node in which there are variables; None for what goes the full way."""
+    if isinstance(node, VariableNode):
+        return _variable(node, core)
+    bare = get_nullable_type(core)
+    definition = _input_of(declared)
+    if (
+        isinstance(node, ObjectValueNode)
+        and isinstance(bare, GraphQLInputObjectType)
+        and not bare.is_one_of
+        and definition is not None
+    ):
+        return _object(config, node, bare, definition)
+    return None
+
+
+def _object(
+    config: StrawberryConfig,
+    node: ObjectValueNode,
+    core: GraphQLInputObjectType,
+    definition: StrawberryObjectDefinition,
+) -> Part | None:
+    made_of = definition.origin
+    given = {one.name.value: one.value for one in node.fields}
+    fixed: dict[str, Any] = {}
+    parts: list[tuple[str, Part]] = []
+    for declared in definition.fields:
+        name = config.name_converter.from_field(declared)
+        field, value = core.fields[name], given.get(name)
+        kind = declared.resolve_type(type_definition=definition)
+        if not _is_absence(field.default_value):
             return None
-        return self._object(node, bare, definition)
-
-    def _object(
-        self, node: ObjectValueNode, core: GraphQLInputObjectType, definition: StrawberryObjectDefinition
-    ) -> Part | None:
-        made_of = definition.origin
-        given = {one.name.value: one.value for one in node.fields}
-        fixed: dict[str, Any] = {}
-        parts: list[tuple[str, Part]] = []
-        for declared in definition.fields:
-            name = self._config.name_converter.from_field(declared)
-            field, value = core.fields[name], given.get(name)
-            if not _is_absence(field.default_value):
+        if value is not None and not _has_variables(value):
+            fixed[declared.python_name] = maker_of(kind, config)(coerce_input_literal(value, field.type))
+            continue
+        # What is not given is null, unless the declaration says otherwise.
+        if field.default_value is None or not _has_default(declared):
+            fixed[declared.python_name] = None
+        if value is not None:
+            part = _part(config, value, field.type, kind)
+            if part is None:
                 return None
-            if value is None or _has_variables(value):
-                # What is not given is null, unless the declaration says otherwise.
-                if field.default_value is None or not _has_default(declared):
-                    fixed[declared.python_name] = None
-                if value is not None:
-                    part = self.part(value, field.type, declared.resolve_type(type_definition=definition))
-                    if part is None:
-                        return None
-                    parts.append((declared.python_name, part))
-            else:
-                coerced = coerce_input_literal(value, field.type)
-                kind = declared.resolve_type(type_definition=definition)
-                fixed[declared.python_name] = convert_argument(coerced, kind, self._scalars, self._config)
+            parts.append((declared.python_name, part))
 
-        def make(values: Mapping[str, Any]) -> Any:
-            found = {name: made for name, part in parts if (made := part(values)) is not _ABSENT}
-            return made_of(**{**fixed, **found})
+    def make(values: Mapping[str, Any]) -> Any:
+        found = {name: made for name, part in parts if (made := part(values)) is not _ABSENT}
+        return made_of(**{**fixed, **found})
 
-        return make
+    return make
 
 
 def _variable(node: VariableNode, core: Any) -> Part | None:

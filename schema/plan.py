@@ -157,7 +157,7 @@ class PlannedQuery(PlannedRoot):
         self._said = said
         self._declared = declared
         self._resolver = declared.base_resolver
-        self._arguments = Arguments(selection.api, self._field, declared, self._nodes[0])
+        self._arguments = Arguments(selection.api.config, self._field, declared, self._nodes[0])
         self.takes_one_statement = selection.is_read_at_once(self._field, self._nodes)
 
     def _found(self, executor: PlanExecutor) -> Any:
