@@ -115,8 +115,12 @@ def order_by_a_hidden_comment(patch: pytest.MonkeyPatch) -> Api:
 
     def spoiled(statement: Statement, viewer: Viewer, listing: Listing) -> str:
         text = composed(statement, viewer, listing)
-        first = "order by t.comment is null, "
-        return text.replace("order by ", first) if listing.entity.name == "record" else text
+        # The first is where the page is cut.
+        return (
+            text.replace("order by t.", "order by t.comment is null, t.", 1)
+            if listing.entity.name == "record"
+            else text
+        )
 
     patch.setattr(models.listing, "_listing_text", spoiled)
     return build_api()
