@@ -6,6 +6,7 @@ column, in their order. Each is visible to the viewer, or is not there.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from auth.principal import Viewer
@@ -88,8 +89,14 @@ def read_along(statement: Statement, viewer: Viewer, text: str, along: Along) ->
     return f"select {', '.join(shown)} from ({text}) t {' '.join(joins)}"
 
 
-def _columns(entity: Entity, wanted: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys((*entity.scope_columns, *wanted)))
+@lru_cache(maxsize=1024)
+def _columns(entity: Entity, wanted: tuple[str, ...]) -> list[str]:
+    """Return the columns that are read: with what a row's scope is made of, and its tenant where that opens a value."""
+    names = list(dict.fromkeys((*entity.scope_columns, *wanted)))
+    if entity.placement is not None and not any(entity.columns[name].is_sealed for name in wanted):
+        needless = {entity.placement.tenant_column} - {"id", *wanted}
+        names = [name for name in names if name not in needless]
+    return names
 
 
 def _list(alias: str, columns: Sequence[str]) -> str:

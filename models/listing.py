@@ -7,6 +7,7 @@ LATERAL join, so that no parent's rows push out another's.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -185,7 +186,8 @@ def _where(statement: Statement, viewer: Viewer, listing: Listing) -> str:
     return matching(statement, viewer, listing.entity, listing.conditions, touched=(listing.order.column,), alias="t")
 
 
-def _columns(entity: Entity, wanted: Sequence[str]) -> str:
+@lru_cache(maxsize=1024)
+def _columns(entity: Entity, wanted: tuple[str, ...]) -> str:
     names = dict.fromkeys((*entity.scope_columns, *wanted))
     unknown = [name for name in names if name not in entity.columns]
     if unknown:

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from auth.principal import Viewer
-from models.encryption.blind_index import subkey
+from models.encryption.blind_index import cipher_for
 from models.encryption.keyring import Keyring
 from models.encryption.owner import organization_owner
 from models.errors import InvalidInputError
@@ -58,7 +58,7 @@ def open_cursor(
 
 def _cipher(keyring: Keyring, viewer: Viewer) -> AESGCMSIV:
     key = keyring.current(organization_owner(viewer.organization_id))
-    return AESGCMSIV(subkey(key, "cursor"))
+    return cipher_for(key, "cursor")
 
 
 def _context(viewer: Viewer, entity: str, order: Order) -> bytes:

@@ -10,6 +10,8 @@ import unicodedata
 from typing import Final
 from uuid import UUID
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+
 from models.encryption.envelope import DataKey
 
 LENGTH: Final = 16
@@ -28,7 +30,7 @@ def blind_index(key: DataKey, *, table: str, column: str, organization_id: UUID,
 
 
 def subkey(key: DataKey, purpose: str, length: int = 32) -> bytes:
-    """Return a key of `length` bytes for another purpose, such as sealing cursors.
+    """Return a key of `length` bytes for another purpose, such as telling requests apart.
 
     Different purposes have keys that tell nothing of each other, nor of those of values and blind indexes.
 
@@ -36,6 +38,17 @@ def subkey(key: DataKey, purpose: str, length: int = 32) -> bytes:
         SealedError: the key has been wiped.
     """
     return key.derive(_info(b"purpose", purpose.encode()), length)
+
+
+def cipher_for(key: DataKey, purpose: str) -> AESGCMSIV:
+    """Return a cipher for another purpose, such as sealing cursors.
+
+    It is the cipher under `subkey` of that purpose.
+
+    Raises:
+        SealedError: the key has been wiped.
+    """
+    return key.cipher_for(_info(b"purpose", purpose.encode()))
 
 
 def normalize_email(text: str) -> str:

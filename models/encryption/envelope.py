@@ -95,7 +95,7 @@ class DataKey:
     this object has sealed: it is of this process, so the bound across processes is the rotation's to keep.
     """
 
-    __slots__ = ("_binding", "_openers", "_prefix", "_sealer", "_secret", "id", "owner", "seals")
+    __slots__ = ("_binding", "_openers", "_others", "_prefix", "_sealer", "_secret", "id", "owner", "seals")
 
     def __init__(
         self,
@@ -113,6 +113,7 @@ class DataKey:
         self._secret = bytearray(secret)
         self._binding = _part(owner.kind.encode()) + _part(owner.id.bytes)
         commitment = hmac.digest(self.derive(b"envelope commitment"), bytes([FORMAT]) + key_id.bytes, "sha256")[:16]
+        self._others: dict[bytes, AESGCMSIV] = {}
         self._openers: Mapping[bytes, Cipher] = {}
         for candidate in Algorithm:
             prefix = bytes([FORMAT, candidate]) + key_id.bytes + commitment
@@ -132,6 +133,17 @@ class DataKey:
             raise SealedError(f"The data key {self.id} has been wiped from memory.")
         return HKDF(SHA256(), length, salt=self.id.bytes, info=info).derive(self._secret)
 
+    def cipher_for(self, info: bytes) -> AESGCMSIV:
+        """Return the cipher under the key that is derived for `info`, made once.
+
+        Raises:
+            SealedError: the key has been wiped.
+        """
+        cipher = self._others.get(info)
+        if cipher is None:
+            cipher = self._others[info] = AESGCMSIV(self.derive(info))
+        return cipher
+
     def has_secret_of(self, other: "DataKey") -> bool:
         """Return whether the two have one secret, in constant time."""
         return hmac.compare_digest(self._secret, other._secret)
@@ -146,6 +158,7 @@ class DataKey:
             self._secret[position] = 0
         self._secret.clear()
         self._openers = {}
+        self._others = {}
         self._sealer = None
 
     def __repr__(self) -> str:
