@@ -1,7 +1,7 @@
 """Connections: whose they are, which pools there are, and how the schema gets into the database."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -12,7 +12,7 @@ from tortoise.connection import get_connection
 from tortoise.migrations.executor import MigrationExecutor
 
 from fieldward.settings import Settings
-from models.reading import ReadingPool, open_reading
+from models.pool import Connect, Purpose, open_pool
 
 MODELS_APP: Final = {
     "models": [
@@ -95,15 +95,13 @@ def credentials_of(url: str) -> Credentials:
 
 
 def pools(databases: Databases, settings: Settings) -> dict[str, Any]:
-    """Return Tortoise's configuration: the pool of changes, the audit's own, and the keystore's."""
+    """Return Tortoise's configuration: the pool of changes, and the keystore's."""
 
-    def connection(credentials: Credentials, *, largest: int, name: str, **server_settings: str) -> dict[str, Any]:
-        connecting = _connecting(credentials, settings)
-        connecting["server_settings"] |= server_settings
+    def connection(credentials: Credentials, *, largest: int, name: str) -> dict[str, Any]:
         return {
             "engine": "tortoise.backends.asyncpg",
             "credentials": {
-                **connecting,
+                **_connecting(credentials, settings),
                 "minsize": 1,
                 "maxsize": largest,
                 "application_name": name,
@@ -118,8 +116,6 @@ def pools(databases: Databases, settings: Settings) -> dict[str, Any]:
             "default": connection(
                 databases.main, largest=settings.pool_size - settings.reading_pool_size, name="fieldward"
             ),
-            # The memory is for what waits to be indexed in the trail, which is then sorted in one go.
-            "audit": connection(databases.main, largest=4, name="fieldward audit", work_mem="64MB"),
             "keystore": connection(databases.keystore, largest=2, name="fieldward keystore"),
         },
         "apps": {
@@ -141,21 +137,35 @@ async def open_pools(databases: Databases, settings: Settings) -> AsyncIterator[
     # Requests run in tasks that do not descend from the one that starts the service.
     await Tortoise.init(config=pools(databases, settings), _enable_global_fallback=True)
     try:
-        async with open_reading_pool(databases, settings):
+        async with open_tenant_pools(databases, settings):
             yield
     finally:
         await Tortoise.close_connections()
 
 
-def open_reading_pool(databases: Databases, settings: Settings) -> AbstractAsyncContextManager[ReadingPool]:
-    """Open the pool of what can't write, for as long as the block runs."""
+@asynccontextmanager
+async def open_tenant_pools(databases: Databases, settings: Settings) -> AsyncIterator[None]:
+    """Open the pool of what reads, and that of what is appended to the trail although, or before, something else is
+    not: refused attempts, the read log."""
+    reading = _opening(databases, settings, name="fieldward reading", default_transaction_read_only="on")
+    # The memory is for what waits to be indexed in the trail, which is then sorted in one go.
+    appending = _opening(databases, settings, name="fieldward audit", work_mem="64MB")
+    async with (
+        open_pool(Purpose.READING, reading, largest=settings.reading_pool_size),
+        open_pool(Purpose.APPENDING, appending, largest=4),
+    ):
+        yield
+
+
+def _opening(databases: Databases, settings: Settings, *, name: str, **server_settings: str) -> Connect:
+    """Return what opens a connection."""
     connecting = _connecting(databases.main, settings)
-    connecting["server_settings"] |= {"application_name": "fieldward reading", "default_transaction_read_only": "on"}
+    connecting["server_settings"] |= {"application_name": name, **server_settings}
 
     async def connect() -> asyncpg.Connection:
         return await asyncpg.connect(**connecting)
 
-    return open_reading(connect, largest=settings.reading_pool_size)
+    return connect
 
 
 def _connecting(credentials: Credentials, settings: Settings) -> Credentials:

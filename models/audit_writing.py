@@ -12,7 +12,9 @@ from models.encryption.envelope import Cell, seal
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import organization_owner, person_owner
 from models.inventory import entity_of
-from models.transaction import audit_connection
+from models.pool import Purpose
+from models.reading import OneStatement
+from models.transaction import Tenant
 
 # The database sets when, and in which transaction.
 _STAMPED: Final = frozenset({"at", "transaction_id"})
@@ -67,7 +69,7 @@ async def append_entries(entries: Iterable[SealedEntry]) -> None:
     Raises:
         UnavailableError: the database went away. They may be there or not.
     """
-    async with audit_connection() as connection:
+    async with OneStatement(Tenant(), Purpose.APPENDING) as connection:
         await connection.executemany(_APPEND, [entry.values for entry in entries])
 
 

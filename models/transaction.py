@@ -21,8 +21,6 @@ from models.errors import UnavailableError, UnknownOutcomeError
 
 MAIN: Final = "default"
 """The pool of changes."""
-AUDIT: Final = "audit"
-"""The pool of what must be written although, or before, something else is not: refused attempts, the read log."""
 
 LONGEST_WAIT_S: Final = 5
 """Seconds that a request waits for a connection before it is told to come back."""
@@ -130,21 +128,6 @@ async def write_transaction(tenant: Tenant) -> AsyncIterator[BaseDBAsyncClient]:
                 "The connection was lost while the change was being saved. Look whether it happened before you repeat."
             ) from error
         raise unavailable(error) from error
-
-
-@asynccontextmanager
-async def audit_connection() -> AsyncIterator[asyncpg.Connection]:
-    """Yield a connection of the audit's own pool, in no transaction: each statement is one by itself, of no tenant.
-
-    Raises:
-        UnavailableError: the database went away. What was written may be there or not.
-    """
-    with database_failures():
-        async with AsyncExitStack() as stack:
-            async with asyncio.timeout(LONGEST_WAIT_S):
-                acquired = get_connection(AUDIT).acquire_connection()
-                connection: asyncpg.Connection = await stack.enter_async_context(acquired)
-            yield connection
 
 
 async def fetch(connection: BaseDBAsyncClient, text: str, *arguments: Any) -> list[dict[str, Any]]:

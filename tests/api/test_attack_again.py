@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tortoise.connection import get_connection
 
-from models.reading import reading_pool
+from models.pool import Purpose, pool_for
 from schema.operation import MOST_CHOICES
 from tests.support.access import later, until_waiting
 from tests.support.mutation import mutate
@@ -19,7 +19,7 @@ def connections_in_use() -> int:
     """Return how many connections of those for requests somebody holds."""
     pool: Any = get_connection("default")._pool
     changing = int(pool.get_size() - pool.get_idle_size()) if pool else 0
-    return changing + reading_pool().in_use
+    return changing + pool_for(Purpose.READING).in_use
 
 
 async def test_an_operation_that_fails_leaves_nothing_behind_that_reads_on(world: World) -> None:

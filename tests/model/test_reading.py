@@ -12,11 +12,12 @@ import asyncpg
 import pytest
 from tortoise.connection import get_connection
 
-import models.reading
+import models.pool
 from models.errors import UnavailableError
 from models.inventory import entities
-from models.reading import GivenBackError, OneStatement, ReadingPool, Snapshot, open_reading
-from models.transaction import AUDIT, MAIN, Tenant
+from models.pool import GivenBackError, Purpose, TenantPool, open_pool, pool_for
+from models.reading import OneStatement, Snapshot
+from models.transaction import MAIN, Tenant
 from resolvers.read import AnotherStatementError, EndedError, Reader
 from tests.support.mutation import mutate
 from tests.support.world import World
@@ -40,14 +41,14 @@ class Broken(Tenant):
 
 
 @asynccontextmanager
-async def pool_of(world: World, size: int) -> AsyncIterator[ReadingPool]:
+async def pool_of(world: World, size: int) -> AsyncIterator[TenantPool]:
     """Read over a pool of that size, as the service."""
 
     async def open_one() -> asyncpg.Connection:
         parameters: dict[str, Any] = dict(world.service.dsn_parameters())
         return await asyncpg.connect(**parameters, server_settings={"default_transaction_read_only": "on"})
 
-    async with open_reading(open_one, largest=size) as pool:
+    async with open_pool(Purpose.READING, open_one, largest=size) as pool:
         yield pool
 
 
@@ -288,7 +289,7 @@ async def test_a_database_that_is_away_leaves_no_place_taken(world: World) -> No
     async def refuse() -> asyncpg.Connection:
         raise ConnectionRefusedError
 
-    async with open_reading(refuse, largest=2) as pool:
+    async with open_pool(Purpose.READING, refuse, largest=2) as pool:
         answers = await asyncio.gather(*(seen(one) for _ in range(6)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [UnavailableError] * 6
         assert pool.in_use == 0
@@ -318,7 +319,7 @@ async def test_who_came_first_is_served_first(world: World) -> None:
 
 async def test_nobody_waits_for_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     one, _ = await tenants(world)
-    monkeypatch.setattr(models.reading, "LONGEST_WAIT_S", 0.1)
+    monkeypatch.setattr(models.pool, "LONGEST_WAIT_S", 0.1)
     async with pool_of(world, 1) as pool:
         seat = await pool.take(one)
         with pytest.raises(UnavailableError):
@@ -328,7 +329,7 @@ async def test_nobody_waits_for_long(world: World, monkeypatch: pytest.MonkeyPat
 
 
 async def test_what_nobody_uses_is_closed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models.reading, "LONGEST_IDLE_S", 0.1)
+    monkeypatch.setattr(models.pool, "LONGEST_IDLE_S", 0.1)
     one, _ = await tenants(world)
     async with pool_of(world, 5) as pool:
         await asyncio.gather(*(seen(one) for _ in range(20)))
@@ -383,11 +384,12 @@ async def test_many_at_once_see_their_own_whatever_happens_to_some(world: World)
 async def test_connections_that_write_have_no_tenant_beyond_a_transaction(world: World) -> None:
     await mutate(await world.client("owner"), "createProject", {"code": "NEW", "name": "New"})
     await (await world.client("manager")).run("{ records(first: 1) { nodes { comment } } }")
-    for name in (MAIN, AUDIT):
-        async with get_connection(name).acquire_connection() as connection:
+    async with get_connection(MAIN).acquire_connection() as changing:
+        for connection in (changing, *(seat.connection for seat in pool_for(Purpose.APPENDING)._seats)):
             for setting in ("organization_id", "user_id", "email_index"):
                 assert not await connection.fetchval(f"select current_setting('fieldward.{setting}', true)")
             assert await connection.fetch(ORGANIZATIONS) == []
+    assert pool_for(Purpose.APPENDING)._seats
 
 
 async def test_a_snapshot_is_of_one_moment_and_a_statement_of_its_own(world: World) -> None:

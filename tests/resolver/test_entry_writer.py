@@ -11,7 +11,9 @@ from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import SealedEntry, append_entries
 from models.base import new_id
 from models.encryption.keyring import active_keyring
-from models.transaction import audit_connection
+from models.pool import Purpose
+from models.reading import OneStatement
+from models.transaction import Tenant
 from resolvers.entry_writer import EntryWriter
 from resolvers.trail import Actor, new_entry
 from tests.support.world import World
@@ -46,7 +48,7 @@ async def test_a_connection_keeps_no_tenant(world: World) -> None:
 
     await append_entries([entry])
 
-    async with audit_connection() as connection:
+    async with OneStatement(Tenant(), Purpose.APPENDING) as connection:
         assert not await connection.fetchval(TENANT)
         assert await connection.fetchval("select count(*) from audit_entry") == 0
 

@@ -10,7 +10,7 @@ import asyncpg
 from auth.principal import Channel, Origin
 from models.base import new_id
 from models.errors import UnavailableError
-from models.reading import open_reading
+from models.pool import Purpose, open_pool
 from resolvers.session import authenticate, claims_of
 from resolvers.standing import State, session_states
 from resolvers.state_batch import StateBatches
@@ -79,7 +79,7 @@ async def test_who_arrives_while_a_connection_is_waited_for_is_asked_about_after
     read = Gated()
     read.gate.set()
     batches = StateBatches(read)
-    async with open_reading(open_late, largest=1):
+    async with open_pool(Purpose.READING, open_late, largest=1):
         asking = [asyncio.create_task(batches.load(organization, one))]
         await asyncio.sleep(0.05)
         await world.sql(REVOKE, one)
@@ -155,7 +155,7 @@ async def test_a_database_that_is_away_is_told_to_all(world: World) -> None:
         raise ConnectionRefusedError
 
     batches = StateBatches(session_states)
-    async with open_reading(refuse, largest=1):
+    async with open_pool(Purpose.READING, refuse, largest=1):
         answers = await asyncio.gather(*(batches.load(organization, session) for _ in range(3)), return_exceptions=True)
     assert [type(answer) for answer in answers] == [UnavailableError] * 3
     assert not batches._at_work

@@ -17,7 +17,7 @@ from tortoise.context import TortoiseContext
 from auth.token import AccessClaims, issue_access_token
 from fieldward.cli.environment import embedded_databases
 from fieldward.container import build_services
-from fieldward.database import Databases, open_reading_pool, pools
+from fieldward.database import Databases, open_tenant_pools, pools
 from fieldward.embedded import EmbeddedPostgres
 from fieldward.settings import Settings
 from fieldward.web.app import build_app
@@ -82,7 +82,7 @@ class Side:
         reached = Databases(main={**service.dsn_parameters()}, keystore=embedded.keystore)
         context = await self._stack.enter_async_context(TortoiseContext())
         await context.init(config=pools(reached, settings))
-        await self._stack.enter_async_context(open_reading_pool(reached, settings))
+        await self._stack.enter_async_context(open_tenant_pools(reached, settings))
         app = self._counting(build_app(settings, reached, api=self._api))
         http = await self._stack.enter_async_context(
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fieldward.test")
