@@ -148,8 +148,7 @@ async def open_tenant_pools(databases: Databases, settings: Settings) -> AsyncIt
     """Open the pool of what reads, and that of what is appended to the trail although, or before, something else is
     not: refused attempts, the read log."""
     reading = _opening(databases, settings, name="fieldward reading", default_transaction_read_only="on")
-    # The memory is for what waits to be indexed in the trail, which is then sorted in one go.
-    appending = _opening(databases, settings, name="fieldward audit", work_mem="64MB")
+    appending = _opening(databases, settings, name="fieldward audit")
     async with (
         open_pool(Purpose.READING, reading, largest=settings.reading_pool_size),
         open_pool(Purpose.APPENDING, appending, largest=4),

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from models.base import new_id
 from models.inventory import entities
 from tests.conftest import Template
 from tests.support.entry import insert_entry
+from tests.support.mutation import mutate
 from tests.support.world import World, connect
 
 
@@ -215,3 +217,42 @@ async def test_psql_as_the_service_is_refused_whatever_it_sets(world: World, tem
             assert done.returncode == 3, statement
             assert "ERROR" in done.stderr
     assert await world.fingerprint() == before
+
+
+async def test_a_row_that_came_or_went_is_told_as_a_difference_to_nothing(world: World) -> None:
+    """The two ways in which the trigger makes a change's columns say the same."""
+    client = await world.client("manager")
+    project_id = str(await world.project_id("CANAL"))
+    row_id = str(new_id())
+    made = {"projectId": project_id, "siteCode": "W-1", "medium": "WATER", "comment": "Gone."}
+    await mutate(client, "createRecord", {"id": row_id, "collectedAt": "2026-01-02T03:04:05Z", **made})
+    before = await world.value("select to_jsonb(r)::text from record r where id = $1", row_id)
+    await mutate(client, "deleteRecord", {"id": row_id, "expectedVersion": 1, "reason": "A mistake."})
+
+    secret = "'{collector_index,creation_digest}'"
+    told = "select columns::text from change where entity = 'record' and entity_id = $1 and operation = $2"
+    came, went = [await world.value(told, row_id, operation) for operation in ("INSERT", "DELETE")]
+    assert "secret" in came
+    assert came == await world.value(f"select fieldward_difference(null, $1::text::jsonb, {secret})::text", before)
+    assert went == await world.value(f"select fieldward_difference($1::text::jsonb, null, {secret})::text", before)
+
+
+@pytest.mark.parametrize("table", AUDITED)
+async def test_every_row_that_was_never_changed_is_told_as_it_is(world: World, table: str) -> None:
+    await world.client("collector")
+    arguments = await world.value(
+        "select encode(tgargs, 'escape') from pg_trigger"
+        " where tgrelid = $1::text::regclass and tgname = 'change_insert'",
+        table,
+    )
+    secret = [name for name in arguments.split("\\000")[1].split(",") if name]
+    rows = await world.sql(
+        f"select c.columns = fieldward_difference(null, to_jsonb(r), $2::text[]) as same from {table} r"
+        " join change c on c.entity = $1::text and c.entity_id = r.id and c.operation = 'INSERT'"
+        " where not exists (select 1 from change u where u.entity_id = r.id and u.operation = 'UPDATE')",
+        table,
+        secret,
+    )
+
+    assert rows
+    assert all(row["same"] for row in rows)

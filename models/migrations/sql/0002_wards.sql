@@ -83,13 +83,12 @@ create index on record (organization_id, project_id, collected_at, id);
 create index on record (organization_id, collected_at, id);
 create index on record (organization_id, project_id, created_at, id);
 create index on record (organization_id, project_id, site_code, id);
-create index on measurement (organization_id, record_id, position);
+create index on measurement (organization_id, record_id, position, id);
 create index on session (organization_id, membership_id);
 create unique index audit_entry_transaction on audit_entry (transaction_id, at) where kind = 'CHANGE';
 create index on audit_entry (organization_id, at, id);
--- Who has seen a row is asked seldom, and what was seen is written with every page. So what is to be indexed waits until
--- there is much of it, which takes half the time for each; a search reads what waits as well. Ids don't compress.
-create index on audit_entry using gin (entity_ids) with (gin_pending_list_limit = 16384);
+-- Nothing is found by the rows that entries name: an index on them would cost as much as the rest of an entry, and each
+-- page that is read writes one. Ids don't compress.
 alter table audit_entry alter column entity_ids set storage external;
 create index on change (organization_id, entry_id);
 create index on change (organization_id, entity, entity_id);
@@ -163,6 +162,7 @@ begin
 end $$;
 
 -- Which columns changed, as {column: [before, after]}. Of the columns named in `secret` it says only that they changed.
+-- A row that came or went is told the same way below, where it takes less.
 create function fieldward_difference(before jsonb, after jsonb, secret text[]) returns jsonb
   language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
   select coalesce(jsonb_object_agg(k.key,
@@ -181,35 +181,43 @@ create function fieldward_difference(before jsonb, after jsonb, secret text[]) r
 create function fieldward_record_change() returns trigger language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 declare
-  entry public.audit_entry%rowtype;
+  entry record;
   tenant text := tg_argv[0];
   secret text[] := string_to_array(tg_argv[1], ',');
   project text := nullif(tg_argv[2], '');
   own text := nullif(tg_argv[3], '');
   strangers bigint;
 begin
-  select * into entry from public.audit_entry e
+  select e.organization_id, e.id into entry from public.audit_entry e
    where e.transaction_id = pg_current_xact_id()::text::bigint and e.at = transaction_timestamp() and e.kind = 'CHANGE';
   if not found then
     raise exception 'a change of % needs an audit entry in its transaction', tg_table_name
       using errcode = 'insufficient_privilege';
   end if;
   if tg_op = 'INSERT' then
-    insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
-    select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
-           (n.j ->> own)::uuid, fieldward_difference(null, n.j, secret)
-      from (select to_jsonb(r) as j from new_rows r) n;
-    if tenant <> '' then
-      select count(*) into strangers from new_rows r where (to_jsonb(r) ->> tenant)::uuid is distinct from entry.organization_id;
-    end if;
+    with n as materialized (select to_jsonb(r) as j from new_rows r),
+    written as (
+      insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
+      select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
+             (n.j ->> own)::uuid,
+             (select coalesce(jsonb_object_agg(k.key, jsonb_build_array(null,
+                       case when k.key = any (secret) then '"secret"' else k.value end)), '{}')
+                from jsonb_each(n.j) as k where k.value <> 'null')
+        from n)
+    select count(*) into strangers from n
+     where tenant <> '' and (n.j ->> tenant)::uuid is distinct from entry.organization_id;
   elsif tg_op = 'DELETE' then
-    insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
-    select entry.organization_id, entry.id, tg_op, tg_table_name, (o.j ->> 'id')::uuid, (o.j ->> project)::uuid,
-           (o.j ->> own)::uuid, fieldward_difference(o.j, null, secret)
-      from (select to_jsonb(r) as j from old_rows r) o;
-    if tenant <> '' then
-      select count(*) into strangers from old_rows r where (to_jsonb(r) ->> tenant)::uuid is distinct from entry.organization_id;
-    end if;
+    with o as materialized (select to_jsonb(r) as j from old_rows r),
+    written as (
+      insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
+      select entry.organization_id, entry.id, tg_op, tg_table_name, (o.j ->> 'id')::uuid, (o.j ->> project)::uuid,
+             (o.j ->> own)::uuid,
+             (select coalesce(jsonb_object_agg(k.key, jsonb_build_array(
+                       case when k.key = any (secret) then '"secret"' else k.value end, null)), '{}')
+                from jsonb_each(o.j) as k where k.value <> 'null')
+        from o)
+    select count(*) into strangers from o
+     where tenant <> '' and (o.j ->> tenant)::uuid is distinct from entry.organization_id;
   else
     insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
     select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
