@@ -47,6 +47,14 @@ check: $(VENV)/.develop  ## format, lint, types, import directions, the printed 
 bench: $(VENV)/.develop  ## measure Fieldward beside its peers, with ARGS="run --seconds 3" a part of it; see bench/README.md
 	@$(BIN)/python -m bench $(or $(ARGS),all)
 
+.PHONY: counts
+counts: $(VENV)/.develop  ## count what a request takes, without a clock, and compare with the last commit; fails where it grew
+	@$(BIN)/python -m bench counts $(or $(ARGS),--check)
+
+.PHONY: costs
+costs: $(VENV)/.develop  ## write anew what operations cost in statements and decisions, into tests/api/costs.toml
+	@$(BIN)/python -m pytest -q tests/api/test_cost.py --write-costs
+
 .PHONY: fix
 fix: $(VENV)/.develop  ## format, and mend what the linter can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .

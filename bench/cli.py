@@ -5,17 +5,30 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from bench.answers import DisagreementError
+from bench.counts import (
+    AcceptanceError,
+    CountsFileError,
+    accepted_in,
+    as_data,
+    judged,
+    parsed,
+    renewed,
+    rows_of,
+    written,
+)
+from bench.last_commit import in_last_commit
 from bench.load import Generator, LoadError, settle_generator
-from bench.process import ProcessError
+from bench.process import ROOT, ProcessError
 from bench.report import Report, workload_report
 from bench.run import TARGETS, Plan, measure_targets, say
+from bench.sections.counts import RECORDS, measure_counts
 from bench.sections.depth import measure_depth
 from bench.sections.guards import measure_guards
 from bench.sections.latency import measure_latency
@@ -40,8 +53,10 @@ Examples:
 
   python -m bench all --write
 
-Exit codes: 0 done; 1 a target answers wrongly, a request failed, or something broke; 2 wrong usage; 3 done, without a
-target that was asked for by name.
+  python -m bench counts --check
+
+Exit codes: 0 done; 1 a target answers wrongly, a request failed, a count grew, or something broke; 2 wrong usage; 3
+done, without a target that was asked for by name.
 """
 
 app = typer.Typer(
@@ -206,6 +221,63 @@ def guards_command(
     with opened(directory) as databases:
         report = measure_guards(plan, databases)
     publish(report, as_json=as_json, write=write, note=note)
+
+
+COUNTS = ROOT / "bench" / "counts.json"
+Check = Annotated[bool, typer.Option("--check", help="Exit with 1 where a count grew too much, or the file is wrong.")]
+
+
+@app.command("counts")
+def counts_command(
+    directory: Directory = DEFAULT / "counts",
+    records: Records = RECORDS,
+    check: Check = False,
+    against: Annotated[str | None, typer.Option(help="The commit to compare with, instead of the last one.")] = None,
+    accept: Annotated[list[str] | None, typer.Option(help="COUNT=WHY, with --write: it may grow, this once.")] = None,
+    as_json: AsJson = False,
+    write: Annotated[bool, typer.Option("--write", help="Put the counts into bench/counts.json.")] = False,
+) -> None:
+    """Count what a request takes, without a clock, and compare it with the counts of the last commit.
+
+    Examples:
+
+      python -m bench counts
+
+      python -m bench counts --check
+
+      python -m bench counts --write --accept "B.statements=Devices are read apart, since …"
+    """
+    if accept and not write:
+        refuse("--accept: goes with --write")
+    earlier = in_last_commit(COUNTS, against=against)
+    if against and earlier is None:
+        refuse(f"--against: {against} has no bench/counts.json, or is not known here")
+    with opened(directory) as databases:
+        now = measure_counts(directory.resolve(), databases, records)
+    try:
+        committed = parsed(COUNTS.read_text()) if COUNTS.exists() else None
+        before = parsed(earlier.text) if earlier else committed or now
+        if write:
+            committed = renewed(now, committed, before, accept or ())
+            COUNTS.write_text(written(committed))
+            # With the file changed, this commit is the last one.
+            earlier = in_last_commit(COUNTS, against=against)
+            before = parsed(earlier.text) if earlier else before
+        verdict = judged(now, committed, before, accepted_in(earlier.steps) if earlier else {})
+    except CountsFileError as error:
+        refuse(f"bench/counts.json: {error}", code=1)
+    except AcceptanceError as error:
+        refuse(f"--accept: {error}")
+    called = earlier.called if earlier else "bench/counts.json as it is: git knows of none in the last commit"
+    if as_json:
+        compared = {"compared_with": called, "before": as_data(before), **asdict(verdict)}
+        print(json.dumps({**as_data(now), **compared}, indent=1))
+    else:
+        print("\n".join([*rows_of(before, now), "", f"Compared with {called}."]))
+    for line in [*verdict.notes, *verdict.problems]:
+        say(line)
+    if check and verdict.problems:
+        refuse("the counts are not as they must be", code=1)
 
 
 @app.command("all")

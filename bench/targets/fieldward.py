@@ -33,7 +33,7 @@ DOCUMENTS: Final = {
     ),
     Work.E: _PAGE % ("E", " ".join(RECORD_FIELDS)),
 }
-_SIGN_IN: Final = "mutation SignIn($input: SignInInput!) { signIn(input: $input) { accessToken errors { message } } }"
+SIGN_IN: Final = "mutation SignIn($input: SignInInput!) { signIn(input: $input) { accessToken errors { message } } }"
 _TOKEN_GOOD_FOR_S: Final = 60
 """A token lasts five minutes; one that is taken for a window has at least four left."""
 
@@ -125,7 +125,7 @@ class FieldwardTarget(CursorTarget):
                 "password": self._person.password,
                 "organization": ORGANIZATION,
             }
-            data = self.ask({"query": _SIGN_IN, "variables": {"input": given}}, headers={})
+            data = self.ask({"query": SIGN_IN, "variables": {"input": given}}, headers={})
             token = data["signIn"]["accessToken"]
             self._token = token, time.monotonic()
         return {"authorization": f"Bearer {token}"}
