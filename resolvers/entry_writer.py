@@ -1,12 +1,10 @@
 """Writing entries of reads: those that wait at the same moment, of one organization, in one transaction.
 
-Each is committed before its request is answered. Requests that read at the same time share the way to the disk: under
-load, those of some milliseconds. Who reads alone waits for nobody.
+Each is committed before its request is answered. Requests that read at the same time share the way to the disk.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -15,9 +13,6 @@ from models.audit_writing import SealedEntry, append_entries
 
 MOST_AT_ONCE: Final = 64
 """Requests whose entries share a transaction."""
-PAUSE_S: Final = 0.003
-"""Seconds from the beginning of one transaction of an organization to that of the next. A transaction costs the same
-however many share it, and where requests come faster than this, they wait for the processor anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,45 +42,26 @@ class EntryWriter:
             await done
             return
         self._waiting[organization_id] = []
-        loop = asyncio.get_running_loop()
-        loop.call_later(PAUSE_S, self._ended, organization_id, ended := loop.create_future())
         try:
             await append_entries(entries)
         finally:
-            ended.set_result(None)
-
-    def _ended(self, organization_id: UUID, ended: asyncio.Future[None]) -> None:
-        """Begin the next transaction, if anybody waits for one, once the one before has ended."""
-        if not ended.done():
-            ended.add_done_callback(lambda _: self._ended(organization_id, ended))
-        elif self._waiting[organization_id]:
-            # A task, since a request that is given up must not take others' entries with it.
-            task = asyncio.create_task(self._work(organization_id))
-            self._at_work.add(task)
-            task.add_done_callback(self._at_work.discard)
-        else:
-            del self._waiting[organization_id]
+            if self._waiting[organization_id]:
+                # A task, since a request that is given up must not take others' entries with it.
+                task = asyncio.create_task(self._work(organization_id))
+                self._at_work.add(task)
+                task.add_done_callback(self._at_work.discard)
+            else:
+                del self._waiting[organization_id]
 
     async def _work(self, organization_id: UUID) -> None:
         try:
             while waiting := self._waiting[organization_id]:
                 batch, self._waiting[organization_id] = waiting[:MOST_AT_ONCE], waiting[MOST_AT_ONCE:]
-                async with _taking_at_least(PAUSE_S):
-                    await _commit(batch)
+                await _commit(batch)
         finally:
             # Nobody is left waiting for a writer that was stopped.
             for one in self._waiting.pop(organization_id):
                 one.done.cancel()
-
-
-@asynccontextmanager
-async def _taking_at_least(seconds: float) -> AsyncIterator[None]:
-    """Let as much time have gone by at the end."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    yield
-    if (left := end - loop.time()) > 0:
-        await asyncio.sleep(left)
 
 
 async def _commit(batch: Sequence[_Waiting]) -> None:
