@@ -70,10 +70,14 @@ def read_along(statement: Statement, viewer: Viewer, text: str, along: Along) ->
     """Return the statement whose rows are those of `text`, in any order, with what is read along."""
     shown, joins = ["t.*"], []
     for number, named in enumerate(along.named):
-        alias = f"o{number}"
-        shown += [f'{alias}."{column}" as "{named.name(column)}"' for column in _columns(named.entity, named.columns)]
-        where = visible(statement, named.entity, viewer, alias=alias)
-        joins.append(f'left join "{named.entity.name}" {alias} on {alias}.id = t."{named.by}" and {where}')
+        alias, columns = f"o{number}", _columns(named.entity, named.columns)
+        shown += [f'{alias}."{column}" as "{named.name(column)}"' for column in columns]
+        where = visible(statement, named.entity, viewer, alias="n")
+        # With its limit it is looked up for each row, and never found by reading all of the table.
+        joins.append(
+            f'left join lateral (select {_list("n", columns)} from "{named.entity.name}" n'
+            f' where n.id = t."{named.by}" and {where} limit 1) {alias} on true'
+        )
     for number, naming in enumerate(along.naming):
         alias, columns = f"m{number}", _columns(naming.entity, naming.columns)
         shown += [f'{alias}."{column}" as "{naming.name(column)}"' for column in columns]
