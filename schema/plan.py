@@ -6,6 +6,7 @@ variables, calls the roots' own resolvers and completes what they answer (`schem
 plan knows is left to the executor.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -24,12 +25,11 @@ from graphql.pyutils import Path, gather_with_cancel, is_awaitable
 from strawberry import Info, Schema
 from strawberry.types.field import StrawberryField
 
-from auth.scope import ORGANIZATION
 from schema.argument import Arguments
 from schema.field import RootField
 from schema.mutation import mutation_of
 from schema.shape import PlanExecutor, Selection, UnplannedError, shape_of
-from schema.wiring import declaration_of
+from schema.wiring import admits, declaration_of
 
 
 class Plan:
@@ -117,7 +117,7 @@ class Root:
         return await made if executor.is_awaitable(made) else made
 
 
-class PlannedRoot(Root):
+class PlannedRoot(Root, ABC):
     """A root whose resolver is called, and whose answer is completed, as the plan says."""
 
     def __init__(self, selection: Selection, root_type: GraphQLObjectType, key: str, details: FieldDetailsList) -> None:
@@ -140,8 +140,9 @@ class PlannedRoot(Root):
             executor.handle_field_error(error, self._field.type, self._details, self._path)
             return None
 
+    @abstractmethod
     def _found(self, executor: PlanExecutor) -> Any:
-        raise NotImplementedError
+        """Return what the resolver answers, or an awaitable of it."""
 
 
 class PlannedQuery(PlannedRoot):
@@ -161,12 +162,9 @@ class PlannedQuery(PlannedRoot):
         self.takes_one_statement = selection.is_read_at_once(self._field, self._nodes)
 
     def _found(self, executor: PlanExecutor) -> Any:
-        context = executor.context_value
         info = executor.build_resolve_info(self._field, self._nodes, self._root_type, self._path)
-        if not self._said.public:
-            context.require_signed_in()
-        if self._said.takes is not None and not context.allows(self._said.takes, ORGANIZATION):
-            return context.deny(info, self._said.takes, ORGANIZATION)
+        if not admits(self._said, info):
+            return None
         return self._resolver(info=Info(info, self._declared), **self._arguments.of(executor.variable_values))
 
 

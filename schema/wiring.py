@@ -17,7 +17,6 @@ from graphql import (
 )
 from strawberry.types.field import StrawberryField
 
-from auth.permission import Permission
 from auth.scope import ORGANIZATION
 from models.inventory import entity_of
 from models.row import Row
@@ -98,24 +97,35 @@ def wire(core: GraphQLSchema) -> Needs:
 
 
 def wire_roots(core: GraphQLSchema) -> None:
-    """Put the demand for a sign-in before every entry to the graph that is not public."""
+    """Put what its declaration demands before every entry to the graph."""
     if core.query_type is None:
         return
     for field in core.query_type.fields.values():
         said = declaration_of(field)
-        if isinstance(said, RootField) and not said.public and field.resolve is not None:
-            field.resolve = _signed_in(field.resolve, said.takes)
+        if isinstance(said, RootField) and field.resolve is not None:
+            field.resolve = _behind_entry(said, field.resolve)
 
 
-def _signed_in(resolve: Resolve, takes: Permission | None) -> Resolve:
-    def resolve_signed_in(source: Any, info: ResolveInfo, **arguments: Any) -> Any:
-        context: RequestContext = info.context
+def _behind_entry(said: RootField, resolve: Resolve) -> Resolve:
+    def resolve_if_admitted(source: Any, info: ResolveInfo, **arguments: Any) -> Any:
+        return resolve(source, info, **arguments) if admits(said, info) else None
+
+    return resolve_if_admitted
+
+
+def admits(said: RootField, info: ResolveInfo) -> bool:
+    """Return whether the viewer may enter the graph by this field; note it if not. Its value is null then.
+
+    Raises:
+        UnauthenticatedError: nobody is signed in, and the field is not public.
+    """
+    context: RequestContext = info.context
+    if not said.public:
         context.require_signed_in()
-        if takes is not None and not context.allows(takes, ORGANIZATION):
-            return context.deny(info, takes, ORGANIZATION)
-        return resolve(source, info, **arguments)
-
-    return resolve_signed_in
+    if said.takes is None or context.allows(said.takes, ORGANIZATION):
+        return True
+    context.deny(info, said.takes, ORGANIZATION)
+    return False
 
 
 def _needs(core: GraphQLSchema) -> Needs:
