@@ -4,11 +4,11 @@ What a selection is made of is worked out once for each place in an operation an
 (`schema/operation.py`), whoever runs it: nothing of a viewer is in it. The guards are asked in each run.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 
-from graphql import GraphQLObjectType, GraphQLSchema, get_nullable_type
-from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
+from graphql import GraphQLObjectType, get_nullable_type
+from graphql.execution.collect_fields import FieldDetailsList
 from graphql.pyutils import Path
 from graphql.type.definition import GraphQLResolveInfoHelpers
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
@@ -74,35 +74,18 @@ class RowsExecutor(StrawberryGraphQLCoreExecutionContext):
         return self._completion(batch.object_type, details).run(batch)
 
     def _completion(self, object_type: GraphQLObjectType, details: FieldDetailsList) -> Completion:
-        return completion_of(
-            self.context_value.completions,
-            self.schema,
-            object_type,
-            details,
-            lambda of, under: self.collect_subfields(of, under).grouped_field_set,
-        )
-
-
-def completion_of(
-    kept: dict[Any, Completion],
-    schema: GraphQLSchema,
-    object_type: GraphQLObjectType,
-    details: FieldDetailsList,
-    collect: Callable[[GraphQLObjectType, FieldDetailsList], GroupedFieldSet],
-) -> Completion:
-    """Return what completes the rows at a place of an operation, and keep it.
-
-    collect: returns the fields that are selected of the objects that the place leads to.
-    """
-    key = (object_type.name, place_of([one.node for one in details]))
-    found = kept.get(key)
-    if found is None:
-        model = TYPES[object_type.name].model
-        if model is None:
-            raise LookupError(f"The type {object_type.name} stands for no table.")
-        collected = collect(object_type, details)
-        found = kept[key] = compile_selection(object_type, entity_of(model), collected, schema.extensions[NEEDS])
-    return found
+        """Return what completes the rows at a place of the operation, and keep it."""
+        kept = self.context_value.completions
+        key = (object_type.name, place_of([one.node for one in details]))
+        found: Completion | None = kept.get(key)
+        if found is None:
+            model = TYPES[object_type.name].model
+            if model is None:
+                raise LookupError(f"The type {object_type.name} stands for no table.")
+            collected = self.collect_subfields(object_type, details).grouped_field_set
+            needs = self.schema.extensions[NEEDS]
+            found = kept[key] = compile_selection(object_type, entity_of(model), collected, needs)
+        return found
 
 
 async def _first(completed: Awaitable[list[Any]]) -> Any:
