@@ -26,9 +26,10 @@ from strawberry import Info, Schema
 from strawberry.types.field import StrawberryField
 
 from schema.argument import Arguments
+from schema.collector import Collector
 from schema.field import RootField
 from schema.mutation import mutation_of
-from schema.shape import PlanExecutor, Selection, UnplannedError, shape_of
+from schema.shape import PlanExecutor, UnplannedError, shape_of
 from schema.wiring import admits, declaration_of
 
 
@@ -80,20 +81,20 @@ def plan_of(
     root_type = api._schema.get_root_type(operation.operation)
     if root_type is None or operation.operation is OperationType.SUBSCRIPTION:
         return None
-    selection = Selection(api, operation, fragments, values)
-    roots = [_root(selection, root_type, key, details) for key, details in selection.roots(root_type).items()]
+    collector = Collector(api, operation, fragments, values)
+    roots = [_root(collector, root_type, key, details) for key, details in collector.roots(root_type).items()]
     return Plan(roots, is_serial=operation.operation is OperationType.MUTATION) if roots else None
 
 
-def _root(selection: Selection, root_type: GraphQLObjectType, key: str, details: FieldDetailsList) -> "Root":
+def _root(collector: Collector, root_type: GraphQLObjectType, key: str, details: FieldDetailsList) -> "Root":
     field = root_type.fields.get(details[0].node.name.value)
     try:
         if field is None:
             raise UnplannedError
         if isinstance(declaration_of(field), RootField):
-            return PlannedQuery(selection, root_type, key, details)
+            return PlannedQuery(collector, root_type, key, details)
         if mutation_of(field) is not None:
-            return PlannedMutation(selection, root_type, key, details)
+            return PlannedMutation(collector, root_type, key, details)
         raise UnplannedError
     except UnplannedError:
         return Root(root_type, key, details)
@@ -120,12 +121,12 @@ class Root:
 class PlannedRoot(Root, ABC):
     """A root whose resolver is called, and whose answer is completed, as the plan says."""
 
-    def __init__(self, selection: Selection, root_type: GraphQLObjectType, key: str, details: FieldDetailsList) -> None:
+    def __init__(self, collector: Collector, root_type: GraphQLObjectType, key: str, details: FieldDetailsList) -> None:
         super().__init__(root_type, key, details)
         name = details[0].node.name.value
         self._field = root_type.fields[name]
         self._nodes = [one.node for one in details]
-        self._shape = shape_of(selection, self._field.type, f"{root_type.name}.{name}", details)
+        self._shape = shape_of(collector, self._field.type, f"{root_type.name}.{name}", details)
 
     async def resolve(self, executor: PlanExecutor) -> Any:
         """Return what stands under the root's key."""
@@ -148,8 +149,8 @@ class PlannedRoot(Root, ABC):
 class PlannedQuery(PlannedRoot):
     """A root that reads."""
 
-    def __init__(self, selection: Selection, root_type: GraphQLObjectType, key: str, details: FieldDetailsList) -> None:
-        super().__init__(selection, root_type, key, details)
+    def __init__(self, collector: Collector, root_type: GraphQLObjectType, key: str, details: FieldDetailsList) -> None:
+        super().__init__(collector, root_type, key, details)
         said, declared = declaration_of(self._field), self._field.extensions.get("strawberry-definition")
         if not isinstance(said, RootField) or not isinstance(declared, StrawberryField):
             raise UnplannedError
@@ -158,8 +159,8 @@ class PlannedQuery(PlannedRoot):
         self._said = said
         self._declared = declared
         self._resolver = declared.base_resolver
-        self._arguments = Arguments(selection.api.config, self._field, declared, self._nodes[0])
-        self.takes_one_statement = selection.is_read_at_once(self._field, self._nodes)
+        self._arguments = Arguments(collector.api.config, self._field, declared, self._nodes[0])
+        self.takes_one_statement = collector.is_read_at_once(self._field, self._nodes)
 
     def _found(self, executor: PlanExecutor) -> Any:
         info = executor.build_resolve_info(self._field, self._nodes, self._root_type, self._path)
@@ -171,8 +172,8 @@ class PlannedQuery(PlannedRoot):
 class PlannedMutation(PlannedRoot):
     """A root that changes something, in its transaction (`schema/mutation.py: wire_mutations`)."""
 
-    def __init__(self, selection: Selection, root_type: GraphQLObjectType, key: str, details: FieldDetailsList) -> None:
-        super().__init__(selection, root_type, key, details)
+    def __init__(self, collector: Collector, root_type: GraphQLObjectType, key: str, details: FieldDetailsList) -> None:
+        super().__init__(collector, root_type, key, details)
         if self._field.resolve is None:
             raise UnplannedError
         self._resolve = self._field.resolve

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from graphql import (
-    FieldNode,
     GraphQLEnumType,
     GraphQLField,
     GraphQLList,
@@ -16,29 +15,18 @@ from graphql import (
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLScalarType,
-    GraphQLSchema,
-    OperationDefinitionNode,
     get_named_type,
-    get_nullable_type,
 )
-from graphql.execution.collect_fields import (
-    FieldDetailsList,
-    FragmentDetails,
-    GroupedFieldSet,
-    collect_fields,
-    collect_subfields,
-)
+from graphql.execution.collect_fields import FieldDetailsList
 from graphql.execution.values import VariableValues
 from graphql.pyutils import Path, gather_with_cancel, is_awaitable
-from strawberry import Schema
 from strawberry.types.field import StrawberryField
 
 from models.row import Row
+from schema.collector import Collector
 from schema.completion import RowExecutor, Values, failing
 from schema.connection import Page
 from schema.field import TYPES
-from schema.selection import NEEDS, is_read_at_once
-from schema.wiring import python_name
 
 
 class UnplannedError(Exception):
@@ -62,54 +50,7 @@ Make = Callable[[PlanExecutor, Any, Path], Any]
 """From what a resolver answered to what stands at the path in the answer, or to an awaitable of it."""
 
 
-class Selection:
-    """The fields of an operation, as one choice leaves them. For the making of a plan alone."""
-
-    def __init__(
-        self,
-        api: Schema,
-        operation: OperationDefinitionNode,
-        fragments: dict[str, FragmentDetails],
-        values: VariableValues,
-    ) -> None:
-        self.api = api
-        self._schema: GraphQLSchema = api._schema
-        self._operation = operation
-        self._fragments = fragments
-        self._values = values
-
-    def roots(self, root_type: GraphQLObjectType) -> GroupedFieldSet:
-        """Return the operation's own fields."""
-        return collect_fields(
-            self._schema, self._fragments, self._values, root_type, self._operation, hide_suggestions=True
-        ).grouped_field_set
-
-    def is_read_at_once(self, field: GraphQLField, nodes: Sequence[FieldNode]) -> bool:
-        """Return whether all that is selected under a field is read in one statement."""
-        fragments = {name: one.definition for name, one in self._fragments.items()}
-        needs = self._schema.extensions[NEEDS]
-        return is_read_at_once(fragments, nodes, _rows_of(get_nullable_type(field.type)), needs)
-
-    def below(self, object_type: GraphQLObjectType, details: FieldDetailsList) -> GroupedFieldSet:
-        """Return the fields of the objects that a field leads to."""
-        return collect_subfields(
-            self._schema,
-            self._fragments,
-            self._values,
-            self._operation,
-            object_type,
-            details,
-            hide_suggestions=True,
-        ).grouped_field_set
-
-
-def _rows_of(object_type: Any) -> str:
-    """Return the type of the rows that a field of this type leads to: itself, or what its pages hold."""
-    nodes = object_type.fields.get("nodes") if isinstance(object_type, GraphQLObjectType) else None
-    return str(get_named_type(object_type if nodes is None else nodes.type).name)
-
-
-def shape_of(selection: Selection, type_: GraphQLOutputType, at: str, details: FieldDetailsList) -> Make:
+def shape_of(collector: Collector, type_: GraphQLOutputType, at: str, details: FieldDetailsList) -> Make:
     """Return what completes the values of a type.
 
     at: the field that has them, as errors name it.
@@ -118,25 +59,25 @@ def shape_of(selection: Selection, type_: GraphQLOutputType, at: str, details: F
         UnplannedError: no plan knows what is in it.
     """
     if isinstance(type_, GraphQLNonNull):
-        return _non_null(shape_of(selection, type_.of_type, at, details), at)
-    shape = _shape(selection, type_, at, details)
+        return _non_null(shape_of(collector, type_.of_type, at, details), at)
+    shape = _shape(collector, type_, at, details)
     return lambda executor, value, path: None if value is None else shape(executor, value, path)
 
 
-def _shape(selection: Selection, type_: GraphQLOutputType, at: str, details: FieldDetailsList) -> Make:
+def _shape(collector: Collector, type_: GraphQLOutputType, at: str, details: FieldDetailsList) -> Make:
     if isinstance(type_, GraphQLScalarType | GraphQLEnumType):
         return lambda executor, value, _path: executor.complete_leaf_value(type_, value)
     if isinstance(type_, GraphQLList):
-        return _List(type_.of_type, shape_of(selection, type_.of_type, at, details), details)
+        return _List(type_.of_type, shape_of(collector, type_.of_type, at, details), details)
     if not isinstance(type_, GraphQLObjectType):
         raise UnplannedError
     declared = TYPES.get(type_.name)
     if declared is not None and declared.model is not None:
         return _OneRow(type_, details)
     if {"nodes", "pageInfo"} <= type_.fields.keys():
-        return _page(selection, type_, details)
+        return _page(collector, type_, details)
     if declared is not None:
-        return _structure(selection, type_, details)
+        return _structure(collector, type_, details)
     raise UnplannedError
 
 
@@ -201,16 +142,16 @@ async def _gathered(made: Sequence[Any]) -> list[Any]:
     return [found.get(index, value) for index, value in enumerate(made)]
 
 
-def _structure(selection: Selection, object_type: GraphQLObjectType, details: FieldDetailsList) -> "_Parts":
+def _structure(collector: Collector, object_type: GraphQLObjectType, details: FieldDetailsList) -> "_Parts":
     """Return what makes an object of its own fields, by their names or by their resolvers."""
     parts = []
-    for key, below in selection.below(object_type, details).items():
+    for key, below in collector.below(object_type, details).items():
         name = below[0].node.name.value
         if name == "__typename":
             parts.append(_Part(object_type, key, below, _typename(object_type.name)))
             continue
         field = object_type.fields[name]
-        shape = shape_of(selection, field.type, f"{object_type.name}.{name}", below)
+        shape = shape_of(collector, field.type, f"{object_type.name}.{name}", below)
         declared = field.extensions.get("strawberry-definition")
         if field.args or not isinstance(declared, StrawberryField):
             raise UnplannedError
@@ -317,20 +258,20 @@ class _Part:
         executor.handle_field_error(error, self._field.type, self._details, at)
 
 
-def _page(selection: Selection, object_type: GraphQLObjectType, details: FieldDetailsList) -> _Parts:
+def _page(collector: Collector, object_type: GraphQLObjectType, details: FieldDetailsList) -> _Parts:
     return _Parts(
         [
-            _Part(object_type, key, below, _of_page(selection, object_type, below))
-            for key, below in selection.below(object_type, details).items()
+            _Part(object_type, key, below, _of_page(collector, object_type, below))
+            for key, below in collector.below(object_type, details).items()
         ]
     )
 
 
-def _of_page(selection: Selection, object_type: GraphQLObjectType, details: FieldDetailsList) -> Make:
+def _of_page(collector: Collector, object_type: GraphQLObjectType, details: FieldDetailsList) -> Make:
     """Return what makes one field of a page."""
     name = details[0].node.name.value
     if name == "__typename":
-        return lambda _executor, _page, _at: object_type.name
+        return _typename(object_type.name)
     if name == "totalCount":
         return lambda _executor, page, _at: page.total_count
     below = get_named_type(object_type.fields[name].type)
@@ -338,9 +279,9 @@ def _of_page(selection: Selection, object_type: GraphQLObjectType, details: Fiel
         if name == "nodes":
             return _nodes(below, details)
         if name == "edges":
-            return _Edges(selection, below, details)
+            return _Edges(collector, below, details)
         if name == "pageInfo":
-            return _place(selection, below, details)
+            return _structure(collector, below, details)
     raise UnplannedError
 
 
@@ -351,27 +292,12 @@ def _nodes(object_type: GraphQLObjectType, details: FieldDetailsList) -> Make:
     return make
 
 
-def _place(selection: Selection, object_type: GraphQLObjectType, details: FieldDetailsList) -> _Parts:
-    """Return what says where a page lies in its list."""
-    parts = []
-    for key, below in selection.below(object_type, details).items():
-        field = object_type.fields.get(below[0].node.name.value)
-        parts.append(_Part(object_type, key, below, _shown(object_type.name, field and python_name(field))))
-    return _Parts(parts)
-
-
-def _shown(type_name: str, attribute: str | None) -> Make:
-    if attribute is None:
-        return lambda _executor, _page, _at: type_name
-    return lambda _executor, page, _at: getattr(page, attribute)
-
-
 class _Edges:
     """The rows of a page, each with its cursor: column by column, as rows are."""
 
-    def __init__(self, selection: Selection, object_type: GraphQLObjectType, details: FieldDetailsList) -> None:
+    def __init__(self, collector: Collector, object_type: GraphQLObjectType, details: FieldDetailsList) -> None:
         self._type = object_type
-        self._columns = {key: self._column(key, below) for key, below in selection.below(object_type, details).items()}
+        self._columns = {key: self._column(key, below) for key, below in collector.below(object_type, details).items()}
 
     def __call__(self, executor: PlanExecutor, page: Page, at: Path) -> Any:
         columns: dict[str, Any] = {}
