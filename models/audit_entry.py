@@ -34,6 +34,8 @@ class Outcome(StrEnum):
 class AuditEntry(WardModel):
     """One act of one principal. `entity_ids` are the rows acted on or read, where they are known.
 
+    Where somebody was, with what, and why in their own words is sealed under their own key, and goes with them.
+
     `acting_as` says as whom somebody looked who looked as another: `User:…`, or a role.
 
     `repeated` counts attempts like this one that came before it and have no entry of their own.
@@ -66,7 +68,7 @@ class AuditEntry(WardModel):
     request_id = ward(C.INTERNAL, fields.UUIDField())
     operation_name = ward(C.INTERNAL, fields.CharField(max_length=200, null=True))
     operation_hash = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
-    reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000, null=True))
+    reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000, null=True, owner_column="user_id"))
     entity = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
     field = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
     entity_ids: fields.Field[list[UUID]] = ward(C.INTERNAL, ArrayField("uuid", null=True))

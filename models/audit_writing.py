@@ -10,7 +10,6 @@ from models.audit_entry import AuditEntry
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import Cell, seal
 from models.encryption.keyring import active_keyring
-from models.encryption.owner import organization_owner, person_owner
 from models.inventory import entity_of
 from models.pool import Purpose
 from models.reading import OneStatement
@@ -75,7 +74,5 @@ async def append_entries(entries: Iterable[SealedEntry]) -> None:
 
 def _sealed(field: EncryptedField[Any], text: str, values: Mapping[str, Any]) -> bytes:
     organization_id = values["organization_id"]
-    person_id = values.get(field.owner_column) if field.owner_column else None
-    owner = person_owner(person_id) if person_id is not None else organization_owner(organization_id)
     cell = Cell(organization_id or SYSTEM_ID, _ENTITY.name, field.model_field_name, values["id"])
-    return seal(active_keyring().current(owner), cell, text, pad=field.pad)
+    return seal(active_keyring().current(field.owner_in(values)), cell, text, pad=field.pad)

@@ -4,6 +4,7 @@ A column is declared once, with its classification: `site_code = ward(INTERNAL, 
 Storage, guard, read log, masking and the data inventory follow from that; see `auth/classification.py`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -20,23 +21,36 @@ new_id = uuid_utils.compat.uuid7
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """How an encrypted column is searched: for equality alone, by its blind index.
+
+    index_column: the column that holds the index. normalize: brings values that count as equal to the same text.
+    """
+
+    index_column: str
+    normalize: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
 class Ward:
     """What is declared of a column besides its type.
 
     masked_by: the column whose value stands for this one towards those who may not read it (a pseudonym's source).
+    search: how it is searched; None where it is not.
     """
 
     classification: Classification
     masked_by: str | None = None
+    search: Search | None = None
 
 
 F = TypeVar("F")
 
 
-def ward(classification: Classification, field: F, *, masked_by: str | None = None) -> F:
+def ward(classification: Classification, field: F, *, masked_by: str | None = None, search: Search | None = None) -> F:
     """Declare the column's classification and return the column."""
     # Tortoise copies fields with their __dict__, so the declaration travels with every copy.
-    vars(field)["ward"] = Ward(classification, masked_by)
+    vars(field)["ward"] = Ward(classification, masked_by, search)
     return field
 
 

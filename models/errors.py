@@ -1,5 +1,4 @@
-"""What may go wrong with data: four errors that a caller is told about, and three that nobody outside ever
-sees."""
+"""What may go wrong with data: errors that a caller is told about, and others that nobody outside ever sees."""
 
 from auth.errors import Code, FieldwardError
 
@@ -34,6 +33,13 @@ class SealedError(Exception):
     """An encrypted value was touched without its key in memory, or without what binds it to its row.
 
     A programming error: the guard loads the key before anything reads the value. Never shown to a caller.
+    """
+
+
+class ErasedError(SealedError):
+    """An encrypted value can't be opened any more: its key was destroyed, since whom it is of was erased.
+
+    No error towards anybody: there is nothing to show.
     """
 
 

@@ -16,7 +16,7 @@ from tortoise.fields import Field
 from auth.classification import DEMANDS, Classification
 from auth.permission import Permission
 from models.audit_entry import AuditEntry
-from models.base import Placement, WardModel, ward_of
+from models.base import Placement, Search, WardModel, ward_of
 from models.change import Change
 from models.custom_role import CustomRole
 from models.device import Device
@@ -63,6 +63,7 @@ class Column:
     is_logged: bool
     is_in_api: bool
     masked_by: str | None
+    search: Search | None
     owner_column: str | None
     max_length: int | None
     is_nullable: bool
@@ -150,6 +151,7 @@ def _column(entity: str, noun: str, name: str, field: Field[Any]) -> Column:
         is_logged=demand.read_is_logged,
         is_in_api=demand.in_api,
         masked_by=declared.masked_by,
+        search=declared.search,
         owner_column=field.owner_column if isinstance(field, EncryptedField) else None,
         max_length=max_length if isinstance(max_length, int) else None,
         is_nullable=bool(field.null),

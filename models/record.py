@@ -7,8 +7,10 @@ from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
 
 from auth.classification import Classification as C
-from models.base import Placement, TenantModel, ward
+from models.base import Placement, Search, TenantModel, ward
+from models.encryption.blind_index import normalize_name
 from models.encryption.column import EncryptedField
+from models.encryption.envelope import KeyPurpose, OwnerKind
 
 
 class RecordStatus(StrEnum):
@@ -37,9 +39,11 @@ class Record(TenantModel):
     """A visit to a site: where, when, by whom, how, and what was noted.
 
     `collected_at_reported` keeps the time as it was reported beside its parsed form. `collector_index` is the blind
-    index of the collector's name, from which the pseudonym comes. `activity_type` tells a sample from a blank or a
-    replicate taken for quality control. `contributor_ids` are the members and programs who made, changed or submitted
-    it: none of them, and nobody whose program it was, reviews it. `latitude` and `longitude` are WGS 84 degrees.
+    index of the collector's name, by which the name has a key of its own; `collector_pseudonym` stands for the name and
+    outlives it. `reviewer` is the name of who reviewed it, as it was then. `activity_type` tells a sample from a blank
+    or a replicate taken for quality control. `contributor_ids` are the members and programs who made, changed or
+    submitted it: none of them, and nobody whose program it was, reviews it. `latitude` and `longitude` are WGS 84
+    degrees.
     """
 
     noun = "record"
@@ -58,12 +62,21 @@ class Record(TenantModel):
     medium = ward(C.INTERNAL, fields.CharEnumField(Medium, max_length=16))
     activity_type = ward(C.INTERNAL, fields.CharField(max_length=120, null=True))
     method = ward(C.INTERNAL, fields.CharField(max_length=200, null=True))
-    collector = ward(C.PERSONAL, EncryptedField(max_length=200, null=True, pad=True), masked_by="collector_index")
+    collector = ward(
+        C.PERSONAL,
+        EncryptedField(
+            max_length=200, null=True, owner_column="collector_index", owner_kind=OwnerKind.SUBJECT, pad=True
+        ),
+        masked_by="collector_pseudonym",
+        search=Search("collector_index", normalize_name),
+    )
     collector_index = ward(C.SECRET, fields.BinaryField(null=True))
+    collector_pseudonym = ward(C.SECRET, fields.BinaryField(null=True))
     comment = ward(C.CONFIDENTIAL, EncryptedField(max_length=10_000, null=True))
     status = ward(C.INTERNAL, fields.CharEnumField(RecordStatus, max_length=16, default=RecordStatus.DRAFT))
     contributor_ids: fields.Field[list[UUID]] = ward(C.INTERNAL, ArrayField("uuid", default=list))
     reviewed_by_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    reviewer = ward(C.PERSONAL, EncryptedField(max_length=200, null=True, purpose=KeyPurpose.ATTRIBUTION, pad=True))
     reviewed_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     review_reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000, null=True))
     version = ward(C.PUBLIC, fields.IntField(default=1))

@@ -13,9 +13,11 @@ from uuid import UUID
 import asyncpg
 
 from auth.principal import SYSTEM_ID
+from models.encryption.codec import Codec, Text
+from models.encryption.column import EncryptedField
 from models.encryption.envelope import Opener, key_bytes_of
 from models.encryption.keyring import active_keyring
-from models.errors import SealedError
+from models.errors import ErasedError, SealedError
 from models.inventory import Column, Entity
 
 
@@ -36,12 +38,12 @@ def row_type(entity: Entity) -> type[Row]:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What became of a column's values: the text at each place, None where there is none or it could not be opened.
+    """What became of a column's values: the value at each place, None where there is none or it could not be opened.
 
     sealed: the places of values whose data key is not in memory. broken: of those that do not open there, and why.
     """
 
-    texts: list[str | None]
+    values: list[Any]
     sealed: list[int]
     broken: list[tuple[int, Exception]]
 
@@ -49,27 +51,30 @@ class Opened:
 class ColumnOpener:
     """Opens the values of an encrypted column. To be used at once, and not kept."""
 
-    __slots__ = ("_keyring", "_name", "_openers", "_table", "_tenant")
+    __slots__ = ("_codec", "_keyring", "_name", "_openers", "_table", "_tenant")
 
     def __init__(self, column: Column, entity: Entity) -> None:
         placement = entity.placement
         self._tenant = placement.tenant_column if placement is not None else None
         self._table = column.entity
         self._name = column.name
+        self._codec: type[Codec[Any]] = column.field.codec if isinstance(column.field, EncryptedField) else Text
         self._keyring = active_keyring()
         self._openers: dict[tuple[bytes, UUID], Opener] = {}
 
-    def open(self, row: Row) -> str | None:
-        """Return the plain text of the row's value; None where it holds none.
+    def open(self, row: Row) -> Any:
+        """Return the row's value; None where it holds none.
 
         Raises:
+            ErasedError: its data key was destroyed.
             SealedError: its data key is not in memory; load it first.
             TamperedError: what is stored does not open there.
         """
         blob: bytes | None = row[self._name]
         if blob is None:
             return None
-        return self._opener(blob, row[self._tenant] if self._tenant else SYSTEM_ID).open(blob, row["id"])
+        text = self._opener(blob, row[self._tenant] if self._tenant else SYSTEM_ID).open(blob, row["id"])
+        return self._codec.decode(text)
 
     def open_all(self, column_of: Callable[[str], Sequence[Any]], places: Iterable[int]) -> Opened:
         """Open the values of many rows at these places. What is the same for neighbours is worked out once.
@@ -88,15 +93,20 @@ class ColumnOpener:
             try:
                 if blob is not None:
                     opener = self._opener(blob, tenants[at])
-                    opened.texts[at] = opener.open(blob, row_ids[at])
+                    opened.values[at] = opener.open(blob, row_ids[at])
                     if is_of_one:
-                        place = opener.open_alike(blob, blobs, row_ids, left, opened.texts)
+                        place = opener.open_alike(blob, blobs, row_ids, left, opened.values)
                         continue
+            except ErasedError:
+                pass
             except SealedError:
                 opened.sealed.append(at)
             except Exception as error:
                 opened.broken.append((at, error))
             place = next(left, None)
+        if self._codec is not Text:
+            decode = self._codec.decode
+            opened.values[:] = [None if text is None else decode(text) for text in opened.values]
         return opened
 
     def _opener(self, blob: bytes, organization_id: UUID) -> Opener:
@@ -108,6 +118,6 @@ class ColumnOpener:
         return opener
 
 
-def open_column(column: Column, row: Row) -> str | None:
-    """Return the plain text of one row's value of an encrypted column. Raises as `ColumnOpener.open` does."""
+def open_column(column: Column, row: Row) -> Any:
+    """Return one row's value of an encrypted column. Raises as `ColumnOpener.open` does."""
     return ColumnOpener(column, row.entity).open(row)

@@ -16,7 +16,7 @@ from tortoise.exceptions import IntegrityError
 from models.base import TenantModel
 from models.encryption.blind_index import subkey
 from models.encryption.keyring import active_keyring
-from models.encryption.owner import organization_owner
+from models.encryption.owner import index_owner
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
 from models.statement import Statement
@@ -28,7 +28,7 @@ M = TypeVar("M", bound=TenantModel)
 
 def creation_digest(organization_id: UUID, content: Mapping[str, Any]) -> bytes:
     """Return the keyed digest of what a row was created from."""
-    key = active_keyring().current(organization_owner(organization_id))
+    key = active_keyring().current(index_owner(organization_id))
     canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS, default=str)
     return hmac.new(subkey(key, "creation digest"), canonical, sha256).digest()
 

@@ -5,6 +5,7 @@ from itertools import chain
 from uuid import UUID
 
 from auth.action import Action
+from auth.errors import Code
 from models.audit_entry import EntryKind, Outcome
 from models.encryption.keyring import active_keyring
 from models.inventory import Column
@@ -13,10 +14,14 @@ from resolvers.trail import Actor, new_entry
 
 
 class ReadLog:
-    """Which values of CONFIDENTIAL and PERSONAL columns a request has opened: column by column, row by row."""
+    """Which values of CONFIDENTIAL and PERSONAL columns a request has opened: column by column, row by row.
+
+    And which it met that did not open in their place, which somebody has to look into.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], list[Sequence[UUID]]] = {}
+        self._broken: dict[tuple[str, str], dict[UUID, None]] = {}
 
     def note(self, column: Column, row_id: UUID) -> None:
         """Remember that the row's value of the column is in the answer."""
@@ -27,12 +32,16 @@ class ReadLog:
         if row_ids:
             self._rows.setdefault((column.entity, column.name), []).append(row_ids)
 
+    def note_broken(self, column: Column, row_id: UUID) -> None:
+        """Remember that the row's value of the column did not open: it was moved, swapped or changed."""
+        self._broken.setdefault((column.entity, column.name), {})[row_id] = None
+
     async def write(self, actor: Actor, writer: EntryWriter) -> None:
-        """Commit one audit entry per column read, with the rows, each once, and forget them.
+        """Commit one audit entry per column read, with the rows, each once, and forget them. So of what was broken.
 
         To be awaited before the answer leaves. Raises if it can't be written: then the answer is withheld.
         """
-        if not self._rows:
+        if not self._rows and not self._broken:
             return
         await active_keyring().load(actor.key_owners)
         entries = [
@@ -48,5 +57,19 @@ class ReadLog:
             )
             for (entity, field), read in sorted(self._rows.items())
         ]
+        entries += [
+            new_entry(
+                actor,
+                kind=EntryKind.ATTEMPT,
+                action=Action.FIELD_READ,
+                outcome=Outcome.FAILED,
+                error_code=Code.INTERNAL,
+                entity=entity,
+                field=field,
+                entity_ids=broken,
+            )
+            for (entity, field), broken in sorted(self._broken.items())
+        ]
         await writer.write(actor.organization_id, entries)
         self._rows.clear()
+        self._broken.clear()

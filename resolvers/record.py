@@ -13,9 +13,6 @@ from auth.principal import Viewer
 from auth.scope import Scope, project_scope
 from models.base import new_id
 from models.device import Device, DeviceStatus
-from models.encryption.blind_index import blind_index
-from models.encryption.keyring import active_keyring
-from models.encryption.owner import organization_owner
 from models.errors import ConflictError
 from models.inventory import entity_of
 from models.measurement import Measurement
@@ -25,6 +22,7 @@ from models.statement import Statement
 from models.transaction import fetch
 from resolvers.change import Change
 from resolvers.checking import Path, require_reason, require_some, require_time
+from resolvers.collector import collector_columns, load_collectors
 from resolvers.creating import creation_digest, repeats, require_new_id
 from resolvers.locking import Held, Wanted, hold_visible, lock_visible, require_on, require_version, scope_of_model
 from resolvers.project import require_active
@@ -42,7 +40,7 @@ UNDER_WAY = frozenset({RecordStatus.DRAFT, RecordStatus.REJECTED})
 """The states in which a record is still in the hands of who made it."""
 
 CONTRIBUTED = ("contributor_ids",)
-REVIEWED = ("reviewed_by_id", "reviewed_at", "review_reason")
+REVIEWED = ("reviewed_by_id", "reviewer", "reviewed_at", "review_reason")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +120,7 @@ async def create_record(change: Change, *, record_id: UUID | None, new: NewRecor
     if record_id is not None and await repeats(change, Record, row_id, digest):
         return row_id
     _require_good_device(held, device)
+    await load_collectors(change.organization_id, [new.collector])
     made = record_values(change, row_id, new)
     await change.insert(
         Record, [{**made, "device_id": new.device_id or change.viewer.device_id, "creation_digest": digest}]
@@ -168,10 +167,12 @@ async def update_record(
         record.collected_at_reported = None
         columns.append("collected_at_reported")
     if "collector" in values:
-        record.collector_index = _collector_index(change.organization_id, record.collector)
-        columns.append("collector_index")
+        await load_collectors(change.organization_id, [values["collector"]])
+        about = collector_columns(change.organization_id, values["collector"])
+        record.collector_index, record.collector_pseudonym = about["collector_index"], about["collector_pseudonym"]
+        columns += about
     # A draft again: what a reviewer said of it, they said of another version. The trail keeps it.
-    record.reviewed_by_id, record.reviewed_at, record.review_reason = None, None, None
+    record.reviewed_by_id, record.reviewer, record.reviewed_at, record.review_reason = None, None, None, None
     record.status = RecordStatus.DRAFT
     record.version += 1
     note_contributor(change, record)
@@ -204,7 +205,7 @@ async def delete_record(change: Change, *, record_id: UUID, expected_version: in
 
 
 def record_values(change: Change, row_id: UUID, new: NewRecord) -> dict[str, Any]:
-    """Return the columns of the record, as it is written."""
+    """Return the columns of the record, as it is written. The keys of its collector are in memory."""
     return {
         **new.values,
         "id": row_id,
@@ -214,7 +215,7 @@ def record_values(change: Change, row_id: UUID, new: NewRecord) -> dict[str, Any
         "contributor_ids": sorted(change.viewer.hands),
         "created_at": change.at,
         "received_at": change.at,
-        "collector_index": _collector_index(change.organization_id, new.collector),
+        **collector_columns(change.organization_id, new.collector),
     }
 
 
@@ -351,16 +352,3 @@ def _require_measurements_writable(change: Change, scope: Scope, measurements: S
     for index, one in enumerate(measurements):
         at: Path = ("input", "measurements", index)
         require_writable(change, entity_of(Measurement), scope, one.values, at=at, is_new=True)
-
-
-def _collector_index(organization_id: UUID, collector: str | None) -> bytes | None:
-    if collector is None:
-        return None
-    key = active_keyring().current(organization_owner(organization_id))
-    return blind_index(
-        key,
-        table="record",
-        column="collector",
-        organization_id=organization_id,
-        text=collector.strip().casefold(),
-    )

@@ -26,6 +26,7 @@ from models.statement import Statement
 from models.transaction import fetch
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_fit
+from resolvers.collector import load_collectors
 from resolvers.locking import Wanted, hold_visible
 from resolvers.project import require_active
 from resolvers.record import NewMeasurement, NewRecord, measurement_values, record_values
@@ -99,6 +100,7 @@ async def _write(change: Change, project_id: UUID, batch: Sequence[ReportedRecor
     require_active(status, at=("project",))
     known = await _known(change, Record, [record.id for record in batch])
     known_results = await _known(change, Measurement, [result.id for record in batch for result in record.measurements])
+    await load_collectors(change.organization_id, [one.collector for one in batch])
     new = [record_values(change, one.id, _record(project_id, one)) for one in batch if one.id not in known]
     results = [
         measurement_values(change, reported.id, project_id, one.id, position, _measurement(one))

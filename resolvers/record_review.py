@@ -5,7 +5,12 @@ from uuid import UUID
 from auth.errors import ForbiddenError
 from auth.permission import Permission
 from auth.policy import can, require
+from models.encryption.column import load_keys_for
+from models.encryption.envelope import KeyPurpose
+from models.encryption.keyring import active_keyring
+from models.encryption.owner import organization_owner
 from models.errors import ConflictError
+from models.membership import Membership
 from models.record import Record, RecordStatus
 from resolvers.change import Change
 from resolvers.checking import require_reason
@@ -81,9 +86,23 @@ async def _load_for_review(change: Change, record_id: UUID, expected_version: in
 
 async def _review(change: Change, record: Record, status: RecordStatus, reason: str | None) -> UUID:
     record.reviewed_by_id = change.viewer.membership_id
+    record.reviewer = await _name_of(change)
     record.reviewed_at = change.at
     record.review_reason = reason
     return await _move(change, record, status, *REVIEWED)
+
+
+async def _name_of(change: Change) -> str | None:
+    """Return the reviewer's name, which stays with what they vouched for: under a key that does not go with them."""
+    member = await Membership.get_or_none(
+        id=change.viewer.membership_id, organization_id=change.organization_id, using_db=change.connection
+    ).only("id", "organization_id", "user_id", "name")
+    if member is None:
+        return None
+    attribution = organization_owner(change.organization_id, KeyPurpose.ATTRIBUTION)
+    await active_keyring().load([attribution])
+    await load_keys_for([member], "name")
+    return member.name
 
 
 async def _move(change: Change, record: Record, status: RecordStatus, *columns: str) -> UUID:

@@ -17,7 +17,7 @@ from models.base import new_id
 from models.device import Device, DeviceStatus
 from models.encryption.blind_index import blind_index, normalize_email
 from models.encryption.keyring import active_keyring
-from models.encryption.owner import SYSTEM
+from models.encryption.owner import SYSTEM_INDEX
 from models.errors import InvalidInputError
 from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
@@ -227,9 +227,9 @@ async def authenticate(services: Services, origin: Origin, *, claims: AccessClai
 
 async def email_index_of(email: str) -> bytes:
     """Return the blind index by which an account is found, under the installation's own key."""
-    await active_keyring().load([SYSTEM])
+    await active_keyring().load([SYSTEM_INDEX])
     return blind_index(
-        active_keyring().current(SYSTEM),
+        active_keyring().current(SYSTEM_INDEX),
         table="user_account",
         column="email",
         organization_id=SYSTEM_ID,

@@ -9,7 +9,7 @@ from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import SealedEntry, seal_entry
 from models.base import new_id
 from models.encryption.envelope import KeyOwner
-from models.encryption.owner import organization_owner, person_owner
+from models.encryption.owner import index_owner, organization_owner, person_owner
 from resolvers.flood import Floodgate
 
 
@@ -52,8 +52,8 @@ class Actor:
 
     @property
     def key_owners(self) -> list[KeyOwner]:
-        """Whose keys an entry about this actor is sealed with."""
-        owners = [organization_owner(self.organization_id)]
+        """Whose keys an entry about this actor, and what they make, take."""
+        owners = [organization_owner(self.organization_id), index_owner(self.organization_id)]
         if self.person_id is not None:
             owners.append(person_owner(self.person_id))
         return owners

@@ -5,6 +5,7 @@ A value before or after a change is guarded as the column it is of, in the scope
 
 from dataclasses import dataclass
 from datetime import datetime
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -20,7 +21,6 @@ from models.change import ChangeOperation
 from models.device import Device as DeviceModel
 from models.encryption.column import open_light
 from models.encryption.envelope import Cell
-from models.errors import SealedError
 from models.inventory import Column, InventoryError, entity_named
 from models.membership import Membership
 from models.order import Order
@@ -31,6 +31,7 @@ from schema.connection import OrderDirection, PageArguments, page_of
 from schema.context import RequestContext, ResolveInfo
 from schema.field import column, derived, link, listed, resolved, stands_for, structure
 from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, filters
+from schema.guard import read_value
 from schema.node import Node
 from schema.viewer_can import ViewerCanRead, viewer_can
 
@@ -189,20 +190,15 @@ async def _shown(value: ChangedValue, info: strawberry.Info, side: int) -> str |
     if stored is None:
         return None
     if column.is_sealed:
-        return await _opened(context, value, column, str(stored))
+        opened = _opened(context, value, column, str(stored))
+        return await opened if isawaitable(opened) else opened
     return stored if isinstance(stored, str) else orjson.dumps(stored).decode()
 
 
-async def _opened(context: RequestContext, value: ChangedValue, column: Column, stored: str) -> str | None:
+def _opened(context: RequestContext, value: ChangedValue, column: Column, stored: str) -> Any:
     blob = bytes.fromhex(stored.removeprefix("\\x"))
     row_id: UUID = value.change["entity_id"]
     placement = entity_named(column.entity).placement
     tenant = value.change["organization_id"] if placement and placement.tenant_column else SYSTEM_ID
     cell = Cell(organization_id=tenant, table=column.entity, column=column.name, row_id=row_id)
-    await context.load_key(blob)
-    try:
-        text = open_light(blob, cell)
-    except SealedError:
-        return None
-    context.read_log.note(column, row_id)
-    return text
+    return read_value(context, column, row_id, blob, lambda: open_light(blob, cell))

@@ -23,6 +23,7 @@ from auth.masking import pseudonym
 from auth.permission import Permission
 from models.along import Named, Naming
 from models.encryption.envelope import key_bytes_of
+from models.encryption.keyring import unknown_key
 from models.inventory import Column, Entity, entity_of
 from models.row import ColumnOpener, Opened
 from schema.completion import Batch, Completion, PathOf, Step, Values
@@ -206,7 +207,7 @@ class _SealedStep(_GuardedStep):
     ) -> Values | Awaitable[Values]:
         opened = ColumnOpener(self._column, batch.entity).open_all(batch.column, places)
         self._note(batch, opened)
-        values: Values = opened.texts
+        values: Values = opened.values
         for place, text in instead.items():
             values[place] = text
         return self._opened_later(batch, opened.sealed, values) if opened.sealed else values
@@ -219,17 +220,20 @@ class _SealedStep(_GuardedStep):
         opened = ColumnOpener(self._column, batch.entity).open_all(batch.column, sealed)
         self._note(batch, opened)
         for place in sealed:
-            values[place] = opened.texts[place]
+            values[place] = opened.values[place]
+        for place in opened.sealed:
+            self._broken(batch, place, unknown_key(blobs[place]))
         return values
 
     def _note(self, batch: Batch, opened: Opened) -> None:
         """Note what was read, and what is broken as errors of the answer."""
-        read = [row_id for row_id, text in zip(batch.ids, opened.texts, strict=True) if text is not None]
+        read = [row_id for row_id, text in zip(batch.ids, opened.values, strict=True) if text is not None]
         batch.context.read_log.note_all(self._column, read)
         for place, error in opened.broken:
             self._broken(batch, place, error)
 
     def _broken(self, batch: Batch, index: int, error: Exception) -> None:
+        batch.context.read_log.note_broken(self._column, batch.ids[index])
         path = Path(batch.path_of(index), self._key, self._type.name)
         batch.executor.handle_field_error(error, self._field.type, self._details, path)
 

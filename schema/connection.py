@@ -11,7 +11,7 @@ import strawberry
 from graphql import get_named_type
 
 from models.base import WardModel
-from models.encryption.owner import organization_owner
+from models.encryption.owner import index_owner
 from models.errors import InvalidInputError
 from models.inventory import entity_of
 from models.listing import Bound, Condition, Listing, fetch_count, fetch_listing
@@ -185,7 +185,7 @@ async def page_of(
     entity = entity_of(model)
     type_name = _row_type(raw)
     viewer = context.viewer
-    await context.services.keyring.load([organization_owner(viewer.organization_id)])
+    await context.services.keyring.load([index_owner(viewer.organization_id)])
     count, backwards, cursor = _direction(page)
     bound = (
         open_cursor(

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from auth.principal import Viewer
 from models.encryption.blind_index import cipher_for
 from models.encryption.keyring import Keyring
-from models.encryption.owner import organization_owner
+from models.encryption.owner import index_owner
 from models.errors import InvalidInputError
 from models.listing import Bound
 from models.order import Order
@@ -57,7 +57,7 @@ def open_cursor(
 
 
 def _cipher(keyring: Keyring, viewer: Viewer) -> AESGCMSIV:
-    key = keyring.current(organization_owner(viewer.organization_id))
+    key = keyring.current(index_owner(viewer.organization_id))
     return cipher_for(key, "cursor")
 
 

@@ -7,10 +7,12 @@ Nothing else reads a column of a row for an answer.
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 from auth.masking import pseudonym
 from auth.permission import Permission
-from models.errors import SealedError
+from models.encryption.keyring import unknown_key
+from models.errors import ErasedError, SealedError, TamperedError
 from models.inventory import Column, Entity, entity_of
 from models.row import Row, open_column
 from models.visibility import scope_of
@@ -96,24 +98,44 @@ def _sealed_resolver(entity: Entity, column: Column, guard: Permission) -> Resol
 def read_column(context: RequestContext, column: Column, row: Row) -> Any:
     """Open an encrypted column *after* its guard has said yes, and note that it was read.
 
-    Answers the text, or an awaitable of it where the key has to be fetched first.
+    Answers the value, or an awaitable of it where the key has to be fetched first.
     """
-    if row[column.name] is None:
-        return None
-    try:
-        text = open_column(column, row)
-    except SealedError:
-        return _open_later(context, column, row)
-    context.read_log.note(column, row["id"])
-    return text
+    blob: bytes | None = row[column.name]
+    return None if blob is None else read_value(context, column, row["id"], blob, lambda: open_column(column, row))
 
 
-async def _open_later(context: RequestContext, column: Column, row: Row) -> str | None:
-    """Open a value whose key is not in memory. Where the key is gone, since its owner was erased, there is nothing."""
-    await context.load_key(row[column.name])
+def read_value(context: RequestContext, column: Column, row_id: UUID, blob: bytes, opening: Callable[[], Any]) -> Any:
+    """Open a stored value of an encrypted column, and note that it was read, or that it does not open in its place.
+
+    Answers the value, or an awaitable of it where the key has to be fetched first. Where the key was destroyed, since
+    its owner was erased, there is nothing.
+
+    Raises:
+        TamperedError: what is stored does not open there, or names a key that never was.
+    """
     try:
-        text = open_column(column, row)
-    except SealedError:
+        value = opening()
+    except ErasedError:
         return None
-    context.read_log.note(column, row["id"])
-    return text
+    except SealedError:
+        return _read_later(context, column, row_id, blob, opening)
+    except TamperedError:
+        context.read_log.note_broken(column, row_id)
+        raise
+    context.read_log.note(column, row_id)
+    return value
+
+
+async def _read_later(
+    context: RequestContext, column: Column, row_id: UUID, blob: bytes, opening: Callable[[], Any]
+) -> Any:
+    await context.load_key(blob)
+    try:
+        value = opening()
+    except ErasedError:
+        return None
+    except (SealedError, TamperedError) as error:
+        context.read_log.note_broken(column, row_id)
+        raise (unknown_key(blob) if isinstance(error, SealedError) else error) from error
+    context.read_log.note(column, row_id)
+    return value

@@ -69,6 +69,7 @@ class Record(Node):
     collector: str | None = column("Who collected it; a pseudonym for those who may not read names.")
     comment: str | None = column("What was noted in the field.")
     status: RecordStatus | None = column("How far the review is.")
+    reviewer: str | None = column("The name of who reviewed it, as it was then; it stays when they are erased.")
     reviewed_at: datetime | None = column("When it was approved or rejected.")
     review_reason: str | None = column("What the reviewer said.")
     created_at: datetime | None = column("When it was made.")

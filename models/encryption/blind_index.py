@@ -2,7 +2,8 @@
 
 HMAC-SHA256 under a subkey of its own per purpose, organization, table and column, cut to 16 bytes. Two equal
 values of one column of one organization have the same index, and that is all it tells; without the key nobody
-can try values against it. The caller normalizes first: what is equal must be equal byte by byte.
+can try values against it, and indexes of other columns or tenants have nothing in common with it. What is equal must
+be equal byte by byte, so values are normalized first, as their column declares.
 """
 
 import hmac
@@ -51,14 +52,27 @@ def cipher_for(key: DataKey, purpose: str) -> AESGCMSIV:
     return key.cipher_for(_info(b"purpose", purpose.encode()))
 
 
+def normalize_name(text: str) -> str:
+    """Return a person's name as it is compared: NFKC, case-folded, without outer blanks, with single blanks inside."""
+    return " ".join(_folded(text).split())
+
+
+def normalize_code(text: str) -> str:
+    """Return a code, such as a serial number, as it is compared: NFKC, case-folded, without any blanks."""
+    return "".join(_folded(text).split())
+
+
 def normalize_email(text: str) -> str:
     """Return the address as it is compared: NFKC, without outer blanks, case-folded.
 
     Mail servers may tell cases apart (RFC 5321, 2.4), but nobody lets two people hold `a@x` and `A@x`.
     """
+    return _folded(text).strip()
+
+
+def _folded(text: str) -> str:
     # Folding can leave a text that is no longer in NFKC, so it is brought there again.
-    folded = unicodedata.normalize("NFKC", text).strip().casefold()
-    return unicodedata.normalize("NFKC", folded)
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _info(*parts: bytes) -> bytes:

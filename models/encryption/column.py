@@ -1,4 +1,4 @@
-"""The encrypted column: text in Python, ciphertext in PostgreSQL, opened when it is read and not before.
+"""The encrypted column: a value in Python, ciphertext in PostgreSQL, opened when it is read and not before.
 
 Reading `record.comment` opens the value in memory, once, with the active keyring. It waits for nothing:
 without the key it raises `SealedError`. Rows that nobody reads are never opened, and a value that was only
@@ -22,14 +22,16 @@ from tortoise.filters import is_null, not_null
 from tortoise.models import Model, ModelMeta
 
 from auth.principal import SYSTEM_ID
-from models.encryption.envelope import Cell, KeyOwner, key_id_of, open_sealed, seal
+from models.encryption.codec import Codec, Text
+from models.encryption.envelope import Cell, KeyOwner, KeyPurpose, OwnerKind, key_id_of, open_sealed, seal
 from models.encryption.keyring import active_keyring
-from models.encryption.owner import organization_owner, person_owner
+from models.encryption.owner import organization_owner, person_owner, subject_owner
 from models.errors import EncryptedLookupError, InvalidInputError, SealedError
 
 TENANT: Final = "organization_id"
 
 V = TypeVar("V")
+W = TypeVar("W")
 
 
 def open_light(blob: bytes, cell: Cell) -> str:
@@ -48,19 +50,25 @@ def seal_light(field: "EncryptedField[Any]", row: Mapping[str, Any]) -> bytes | 
     row: by column, with the row's id, its organization where it has one, and the owner's column.
 
     Raises:
-        InvalidInputError: it is no text that fits the column.
+        InvalidInputError: it is no value that fits the column.
         SealedError: the key is not in memory.
     """
     value = row.get(field.model_field_name)
     if value is None and field.null:
         return None
-    text = field.require_sealable(value)
+    return reseal(field, row, field.text_of(value))
+
+
+def reseal(field: "EncryptedField[Any]", row: Mapping[str, Any], text: str) -> bytes:
+    """Return a text that was sealed for the row's cell, sealed for it anew under its owner's current key.
+
+    Raises:
+        SealedError: the key is not in memory.
+    """
     meta = field.model._meta
-    organization_id = row[TENANT] if TENANT in meta.fields_map else SYSTEM_ID
-    person_id = row[field.owner_column] if field.owner_column is not None else None
-    owner = person_owner(person_id) if person_id is not None else organization_owner(organization_id)
+    organization_id = (row[TENANT] if TENANT in meta.fields_map else None) or SYSTEM_ID
     cell = Cell(organization_id, meta.db_table, field.model_field_name, row[meta.pk_attr])
-    return seal(active_keyring().current(owner), cell, text, pad=field.pad)
+    return seal(active_keyring().current(field.owner_in(row)), cell, text, pad=field.pad)
 
 
 async def load_keys_for(instances: Iterable[Model], *columns: str) -> None:
@@ -78,29 +86,30 @@ class Sealed:
     """A value as it is stored. Printing, comparing and copying never touch what is inside; pickling is
     refused."""
 
-    __slots__ = ("_cell", "_text", "blob")
+    __slots__ = ("_cell", "_value", "blob")
 
     def __init__(self, blob: bytes) -> None:
         self.blob = blob
         self._cell: Cell | None = None
-        self._text = ""
+        self._value: Any = None
 
-    def open(self, cell: Cell) -> str:
-        """Return the text, which is opened in the cell the first time and kept. Raises as `open_light`
+    def open(self, cell: Cell, codec: type[Codec[V]]) -> V:
+        """Return the value, which is opened in the cell the first time and kept. Raises as `open_light`
         does."""
         if self._cell is None:
-            self._text = open_light(self.blob, cell)
+            self._value = codec.decode(open_light(self.blob, cell))
             self._cell = cell
-        return self._text
+        value: V = self._value
+        return value
 
     @property
     def is_open(self) -> bool:
         """Whether `open` has been through."""
         return self._cell is not None
 
-    def holds(self, text: str, cell: Cell) -> bool:
-        """Return whether the stored bytes are known to be this very text, in this cell."""
-        return self._text is text and self._cell == cell
+    def holds(self, value: Any, cell: Cell) -> bool:
+        """Return whether the stored bytes are known to be this very value, in this cell."""
+        return self._value is value and self._cell == cell
 
     def __repr__(self) -> str:
         return "<sealed>"
@@ -113,18 +122,49 @@ class Sealed:
 
 
 class EncryptedField(Field[V]):
-    """A text column of which the database holds ciphertext alone.
+    """A column of which the database holds ciphertext alone.
 
     max_length: the most characters of the plain text.
+    codec: the type of its values.
     null: whether there may be no value. That there is none is not hidden.
-    owner_column: the attribute that holds the id of the person under whose key the value is sealed. Where
-        that is None, and without an owner column, it is the key of the row's organization.
+    owner_column: the attribute that says under whose key the value is sealed: the id of a person, or, where
+        `owner_kind` is SUBJECT, the blind index of the name of somebody whom the organization's data name. Where
+        it is None, and without an owner column, it is the key of the row's organization.
+    purpose: which of the owner's keys it is.
     pad: hide the length of short values.
     """
 
-    field_type = str
+    field_type = object
     indexable = False
     SQL_TYPE = "BYTEA"
+
+    @overload
+    def __init__(
+        self: "EncryptedField[W]",
+        max_length: int,
+        *,
+        codec: type[Codec[W]],
+        null: Literal[False] = False,
+        owner_column: str | None = None,
+        owner_kind: OwnerKind = OwnerKind.PERSON,
+        purpose: KeyPurpose = KeyPurpose.VALUES,
+        pad: bool = False,
+        **options: Any,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "EncryptedField[W | None]",
+        max_length: int,
+        *,
+        codec: type[Codec[W]],
+        null: Literal[True],
+        owner_column: str | None = None,
+        owner_kind: OwnerKind = OwnerKind.PERSON,
+        purpose: KeyPurpose = KeyPurpose.VALUES,
+        pad: bool = False,
+        **options: Any,
+    ) -> None: ...
 
     @overload
     def __init__(
@@ -133,6 +173,8 @@ class EncryptedField(Field[V]):
         *,
         null: Literal[False] = False,
         owner_column: str | None = None,
+        owner_kind: OwnerKind = OwnerKind.PERSON,
+        purpose: KeyPurpose = KeyPurpose.VALUES,
         pad: bool = False,
         **options: Any,
     ) -> None: ...
@@ -144,6 +186,8 @@ class EncryptedField(Field[V]):
         *,
         null: Literal[True],
         owner_column: str | None = None,
+        owner_kind: OwnerKind = OwnerKind.PERSON,
+        purpose: KeyPurpose = KeyPurpose.VALUES,
         pad: bool = False,
         **options: Any,
     ) -> None: ...
@@ -152,8 +196,11 @@ class EncryptedField(Field[V]):
         self,
         max_length: int,
         *,
+        codec: type[Codec[Any]] = Text,
         null: bool = False,
         owner_column: str | None = None,
+        owner_kind: OwnerKind = OwnerKind.PERSON,
+        purpose: KeyPurpose = KeyPurpose.VALUES,
         pad: bool = False,
         **options: Any,
     ) -> None:
@@ -163,7 +210,10 @@ class EncryptedField(Field[V]):
         if self.has_db_default() or self.source_field or self.pk:
             raise ConfigurationError("An encrypted column has no db_default, no source_field, and is no key.")
         self.max_length = max_length
+        self.codec = codec
         self.owner_column = owner_column
+        self.owner_kind = owner_kind
+        self.purpose = purpose
         self.pad = pad
 
     class _db_postgres:  # noqa: N801 - the name by which Tortoise finds it
@@ -179,7 +229,7 @@ class EncryptedField(Field[V]):
         """Return the value sealed for the instance's row.
 
         Raises:
-            InvalidInputError: it is no text that fits the column.
+            InvalidInputError: it is no value that fits the column.
             SealedError: the key is not in memory, or the row's id or organization is not set.
             EncryptedLookupError: there is no row: a filter, or an update of many rows at once.
         """
@@ -187,12 +237,12 @@ class EncryptedField(Field[V]):
             return None
         if instance is None or isinstance(instance, type):
             self.refuse()
-        self.require_sealable(value)
+        text = self.text_of(value)
         cell = cell_of(instance, self)
         stored = vars(instance).get(self.model_field_name)
         if isinstance(stored, Sealed) and stored.holds(value, cell):
             return stored.blob
-        return seal(active_keyring().current(owner_of(instance, self)), cell, value, pad=self.pad)
+        return seal(active_keyring().current(self.owner_in(vars(instance))), cell, text, pad=self.pad)
 
     def refuse(self) -> NoReturn:
         """Raise `EncryptedLookupError` for a query that would touch the content."""
@@ -202,20 +252,46 @@ class EncryptedField(Field[V]):
             " Search by its blind index; change it row by row."
         )
 
-    def require_sealable(self, value: Any) -> str:
-        """Return the value. Raises `InvalidInputError` unless it is a text that fits the column."""
+    def text_of(self, value: Any) -> str:
+        """Return the text that is sealed of a value. Raises `InvalidInputError` unless it fits the column."""
         at = (self.model_field_name,)
-        if not isinstance(value, str):
-            raise InvalidInputError("Expected a text.", field=at)
-        if len(value) > self.max_length:
-            raise InvalidInputError(f"Expected at most {self.max_length} characters, got {len(value)}.", field=at)
-        if "\0" in value:
+        wanted = self.codec.python_type
+        if not isinstance(value, wanted) or (self.codec.is_strict and type(value) is not wanted):
+            raise InvalidInputError(f"Expected {self.codec.expected}.", field=at)
+        try:
+            text = self.codec.encode(value)
+        except (ValueError, TypeError):
+            raise InvalidInputError(f"Expected {self.codec.expected}.", field=at) from None
+        if len(text) > self.max_length:
+            raise InvalidInputError(f"Expected at most {self.max_length} characters, got {len(text)}.", field=at)
+        if "\0" in text:
             raise InvalidInputError("Expected a text without NUL characters.", field=at)
         try:
-            value.encode()
+            text.encode()
         except UnicodeEncodeError:
             raise InvalidInputError("Expected a text without lone surrogates.", field=at) from None
-        return value
+        return text
+
+    def owner_in(self, row: Mapping[str, Any]) -> KeyOwner:
+        """Return whose key seals a row's value of the column. row: by column, with the owner's.
+
+        Raises:
+            SealedError: that is not known.
+        """
+        meta = self.model._meta
+        organization_id = row.get(TENANT) if TENANT in meta.fields_map else SYSTEM_ID
+        if self.owner_column is not None:
+            try:
+                named = row[self.owner_column]
+            except KeyError:
+                # Not selected is not the same as none: the value would be sealed under a key that outlives the person.
+                name = f"{meta.db_table}.{self.model_field_name}"
+                raise SealedError(f"{name} needs its row's {self.owner_column}.") from None
+            if named is not None:
+                if self.owner_kind is OwnerKind.SUBJECT:
+                    return subject_owner(organization_id or SYSTEM_ID, named, self.purpose)
+                return person_owner(named)
+        return organization_owner(organization_id or SYSTEM_ID, self.purpose)
 
 
 def cell_of(instance: Model, field: EncryptedField[Any]) -> Cell:
@@ -226,20 +302,6 @@ def cell_of(instance: Model, field: EncryptedField[Any]) -> Cell:
     if organization_id is None or row_id is None:
         raise SealedError(f"{meta.db_table}.{field.model_field_name} needs its row's {meta.pk_attr} and {TENANT}.")
     return Cell(organization_id, meta.db_table, field.model_field_name, row_id)
-
-
-def owner_of(instance: Model, field: EncryptedField[Any]) -> KeyOwner:
-    """Return whose key seals the instance's value of the column. Raises `SealedError` if that is not known."""
-    if field.owner_column is not None:
-        try:
-            person_id = vars(instance)[field.owner_column]
-        except KeyError:
-            # Not selected is not the same as none: the value would be sealed under a key that outlives the person.
-            name = f"{instance._meta.db_table}.{field.model_field_name}"
-            raise SealedError(f"{name} needs its row's {field.owner_column}.") from None
-        if person_id is not None:
-            return person_owner(person_id)
-    return organization_owner(cell_of(instance, field).organization_id)
 
 
 class WardModelMeta(ModelMeta):
@@ -272,7 +334,7 @@ class _Attribute:
             raise SealedError(f"{owner._meta.db_table}.{self._name} was not selected.") from None
         if type(value) is not Sealed:
             return value
-        return value._text if value.is_open else value.open(cell_of(instance, self._field))
+        return value._value if value.is_open else value.open(cell_of(instance, self._field), self._field.codec)
 
     def __set__(self, instance: Model, value: Any) -> None:
         instance.__dict__[self._name] = value

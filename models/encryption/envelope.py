@@ -44,8 +44,12 @@ SECRET_LENGTH: Final = 32
 PADDED_TO: Final = 32
 
 MOST_SEALS: Final = 2**32
-"""How often one key may seal with random 96-bit nonces: NIST SP 800-38D, 8.3. GCM-SIV would bear more (RFC
-8452, 9)."""
+"""How often one key may seal with random 96-bit nonces: NIST SP 800-38D, 8.3, so that two equal nonces are less likely
+than 2^-32. GCM-SIV would bear more (RFC 8452, 9)."""
+
+SEALS_BEFORE_ROTATION: Final = 2**30
+"""How often a key seals before the schedule replaces it: long before the bound, since counts of processes that crash
+may be lost."""
 
 _PREFIX: Final = 34
 _HEADER: Final = 46
@@ -63,19 +67,40 @@ class Algorithm(IntEnum):
 
 
 class OwnerKind(StrEnum):
-    """Whose a data key is."""
+    """Whose a data key is.
+
+    SUBJECT is somebody whom an organization's data name and who need be no user of ours, such as a collector.
+    """
 
     SYSTEM = "SYSTEM"
     ORGANIZATION = "ORGANIZATION"
     PERSON = "PERSON"
+    SUBJECT = "SUBJECT"
+
+
+class KeyPurpose(StrEnum):
+    """What a data key is for.
+
+    VALUES seals what rows hold. INDEX makes what must stay as it is while values get new keys: blind indexes,
+    pseudonyms, cursors, digests. ATTRIBUTION seals who vouched for a row, for as long as the row is kept.
+    """
+
+    VALUES = "VALUES"
+    INDEX = "INDEX"
+    ATTRIBUTION = "ATTRIBUTION"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyOwner:
-    """The owner of data keys. The system's id is the nil UUID."""
+    """Whose a data key is, and what for. The system's id is the nil UUID.
+
+    within: the organization that a subject is known in; None for other kinds.
+    """
 
     kind: OwnerKind
     id: UUID
+    purpose: KeyPurpose = KeyPurpose.VALUES
+    within: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +116,8 @@ class Cell:
 class DataKey:
     """A data key, unwrapped, with its ciphers ready.
 
-    `secret` is 32 random bytes. `algorithm` is the one it seals with; it opens both. `seals` counts how often
-    this object has sealed: it is of this process, so the bound across processes is the rotation's to keep.
+    `secret` is 32 random bytes. `algorithm` is the one it seals with; it opens both. `seals` is how often the key has
+    sealed, as far as this process knows: what the keystore had counted when the key was loaded, and its own since.
     """
 
     __slots__ = ("_binding", "_openers", "_others", "_prefix", "_sealer", "_secret", "id", "owner", "seals")
@@ -104,12 +129,13 @@ class DataKey:
         secret: bytes,
         *,
         algorithm: Algorithm = Algorithm.AES_256_GCM_SIV,
+        seals: int = 0,
     ) -> None:
         if len(secret) != SECRET_LENGTH:
             raise ValueError(f"Expected a secret of {SECRET_LENGTH} bytes, got {len(secret)}.")
         self.id = key_id
         self.owner = owner
-        self.seals = 0
+        self.seals = seals
         self._secret = bytearray(secret)
         self._binding = _part(owner.kind.encode()) + _part(owner.id.bytes)
         commitment = hmac.digest(self.derive(b"envelope commitment"), bytes([FORMAT]) + key_id.bytes, "sha256")[:16]

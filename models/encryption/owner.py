@@ -1,19 +1,34 @@
-"""Whose key seals what: the installation's, an organization's, a person's."""
+"""Whose key seals what: the installation's, an organization's, a person's, and that of who is named in its data."""
 
 from typing import Final
 from uuid import UUID
 
 from auth.principal import SYSTEM_ID
-from models.encryption.envelope import KeyOwner, OwnerKind
+from models.encryption.envelope import KeyOwner, KeyPurpose, OwnerKind
 
 SYSTEM: Final = KeyOwner(OwnerKind.SYSTEM, SYSTEM_ID)
+SYSTEM_INDEX: Final = KeyOwner(OwnerKind.SYSTEM, SYSTEM_ID, KeyPurpose.INDEX)
 
 
-def organization_owner(organization_id: UUID) -> KeyOwner:
+def organization_owner(organization_id: UUID, purpose: KeyPurpose = KeyPurpose.VALUES) -> KeyOwner:
     """Return the owner of the organization's key; what belongs to no tenant is the installation's."""
-    return SYSTEM if organization_id == SYSTEM_ID else KeyOwner(OwnerKind.ORGANIZATION, organization_id)
+    kind = OwnerKind.SYSTEM if organization_id == SYSTEM_ID else OwnerKind.ORGANIZATION
+    return KeyOwner(kind, organization_id, purpose)
+
+
+def index_owner(organization_id: UUID) -> KeyOwner:
+    """Return the owner of the key of the organization's blind indexes, cursors and digests."""
+    return organization_owner(organization_id, KeyPurpose.INDEX)
 
 
 def person_owner(user_id: UUID) -> KeyOwner:
     """Return the owner of the person's key."""
     return KeyOwner(OwnerKind.PERSON, user_id)
+
+
+def subject_owner(organization_id: UUID, index: bytes, purpose: KeyPurpose = KeyPurpose.VALUES) -> KeyOwner:
+    """Return the owner of the key of somebody whom the organization's data name.
+
+    index: the blind index of the name, 16 bytes: who has the same name is the same subject.
+    """
+    return KeyOwner(OwnerKind.SUBJECT, UUID(bytes=index), purpose, organization_id)

@@ -6,6 +6,7 @@ from models.change import ChangeOperation
 from models.custom_role import RoleLevel
 from models.device import DevicePlatform, DeviceStatus
 from models.encryption.column import EncryptedField
+from models.encryption.envelope import KeyPurpose, OwnerKind
 from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
 from models.project import ProjectStatus
@@ -47,7 +48,7 @@ class Migration(migrations.Migration):
                 ('request_id', fields.UUIDField()),
                 ('operation_name', fields.CharField(null=True, max_length=200)),
                 ('operation_hash', fields.CharField(null=True, max_length=64)),
-                ('reason', EncryptedField(null=True, max_length=2000, pad=False)),
+                ('reason', EncryptedField(null=True, max_length=2000, owner_column='user_id', pad=False)),
                 ('entity', fields.CharField(null=True, max_length=64)),
                 ('field', fields.CharField(null=True, max_length=64)),
                 ('entity_ids', ArrayField(null=True, element_type='UUID')),
@@ -218,12 +219,14 @@ class Migration(migrations.Migration):
                 ('medium', fields.CharEnumField(description='WATER: WATER\nSEDIMENT: SEDIMENT\nSOIL: SOIL\nAIR: AIR\nBIOLOGICAL: BIOLOGICAL\nHABITAT: HABITAT\nTISSUE: TISSUE\nOTHER: OTHER', enum_type=Medium, max_length=16)),
                 ('activity_type', fields.CharField(null=True, max_length=120)),
                 ('method', fields.CharField(null=True, max_length=200)),
-                ('collector', EncryptedField(null=True, max_length=200, pad=True)),
+                ('collector', EncryptedField(null=True, max_length=200, owner_column='collector_index', owner_kind=OwnerKind.SUBJECT, pad=True)),
                 ('collector_index', fields.BinaryField(null=True)),
+                ('collector_pseudonym', fields.BinaryField(null=True)),
                 ('comment', EncryptedField(null=True, max_length=10000, pad=False)),
                 ('status', fields.CharEnumField(default=RecordStatus.DRAFT, description='DRAFT: DRAFT\nSUBMITTED: SUBMITTED\nAPPROVED: APPROVED\nREJECTED: REJECTED', enum_type=RecordStatus, max_length=16)),
                 ('contributor_ids', ArrayField(default=list, element_type='UUID')),
                 ('reviewed_by_id', fields.UUIDField(null=True)),
+                ('reviewer', EncryptedField(null=True, max_length=200, purpose=KeyPurpose.ATTRIBUTION, pad=True)),
                 ('reviewed_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ('review_reason', EncryptedField(null=True, max_length=2000, pad=False)),
                 ('version', fields.IntField(default=1)),

@@ -1,9 +1,12 @@
 """What the guard of a field lets through, to whom, and what stays when it does not."""
 
+from uuid import UUID
+
 import pytest
 
 from models.base import new_id
 from models.encryption.envelope import Cell, DataKey, KeyOwner, OwnerKind, seal
+from models.encryption.keystore import KeyStore, StoredKey
 from tests.support.world import World
 
 COMMENT = "Gate unlocked on arrival; owner asked us to call before the next visit."
@@ -157,14 +160,23 @@ async def test_a_value_from_another_row_opens_as_an_error_and_never_as_text(worl
     assert answer.text.count(COMMENT) == 1
 
 
-async def test_a_value_whose_key_is_gone_is_null_and_was_not_read(world: World) -> None:
-    client = await world.client("manager")
+async def _seal_under_a_key_of_nobody(world: World) -> tuple[KeyOwner, UUID]:
+    """Put a comment in the place of one, sealed under a key that no keystore has; return whose it is, and its row."""
     organization_id = await world.organization_id("clearwater")
     row_id = await world.value("select id from record where site_code = 'CANAL-07'")
-    owner = KeyOwner(OwnerKind.ORGANIZATION, organization_id)
-    gone = seal(DataKey(new_id(), owner, bytes(32)), Cell(organization_id, "record", "comment", row_id), COMMENT)
+    owner = KeyOwner(OwnerKind.SUBJECT, new_id(), within=organization_id)
+    key = DataKey(new_id(), owner, bytes(32))
+    gone = seal(key, Cell(organization_id, "record", "comment", row_id), COMMENT)
     await world.sql("alter table record disable trigger all")
     await world.sql("update record set comment = $1 where id = $2", gone, row_id)
+    await KeyStore().add([StoredKey(key.id, owner, "file", "0123", bytes(60))])
+    return owner, row_id
+
+
+async def test_a_value_whose_key_was_destroyed_is_null_and_was_not_read(world: World) -> None:
+    client = await world.client("manager")
+    owner, row_id = await _seal_under_a_key_of_nobody(world)
+    await KeyStore().destroy([owner])
     since = await world.now()
 
     answer = await client.run("{ records(first: 1000) { nodes { id comment } } }")
@@ -174,6 +186,29 @@ async def test_a_value_whose_key_is_gone_is_null_and_was_not_read(world: World) 
     (entry,) = await world.entries(since=since, kinds=["READ"])
     assert [f"Record:{one}" for one in entry["entity_ids"]] == [node["id"] for node in nodes if node["comment"]]
     assert len(entry["entity_ids"]) > 2
+
+
+async def test_a_value_whose_key_never_was_is_an_error_and_an_entry(world: World) -> None:
+    client = await world.client("manager")
+    organization_id = await world.organization_id("clearwater")
+    row_id = await world.value("select id from record where site_code = 'CANAL-07'")
+    key = DataKey(new_id(), KeyOwner(OwnerKind.ORGANIZATION, organization_id), bytes(32))
+    strange = seal(key, Cell(organization_id, "record", "comment", row_id), COMMENT)
+    await world.sql("alter table record disable trigger all")
+    await world.sql("update record set comment = $1 where id = $2", strange, row_id)
+
+    for query, variables in (
+        ("{ records(first: 1000) { nodes { comment } } }", {}),
+        ("query One($id: ID!) { node(id: $id) { ... on Record { again: comment } } }", {"id": f"Record:{row_id}"}),
+    ):
+        since = await world.now()
+        answer = await client.run(query, variables)
+
+        assert answer.codes == ["INTERNAL"]
+        assert COMMENT not in answer.text
+        (entry,) = await world.entries(since=since)
+        assert (entry["kind"], entry["action"], entry["outcome"]) == ("ATTEMPT", "field.read", "FAILED")
+        assert (entry["entity"], entry["field"], entry["entity_ids"]) == ("record", "comment", [row_id])
 
 
 async def test_a_row_that_is_shown_in_two_places_is_in_the_read_log_once(world: World) -> None:

@@ -22,6 +22,7 @@ from tortoise.models import Model
 from auth.principal import SYSTEM_ID
 from fieldward.embedded import EmbeddedPostgres
 from models.base import new_id
+from models.encryption.codec import Text
 from models.encryption.column import EncryptedField, Sealed, WardModelMeta, load_keys_for, open_light
 from models.encryption.envelope import Cell, DataKey, KeyOwner, OwnerKind, key_id_of
 from models.encryption.file_provider import FileKeyProvider
@@ -473,7 +474,7 @@ class TestShowing:
             blob = Visit._meta.fields_map["comment"].to_db_value("Low flow", row)
             box = Sealed(blob)
             shown = [repr(box), str(box), f"{box}"]
-            assert box.open(Cell(ACME, "visit", "comment", row.id)) == "Low flow"
+            assert box.open(Cell(ACME, "visit", "comment", row.id), Text) == "Low flow"
 
         assert {*shown, repr(box), str(box), f"{box}", f"{[box]}"} == {"<sealed>", "[<sealed>]"}
 
@@ -494,7 +495,7 @@ class TestDeclaring:
         text = MigrationWriter("0002", "trial", [AddField("Visit", "name", declared)]).as_string()
 
         assert "from models.encryption.column import EncryptedField" in text
-        assert "EncryptedField(null=True, max_length=40, owner_column='visitor_id', pad=True)" in text
+        assert "EncryptedField(null=True, max_length=40, codec=Text, owner_column='visitor_id'," in text
         _, arguments, options = declared.deconstruct()
         assert EncryptedField(*arguments, **options).deconstruct() == declared.deconstruct()
 

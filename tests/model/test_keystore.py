@@ -98,7 +98,7 @@ async def test_processes_that_make_an_owners_first_key_at_once_agree_on_one() ->
 
 @pytest.mark.usefixtures("keystore")
 async def test_an_owner_has_one_current_key_however_it_is_added() -> None:
-    first, second = (StoredKey(UUID(int=n), ACME, "file", b"wrapped") for n in (1, 2))
+    first, second = (StoredKey(UUID(int=n), ACME, "file", "0123", b"wrapped") for n in (1, 2))
     store = KeyStore()
 
     assert [key.id for key in await store.add([first])] == [first.id]
@@ -161,7 +161,9 @@ async def test_the_table_itself_keeps_to_one_current_key_and_to_erasing_what_is_
 
     with pytest.raises(asyncpg.UniqueViolationError):
         await connection.execute(
-            "insert into wrapped_key select gen_random_uuid(), owner_kind, owner_id, provider, wrapped, now()"
+            "insert into wrapped_key"
+            " (id, owner_kind, owner_id, purpose, provider, wrapping_key, wrapped, seals, created_at)"
+            " select gen_random_uuid(), owner_kind, owner_id, purpose, provider, wrapping_key, wrapped, 0, now()"
             " from wrapped_key"
         )
     with pytest.raises(asyncpg.CheckViolationError):

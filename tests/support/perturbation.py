@@ -25,7 +25,6 @@ from models.base import new_id
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import Cell, KeyOwner, seal
 from models.encryption.keyring import Keyring
-from models.encryption.owner import organization_owner, person_owner
 from models.inventory import Column, Entity, entities, entity_of
 from models.membership import Membership
 from models.row import Row, row_type
@@ -291,10 +290,7 @@ def _links_to_people(api: Api) -> frozenset[tuple[str, str]]:
 
 
 def _owner_of(column: Column, at: Mapping[str, Any]) -> KeyOwner | None:
-    if not column.is_sealed:
-        return None
-    person = at[column.owner_column] if column.owner_column else None
-    return person_owner(person) if person else organization_owner(_tenant_of(column, at))
+    return column.field.owner_in(at) if isinstance(column.field, EncryptedField) else None
 
 
 def _tenant_of(column: Column, at: Mapping[str, Any]) -> UUID:

@@ -97,7 +97,7 @@ def test_a_column_opens_as_its_values_do(keyring: Keyring, kinds: Sequence[str],
         if columns["comment"][place] is not None
     }
     texts = [alone[place] if isinstance(alone.get(place), str) else None for place in range(len(kinds))]
-    assert opened.texts == texts
+    assert opened.values == texts
     assert opened.sealed == [place for place, outcome in alone.items() if outcome is SealedError]
     broken = [one for one in alone.items() if not isinstance(one[1], str) and one[1] is not SealedError]
     assert [(place, type(error)) for place, error in opened.broken] == broken
@@ -116,7 +116,7 @@ def test_one_broken_value_keeps_no_other_from_opening(keyring: Keyring) -> None:
         opened = ColumnOpener(COMMENT, entity_of(Record)).open_all(columns.__getitem__, range(len(kinds)))
 
     shown = ["first", "first", None, "first", None, "second", None, "other mode", None, "first"]
-    assert opened.texts == shown
+    assert opened.values == shown
     assert opened.sealed == [6]
     # What was sealed for another organization does not open in this one, although its key is in memory.
     assert [place for place, error in opened.broken if isinstance(error, TamperedError)] == [2, 8]

@@ -321,7 +321,7 @@ async def test_the_active_keyring_is_that_of_the_block_and_its_tasks(keyring: Ke
 
 async def test_what_was_wrapped_opens_in_its_context_alone() -> None:
     provider = FileKeyProvider(bytes(range(32)))
-    wrapped = await provider.wrap(b"secret", {"owner": "a", "purpose": "data key"})
+    wrapped = (await provider.wrap(b"secret", {"owner": "a", "purpose": "data key"})).content
 
     assert await provider.unwrap(wrapped, {"purpose": "data key", "owner": "a"}) == b"secret"
     for context in ({"owner": "b", "purpose": "data key"}, {"owner": "a"}, {"ownera": "", "purpose": "data key"}):
@@ -331,7 +331,7 @@ async def test_what_was_wrapped_opens_in_its_context_alone() -> None:
 
 async def test_every_changed_byte_of_a_wrapped_key_is_caught() -> None:
     provider = FileKeyProvider(bytes(range(32)))
-    wrapped = await provider.wrap(b"secret", {})
+    wrapped = (await provider.wrap(b"secret", {})).content
 
     for position in range(len(wrapped)):
         changed = bytearray(wrapped)
@@ -342,7 +342,7 @@ async def test_every_changed_byte_of_a_wrapped_key_is_caught() -> None:
 
 
 async def test_another_key_encryption_key_is_named_as_such() -> None:
-    wrapped = await FileKeyProvider(bytes(32)).wrap(b"secret", {})
+    wrapped = (await FileKeyProvider(bytes(32)).wrap(b"secret", {})).content
 
     with pytest.raises(WrappingKeyError, match="another key-encryption key"):
         await FileKeyProvider(bytes(range(32))).unwrap(wrapped, {})
@@ -350,7 +350,7 @@ async def test_another_key_encryption_key_is_named_as_such() -> None:
 
 async def test_a_key_file_is_the_owners_alone_and_opens_again(tmp_path: Path) -> None:
     path = tmp_path / "key"
-    wrapped = await FileKeyProvider.create(path).wrap(b"secret", {})
+    wrapped = (await FileKeyProvider.create(path).wrap(b"secret", {})).content
 
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.stat().st_size == 32

@@ -17,10 +17,15 @@ class Migration(migrations.Migration):
                 ("id", fields.UUIDField(primary_key=True, unique=True, db_index=True)),
                 ("owner_kind", fields.CharField(max_length=16)),
                 ("owner_id", fields.UUIDField()),
+                ("purpose", fields.CharField(max_length=16)),
+                ("organization_id", fields.UUIDField(null=True)),
                 ("provider", fields.CharField(max_length=32)),
+                ("wrapping_key", fields.CharField(max_length=300)),
                 ("wrapped", fields.BinaryField(null=True)),
+                ("seals", fields.BigIntField(default=0)),
                 ("created_at", fields.DatetimeField(auto_now=False, auto_now_add=True)),
                 ("retired_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
+                ("emptied_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ("destroyed_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
             options={
@@ -34,7 +39,7 @@ class Migration(migrations.Migration):
         ops.AddConstraint(
             model_name="WrappedKey",
             constraint=UniqueConstraint(
-                fields=("owner_kind", "owner_id"),
+                fields=("owner_kind", "owner_id", "purpose"),
                 name="wrapped_key_current",
                 condition="retired_at is null and destroyed_at is null",
             ),
@@ -56,7 +61,11 @@ class Migration(migrations.Migration):
                 null;
             end $$;
             revoke all on wrapped_key from public;
-            grant select, insert, update (wrapped, retired_at, destroyed_at) on wrapped_key to fieldward_service;
+            create index on wrapped_key (organization_id) where organization_id is not null;
+            create index on wrapped_key (retired_at) where retired_at is not null and emptied_at is null;
+            grant select, insert,
+                  update (provider, wrapping_key, wrapped, seals, retired_at, emptied_at, destroyed_at)
+                on wrapped_key to fieldward_service;
             """,
             reverse_sql="revoke all on wrapped_key from fieldward_service",
         ),

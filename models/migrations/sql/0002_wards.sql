@@ -263,7 +263,7 @@ begin
       ('project_membership', 'organization_id', '', 'project_id', 'membership_id'),
       ('project', 'organization_id', 'creation_digest', 'id', ''),
       ('device', 'organization_id', 'creation_digest', '', 'membership_id'),
-      ('record', 'organization_id', 'collector_index,creation_digest', 'project_id', ''),
+      ('record', 'organization_id', 'collector_index,collector_pseudonym,creation_digest', 'project_id', ''),
       ('measurement', 'organization_id', '', 'project_id', ''),
       ('service_account', 'organization_id', 'token_digest', '', ''),
       ('session', 'organization_id', 'refresh_digest,spent_digest', '', 'membership_id'))
