@@ -14,10 +14,15 @@ class Action(StrEnum):
 
     FIELD_READ = "field.read"
 
+    KEY_RESEAL = "key.reseal"
+    KEY_REWRAP = "key.rewrap"
+    KEY_ROTATE = "key.rotate"
+
     MEMBERSHIP_ASSIGN = "membership.assign_role"
     MEMBERSHIP_REMOVE = "membership.remove_role"
 
     ORGANIZATION_CREATE = "organization.create"
+    ORGANIZATION_ERASE = "organization.erase"
 
     PROJECT_ARCHIVE = "project.archive"
     PROJECT_CREATE = "project.create"
@@ -48,5 +53,6 @@ class Action(StrEnum):
     SESSION_SIGN_OUT = "session.sign_out"
 
     USER_CREATE = "user.create"
+    USER_ERASE = "user.erase"
     USER_SUSPEND = "user.suspend"
     USER_REINSTATE = "user.reinstate"

@@ -73,8 +73,12 @@ class ColumnOpener:
         blob: bytes | None = row[self._name]
         if blob is None:
             return None
-        text = self._opener(blob, row[self._tenant] if self._tenant else SYSTEM_ID).open(blob, row["id"])
-        return self._codec.decode(text)
+        return self._codec.decode(self._text(blob, row))
+
+    def text(self, row: Row) -> str | None:
+        """Return the text that was sealed of the row's value. Raises as `open` does."""
+        blob: bytes | None = row[self._name]
+        return None if blob is None else self._text(blob, row)
 
     def open_all(self, column_of: Callable[[str], Sequence[Any]], places: Iterable[int]) -> Opened:
         """Open the values of many rows at these places. What is the same for neighbours is worked out once.
@@ -108,6 +112,9 @@ class ColumnOpener:
             decode = self._codec.decode
             opened.values[:] = [None if text is None else decode(text) for text in opened.values]
         return opened
+
+    def _text(self, blob: bytes, row: Row) -> str:
+        return self._opener(blob, row[self._tenant] if self._tenant else SYSTEM_ID).open(blob, row["id"])
 
     def _opener(self, blob: bytes, organization_id: UUID) -> Opener:
         known = (key_bytes_of(blob), organization_id)

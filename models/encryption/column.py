@@ -12,7 +12,7 @@ that copies another column of bytes, does not open.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal, NoReturn, TypeVar, overload
+from typing import Any, Final, Literal, NoReturn, Protocol, TypeVar, overload
 
 from pypika_tortoise.context import SqlContext
 from pypika_tortoise.terms import Criterion, Term
@@ -32,6 +32,15 @@ TENANT: Final = "organization_id"
 
 V = TypeVar("V")
 W = TypeVar("W")
+
+
+class RowValues(Protocol):
+    """A row's values by column: a mapping, or a light row."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+    def get(self, name: str, /) -> Any:
+        """Return the column's value; None where there is no such column."""
 
 
 def open_light(blob: bytes, cell: Cell) -> str:
@@ -59,7 +68,7 @@ def seal_light(field: "EncryptedField[Any]", row: Mapping[str, Any]) -> bytes | 
     return reseal(field, row, field.text_of(value))
 
 
-def reseal(field: "EncryptedField[Any]", row: Mapping[str, Any], text: str) -> bytes:
+def reseal(field: "EncryptedField[Any]", row: RowValues, text: str) -> bytes:
     """Return a text that was sealed for the row's cell, sealed for it anew under its owner's current key.
 
     Raises:
@@ -272,7 +281,7 @@ class EncryptedField(Field[V]):
             raise InvalidInputError("Expected a text without lone surrogates.", field=at) from None
         return text
 
-    def owner_in(self, row: Mapping[str, Any]) -> KeyOwner:
+    def owner_in(self, row: RowValues) -> KeyOwner:
         """Return whose key seals a row's value of the column. row: by column, with the owner's.
 
         Raises:

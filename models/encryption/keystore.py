@@ -132,6 +132,10 @@ _REWRAP: Final = """
     where k.id = $1 and k.wrapped = $2
 """
 
+_ORGANIZATIONS: Final = """
+    select distinct k.owner_id from wrapped_key k where k.owner_kind = 'ORGANIZATION' order by k.owner_id
+"""
+
 _STATUS: Final = """
     select k.owner_kind, k.purpose, k.provider, k.wrapping_key,
            count(*) filter (where k.retired_at is null and k.destroyed_at is null) as current,
@@ -300,6 +304,10 @@ class KeyStore:
     async def rewrap(self, key: StoredKey, now: StoredKey) -> None:
         """Put the key's new wrapping in the place of the one it had, unless that has changed meanwhile."""
         await self._run(_REWRAP, key.id, key.wrapped, now.provider, now.wrapping_key, now.wrapped)
+
+    async def organizations(self) -> list[UUID]:
+        """Return the organizations that ever had a key: all that there are."""
+        return [row["owner_id"] for row in await self._run(_ORGANIZATIONS)]
 
     async def counts(self) -> list[KeyCount]:
         """Return how many keys there are, by kind, purpose and wrapping key."""

@@ -1,0 +1,262 @@
+"""Replacing data keys while the service reads and writes.
+
+New keys seal at once what is written from then on. What lies under the old ones is sealed anew in batches, each an
+audited change like any other, so that the trail knows every stored value. Where the work is, the data say: whoever is
+killed, or runs beside another, goes on where values are left under retired keys.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from auth.action import Action
+from auth.errors import Code
+from auth.principal import SYSTEM_ID
+from models.audit_entry import EntryKind, Outcome
+from models.audit_writing import append_entries
+from models.encryption.envelope import SEALS_BEFORE_ROTATION, OwnerKind
+from models.encryption.keyring import Keyring, active_keyring
+from models.encryption.keystore import KeyStore, StoredKey
+from models.encryption.owner import organization_owner
+from models.encryption.rotation import replace_keys, rewrap_keys
+from models.inventory import Entity
+from models.reading import OneStatement
+from models.resealing import (
+    NO_ROW,
+    Resealed,
+    count_stale,
+    is_stale,
+    keys_left,
+    load_keys,
+    lock_stale,
+    reseal_rows,
+    resealable,
+)
+from models.transaction import Tenant
+from resolvers.change import Change, Intent, commit_change
+from resolvers.trail import Actor, new_entry
+
+BATCH: Final = 200
+"""Rows that are sealed anew in one transaction."""
+SLACK_S: Final = 30.0
+"""Seconds that a transaction may take at the most which seals with a key that it took before that was retired."""
+
+Progress = Callable[[str, int, int | None], object]
+"""Told a step, how much of it is done, and of how much, where that is known."""
+
+
+@dataclass(slots=True)
+class Rotation:
+    """What was done: keys replaced, values sealed anew, and those that do not open, by table and column.
+
+    left_over: retired keys under which a server may still seal for a moment, so that values are looked for again later.
+    """
+
+    keys: int = 0
+    values: int = 0
+    broken: list[tuple[str, str, UUID]] = field(default_factory=list)
+    left_over: int = 0
+
+
+async def rotate_data_keys(
+    keyring: Keyring,
+    store: KeyStore,
+    actor: Actor,
+    *,
+    organization_id: UUID | None = None,
+    progress: Progress = lambda *_: None,
+) -> int:
+    """Give every owner of values a new data key, of one organization or of all, and return how many were replaced.
+
+    Raises:
+        UnavailableError: the keystore or the key provider is away. What was replaced so far stays so.
+    """
+    owners = None if organization_id is None else [organization_owner(organization_id)]
+    keys = await store.current_of_all(owners)
+    await replace(keyring, store, actor, keys, progress=progress)
+    return len(keys)
+
+
+async def rotate_overdue_keys(keyring: Keyring, store: KeyStore, actor: Actor, *, oldest_days: float) -> int:
+    """Give the owners of data keys that are too old, or have sealed too often, new ones; return how many."""
+    keys = await store.overdue(oldest_days=oldest_days, most_seals=SEALS_BEFORE_ROTATION)
+    if keys:
+        await replace(keyring, store, actor, keys)
+    return len(keys)
+
+
+async def replace(
+    keyring: Keyring,
+    store: KeyStore,
+    actor: Actor,
+    keys: Sequence[StoredKey],
+    *,
+    progress: Progress = lambda *_: None,
+) -> None:
+    """Replace keys, with an entry in the trail of each organization that they are of."""
+    done = 0
+
+    def note(more: int) -> None:
+        nonlocal done
+        done += more
+        progress("Replacing keys", done, len(keys))
+
+    by_tenant: dict[UUID, list[UUID]] = {}
+    for key in keys:
+        by_tenant.setdefault(_tenant_of(key), []).append(key.id)
+    for tenant_id, ids in by_tenant.items():
+        intent = Intent(Action.KEY_ROTATE, _within(actor, tenant_id), entity="wrapped_key", subjects=ids)
+        await commit_change(intent, _nothing_else)
+    await replace_keys(keyring, store, keys, progress=note)
+
+
+async def rewrap_data_keys(
+    keyring: Keyring, store: KeyStore, actor: Actor, *, progress: Progress = lambda *_: None
+) -> int:
+    """Wrap all data keys by the newest key-encryption key, and return how many were not yet. Resumes what was begun.
+
+    Raises:
+        WrappingKeyError: the key-encryption key of one is not at hand.
+        UnavailableError: the keystore or a key provider is away.
+    """
+    done = 0
+
+    def note(more: int) -> None:
+        nonlocal done
+        done += more
+        progress("Wrapping keys anew", done, None)
+
+    await commit_change(Intent(Action.KEY_REWRAP, _within(actor, SYSTEM_ID), entity="wrapped_key"), _nothing_else)
+    return await rewrap_keys(keyring, store, progress=note)
+
+
+async def reseal(
+    store: KeyStore,
+    actor: Actor,
+    *,
+    share: float = 1.0,
+    lifetime_s: float,
+    progress: Progress | None = None,
+) -> Rotation:
+    """Seal what lies under retired keys anew, until nothing is left that is not locked at that moment.
+
+    share: the part of the time that it works; the rest it leaves to others. lifetime_s: how long any server keeps a key
+    in memory, and so goes on to seal with a retired one, should no word of it have reached that server.
+
+    Raises:
+        UnavailableError: a database or the key provider is away. What was sealed anew so far stays so.
+    """
+    result = Rotation()
+    keys = await store.left()
+    if not keys:
+        return result
+    started = datetime.now(UTC)
+    ids = [key.id for key in keys]
+    tenants = await store.organizations()
+    total = await _count(tenants, ids) if progress is not None else None
+    done = 0
+    left: set[UUID] = set()
+    for tenant_id in tenants:
+        for entity in resealable():
+            after: UUID | None = NO_ROW if await _is_stale(tenant_id, entity, ids) else None
+            if after is None:
+                continue
+            while after is not None:
+                began = time.monotonic()
+                after, rows, resealed = await _reseal_batch(actor, tenant_id, entity, ids, after)
+                done += rows
+                result.values += resealed.values
+                result.broken += [(column.entity, column.name, row_id) for column, row_id in resealed.broken]
+                if resealed.broken:
+                    await _note_broken(_within(actor, tenant_id), resealed)
+                if progress is not None:
+                    progress("Sealing values anew", done, total)
+                if share < 1:
+                    await asyncio.sleep((time.monotonic() - began) * (1 / share - 1))
+            async with OneStatement(Tenant(organization_id=tenant_id)) as connection:
+                left |= await keys_left(connection, entity, tenant_id, ids)
+    result.left_over = await _note_emptied(store, keys, left, started, lifetime_s)
+    return result
+
+
+def _tenant_of(key: StoredKey) -> UUID:
+    """Return in whose trail it stands what becomes of a key: of persons' and the installation's, its own."""
+    owner = key.owner
+    if owner.kind is OwnerKind.ORGANIZATION:
+        return owner.id
+    return owner.within or SYSTEM_ID
+
+
+def _within(actor: Actor, organization_id: UUID) -> Actor:
+    return Actor(organization_id=organization_id, origin=actor.origin)
+
+
+async def _nothing_else(_: Change) -> None:
+    """Change no row: keys lie in a database of their own, and what is done to them is an entry by itself."""
+
+
+async def _note_broken(actor: Actor, resealed: Resealed) -> None:
+    """Write down which values did not open, as whoever reads them does."""
+    by_column: dict[tuple[str, str], list[UUID]] = {}
+    for column, row_id in resealed.broken:
+        by_column.setdefault((column.entity, column.name), []).append(row_id)
+    await active_keyring().load(actor.key_owners)
+    await append_entries(
+        new_entry(
+            actor,
+            kind=EntryKind.ATTEMPT,
+            action=Action.KEY_RESEAL,
+            outcome=Outcome.FAILED,
+            error_code=Code.INTERNAL,
+            entity=entity,
+            field=name,
+            entity_ids=ids,
+        )
+        for (entity, name), ids in by_column.items()
+    )
+
+
+async def _reseal_batch(
+    actor: Actor, tenant_id: UUID, entity: Entity, keys: Sequence[UUID], after: UUID
+) -> tuple[UUID | None, int, Resealed]:
+    """Seal some rows anew; return the last one's id, None where no others follow, and how many they were."""
+
+    async def work(change: Change) -> tuple[UUID | None, int, Resealed]:
+        stale = await lock_stale(change.connection, entity, tenant_id, keys, after=after, most=BATCH)
+        await load_keys(stale)
+        resealed = await reseal_rows(change.connection, stale, keys)
+        count = len(stale.rows)
+        return (stale.rows[-1]["id"] if count == BATCH else None), count, resealed
+
+    intent = Intent(action=Action.KEY_RESEAL, actor=_within(actor, tenant_id), entity=entity.name)
+    return await commit_change(intent, work)
+
+
+async def _count(tenants: Sequence[UUID], keys: Sequence[UUID]) -> int:
+    total = 0
+    for tenant_id in tenants:
+        for entity in resealable():
+            async with OneStatement(Tenant(organization_id=tenant_id)) as connection:
+                total += await count_stale(connection, entity, tenant_id, keys)
+    return total
+
+
+async def _is_stale(tenant_id: UUID, entity: Entity, keys: Sequence[UUID]) -> bool:
+    async with OneStatement(Tenant(organization_id=tenant_id)) as connection:
+        return await is_stale(connection, entity, tenant_id, keys)
+
+
+async def _note_emptied(
+    store: KeyStore, keys: Sequence[StoredKey], left: Collection[UUID], started: datetime, lifetime_s: float
+) -> int:
+    """Note the keys under which nothing is left nor can come, and return how many others there are."""
+    settled = started - timedelta(seconds=lifetime_s + SLACK_S)
+    emptied = [
+        key.id for key in keys if key.id not in left and key.retired_at is not None and key.retired_at <= settled
+    ]
+    await store.note_emptied(emptied)
+    return len(keys) - len(emptied)
