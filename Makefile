@@ -70,6 +70,7 @@ pages:  ## build the vendored pages from npm again
 .PHONY: lock
 lock: $(VENV)/.develop  ## resolve the requirements again; needs uv
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements.txt
+	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --extra providers -o requirements-providers.txt
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group dev -o requirements-dev.txt
 
 .PHONY: access
