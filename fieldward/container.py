@@ -1,15 +1,20 @@
 """What is built once and handed down: keys, passwords, tokens, the clock, the schema."""
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from auth.password import Parameters, Passwords
 from auth.token import SigningKey
 from fieldward.settings import Settings
+from models.encryption.aws_kms_provider import AwsKmsProvider
+from models.encryption.envelope import Algorithm
 from models.encryption.file_provider import FileKeyProvider
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
+from models.encryption.provider import KeyProvider
+from models.encryption.vault_transit_provider import VaultTransitProvider
 from resolvers.services import Services, SessionPolicy
 
 
@@ -18,12 +23,10 @@ def build_services(settings: Settings) -> Services:
     directory = settings.data_directory
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     signing_key = load_signing_key(directory / "signing-key.pem")
+    store = KeyStore()
     return Services(
-        keyring=Keyring(
-            KeyStore("keystore"),
-            load_provider(directory / "key-encryption-key"),
-            lifetime_s=settings.data_key_lifetime_s,
-        ),
+        keyring=_build_keyring(settings, store),
+        keystore=store,
         passwords=Passwords(Parameters.for_tests() if settings.password_cost == "test" else Parameters()),
         signing_key=signing_key,
         verifying_keys={signing_key.id: signing_key.public},
@@ -32,9 +35,48 @@ def build_services(settings: Settings) -> Services:
     )
 
 
-def load_provider(path: Path) -> FileKeyProvider:
-    """Open the key-encryption key, or make it."""
-    return FileKeyProvider.open(path) if path.exists() else FileKeyProvider.create(path)
+def load_providers(settings: Settings) -> tuple[KeyProvider, Sequence[KeyProvider]]:
+    """Return who wraps data keys, and who else can unwrap some: the file that was in use before.
+
+    Raises:
+        WrappingKeyError: the key-encryption key can't be had.
+    """
+    path = settings.data_directory / "key-encryption-key"
+    if settings.key_provider == "file":
+        return FileKeyProvider.open(path) if path.exists() else FileKeyProvider.create(path), ()
+    others = [FileKeyProvider.open(path)] if path.exists() else []
+    if settings.key_provider == "aws-kms":
+        return (
+            AwsKmsProvider(
+                settings.aws_kms_key or "",
+                region=settings.aws_kms_region,
+                endpoint_url=settings.aws_kms_endpoint_url,
+                timeout_s=settings.key_provider_timeout_s,
+            ),
+            others,
+        )
+    return (
+        VaultTransitProvider(
+            settings.vault_url or "",
+            settings.vault_token.get_secret_value().strip() if settings.vault_token is not None else "",
+            settings.vault_key or "",
+            mount=settings.vault_mount,
+            timeout_s=settings.key_provider_timeout_s,
+            namespace=settings.vault_namespace,
+        ),
+        others,
+    )
+
+
+def _build_keyring(settings: Settings, store: KeyStore) -> Keyring:
+    provider, others = load_providers(settings)
+    return Keyring(
+        store,
+        provider,
+        others=others,
+        lifetime_s=settings.data_key_lifetime_s,
+        algorithm=Algorithm[settings.cipher.replace("-", "_")],
+    )
 
 
 def load_signing_key(path: Path) -> SigningKey:

@@ -147,8 +147,9 @@ async def open_pools(databases: Databases, settings: Settings) -> AsyncIterator[
 async def open_tenant_pools(databases: Databases, settings: Settings) -> AsyncIterator[None]:
     """Open the pool of what reads, and that of what is appended to the trail although, or before, something else is
     not: refused attempts, the read log."""
-    reading = _opening(databases, settings, name="fieldward reading", default_transaction_read_only="on")
-    appending = _opening(databases, settings, name="fieldward audit")
+    main = databases.main
+    reading = opening(main, settings, name="fieldward reading", default_transaction_read_only="on")
+    appending = opening(main, settings, name="fieldward audit")
     async with (
         open_pool(Purpose.READING, reading, largest=settings.reading_pool_size),
         open_pool(Purpose.APPENDING, appending, largest=4),
@@ -156,9 +157,9 @@ async def open_tenant_pools(databases: Databases, settings: Settings) -> AsyncIt
         yield
 
 
-def _opening(databases: Databases, settings: Settings, *, name: str, **server_settings: str) -> Connect:
-    """Return what opens a connection."""
-    connecting = _connecting(databases.main, settings)
+def opening(credentials: Credentials, settings: Settings, *, name: str, **server_settings: str) -> Connect:
+    """Return what opens a connection. name: what PostgreSQL calls it in `pg_stat_activity`."""
+    connecting = _connecting(credentials, settings)
     connecting["server_settings"] |= {"application_name": name, **server_settings}
 
     async def connect() -> asyncpg.Connection:

@@ -26,6 +26,7 @@ from fieldward.embedded_roles import OWNER, SERVICE, SUPERUSER, PasswordFileErro
 from fieldward.os_access import (
     AccessError,
     DatabaseUser,
+    InUseError,
     database_user,
     is_alive,
     is_server_of,
@@ -67,6 +68,10 @@ _SETTINGS: Final[Mapping[str, str]] = {
 
 class EmbeddedPostgresError(Exception):
     """The embedded PostgreSQL can't be had. The message is for a person."""
+
+
+class DirectoryInUseError(EmbeddedPostgresError):
+    """Another process has started the embedded PostgreSQL of that directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,8 @@ class EmbeddedPostgres:
         """Start the server; make its data, roles and databases the first time. Harmless where we run it already.
 
         Raises:
-            EmbeddedPostgresError: another process owns the directory, or PostgreSQL does not start.
+            DirectoryInUseError: another process owns the directory.
+            EmbeddedPostgresError: PostgreSQL does not start.
         """
         if self._lock is not None:
             return
@@ -160,12 +166,29 @@ class EmbeddedPostgres:
             self._write_settings()
             self._start_server()
             self._psql(setup_script(self._passwords))
+        except InUseError as error:
+            raise DirectoryInUseError(str(error)) from error
         except (AccessError, PasswordFileError) as error:
             self.stop()
             raise EmbeddedPostgresError(str(error)) from error
         except BaseException:
             self.stop()
             raise
+
+    def join(self) -> None:
+        """Reach the server that another process started from the directory. `stop` then leaves it to that one.
+
+        Raises:
+            EmbeddedPostgresError: nobody started it.
+        """
+        try:
+            self._passwords = load_passwords(self._directory / "database.json", is_first_start=False)
+        except PasswordFileError as error:
+            raise EmbeddedPostgresError(str(error)) from error
+        link = self._directory / "run"
+        self.socket_directory = link.readlink() if link.is_symlink() else link
+        if self.postmaster_pid is None:
+            raise EmbeddedPostgresError(f"{self._directory} is in use, and its PostgreSQL does not run yet.")
 
     def stop(self) -> None:
         """Stop the server and give the directory free. Harmless where it does not run."""

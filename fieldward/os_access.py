@@ -36,6 +36,10 @@ class AccessError(Exception):
     """The database's user can't be had, or can't be let in. The message says where, and what to do."""
 
 
+class InUseError(AccessError):
+    """Another process has the directory."""
+
+
 @dataclass(frozen=True, slots=True)
 class DatabaseUser:
     """The system user that PostgreSQL runs as."""
@@ -101,7 +105,7 @@ def take_lock(path: Path) -> int:
     """Take the lock that says who owns a directory, for as long as the returned descriptor is open.
 
     Raises:
-        AccessError: another process has it; the message says which.
+        InUseError: another process has it; the message says which.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -111,7 +115,7 @@ def take_lock(path: Path) -> int:
         os.close(descriptor)
         if not isinstance(error, BlockingIOError):
             raise AccessError(f"{path} can't be locked: {error.strerror}.") from error
-        raise AccessError(
+        raise InUseError(
             f"{path.parent} is in use by {f'process {holder}' if holder else 'another process'}. Stop that one first,"
             " or choose another directory by FIELDWARD_DATA_DIRECTORY."
         ) from error

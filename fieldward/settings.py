@@ -1,9 +1,10 @@
 """All configuration, read from the environment here and nowhere else. Every name begins with `FIELDWARD_`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -33,11 +34,39 @@ class Settings(BaseSettings):
     issuer: str = Field("fieldward", max_length=200, description="The issuer named in access tokens.")
     audience: str = Field("fieldward-api", max_length=200, description="The audience named in access tokens.")
     data_key_lifetime_s: float = Field(300.0, gt=0, le=3600, description="Seconds a data key stays in memory.")
+    data_key_max_age_days: float = Field(
+        365.0, gt=0, le=3650, description="Days after which a data key is replaced by the schedule."
+    )
+    cipher: Literal["AES-256-GCM-SIV", "AES-256-GCM"] = Field(
+        "AES-256-GCM-SIV", description="What new values are sealed with; AES-256-GCM is for those bound to FIPS."
+    )
+    key_provider: Literal["file", "aws-kms", "vault-transit"] = Field(
+        "file", description="Who keeps the key-encryption key: a file of the data directory, AWS KMS, Vault's transit."
+    )
+    key_provider_timeout_s: float = Field(2.0, gt=0, le=30, description="Seconds that the key provider may take.")
+    aws_kms_key: str | None = Field(None, description="The key in AWS KMS, best by an alias: alias/fieldward")
+    aws_kms_region: str | None = Field(None, description="Its region; else what boto3 finds.")
+    aws_kms_endpoint_url: str | None = Field(None, description="Where KMS answers; else boto3's own.")
+    vault_url: str | None = Field(None, description="Where Vault answers: https://vault.example:8200")
+    vault_token: SecretStr | None = Field(None, description="The service's token for Vault.")
+    vault_key: str | None = Field(None, description="The name of the key in Vault's transit engine.")
+    vault_mount: str = Field("transit", description="Where the transit engine is mounted.")
+    vault_namespace: str | None = Field(None, description="The namespace in Vault.")
     log_format: Literal["json", "console"] = Field("json", description="How the log is written.")
     password_cost: Literal["standard", "test"] = Field(
         "standard",
         description="Argon2id: standard is RFC 9106's second choice; test is weak and for tests alone.",
     )
+
+    @model_validator(mode="after")
+    def _require_what_the_provider_needs(self) -> Self:
+        needed = {"aws-kms": ("aws_kms_key",), "vault-transit": ("vault_url", "vault_token", "vault_key")}
+        for name in needed.get(self.key_provider, ()):
+            if not getattr(self, name):
+                raise PydanticCustomError(
+                    "missing", "FIELDWARD_{name}: expected, for this key provider", {"name": name.upper()}
+                )
+        return self
 
     @property
     def reading_pool_size(self) -> int:

@@ -10,6 +10,7 @@ from auth.errors import RateLimitedError
 from auth.password import Passwords
 from auth.token import PublicKey, SigningKey, VerifiedTokens
 from models.encryption.keyring import Keyring
+from models.encryption.keystore import KeyStore
 from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
 from resolvers.standing import service_account_states, session_states
@@ -57,6 +58,7 @@ class Services:
     """Keys, passwords, tokens and the clock, and what requests of the same moment do together."""
 
     keyring: Keyring
+    keystore: KeyStore
     passwords: Passwords
     signing_key: SigningKey
     verifying_keys: Mapping[str, PublicKey]

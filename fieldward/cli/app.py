@@ -5,7 +5,7 @@ from asyncpg import PostgresError, UndefinedColumnError, UndefinedTableError
 from tortoise.exceptions import OperationalError
 
 from auth.errors import Code, FieldwardError
-from fieldward.cli import access, demo, importing, inventory, people, serving
+from fieldward.cli import access, demo, importing, inventory, keys, people, serving
 from fieldward.cli.environment import refuse
 from fieldward.database import DatabaseUrlError
 from models.encryption.provider import WrappingKeyError
@@ -25,11 +25,13 @@ Examples:
 
   fieldward import wqx-csv results.csv --organization acme --project WELLS --as ada@acme.example
 
+  fieldward keys rotate
+
   fieldward access explain --organization acme --as ada@acme.example --principal bo@acme.example --on Record:…
   --field comment
 
 Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 some of an import's rows were rejected; 4 access
-explain: denied.
+explain: denied; 5 a stored value does not open.
 """
 
 app = typer.Typer(
@@ -43,6 +45,7 @@ app.command("inventory")(inventory.inventory)
 app.command("roles")(access.roles)
 app.add_typer(access.access_app, name="access")
 app.add_typer(importing.app, name="import")
+app.add_typer(keys.app, name="keys")
 app.add_typer(people.organization_app, name="organization")
 app.add_typer(people.user_app, name="user")
 

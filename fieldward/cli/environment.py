@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from auth.principal import SYSTEM_ID, Channel, Origin
 from fieldward.container import build_services
 from fieldward.database import Databases, credentials_of, open_pools
-from fieldward.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from fieldward.embedded import DirectoryInUseError, EmbeddedPostgres, EmbeddedPostgresError
 from fieldward.settings import Settings
 from models.base import new_id
+from models.errors import UnavailableError
 from resolvers.services import Services
 from resolvers.trail import Actor
 
@@ -37,14 +38,17 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         for one in error.errors(include_input=False, include_url=False):
-            name = "FIELDWARD_" + "_".join(str(part) for part in one["loc"]).upper()
-            print(f"fieldward: {name}: {one['msg']}", file=sys.stderr)
+            name = "FIELDWARD_" + "_".join(str(part) for part in one["loc"]).upper() + ": " if one["loc"] else ""
+            print(f"fieldward: {name}{one['msg']}", file=sys.stderr)
         sys.exit(2)
 
 
 @contextmanager
-def reach(settings: Settings) -> Iterator[Reach]:
-    """Yield how the databases are reached; the embedded one is started, and stopped at the end."""
+def reach(settings: Settings, *, may_join: bool = False) -> Iterator[Reach]:
+    """Yield how the databases are reached; the embedded one is started, and stopped at the end.
+
+    may_join: where another process has started the embedded one, reach that, and leave it to that process.
+    """
     if not settings.is_embedded:
         service = _databases(settings, "database_url", "keystore_url")
         owner = _databases(settings, "owner_database_url", "owner_keystore_url")
@@ -54,9 +58,14 @@ def reach(settings: Settings) -> Iterator[Reach]:
         return
     # Asked to end before it serves, the command still stops what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    postgres = EmbeddedPostgres(settings.data_directory)
     try:
-        postgres = EmbeddedPostgres(settings.data_directory)
-        postgres.start()
+        try:
+            postgres.start()
+        except DirectoryInUseError:
+            if not may_join:
+                raise
+            postgres.join()
     except EmbeddedPostgresError as error:
         refuse(str(error), code=1)
     try:
@@ -84,7 +93,12 @@ async def services(settings: Settings, databases: Databases) -> AsyncIterator[Se
     built = build_services(settings)
     async with open_pools(databases, settings):
         with built.keyring.activate():
-            yield built
+            try:
+                yield built
+            finally:
+                with suppress(UnavailableError):
+                    await built.keyring.tell_seals()
+                built.keyring.wipe()
 
 
 def operator() -> Actor:

@@ -9,7 +9,8 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from fieldward.container import build_services
-from fieldward.database import Databases, open_pools
+from fieldward.database import Databases, open_pools, opening
+from fieldward.key_watch import watching_keys
 from fieldward.settings import Settings
 from fieldward.web.authentication import context_factory, holds_our_token
 from fieldward.web.endpoint import GraphQLEndpoint
@@ -40,6 +41,8 @@ def build_app(settings: Settings, databases: Databases, *, api: Api | None = Non
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(open_pools(databases, settings))
+            connect = opening(databases.keystore, settings, name="fieldward key watch")
+            await stack.enter_async_context(watching_keys(services.keyring, connect))
             yield
 
     others = Starlette(

@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 
 from models.encryption.aws_kms_provider import AwsKmsProvider
+from models.encryption.file_provider import FileKeyProvider
 from models.encryption.provider import KeyProvider, WrappingKeyError
 from models.encryption.vault_transit_provider import VaultTransitProvider
 from models.errors import TamperedError, UnavailableError
@@ -63,6 +64,7 @@ def vault_case(places: Places) -> Case:
 CASES: Final = [
     pytest.param(kms_case, id="aws-kms"),
     pytest.param(vault_case, id="vault-transit"),
+    pytest.param(lambda places: Case(FileKeyProvider.create(places.directory / "key")), id="file"),
 ]
 
 

@@ -1,0 +1,212 @@
+"""`keys`: what keys there are, replacing them, and whether everything still opens."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
+from fieldward.settings import Settings
+from models.encryption.envelope import MOST_SEALS, SEALS_BEFORE_ROTATION
+from models.encryption.file_provider import FileKeyProvider
+from resolvers.key_rotation import Rotation, reseal, rewrap_data_keys, rotate_data_keys
+from resolvers.key_verification import Verification, verify_values
+from resolvers.services import Services
+
+SOME_LEFT = 5
+"""The exit code where values do not open."""
+
+app = typer.Typer(help="Keys.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.callback()
+def _keys() -> None:
+    """Keys."""
+
+
+@app.command("status")
+def status(as_json: AsJson = False) -> None:
+    """Print what keys there are, what wraps them, how old they are and how often they have sealed.
+
+    Example: fieldward keys status --json
+    """
+
+    async def work() -> dict[str, Any]:
+        settings = load_settings()
+        with reach(settings, may_join=True) as reached:
+            async with services(settings, reached.service) as built:
+                counts = await built.keystore.counts()
+                provider = built.keyring.provider
+                return {
+                    "provider": provider.name,
+                    "wrapping_key": await provider.newest(),
+                    "most_seals": MOST_SEALS,
+                    "seals_before_rotation": SEALS_BEFORE_ROTATION,
+                    "max_age_days": settings.data_key_max_age_days,
+                    "keys": [asdict(one) for one in counts],
+                }
+
+    found = run(work())
+    if as_json:
+        print(json.dumps(found, default=str))
+        return
+    print(f"Key provider {found['provider']}, newest key-encryption key {found['wrapping_key']}")
+    for one in found["keys"]:
+        said = [f"{one['current']} current"]
+        said += [f"oldest of {one['oldest']:%Y-%m-%d}"] if one["oldest"] else []
+        said += [f"{one['retired']} retired ({one['left_over']} still in use)"] if one["retired"] else []
+        said += [f"{one['destroyed']} destroyed"] if one["destroyed"] else []
+        said += [f"at most {one['most_seals']} seals"]
+        said += [f"wrapped by {one['wrapping_key']}"] if one["wrapping_key"] != found["wrapping_key"] else []
+        print(f"{one['owner_kind']:<13} {one['purpose']:<12} {', '.join(said)}")
+
+
+@app.command("rotate")
+def rotate(
+    kek: Annotated[bool, typer.Option("--kek", help="The key-encryption key, and not the data keys.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Begin another rotation although one is not through yet.")
+    ] = False,
+    share: Annotated[
+        float, typer.Option(min=0.05, max=1.0, help="The part of the time to work; the rest is left to requests.")
+    ] = 0.5,
+    as_json: AsJson = False,
+) -> None:
+    """Replace keys while the service reads and writes. Where a rotation was interrupted, it goes on with that.
+
+    Data keys are replaced at once; what lies under the old ones is sealed anew in batches. What a server still seals
+    with an old key, until it hears of the new one, the servers' own schedule picks up. With --kek a new key-encryption
+    key wraps all data keys; no value is touched.
+
+    Exit code 5 where a value does not open: it is named, and left as it is.
+
+    Example: fieldward keys rotate --share 0.25
+    """
+
+    async def work() -> dict[str, Any]:
+        settings = load_settings()
+        with reach(settings, may_join=True) as reached:
+            async with services(settings, reached.service) as built:
+                if kek:
+                    return await _rotate_kek(built, again, as_json)
+                return await _rotate_data(built, settings, again, share, as_json)
+
+    _show(run(work()), as_json)
+
+
+@app.command("prune")
+def prune(as_json: AsJson = False) -> None:
+    """Take key-encryption keys out of the key file that wrap nothing any more.
+
+    Data backups stay readable; a backup of the keystore from before the rotation does not.
+
+    Example: fieldward keys prune
+    """
+
+    async def work() -> dict[str, Any]:
+        settings = load_settings()
+        with reach(settings, may_join=True) as reached:
+            async with services(settings, reached.service) as built:
+                provider = built.keyring.provider
+                if not isinstance(provider, FileKeyProvider):
+                    refuse("only the file provider keeps key-encryption keys itself")
+                used = frozenset(one.wrapping_key for one in await built.keystore.counts() if one.current + one.retired)
+                return {"dropped": await provider.drop(used)}
+
+    _show(run(work()), as_json)
+
+
+@app.command("verify")
+def verify(as_json: AsJson = False) -> None:
+    """Open every stored value, in the trail as well, and say which do not. Shows no value.
+
+    Exit code 5 where one does not open.
+
+    Example: fieldward keys verify --json
+    """
+
+    async def work() -> dict[str, Any]:
+        settings = load_settings()
+        with reach(settings, may_join=True) as reached:
+            async with services(settings, reached.service) as built:
+                with _progress(as_json) as told:
+                    found = await verify_values(built.keystore, progress=told)
+                return _verified(found)
+
+    _show(run(work()), as_json)
+
+
+async def _rotate_kek(built: Services, again: bool, as_json: bool) -> dict[str, Any]:
+    provider = built.keyring.provider
+    newest = await provider.newest()
+    counts = await built.keystore.counts()
+    is_through = all(
+        (one.provider, one.wrapping_key) == (provider.name, newest) for one in counts if one.current + one.retired
+    )
+    if is_through or again:
+        newest = await provider.rotate()
+    with _progress(as_json) as told:
+        done = await rewrap_data_keys(built.keyring, built.keystore, operator(), progress=told)
+    return {"wrapping_key": newest, "rewrapped": done}
+
+
+async def _rotate_data(built: Services, settings: Settings, again: bool, share: float, as_json: bool) -> dict[str, Any]:
+    begun = await built.keystore.left()
+    with _progress(as_json) as told:
+        replaced = 0
+        if not begun or again:
+            replaced = await rotate_data_keys(built.keyring, built.keystore, operator(), progress=told)
+        result: Rotation = await reseal(
+            built.keystore, operator(), share=share, lifetime_s=settings.data_key_lifetime_s, progress=told
+        )
+    return {
+        "resumed": bool(begun) and not again,
+        "replaced": replaced,
+        "resealed": result.values,
+        "left_over": result.left_over,
+        "broken": [f"{table}.{column} of {row_id}" for table, column, row_id in result.broken],
+    }
+
+
+def _verified(found: Verification) -> dict[str, Any]:
+    return {
+        "opened": found.opened,
+        "erased": found.erased,
+        "broken": [f"{one.table}.{one.column} of {one.row_id}" for one in found.broken],
+    }
+
+
+def _show(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            shown = ", ".join(value) or "none" if isinstance(value, list) else value
+            print(f"{name.replace('_', ' ')}: {shown}")
+    if result.get("broken"):
+        raise typer.Exit(SOME_LEFT)
+
+
+@contextmanager
+def _progress(as_json: bool) -> Iterator[Any]:
+    """Yield what is told of progress: a bar on a terminal, and for a program lines of JSON on standard error."""
+    with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+        tasks: dict[str, Any] = {}
+
+        def told(step: str, done: int, total: int | None) -> None:
+            if as_json:
+                print(json.dumps({"step": step, "done": done, "total": total}), file=sys.stderr, flush=True)
+                return
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            bar.update(tasks[step], completed=done, total=total)
+
+        yield told
