@@ -9,6 +9,7 @@ from auth.password import Parameters, Passwords
 from auth.token import SigningKey
 from fieldward.settings import Settings
 from models.encryption.aws_kms_provider import AwsKmsProvider
+from models.encryption.destruction import DestructionLog
 from models.encryption.envelope import Algorithm
 from models.encryption.file_provider import FileKeyProvider
 from models.encryption.keyring import Keyring
@@ -27,6 +28,7 @@ def build_services(settings: Settings) -> Services:
     return Services(
         keyring=_build_keyring(settings, store),
         keystore=store,
+        destructions=DestructionLog(directory / "destructions.jsonl"),
         passwords=Passwords(Parameters.for_tests() if settings.password_cost == "test" else Parameters()),
         signing_key=signing_key,
         verifying_keys={signing_key.id: signing_key.public},

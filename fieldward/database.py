@@ -32,7 +32,7 @@ MODELS_APP: Final = {
     "migrations": "models.migrations",
 }
 KEYSTORE_APP: Final = {
-    "models": ["models.encryption.keystore"],
+    "models": ["models.encryption.keystore", "models.encryption.destruction"],
     "migrations": "models.encryption.migrations",
 }
 MIGRATION_LOCK: Final = 4_614_531_917

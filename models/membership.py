@@ -12,10 +12,11 @@ from models.encryption.column import EncryptedField
 
 
 class MembershipStatus(StrEnum):
-    """SUSPENDED members stay listed, can't get in, and keep what they made."""
+    """SUSPENDED members stay listed, can't get in, and keep what they made. So do ERASED ones, whose name is gone."""
 
     ACTIVE = "ACTIVE"
     SUSPENDED = "SUSPENDED"
+    ERASED = "ERASED"
 
 
 class Membership(TenantModel):

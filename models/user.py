@@ -10,10 +10,11 @@ from models.encryption.column import EncryptedField
 
 
 class UserStatus(StrEnum):
-    """SUSPENDED people can't sign in anywhere, and their sessions are refused."""
+    """SUSPENDED people can't sign in anywhere, and their sessions are refused. Of ERASED ones nothing can be read."""
 
     ACTIVE = "ACTIVE"
     SUSPENDED = "SUSPENDED"
+    ERASED = "ERASED"
 
 
 class User(WardModel):

@@ -143,6 +143,8 @@ async def set_member_status(
         )
         if member is None:
             raise NotFoundError("There is no such member.")
+        if member.status is MembershipStatus.ERASED:
+            raise ConflictError("The member was erased.", field=("email",))
         if actor.viewer is not None:
             require(actor.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
             require_owner(actor.viewer, member.role)

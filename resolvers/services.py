@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 from auth.errors import RateLimitedError
 from auth.password import Passwords
 from auth.token import PublicKey, SigningKey, VerifiedTokens
+from models.encryption.destruction import DestructionLog
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from resolvers.entry_writer import EntryWriter
@@ -59,6 +60,7 @@ class Services:
 
     keyring: Keyring
     keystore: KeyStore
+    destructions: DestructionLog
     passwords: Passwords
     signing_key: SigningKey
     verifying_keys: Mapping[str, PublicKey]

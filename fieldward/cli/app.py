@@ -5,7 +5,7 @@ from asyncpg import PostgresError, UndefinedColumnError, UndefinedTableError
 from tortoise.exceptions import OperationalError
 
 from auth.errors import Code, FieldwardError
-from fieldward.cli import access, demo, importing, inventory, keys, people, serving
+from fieldward.cli import access, demo, erasing, importing, inventory, keys, people, serving
 from fieldward.cli.environment import refuse
 from fieldward.database import DatabaseUrlError
 from models.encryption.provider import WrappingKeyError
@@ -46,6 +46,7 @@ app.command("roles")(access.roles)
 app.add_typer(access.access_app, name="access")
 app.add_typer(importing.app, name="import")
 app.add_typer(keys.app, name="keys")
+app.add_typer(erasing.app, name="erase")
 app.add_typer(people.organization_app, name="organization")
 app.add_typer(people.user_app, name="user")
 

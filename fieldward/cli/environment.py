@@ -17,6 +17,7 @@ from fieldward.embedded import DirectoryInUseError, EmbeddedPostgres, EmbeddedPo
 from fieldward.settings import Settings
 from models.base import new_id
 from models.errors import UnavailableError
+from resolvers.erasure import apply_erasures
 from resolvers.services import Services
 from resolvers.trail import Actor
 
@@ -94,6 +95,7 @@ async def services(settings: Settings, databases: Databases) -> AsyncIterator[Se
     async with open_pools(databases, settings):
         with built.keyring.activate():
             try:
+                await apply_erasures(built, operator())
                 yield built
             finally:
                 with suppress(UnavailableError):

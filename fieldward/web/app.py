@@ -15,6 +15,7 @@ from fieldward.settings import Settings
 from fieldward.web.authentication import context_factory, holds_our_token
 from fieldward.web.endpoint import GraphQLEndpoint
 from fieldward.web.failure import LastResort, answer_refusal
+from fieldward.web.gate import Gate
 from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.pages import page_routes
@@ -35,6 +36,7 @@ def build_app(settings: Settings, databases: Databases, *, api: Api | None = Non
     endpoint = GraphQLEndpoint(
         GraphQLTransport(api or build_api(), context_factory(services)),
         BodyLimit(is_signed=lambda header: holds_our_token(services, header)),
+        gate := Gate(),
     )
 
     @asynccontextmanager
@@ -43,10 +45,11 @@ def build_app(settings: Settings, databases: Databases, *, api: Api | None = Non
             await stack.enter_async_context(open_pools(databases, settings))
             connect = opening(databases.keystore, settings, name="fieldward key watch")
             await stack.enter_async_context(watching_keys(services.keyring, connect))
+            await stack.enter_async_context(gate.opening(services))
             yield
 
     others = Starlette(
-        routes=[*health_routes(), *page_routes()],
+        routes=[*health_routes(gate), *page_routes()],
         middleware=[Middleware(LastResort)],
         exception_handlers={HTTPException: answer_refusal},
         lifespan=lifespan,

@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope
 
 from fieldward.web.failure import unexpected
+from fieldward.web.gate import Gate
 from fieldward.web.limits import BodyLimit, GoneError
 from schema.transport import Answer, GraphQLTransport, RefusedError
 
@@ -11,13 +12,15 @@ from schema.transport import Answer, GraphQLTransport, RefusedError
 class GraphQLEndpoint:
     """Reads the whole request before the transport sees it, and answers for what failed."""
 
-    def __init__(self, transport: GraphQLTransport, limit: BodyLimit) -> None:
+    def __init__(self, transport: GraphQLTransport, limit: BodyLimit, gate: Gate) -> None:
         self._transport = transport
         self._limit = limit
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive) -> Answer | None:
         """Return the answer; None if the client has gone."""
         try:
+            self._gate.require_open()
             if scope["method"] != "POST":
                 refused = RefusedError(405, "GraphQL is spoken here by POST alone.").answer
                 return refused._replace(headers=((b"allow", b"POST"),))

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from tortoise.exceptions import OperationalError
 
+from fieldward.web.gate import Gate
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import SYSTEM
 from models.errors import UnavailableError
@@ -23,17 +24,22 @@ _NOT_READY = (
 )
 
 
-def health_routes() -> list[Route]:
+def health_routes(gate: Gate) -> list[Route]:
     """Return `/health/live` and `/health/ready`. Neither tells anything about data or versions."""
-    return [Route("/health/live", _live), Route("/health/ready", _ready)]
+
+    async def ready(_: Request) -> JSONResponse:
+        return await _ready(gate)
+
+    return [Route("/health/live", _live), Route("/health/ready", ready)]
 
 
 async def _live(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-async def _ready(_: Request) -> JSONResponse:
+async def _ready(gate: Gate) -> JSONResponse:
     try:
+        gate.require_open()
         async with asyncio.timeout(5), OneStatement(Tenant()) as connection:
             # The newest table and column of this version: a database that was not migrated is not ready.
             await connection.fetchval("select count(repeated) from audit_entry")

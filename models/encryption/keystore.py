@@ -68,19 +68,26 @@ _RETIRE: Final = f"""
     select pg_notify('{CHANNEL}', 'retired ' || e.id) from ended e
 """
 
+_OF_OWNERS: Final = f"""
+    select {_COLUMNS}
+    from wrapped_key k
+    join unnest($1::text[], $2::uuid[]) as o(kind, id) on k.owner_kind = o.kind and k.owner_id = o.id
+    where k.destroyed_at is null
+    union all
+    select {_COLUMNS}
+    from wrapped_key k
+    where k.organization_id = any($3::uuid[]) and k.destroyed_at is null
+"""
+
+# A subject's id is the blind index of a name: a trigger puts another in its place.
 _DESTROY: Final = f"""
     with ended as (
-        update wrapped_key k set wrapped = null, destroyed_at = now()
-        where k.id in (
-            select w.id from wrapped_key w
-            join unnest($1::text[], $2::uuid[]) as o(kind, id) on w.owner_kind = o.kind and w.owner_id = o.id
-            where w.destroyed_at is null
-            union all
-            select w.id from wrapped_key w where w.organization_id = any($3::uuid[]) and w.destroyed_at is null
-        )
-        returning {_COLUMNS}
+        update wrapped_key k
+        set wrapped = null, destroyed_at = now()
+        where k.id = any($1::uuid[]) and k.destroyed_at is null
+        returning k.id
     )
-    select {_COLUMNS}, pg_notify('{CHANNEL}', 'destroyed ' || k.id) from ended k
+    select e.id, pg_notify('{CHANNEL}', 'destroyed ' || e.id) from ended e
 """
 
 _COUNT: Final = """
@@ -265,15 +272,22 @@ class KeyStore:
         """End the time in which the keys seal new values. They still open old ones."""
         await self._run(_RETIRE, list(key_ids))
 
-    async def destroy(self, owners: Collection[KeyOwner]) -> list[StoredKey]:
-        """Erase every key of the owners for good, whatever its purpose, and return the keys without their secrets.
+    async def keys_of(self, owners: Collection[KeyOwner]) -> list[StoredKey]:
+        """Return every key of the owners that is not destroyed, whatever its purpose, retired ones included.
 
-        With an organization go the keys of the subjects that it knows. What they sealed is unreadable as soon as the
-        keyrings have heard of it, and the keystore's backups have run out.
+        An organization's are also those of the subjects that it knows.
         """
         kinds, ids, _ = _unzipped(owners)
         organizations = [owner.id for owner in owners if owner.kind is OwnerKind.ORGANIZATION]
-        return await self._fetch(_DESTROY, kinds, ids, organizations)
+        return await self._fetch(_OF_OWNERS, kinds, ids, organizations)
+
+    async def destroy(self, key_ids: Iterable[UUID]) -> list[UUID]:
+        """Erase keys for good, and return those that were not destroyed before.
+
+        What they sealed is unreadable as soon as the keyrings have heard of it, and the keystore's backups have run
+        out.
+        """
+        return [row["id"] for row in await self._run(_DESTROY, list(key_ids))]
 
     async def count(self, seals: Mapping[UUID, int]) -> dict[UUID, int]:
         """Add to how often keys have sealed, and return how often each has by now."""

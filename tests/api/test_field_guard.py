@@ -176,7 +176,7 @@ async def _seal_under_a_key_of_nobody(world: World) -> tuple[KeyOwner, UUID]:
 async def test_a_value_whose_key_was_destroyed_is_null_and_was_not_read(world: World) -> None:
     client = await world.client("manager")
     owner, row_id = await _seal_under_a_key_of_nobody(world)
-    await KeyStore().destroy([owner])
+    await KeyStore().destroy([one.id for one in await KeyStore().keys_of([owner])])
     since = await world.now()
 
     answer = await client.run("{ records(first: 1000) { nodes { id comment } } }")

@@ -26,7 +26,7 @@ ANA = KeyOwner(OwnerKind.PERSON, UUID(int=2))
 PROVIDER = FileKeyProvider(bytes(range(32)))
 APPS: dict[str, dict[str, Any]] = {
     "keystore": {
-        "models": ["models.encryption.keystore"],
+        "models": ["models.encryption.keystore", "models.encryption.destruction"],
         "migrations": "models.encryption.migrations",
         "default_connection": "keystore",
     }
@@ -125,13 +125,15 @@ async def test_a_destroyed_key_is_gone_from_the_table_and_stays_known() -> None:
     await keyring.load([ACME, ANA])
     destroyed = keyring.current(ANA).id
 
-    (gone,) = await KeyStore().destroy([ANA])
+    assert [key.id for key in await KeyStore().keys_of([ANA])] == [destroyed]
+    (gone,) = await KeyStore().destroy([destroyed])
 
     (row,) = await KeyStore().by_ids([destroyed])
-    assert gone.id == row.id == destroyed
+    assert gone == row.id == destroyed
     assert row.wrapped is None
     assert row.destroyed_at is not None
-    assert await KeyStore().destroy([ANA]) == []
+    assert await KeyStore().destroy([destroyed]) == []
+    assert await KeyStore().keys_of([ANA]) == []
     assert [key.owner for key in await KeyStore().current([ACME, ANA])] == [ACME]
 
 

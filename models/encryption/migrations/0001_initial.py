@@ -1,12 +1,13 @@
-"""The keystore: its one table, the rule of one current key per owner, and what the service may do."""
+"""The keystore: its tables, the rule of one current key per owner and purpose, and what the service may do."""
 
 from tortoise import fields, migrations
+from tortoise.contrib.postgres.fields import ArrayField
 from tortoise.migrations import operations as ops
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 
 
 class Migration(migrations.Migration):
-    """Creates `wrapped_key`. The service never deletes a row nor changes whose key it is."""
+    """Creates the tables. The service never deletes a row."""
 
     initial = True
 
@@ -50,6 +51,24 @@ class Migration(migrations.Migration):
                 check="(wrapped is null) = (destroyed_at is not null)", name="wrapped_key_destroyed"
             ),
         ),
+        ops.CreateModel(
+            name="DestructionRow",
+            fields=[
+                ("id", fields.UUIDField(primary_key=True, unique=True, db_index=True)),
+                ("at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+                ("person_id", fields.UUIDField(null=True)),
+                ("organization_id", fields.UUIDField(null=True)),
+                ("within_ids", ArrayField(element_type="UUID")),
+                ("key_ids", ArrayField(element_type="UUID")),
+            ],
+            options={
+                "table": "destruction",
+                "app": "keystore",
+                "pk_attr": "id",
+                "table_description": "Keys that were destroyed, and for whose erasure.",
+            },
+            bases=["Model"],
+        ),
         ops.RunSQL(
             """
             do $$ begin
@@ -66,7 +85,21 @@ class Migration(migrations.Migration):
             grant select, insert,
                   update (provider, wrapping_key, wrapped, seals, retired_at, emptied_at, destroyed_at)
                 on wrapped_key to fieldward_service;
+            revoke all on destruction from public;
+            -- A subject's id is the blind index of a name, by which the name could be tried: it goes with the keys.
+            -- Nothing else changes whose a key is.
+            create function fieldward_forget_subject() returns trigger language plpgsql
+              set search_path = pg_catalog, pg_temp as $f$
+            begin
+              new.owner_id := gen_random_uuid();
+              return new;
+            end $f$;
+            create trigger forget_subject before update on wrapped_key for each row
+              when (old.destroyed_at is null and new.destroyed_at is not null and new.owner_kind = 'SUBJECT')
+              execute function fieldward_forget_subject();
+            alter table wrapped_key enable always trigger forget_subject;
+            grant select, insert on destruction to fieldward_service;
             """,
-            reverse_sql="revoke all on wrapped_key from fieldward_service",
+            reverse_sql="revoke all on wrapped_key, destruction from fieldward_service",
         ),
     ]

@@ -1,0 +1,74 @@
+"""The gate before the first request: erasures are done again before anything is served."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import asyncpg
+import structlog
+from tortoise.exceptions import OperationalError
+
+from auth.principal import SYSTEM_ID, Channel, Origin
+from models.base import new_id
+from models.errors import UnavailableError
+from resolvers.erasure import apply_erasures
+from resolvers.services import Services
+from resolvers.trail import Actor
+
+log = structlog.get_logger()
+
+RETRY_S: Final = 1.0
+
+_LATER: Final = (UnavailableError, OperationalError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
+"""A database that is away, or not yet of this version's schema."""
+
+
+class Gate:
+    """Closed while a server starts, until what was erased is erased in the data that are there."""
+
+    def __init__(self) -> None:
+        self._is_open = True
+
+    def require_open(self) -> None:
+        """Raise `UnavailableError` while it is closed."""
+        if not self._is_open:
+            raise UnavailableError("The service is starting. Try again in a moment.")
+
+    @asynccontextmanager
+    async def opening(self, services: Services) -> AsyncIterator[None]:
+        """Close, and open as soon as every erasure is applied; where a database is away, once it is back.
+
+        Raises:
+            OSError, ValueError: the log of destroyed keys can't be read. Nothing is served.
+        """
+        self._is_open = False
+        trying: asyncio.Task[None] | None = None
+        if not await self._try(services):
+            trying = asyncio.create_task(self._keep_trying(services), name="erasures")
+        try:
+            yield
+        finally:
+            if trying is not None:
+                trying.cancel()
+                with suppress(asyncio.CancelledError):
+                    await trying
+
+    async def _keep_trying(self, services: Services) -> None:
+        is_done = False
+        while not is_done:
+            await asyncio.sleep(RETRY_S)
+            is_done = await self._try(services)
+
+    async def _try(self, services: Services) -> bool:
+        actor = Actor(SYSTEM_ID, Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward"))
+        try:
+            with services.keyring.activate():
+                applied = await apply_erasures(services, actor)
+        except _LATER as error:
+            log.warning("erasures_not_applied", failure=type(error).__name__)
+            return False
+        if applied:
+            log.warning("erasures_applied", count=applied)
+        self._is_open = True
+        return True
