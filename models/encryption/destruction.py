@@ -134,7 +134,8 @@ class DestructionLog:
 
 
 def _to_json(one: Destruction) -> bytes:
-    return orjson.dumps(one)
+    # The driver has a UUID of its own.
+    return orjson.dumps(one, default=str)
 
 
 def _of_json(line: bytes) -> Destruction:

@@ -52,14 +52,14 @@ def environment(directory: Path, **more: str) -> dict[str, str]:
     return {**inherited, "FIELDWARD_DATA_DIRECTORY": str(directory), "FIELDWARD_PASSWORD_COST": "test", **more}
 
 
-def start_demo(directory: Path, port: int) -> Server:
-    """Start the demo and return once it has printed its sign-ins. Its log is beside its directory."""
+def start_demo(directory: Path, port: int, **more: str) -> Server:
+    """Start the demo, with more settings, and return once it has printed its sign-ins. Its log is beside its directory."""
     log = directory.with_name(f"{directory.name}-{port}.log")
     with log.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "fieldward", "demo"],
             cwd=ROOT,
-            env=environment(directory, FIELDWARD_PORT=str(port)),
+            env=environment(directory, FIELDWARD_PORT=str(port), **more),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
