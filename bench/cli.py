@@ -30,6 +30,7 @@ from bench.report import Report, workload_report
 from bench.run import TARGETS, Plan, measure_targets, say
 from bench.sections.counts import RECORDS, measure_counts
 from bench.sections.depth import measure_depth
+from bench.sections.encryption import measure_encryption
 from bench.sections.guards import measure_guards
 from bench.sections.latency import measure_latency
 from bench.sections.memory import measure_memory
@@ -204,6 +205,25 @@ def memory_command(
     publish(report, as_json=as_json, write=write, note=note)
 
 
+@app.command("encryption")
+def encryption_command(
+    directory: Directory = DEFAULT,
+    records: Records = 100_000,
+    rounds: Rounds = 3,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure what encryption costs: a page of 1,000 records with an encrypted column, plain, and not asked for.
+
+    Example: python -m bench encryption --rounds 5
+    """
+    plan = _plan(directory, records, rounds, 1, 0, 1, Generator.AUTO)
+    with opened(directory) as databases:
+        report = measure_encryption(plan, databases)
+    publish(report, as_json=as_json, write=write, note=note)
+
+
 @app.command("guards")
 def guards_command(
     directory: Directory = DEFAULT,
@@ -315,6 +335,7 @@ def all_command(
         lambda databases: measure_latency(replace(plan, targets=[FieldwardTarget.name]), databases),
         lambda databases: measure_memory(plan, databases, minutes),
         lambda databases: measure_guards(plan, databases),
+        lambda databases: measure_encryption(plan, databases),
     ]
     data: dict[str, Any] = {}
     for section in sections:

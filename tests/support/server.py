@@ -53,7 +53,10 @@ def environment(directory: Path, **more: str) -> dict[str, str]:
 
 
 def start_demo(directory: Path, port: int, **more: str) -> Server:
-    """Start the demo, with more settings, and return once it has printed its sign-ins. Its log is beside its directory."""
+    """Start the demo, with more settings, and return once it has printed its sign-ins.
+
+    Its log is beside its directory.
+    """
     log = directory.with_name(f"{directory.name}-{port}.log")
     with log.open("w") as errors:
         process = subprocess.Popen(

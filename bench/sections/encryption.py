@@ -1,0 +1,193 @@
+"""What encryption costs: a page of 1,000 records with one encrypted column read, against the same page with it plain.
+
+The plain column holds the very texts of the encrypted one, and is asked for in its place; all other fields are the
+same. The encrypted one's read log is part of it: an entry with a thousand rows that is committed before the answer
+leaves. And what an encrypted column costs that nobody asks for: the page from a database
+whose records have one, against the same page from a copy whose records have none.
+
+In this process, with its application whole and PostgreSQL beside it, by the clock. The kinds take turns.
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import asyncpg
+import orjson
+
+from bench.dataset import Dataset
+from bench.in_process import App, started
+from bench.report import Report, heading, table
+from bench.run import Plan, say
+from bench.seed_fieldward import ORGANIZATION, Person, databases_of, seed_fieldward
+from bench.server import Databases
+from bench.targets.base import POOL_SIZE
+from bench.targets.fieldward import SIGN_IN
+from bench.work import PAGE_SIZES, RECORD_FIELDS, Work
+from fieldward.settings import Settings
+from fieldward.web.app import build_app
+
+TURNS: Final = 25
+"""Pages of each kind in a round."""
+MOST_READ: Final = 1.25
+MOST_UNREAD: Final = 1.02
+"""What reading one encrypted column may cost at the most, and what not reading it may, as ratios."""
+
+SEALED: Final = "comment"
+PLAIN: Final = "method"
+"""The columns that hold the same text."""
+_OTHERS: Final = tuple(name for name in RECORD_FIELDS if name not in {SEALED, PLAIN})
+_PAGE: Final = (
+    "query E($project: ID!, $first: Int!) {{ records(filter: {{projectId: {{eq: $project}}}}, first: $first) {{"
+    " nodes {{ {} }} pageInfo {{ hasNextPage endCursor }} }} }}"
+)
+_WITH: Final = "encryption"
+_WITHOUT: Final = "encryption_without"
+
+
+def measure_encryption(plan: Plan, databases: Databases) -> Report:
+    """Measure the pages in turns."""
+    times = asyncio.run(_measure(plan, databases))
+    read, unread = _ratio(times, "sealed", "plain"), _ratio(times, "unread", "absent")
+    lines = [
+        *heading(plan.generator, f"PostgreSQL {asyncio.run(databases.version())}"),
+        f"A page of {PAGE_SIZES[Work.E]:,} of {plan.records:,} records with {len(_OTHERS) + 1} fields, in one process"
+        f" without a socket; medians of {TURNS} turns, {plan.rounds} rounds.",
+        "",
+        *table(
+            ["page", "ms", "ratio", "spread of the ratio", "at most"],
+            [
+                ["with an encrypted column, and the log of its reading", *_row(times, "sealed", read), f"{MOST_READ}"],
+                ["with the same text in a plain column", *_row(times, "plain", None), ""],
+                ["without the encrypted column, which is there", *_row(times, "unread", unread), f"{MOST_UNREAD}"],
+                ["without it, where there is none", *_row(times, "absent", None), ""],
+            ],
+        ),
+        "",
+        f"Reading: {_verdict(read, MOST_READ)}. Not reading: {_verdict(unread, MOST_UNREAD)}.",
+    ]
+    data = {"read": {"ratios": read, "most": MOST_READ}, "unread": {"ratios": unread, "most": MOST_UNREAD}}
+    return Report("encryption", lines, {"encryption": data})
+
+
+Times = Mapping[str, list[list[float]]]
+"""Milliseconds by kind of page, round by round."""
+
+
+async def _measure(plan: Plan, databases: Databases) -> Times:
+    dataset = Dataset(plan.records)
+    settings = Settings(data_directory=plan.directory / "fieldward", pool_size=POOL_SIZE)
+    say(f"encryption: {plan.records:,} records")
+    person = await seed_fieldward(databases, _WITH, dataset, settings, with_measurements=False)
+    await _put_texts_in_the_plain_column(databases, dataset)
+    await databases.create_database(_WITHOUT, "fieldward_owner", template=_WITH)
+    async with databases.superuser(_WITHOUT) as superuser:
+        await superuser.execute(f"grant connect on database {_WITHOUT} to fieldward_service")
+        await _change(superuser, f"update record set {SEALED} = null")
+        await superuser.execute("vacuum full record")
+    async with databases.superuser(_WITH) as superuser:
+        # Both are laid out anew, so that they differ in nothing but the column.
+        await superuser.execute("vacuum full record")
+    for name in (_WITH, _WITHOUT):
+        await databases.settle(name)
+    times: dict[str, list[list[float]]] = {name: [] for name in ("sealed", "plain", "unread", "absent")}
+    for _ in range(plan.rounds):
+        async with AsyncExitStack() as stack:
+            there = await stack.enter_async_context(_application(databases, settings, _WITH, person, dataset))
+            await _turns(times, {"sealed": (there, SEALED), "plain": (there, PLAIN), "unread": (there, "")})
+        # Pools are the process's, so one application runs at a time. Its own page comes before and after the other's.
+        unread: list[float] = []
+        absent: list[float] = []
+        for _ in range(2):
+            for name, into in ((_WITH, unread), (_WITHOUT, absent)):
+                async with _application(databases, settings, name, person, dataset) as page:
+                    into += await _alone(page)
+        times["unread"].append(unread)
+        times["absent"].append(absent)
+        say(f"encryption: {_ratio(times, 'sealed', 'plain')[-1]:.3f}, {_ratio(times, 'unread', 'absent')[-1]:.3f}")
+    return times
+
+
+class _Page:
+    """The page, as somebody asks for it."""
+
+    def __init__(self, app: App, token: str, dataset: Dataset) -> None:
+        self._app = app
+        self._headers = {"authorization": f"Bearer {token}"}
+        self._variables = {"project": f"Project:{dataset.project(0).id}", "first": PAGE_SIZES[Work.E]}
+
+    async def ask(self, column: str) -> float:
+        """Return the milliseconds that the page took with this column beside the others."""
+        body = orjson.dumps({"query": _PAGE.format(" ".join((*_OTHERS, column))), "variables": self._variables})
+        began = time.perf_counter()
+        answer = await self._app.ask(body, self._headers)
+        took = (time.perf_counter() - began) * 1000
+        nodes = orjson.loads(answer)["data"]["records"]["nodes"]
+        if len(nodes) != PAGE_SIZES[Work.E] or (column and not all(node[column] for node in nodes)):
+            raise RuntimeError("The page was not answered whole.")
+        return took
+
+
+@asynccontextmanager
+async def _application(
+    databases: Databases, settings: Settings, name: str, person: Person, dataset: Dataset
+) -> AsyncIterator[_Page]:
+    app = build_app(settings, databases_of(databases, name, owner=False))
+    async with started(app) as running:
+        given = {"email": person.email, "password": person.password, "organization": ORGANIZATION}
+        answer = await running.ask(orjson.dumps({"query": SIGN_IN, "variables": {"input": given}}), {})
+        page = _Page(running, orjson.loads(answer)["data"]["signIn"]["accessToken"], dataset)
+        for column in (SEALED, PLAIN, "") if name == _WITH else ("",):
+            for _ in range(5):
+                await page.ask(column)
+        yield page
+
+
+async def _turns(times: Mapping[str, list[list[float]]], kinds: Mapping[str, tuple[_Page, str]]) -> None:
+    found: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(TURNS):
+        for name, (page, column) in kinds.items():
+            found[name].append(await page.ask(column))
+    for name in ("sealed", "plain"):
+        times[name].append(found[name])
+
+
+async def _alone(page: _Page) -> list[float]:
+    return [await page.ask("") for _ in range(TURNS)]
+
+
+async def _put_texts_in_the_plain_column(databases: Databases, dataset: Dataset) -> None:
+    async with databases.superuser(_WITH) as superuser:
+        await superuser.execute("create temporary table said (id uuid, text text)")
+        said = [(record.id, record.comment) for record in dataset.all_records()]
+        await superuser.copy_records_to_table("said", records=said)
+        await _change(superuser, f"update record r set {PLAIN} = s.text from said s where s.id = r.id")
+
+
+async def _change(superuser: asyncpg.Connection, text: str) -> None:
+    """Change rows past the triggers: they are made up, and so is this."""
+    await superuser.execute("alter table record disable trigger user")
+    await superuser.execute(text)
+    for trigger in ("change_insert", "change_update", "change_delete", "refuse"):
+        await superuser.execute(f"alter table record enable always trigger {trigger}")
+
+
+def _ratio(times: Times, name: str, to: str) -> list[float]:
+    return [
+        statistics.median(one) / statistics.median(other) for one, other in zip(times[name], times[to], strict=True)
+    ]
+
+
+def _row(times: Times, name: str, ratios: list[float] | None) -> list[str]:
+    took = statistics.median(one for found in times[name] for one in found)
+    if ratios is None:
+        return [f"{took:.2f}", "1.000", ""]
+    return [f"{took:.2f}", f"{statistics.median(ratios):.3f}", f"{max(ratios) - min(ratios):.3f}"]
+
+
+def _verdict(ratios: list[float], most: float) -> str:
+    ratio = statistics.median(ratios)
+    return f"{ratio:.3f}, the limit is {most:.2f}: {'kept' if ratio <= most else 'MISSED'}"
