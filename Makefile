@@ -47,6 +47,10 @@ check: $(VENV)/.develop  ## format, lint, types, import directions, the printed 
 bench: $(VENV)/.develop  ## measure Fieldward beside its peers, with ARGS="run --seconds 3" a part of it; see bench/README.md
 	@$(BIN)/python -m bench $(or $(ARGS),all)
 
+.PHONY: drill
+drill: $(VENV)/.develop  ## go through what must hold in bad hours, at full size, with ARGS="rotation" one of them; see drills/README.md
+	@$(BIN)/python -m drills $(or $(ARGS),all)
+
 .PHONY: counts
 counts: $(VENV)/.develop  ## count what a request takes, without a clock, and compare with the last commit; fails where it grew
 	@$(BIN)/python -m bench counts $(or $(ARGS),--check)

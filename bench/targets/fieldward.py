@@ -89,24 +89,27 @@ class FieldwardTarget(CursorTarget):
             )
         )
 
-    def launch(self, stack: ExitStack) -> None:
-        """Start one server process; again for another beside it."""
-        port = free_port()
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return the environment of its processes, and of commands beside them."""
         postgres = self.setting.databases.postgres
-        environment = plain_environment(
+        return plain_environment(
             FIELDWARD_DATA_DIRECTORY=str(self.setting.directory / "fieldward"),
             FIELDWARD_DATABASE_URL=_url(postgres.service(self.database)),
             FIELDWARD_KEYSTORE_URL=_url(postgres.service("fieldward_keys")),
-            FIELDWARD_PORT=str(port),
             FIELDWARD_POOL_SIZE=str(POOL_SIZE),
+            **more,
         )
+
+    def launch(self, stack: ExitStack) -> None:
+        """Start one server process; again for another beside it."""
+        port = free_port()
         log = self.setting.directory / f"{self.database}-{len(self.ports)}.log"
         process = stack.enter_context(
             Process.start(
                 self.name,
                 [sys.executable, "-m", "fieldward", "serve"],
                 log=log,
-                environment=environment,
+                environment=self.environment(FIELDWARD_PORT=str(port)),
                 directory=ROOT,
             )
         )

@@ -1,0 +1,99 @@
+"""The command line: `python -m drills --help`."""
+
+import json
+import shlex
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.report import Report, table
+from drills.rotation import DrillError, Rotated, rotate_under_load
+
+EXAMPLES = """
+Goes through what must hold in bad hours, with real processes that are really killed. drills/README.md says how each went
+the last time.
+
+Examples:
+
+  python -m drills rotation --records 100000 --write
+
+  python -m drills all
+
+Exit codes: 0 everything held; 1 something did not, and what; 2 wrong usage.
+"""
+
+app = typer.Typer(
+    help=EXAMPLES, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+README = Path(__file__).resolve().parent / "README.md"
+
+Directory = Annotated[Path, typer.Option(help="Where everything goes that a drill makes.")]
+Records = Annotated[int, typer.Option(min=500, help="How many records there are.")]
+Share = Annotated[float, typer.Option(min=0.05, max=1.0, help="The part of the time that the rotation works.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Write = Annotated[bool, typer.Option("--write", help="Put the table into drills/README.md.")]
+
+DEFAULT = Path(".fieldward-bench/drill")
+
+
+@app.command("rotation")
+def rotation(
+    directory: Directory = DEFAULT,
+    records: Records = 100_000,
+    share: Share = 0.5,
+    as_json: AsJson = False,
+    write: Write = False,
+) -> None:
+    """Rotate all keys while readers and writers go on, killing the rotation twice.
+
+    Example: python -m drills rotation --records 5000
+    """
+    directory = directory.resolve()
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    try:
+        found = rotate_under_load(directory, records, share=share, say=_say)
+    except DrillError as error:
+        print(f"drill: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    report = Report("rotation", _lines(found), asdict(found))
+    print(json.dumps(report.data) if as_json else report.text)
+    if write:
+        report.write(path=README)
+
+
+@app.command("all")
+def all_drills(directory: Directory = DEFAULT, write: Write = False) -> None:
+    """Go through every drill at full size.
+
+    Example: python -m drills all --write
+    """
+    rotation(directory=directory, write=write)
+
+
+def _lines(found: Rotated) -> list[str]:
+    command = shlex.join(["python", "-m", "drills", *sys.argv[1:]])
+    rows = [
+        ["records before", f"{found.records:,}"],
+        ["seconds of rotation under load", f"{found.took_s:.0f}"],
+        ["times killed by SIGKILL, and resumed", f"{found.kills}"],
+        ["data keys replaced", f"{found.replaced:,}"],
+        ["rows sealed anew, each with its change in the trail", f"{found.resealed:,}"],
+        ["requests that failed, or showed another value than they must", "0"],
+        ["pages read, and values held against what they must be", f"{found.read:,}, {found.values:,}"],
+        ["records created, and changed", f"{found.created:,}, {found.updated:,}"],
+        ["values opened at the end, in rows and trail", f"{found.opened:,}"],
+        ["values that do not open, or lie under a replaced key", "0"],
+        ["milliseconds of a request, median and 99th percentile", f"{found.p50_ms:.0f}, {found.p99_ms:.0f}"],
+        ["the same before it began", f"{found.p50_before_ms:.0f}, {found.p99_before_ms:.0f}"],
+        ["the slowest", f"{found.slowest_ms:.0f}"],
+    ]
+    return [f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, `{command}`", "", *table(["what", "how much"], rows)]
+
+
+def _say(what: str) -> None:
+    print(f"[{datetime.now(UTC):%H:%M:%S}] {what}", file=sys.stderr, flush=True)
