@@ -14,8 +14,8 @@ from bench.report import Report, table
 from drills.rotation import DrillError, Rotated, rotate_under_load
 
 EXAMPLES = """
-Goes through what must hold in bad hours, with real processes that are really killed. drills/README.md says how each went
-the last time.
+Goes through what must hold in bad hours, with real processes that are really killed. drills/README.md says how each
+went the last time.
 
 Examples:
 

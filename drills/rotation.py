@@ -78,9 +78,7 @@ def rotate_under_load(directory: Path, records: int, *, share: float, say: Any =
             with counts.lock:
                 quiet, counts.took_s = counts.took_s, []
             began = time.monotonic()
-            replaced, kills = 0, 0
-            for at in KILLED_AT:
-                kills += _rotate_and_kill(target, at, share, say)
+            kills = sum(_rotate_and_kill(target, at, share, say) for at in KILLED_AT)
             done = _command(target, "keys", "rotate", "--share", str(share), say=say)
             replaced = asyncio.run(_replaced(databases))
             _command(target, "keys", "rotate", "--kek", say=say)
@@ -98,27 +96,20 @@ def rotate_under_load(directory: Path, records: int, *, share: float, say: Any =
         verified = _command(target, "keys", "verify", say=say)
         _require(verified["broken"] == [], f"values do not open: {verified['broken'][:3]}")
         say("every value opens")
-        return (
-            Rotated(
-                records=records,
-                took_s=took_s,
-                replaced=replaced,
-                resealed=asyncio.run(_resealed(databases, target)),
-                kills=kills,
-                read=counts.read,
-                values=counts.values,
-                created=counts.created,
-                updated=counts.updated,
-                opened=verified["opened"],
-                **_times(busy, quiet),
-            )
-            if done["broken"] == [] == late["broken"]
-            else _raise("values were broken before they were sealed anew")
+        _require(done["broken"] == [] == late["broken"], "values were broken before they were sealed anew")
+        return Rotated(
+            records=records,
+            took_s=took_s,
+            replaced=replaced,
+            resealed=asyncio.run(_resealed(databases, target)),
+            kills=kills,
+            read=counts.read,
+            values=counts.values,
+            created=counts.created,
+            updated=counts.updated,
+            opened=verified["opened"],
+            **_times(busy, quiet),
         )
-
-
-def _raise(what: str) -> Rotated:
-    raise DrillError(what)
 
 
 def _require(holds: bool, what: str) -> None:
