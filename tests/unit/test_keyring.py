@@ -11,12 +11,12 @@ from uuid import UUID
 
 import pytest
 
-from models.encryption.envelope import DataKey, KeyOwner, OwnerKind
+from models.encryption.envelope import MOST_SEALS, Cell, DataKey, KeyOwner, OwnerKind, open_sealed, seal
 from models.encryption.file_provider import FileKeyProvider
-from models.encryption.keyring import Keyring, active_keyring
+from models.encryption.keyring import COUNTED_EVERY, Keyring, active_keyring
 from models.encryption.keystore import KeyStore, StoredKey
 from models.encryption.provider import WrappingKeyError
-from models.errors import SealedError, TamperedError, UnavailableError
+from models.errors import ErasedError, SealedError, TamperedError, UnavailableError
 
 ACME = KeyOwner(OwnerKind.ORGANIZATION, UUID(int=1))
 ANA = KeyOwner(OwnerKind.PERSON, UUID(int=2))
@@ -49,6 +49,12 @@ class MemoryStore(KeyStore):
         taken = {row.owner for row in self.rows.values() if row.retired_at is None}
         self.rows |= {key.id: key for key in keys if key.owner not in taken}
         return await self.current([key.owner for key in keys])
+
+    async def count(self, seals: Mapping[UUID, int]) -> dict[UUID, int]:
+        await self._answer()
+        for key_id, more in seals.items():
+            self.rows[key_id] = replace(self.rows[key_id], seals=self.rows[key_id].seals + more)
+        return {key_id: self.rows[key_id].seals for key_id in seals}
 
     async def _answer(self) -> None:
         self.calls += 1
@@ -408,3 +414,154 @@ def test_a_provider_shows_nothing_of_its_key() -> None:
     assert not hasattr(provider, "__dict__")
     with pytest.raises(TypeError):
         pickle.dumps(provider)
+
+
+def _seal(keyring: Keyring, owner: KeyOwner, times: int) -> None:
+    for _ in range(times):
+        seal(keyring.current(owner), Cell(owner.id, "record", "comment", UUID(int=5)), "Low flow")
+
+
+async def test_the_keystore_is_told_how_often_keys_have_sealed(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME, ANA])
+    key_id = keyring.current(ACME).id
+    _seal(keyring, ACME, 3)
+
+    await keyring.tell_seals()
+    await keyring.tell_seals()
+    assert store.rows[key_id].seals == 3
+    assert store.rows[keyring.current(ANA).id].seals == 0
+
+    # Another process has sealed meanwhile: both are counted, here too.
+    store.rows[key_id] = replace(store.rows[key_id], seals=10)
+    _seal(keyring, ACME, 2)
+    await keyring.tell_seals()
+    assert store.rows[key_id].seals == 12
+    assert keyring.current(ACME).seals == 12
+
+
+async def test_what_a_key_has_sealed_is_told_although_it_has_left_the_memory(
+    keyring: Keyring, store: MemoryStore, clock: Clock
+) -> None:
+    await keyring.load([ACME])
+    key_id = keyring.current(ACME).id
+    _seal(keyring, ACME, 4)
+    clock.now_s += LIFETIME_S
+    keyring.wipe_expired()
+    store.is_away = True
+    with pytest.raises(UnavailableError):
+        await keyring.tell_seals()
+    store.is_away = False
+
+    await keyring.tell_seals()
+
+    assert store.rows[key_id].seals == 4
+    await keyring.load([ACME])
+    assert keyring.current(ACME).seals == 4
+
+
+async def test_many_seals_are_told_with_the_next_load(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME])
+    _seal(keyring, ACME, COUNTED_EVERY)
+
+    await keyring.load([ACME])
+
+    assert store.rows[keyring.current(ACME).id].seals == COUNTED_EVERY
+
+
+async def test_a_key_that_is_used_up_seals_nothing_and_opens(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME])
+    cell = Cell(ACME.id, "record", "comment", UUID(int=5))
+    blob = seal(keyring.current(ACME), cell, "Low flow")
+    key_id = keyring.current(ACME).id
+    keyring.wipe()
+    store.rows[key_id] = replace(store.rows[key_id], seals=MOST_SEALS)
+
+    await keyring.load([ACME])
+
+    with pytest.raises(SealedError, match="used up"):
+        seal(keyring.current(ACME), cell, "Low flow")
+    assert open_sealed(keyring.current(ACME), cell, blob) == "Low flow"
+
+
+async def test_who_hears_of_a_retired_key_meets_the_new_one_with_the_next_load(
+    keyring: Keyring, store: MemoryStore
+) -> None:
+    await keyring.load([ACME, ANA])
+    old = keyring.current(ACME)
+    store.rows[old.id] = replace(store.rows[old.id], retired_at=datetime.now(UTC))
+    await store.add([await keyring.new_key(ACME)])
+
+    keyring.hear_retired(old.id)
+
+    # What is under way goes on with the old one.
+    assert keyring.current(ACME) is old
+    await keyring.load([ACME])
+    assert keyring.current(ACME).id != old.id
+    assert keyring.get(old.id) is old
+
+
+async def test_who_hears_of_a_destroyed_key_has_it_no_more(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME, ANA])
+    gone = keyring.current(ANA)
+
+    keyring.hear_destroyed(gone.id)
+
+    assert bytes(gone._secret) == b""
+    with pytest.raises(ErasedError):
+        keyring.get(gone.id)
+    assert keyring.has_current(ACME)
+
+
+async def test_a_look_at_the_keystore_finds_what_was_not_heard_of(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME, ANA])
+    retired, destroyed = keyring.current(ACME).id, keyring.current(ANA).id
+    now = datetime.now(UTC)
+    store.rows[retired] = replace(store.rows[retired], retired_at=now)
+    store.rows[destroyed] = replace(store.rows[destroyed], wrapped=None, destroyed_at=now)
+
+    await keyring.look_again()
+    await keyring.load([ACME])
+
+    assert keyring.current(ACME).id != retired
+    with pytest.raises(ErasedError):
+        keyring.get(destroyed)
+
+
+async def test_a_new_key_encryption_key_wraps_and_the_old_one_opens_until_it_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    ours, theirs = FileKeyProvider.create(path), FileKeyProvider.open(path)
+    before = await ours.wrap(b"secret", {})
+
+    newest = await ours.rotate()
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_size == 64
+    # The other process is told by nobody, and wraps with the new one at once.
+    assert (await theirs.wrap(b"secret", {})).wrapping_key == newest == await theirs.newest()
+    assert await theirs.unwrap(before.content, {}) == b"secret"
+    assert await ours.drop(frozenset({before.wrapping_key})) == []
+    assert await ours.drop(frozenset()) == [before.wrapping_key]
+    assert path.stat().st_size == 32
+    for provider in (ours, theirs, FileKeyProvider.open(path)):
+        await provider.newest()
+        with pytest.raises(WrappingKeyError):
+            await provider.unwrap(before.content, {})
+
+
+async def test_another_provider_unwraps_what_was_its_own(store: MemoryStore, tmp_path: Path) -> None:
+    class Elsewhere(FileKeyProvider):
+        name = "elsewhere"
+
+    before = Keyring(store, old := FileKeyProvider(bytes(32)), lifetime_s=LIFETIME_S)
+    await before.load([ACME])
+    (row,) = store.rows.values()
+    after = Keyring(store, Elsewhere(bytes(range(32))), others=[old], lifetime_s=LIFETIME_S)
+
+    moved = await after.rewrapped(row)
+    store.rows[row.id] = moved
+
+    assert (moved.provider, moved.id) == ("elsewhere", row.id)
+    assert moved.wrapping_key != row.wrapping_key
+    alone = Keyring(store, Elsewhere(bytes(range(32))), lifetime_s=LIFETIME_S)
+    await alone.load([ACME])
+    assert alone.current(ACME).has_secret_of(before.current(ACME))
