@@ -1,0 +1,79 @@
+"""The log of destroyed keys: in the keystore and in a file, each of which teaches the other."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from models.base import new_id
+from models.encryption.destruction import Destruction, DestructionLog
+from tests.support.world import World
+
+
+@pytest.fixture
+def log(world: World, tmp_path: Path) -> DestructionLog:
+    """A log beside the keystore of the run, which other tests write to as well."""
+    return DestructionLog(tmp_path / "destructions.jsonl")
+
+
+def a_destruction() -> Destruction:
+    """A destruction of nothing."""
+    return Destruction(new_id(), datetime.now(UTC), new_id(), None, (new_id(), new_id()), (new_id(),))
+
+
+async def ids(log: DestructionLog) -> set[UUID]:
+    """Return the ids of what a log knows."""
+    return {one.id for one in await log.all()}
+
+
+async def test_what_was_added_is_read_again_as_it_was(log: DestructionLog) -> None:
+    one, other = a_destruction(), a_destruction()
+    await log.add(one)
+    await log.add(other)
+
+    assert [found for found in await log.all() if found.id in {one.id, other.id}] == [one, other]
+
+
+async def test_a_keystore_from_a_backup_learns_from_the_file(log: DestructionLog, tmp_path: Path) -> None:
+    one = a_destruction()
+    # As the file would be, were the keystore older.
+    alone = DestructionLog(tmp_path / "alone.jsonl")
+    alone._append([one])
+
+    assert one.id in await ids(alone)
+    assert one.id in await ids(log)
+
+
+async def test_another_machine_learns_from_the_keystore(log: DestructionLog, tmp_path: Path) -> None:
+    one = a_destruction()
+    await log.add(one)
+    other = tmp_path / "other.jsonl"
+
+    assert one.id in await ids(DestructionLog(other))
+    assert str(one.id).encode() in other.read_bytes()
+    assert other.stat().st_mode & 0o777 == 0o600
+    before = other.read_bytes()
+    await DestructionLog(other).all()
+    assert other.read_bytes() == before
+
+
+async def test_a_line_that_was_cut_short_is_none_and_is_cut_off(log: DestructionLog, tmp_path: Path) -> None:
+    one, other = a_destruction(), a_destruction()
+    path = tmp_path / "destructions.jsonl"
+    await log.add(one)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"id": "0198')
+
+    assert one.id in await ids(log)
+    await log.add(other)
+    assert path.read_bytes().startswith(whole)
+    assert {one.id, other.id} <= await ids(log)
+    assert b'"0198{' not in path.read_bytes()
+
+
+async def test_a_file_that_is_no_log_is_refused(log: DestructionLog, tmp_path: Path) -> None:
+    (tmp_path / "destructions.jsonl").write_text('{"id": "no"}\n')
+
+    with pytest.raises(ValueError, match="log of destroyed keys"):
+        await log.all()
