@@ -65,7 +65,8 @@ def normalize_name(text: str) -> str:
 
 def normalize_code(text: str) -> str:
     """Return a code, such as a serial number, as it is compared: NFKC, case-folded, without any blanks."""
-    return "".join(_folded(text).split())
+    # What stood after a blank can be a mark on the letter before it now.
+    return unicodedata.normalize("NFKC", "".join(_folded(text).split()))
 
 
 def normalize_email(text: str) -> str:

@@ -2,9 +2,9 @@
 
 What that is follows from the inventory and the policy alone, row by row and column by column: of a row that the viewer
 does not see everything changes but its id and what holds it together, and such rows come and go; of a row that it sees,
-the columns whose guard it does not hold, and the SECRET ones but the blind index of a column that it reads. Where a pseudonym stands for a column, persons are
-renamed one for one, since that two values are equal may be seen. Where a column only leads to a person whom the viewer
-does not see, it leads to another.
+the columns whose guard it does not hold, and the SECRET ones but for the blind index of a column that it reads. Where a
+pseudonym stands for a column, persons are renamed one for one, since that two values are equal may be seen. Where a
+column only leads to a person whom the viewer does not see, it leads to another.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence

@@ -103,7 +103,7 @@ class Twins:
             sight = sight_of(viewer, rows)
             touched = changed.run(_perturb(self._api, changed.world, rows, sight))
             other = changed.run(_rows(changed.world))
-            opened = [still.run(_secrets(still.world, rows)), changed.run(_secrets(changed.world, other))]
+            opened = [still.run(_secrets(still.world, rows, sight)), changed.run(_secrets(changed.world, other, sight))]
             if lasting:
                 for side in (still, changed):
                     side.run(side.world.sql("drop trigger forget on audit_entry"))
@@ -235,12 +235,14 @@ async def _perturb(api: Api, world: World, rows: Rows, sight: Sight) -> Sequence
     return perturbation.touched
 
 
-async def _secrets(world: World, rows: Rows) -> dict[Column, list[str]]:
-    """Return a few texts of each encrypted column, opened."""
+async def _secrets(world: World, rows: Rows, sight: Sight) -> dict[Column, list[str]]:
+    """Return a few texts of each encrypted column, opened: of rows that the viewer sees, and of others."""
     found: dict[Column, list[str]] = {}
     for entity in entities():
         for column in (one for one in entity.columns.values() if one.is_sealed):
-            filled = [row for row in rows[entity.name] if row[column.name] is not None][:5]
+            stored = [row for row in rows[entity.name] if row[column.name] is not None]
+            seen = [row for row in stored if sight.of(entity, row)][:3]
+            filled = [*seen, *[row for row in stored if row not in seen][:3]]
             await world.services.keyring.load_ids([key_id_of(row[column.name]) for row in filled])
             found[column] = list(dict.fromkeys((open_column(column, row) or "")[:80] for row in filled))
     return found
