@@ -5,7 +5,8 @@ from enum import StrEnum
 from tortoise import fields
 
 from auth.classification import Classification as C
-from models.base import Placement, TenantModel, ward
+from models.base import Placement, Search, TenantModel, ward
+from models.encryption.blind_index import normalize_code
 from models.encryption.column import EncryptedField
 
 
@@ -26,7 +27,11 @@ class DeviceStatus(StrEnum):
 
 
 class Device(TenantModel):
-    """A phone, tablet or logger of one member."""
+    """A phone, tablet or logger of one member.
+
+    `serial_index` is the blind index of the serial number, by which a device is found and of which an organization has
+    each once.
+    """
 
     noun = "device"
     placement = Placement(own_column="membership_id")
@@ -34,7 +39,12 @@ class Device(TenantModel):
     membership_id = ward(C.INTERNAL, fields.UUIDField())
     platform = ward(C.INTERNAL, fields.CharEnumField(DevicePlatform, max_length=16))
     model = ward(C.INTERNAL, fields.CharField(max_length=100))
-    serial_number = ward(C.CONFIDENTIAL, EncryptedField(max_length=100, null=True, pad=True))
+    serial_number = ward(
+        C.CONFIDENTIAL,
+        EncryptedField(max_length=100, null=True, pad=True),
+        search=Search("serial_index", normalize_code),
+    )
+    serial_index = ward(C.SECRET, fields.BinaryField(null=True))
     app_version = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
     last_seen_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     status = ward(C.INTERNAL, fields.CharEnumField(DeviceStatus, max_length=16, default=DeviceStatus.ACTIVE))

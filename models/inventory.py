@@ -20,6 +20,7 @@ from models.base import Placement, Search, WardModel, ward_of
 from models.change import Change
 from models.custom_role import CustomRole
 from models.device import Device
+from models.encryption.codec import Text
 from models.encryption.column import EncryptedField
 from models.measurement import Measurement
 from models.membership import Membership, ProjectMembership
@@ -100,7 +101,8 @@ def entity_of(model: type[WardModel]) -> Entity:
     """Return the inventory of one table.
 
     Raises:
-        InventoryError: a column has no classification, or is stored otherwise than its classification asks.
+        InventoryError: a column has no classification, is stored otherwise than its classification asks, or is declared
+            to be searchable and can't be.
     """
     name = str(model._meta.db_table)
     columns = {
@@ -108,6 +110,7 @@ def entity_of(model: type[WardModel]) -> Entity:
         for column_name, field in model._meta.fields_map.items()
         if field.has_db_field
     }
+    _require_searchable(columns)
     return Entity(
         name=name,
         model=model,
@@ -157,3 +160,25 @@ def _column(entity: str, noun: str, name: str, field: Field[Any]) -> Column:
         is_nullable=bool(field.null),
         field=field,
     )
+
+
+def _require_searchable(columns: Mapping[str, Column]) -> None:
+    """Raise `InventoryError` unless each column that is declared to be searchable has an index of its own."""
+    taken: dict[str, str] = {}
+    for column in columns.values():
+        if column.search is None:
+            continue
+        place, index = f"The column {column.entity}.{column.name}", columns.get(column.search.index_column)
+        if not isinstance(column.field, EncryptedField) or column.field.codec is not Text:
+            raise InventoryError(f"{place} is searchable and no encrypted text.")
+        if index is None:
+            raise InventoryError(f"{place} is searched by {column.search.index_column}, which there is not.")
+        if index.classification is not Classification.SECRET:
+            raise InventoryError(f"{place} is searched by {index.name}, which is not SECRET.")
+        if not isinstance(index.field, tortoise_fields.BinaryField):
+            raise InventoryError(f"{place} is searched by {index.name}, which is not BYTEA.")
+        if index.is_nullable is not column.is_nullable:
+            raise InventoryError(f"{place} is searched by {index.name}, and only one of them can be null.")
+        if index.name in taken:
+            raise InventoryError(f"{place} is searched by {index.name}, which is the index of {taken[index.name]}.")
+        taken[index.name] = column.name

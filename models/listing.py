@@ -32,9 +32,16 @@ class Operator(StrEnum):
     STARTS_WITH = "^@"
 
 
+_EXACT = frozenset({Operator.EQUALS, Operator.IN})
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A filter on one plain column."""
+    """A filter on one column.
+
+    value: of an encrypted column, never its plain text: the blind index of a value (`models/searching.py: index_of`),
+        or a list of them.
+    """
 
     column: str
     operator: Operator
@@ -154,13 +161,15 @@ def matching(
     touched: the columns that the statement orders, groups or computes by, besides those of the conditions.
 
     Raises:
-        LookupError: a column is unknown, encrypted, or not in the API.
+        LookupError: a column is unknown, encrypted, or not in the API; a condition is on an encrypted one that is not
+            searchable, or is no equality with blind indexes.
     """
-    names = [*touched, *(condition.column for condition in conditions)]
-    guards = {guard for name in names if (guard := plain_column(entity, name).guard) is not None}
+    columns = [plain_column(entity, name) for name in touched]
+    columns += [_compared_column(entity, condition) for condition in conditions]
+    guards = {column.guard for column in columns if column.guard is not None}
     parts = [visible(statement, entity, viewer, alias=alias, also=guards)]
     for condition in conditions:
-        column = f"{alias}.{condition.column}"
+        column = f"{alias}.{_stored_name(entity.columns[condition.column])}"
         if condition.operator is Operator.IN:
             parts.append(f"{column} = any({statement.argument(list(condition.value))})")
         elif condition.operator is Operator.EQUALS and condition.value is None:
@@ -168,6 +177,12 @@ def matching(
         else:
             parts.append(f"{column} {condition.operator} {statement.argument(condition.value)}")
     return " and ".join(parts)
+
+
+def searched_columns(entity: Entity, conditions: Iterable[Condition]) -> list[Column]:
+    """Return the encrypted columns whose values a row that meets the conditions is known to have."""
+    compared = (entity.columns[one.column] for one in conditions if one.value is not None)
+    return [column for column in compared if column.search is not None]
 
 
 def plain_column(entity: Entity, name: str) -> Column:
@@ -180,6 +195,23 @@ def plain_column(entity: Entity, name: str) -> Column:
     if column is None or column.is_sealed or not column.is_in_api:
         raise LookupError(f"By {entity.name}.{name} nothing is filtered, ordered, grouped or computed.")
     return column
+
+
+def _compared_column(entity: Entity, condition: Condition) -> Column:
+    """Return the column of a condition, whose guard is demanded. Raises `LookupError` as `matching` does."""
+    column = entity.columns.get(condition.column)
+    if column is None or column.search is None:
+        return plain_column(entity, condition.column)
+    is_list, value = condition.operator is Operator.IN, condition.value
+    indexes = value if is_list else [] if value is None else [value]
+    if condition.operator not in _EXACT or not all(isinstance(one, bytes) for one in indexes):
+        raise LookupError(f"{entity.name}.{column.name} is found by the blind index of a value, and by nothing else.")
+    return column
+
+
+def _stored_name(column: Column) -> str:
+    """Return what is compared in the database: of an encrypted column its blind index."""
+    return column.search.index_column if column.search is not None else column.name
 
 
 def _where(statement: Statement, viewer: Viewer, listing: Listing) -> str:

@@ -1,11 +1,23 @@
 """Finding encrypted values that are declared to be searchable: equality by their blind index, and nothing else."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
-from models.encryption.blind_index import blind_index
+from models.encryption.blind_index import blind_indexes
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import index_owner
 from models.inventory import Column, InventoryError
+
+
+async def load_index_key(organization_id: UUID) -> None:
+    """Bring the key of the organization's blind indexes into memory; where it is there already, nothing waits.
+
+    organization_id: the nil UUID for a table outside the tenants.
+
+    Raises:
+        UnavailableError: the keystore or the key provider is away.
+    """
+    await active_keyring().load([index_owner(organization_id)])
 
 
 def index_of(column: Column, organization_id: UUID, text: str) -> bytes:
@@ -17,12 +29,17 @@ def index_of(column: Column, organization_id: UUID, text: str) -> bytes:
         InventoryError: the column is not declared to be searchable.
         SealedError: the key is not in memory.
     """
+    return indexes_of(column, organization_id, (text,))[0]
+
+
+def indexes_of(column: Column, organization_id: UUID, texts: Iterable[str]) -> list[bytes]:
+    """Return the blind index of each of the values, as `index_of` does."""
     if column.search is None:
         raise InventoryError(f"The column {column.entity}.{column.name} is not searchable.")
-    return blind_index(
+    return blind_indexes(
         active_keyring().current(index_owner(organization_id)),
         table=column.entity,
         column=column.name,
         organization_id=organization_id,
-        text=column.search.normalize(text),
+        texts=map(column.search.normalize, texts),
     )

@@ -5,7 +5,8 @@ from enum import StrEnum
 from tortoise import fields
 
 from auth.classification import Classification as C
-from models.base import Placement, WardModel, new_id, ward
+from models.base import Placement, Search, WardModel, new_id, ward
+from models.encryption.blind_index import normalize_email
 from models.encryption.column import EncryptedField
 
 
@@ -20,14 +21,18 @@ class UserStatus(StrEnum):
 class User(WardModel):
     """A person's account: how they sign in.
 
-    `email_index` is the blind index, under a key of the whole installation, by which an address is found.
+    `email_index` is the blind index, under a key of the whole installation, by which an address is found and unique.
     """
 
     noun = "membership"
     placement = Placement(own_column="id", own_is_user=True, tenant_column=None)
 
     id = ward(C.PUBLIC, fields.UUIDField(primary_key=True, default=new_id))
-    email = ward(C.PERSONAL, EncryptedField(max_length=254, owner_column="id", pad=True))
+    email = ward(
+        C.PERSONAL,
+        EncryptedField(max_length=254, owner_column="id", pad=True),
+        search=Search("email_index", normalize_email),
+    )
     email_index = ward(C.SECRET, fields.BinaryField(unique=False))
     password_hash = ward(C.SECRET, fields.CharField(max_length=200))
     status = ward(C.INTERNAL, fields.CharEnumField(UserStatus, max_length=16, default=UserStatus.ACTIVE))

@@ -4,19 +4,25 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from tortoise.exceptions import IntegrityError
+
 from auth.permission import Permission
 from auth.policy import require
 from auth.scope import ORGANIZATION
 from models.base import new_id
 from models.device import Device, DevicePlatform, DeviceStatus
+from models.encryption.blind_index import normalize_code
 from models.errors import ConflictError
 from models.inventory import entity_of
 from models.membership import Membership
+from models.searching import index_of
 from resolvers.change import Change
 from resolvers.checking import require_reason
-from resolvers.creating import creation_digest, repeats, require_new_id
+from resolvers.creating import constraint_of, creation_digest, repeats, require_new_id
 from resolvers.locking import lock_visible, require_version
 from resolvers.writing import require_writable
+
+_SERIAL_NUMBER = entity_of(Device).columns["serial_number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +40,10 @@ async def register_device(change: Change, *, device_id: UUID | None, new: NewDev
     """Register a device for a member and return its id.
 
     Raises:
-        ForbiddenError: without `device:register` in the organization.
+        ForbiddenError: without `device:register` in the organization, or, for a serial number, without its reading
+            there: who is told that another device has it could have looked.
         NotFoundError: there is no such member.
-        ConflictError: the id is taken.
+        ConflictError: the id is taken, or another device of the organization has the serial number.
     """
     require(change.viewer, Permission.DEVICE_REGISTER, ORGANIZATION)
     values: dict[str, Any] = {
@@ -58,9 +65,15 @@ async def register_device(change: Change, *, device_id: UUID | None, new: NewDev
         membership_id=member.id,
         created_at=change.at,
         creation_digest=digest,
+        serial_index=_serial_index(change, new.serial_number),
         **values,
     )
-    await device.save(using_db=change.connection, force_create=True)
+    try:
+        await device.save(using_db=change.connection, force_create=True)
+    except IntegrityError as error:
+        if constraint_of(error) == "device_serial_key":
+            raise ConflictError("Another device has this serial number.", field=("input", "serialNumber")) from error
+        raise
     return row_id
 
 
@@ -100,6 +113,13 @@ async def unblock_device(change: Change, *, device_id: UUID, expected_version: i
     device.blocked_at = None
     device.block_reason = None
     return await _save_block(change, device)
+
+
+def _serial_index(change: Change, serial_number: str | None) -> bytes | None:
+    """Return what the serial number is found by: nothing where none is left of it, so that two may have none."""
+    if serial_number is None or not normalize_code(serial_number):
+        return None
+    return index_of(_SERIAL_NUMBER, change.organization_id, serial_number)
 
 
 async def _save_block(change: Change, device: Device) -> UUID:

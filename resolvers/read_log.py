@@ -14,7 +14,9 @@ from resolvers.trail import Actor, new_entry
 
 
 class ReadLog:
-    """Which values of CONFIDENTIAL and PERSONAL columns a request has opened: column by column, row by row.
+    """Which values of CONFIDENTIAL and PERSONAL columns a request has opened, or has found rows by.
+
+    They are kept column by column, row by row.
 
     And which it met that did not open in their place, which somebody has to look into.
     """
@@ -32,12 +34,16 @@ class ReadLog:
         if row_ids:
             self._rows.setdefault((column.entity, column.name), []).append(row_ids)
 
+    def note_search(self, column: Column) -> None:
+        """Remember that rows were looked for by a value of the column, whether there are any or not."""
+        self._rows.setdefault((column.entity, column.name), [])
+
     def note_broken(self, column: Column, row_id: UUID) -> None:
         """Remember that the row's value of the column did not open: it was moved, swapped or changed."""
         self._broken.setdefault((column.entity, column.name), {})[row_id] = None
 
     async def write(self, actor: Actor, writer: EntryWriter) -> None:
-        """Commit one audit entry per column read, with the rows, each once, and forget them. So of what was broken.
+        """Commit one audit entry per column, with the rows, each once, and forget them. So of what was broken.
 
         To be awaited before the answer leaves. Raises if it can't be written: then the answer is withheld.
         """

@@ -164,7 +164,9 @@ async def list_audit_entries(
         AuditEntryModel,
         page,
         order=Order("at", direction is OrderDirection.DESC),
-        conditions=conditions_of(filter, AuditEntryModel, links={"membership_id": "User", "device_id": "Device"}),
+        conditions=await conditions_of(
+            info, filter, AuditEntryModel, links={"membership_id": "User", "device_id": "Device"}
+        ),
     )
 
 

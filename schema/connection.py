@@ -14,7 +14,7 @@ from models.base import WardModel
 from models.encryption.owner import index_owner
 from models.errors import InvalidInputError
 from models.inventory import entity_of
-from models.listing import Bound, Condition, Listing, fetch_count, fetch_listing
+from models.listing import Bound, Condition, Listing, fetch_count, fetch_listing, searched_columns
 from models.order import Order
 from models.row import Row
 from schema.context import RequestContext, ResolveInfo
@@ -110,6 +110,9 @@ class Page:
         cut = rows[: listing.limit - 1]
         self.has_more = len(rows) == listing.limit
         self.nodes: list[Row] = cut[::-1] if listing.backwards else cut
+        for column in searched_columns(listing.entity, listing.conditions):
+            # Being found tells what the value is.
+            context.read_log.note_all(column, [row["id"] for row in cut])
 
     @cached_property
     def edges(self) -> list[EdgeSource]:

@@ -12,7 +12,7 @@ from models.membership import Membership
 from models.order import Order
 from schema.connection import OrderDirection, PageArguments, page_of
 from schema.field import column, link, stands_for
-from schema.filter import IdFilter, TextFilter, conditions_of, filters
+from schema.filter import ExactTextFilter, IdFilter, TextFilter, conditions_of, filters
 from schema.node import Node
 from schema.viewer_can import DeviceViewerCan, viewer_can
 
@@ -65,6 +65,10 @@ class DeviceStatusFilter:
 class DeviceFilter:
     status: DeviceStatusFilter | None = strawberry.field(default=None, description="By status.")
     model: TextFilter | None = strawberry.field(default=None, description="By model.")
+    serial_number: ExactTextFilter | None = strawberry.field(
+        default=None,
+        description="By the maker's serial number, where you may read it. Each search is in the audit trail.",
+    )
     membership_id: IdFilter | None = strawberry.field(name="userId", default=None, description="By whose they are.")
 
 
@@ -78,5 +82,5 @@ async def list_devices(
         DeviceModel,
         page,
         order=Order(order.field.value, order.direction is OrderDirection.DESC),
-        conditions=conditions_of(filter, DeviceModel, links={"membership_id": "User"}),
+        conditions=await conditions_of(info, filter, DeviceModel, links={"membership_id": "User"}),
     )

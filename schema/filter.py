@@ -1,7 +1,8 @@
-"""Filters: typed operators on plain columns. A filter finds a row only where its column may be read.
+"""Filters: typed operators on columns. A filter finds a row only where its column may be read.
 
-A filter input's fields are named as the columns they touch; the sweep holds them to it, and refuses one on an
-encrypted column.
+A filter input's fields are named as the columns they touch; the sweep holds them to it. On an encrypted column there
+is equality alone, where the column is declared to be searchable: it is compared by its blind index, and what was asked
+for goes no further than here. Who so looks for a value is in the read log, whatever is found.
 """
 
 from dataclasses import is_dataclass
@@ -15,8 +16,11 @@ from strawberry.utils.str_converters import to_camel_case
 
 from auth.permission import Permission
 from models.base import WardModel
-from models.inventory import entity_of
+from models.inventory import Column, entity_of
 from models.listing import Condition, Operator
+from models.searching import indexes_of, load_index_key
+from resolvers.checking import Path, require_text
+from schema.context import RequestContext, context_of
 from schema.node import parse_id
 
 DEMANDED: Final = "fieldward-demanded"
@@ -39,6 +43,12 @@ class TextFilter:
     eq: str | None = strawberry.field(default=strawberry.UNSET, description="Equal; null asks for absence.")
     in_: list[str] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
     starts_with: str | None = strawberry.field(default=strawberry.UNSET, description="Begins with this.")
+
+
+@strawberry.input(description="Compares a text that is stored encrypted: for equality alone, whatever case and blanks.")
+class ExactTextFilter:
+    eq: str | None = strawberry.field(default=strawberry.UNSET, description="Equal; null asks for absence.")
+    in_: list[str] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
 
 
 @strawberry.input(description="Compares a moment.")
@@ -86,13 +96,22 @@ def filters(model: type[WardModel]) -> Any:
     return declare
 
 
-def conditions_of(
-    given: Any, model: type[WardModel], *, links: dict[str, str] | None = None, argument: str = "filter"
+async def conditions_of(
+    info: strawberry.Info,
+    given: Any,
+    model: type[WardModel],
+    *,
+    links: dict[str, str] | None = None,
+    argument: str = "filter",
 ) -> list[Condition]:
     """Return the conditions that a filter input asks for. None asks for nothing.
 
     links: by column, the GraphQL type whose ids the column holds.
     argument: the name under which the client gave the input.
+
+    Raises:
+        InvalidInputError: an id is none, or an encrypted column is searched for what it could not hold.
+        UnavailableError: an encrypted column is searched, its key is not in memory, and the keystore is away.
     """
     if given is None or given is strawberry.UNSET or not is_dataclass(given):
         return []
@@ -107,8 +126,10 @@ def conditions_of(
             value = getattr(operators, name, strawberry.UNSET)
             if value is strawberry.UNSET or (value is None and operator is not Operator.EQUALS):
                 continue
-            if links and column_name in links:
-                at = (argument, shown_name, name.rstrip("_"))
+            at: tuple[str, ...] = (argument, shown_name, name.rstrip("_"))
+            if column.search is not None and value is not None:
+                value = await _searched(context_of(info), column, value, at=at)
+            elif links and column_name in links:
                 value = _ids(value, links[column_name], at=at)
             conditions.append(Condition(column.name, operator, value))
     return conditions
@@ -119,6 +140,21 @@ def _names_of(filter_type: Any) -> tuple[tuple[str, str], ...]:
     """Return the names of a filter's fields: in the code, which are the columns', and in the API."""
     definition: Any = getattr(filter_type, "__strawberry_definition__")  # noqa: B009  (set by strawberry.input)
     return tuple((one.python_name, one.graphql_name or to_camel_case(one.python_name)) for one in definition.fields)
+
+
+async def _searched(context: RequestContext, column: Column, value: Any, *, at: tuple[str, ...]) -> Any:
+    """Return the blind index of the text that an encrypted column is searched for, or of each of them."""
+    texts: list[str] = value if isinstance(value, list) else [value]
+    for place, text in enumerate(texts):
+        where: Path = (*at, place) if isinstance(value, list) else at
+        require_text(text, at=where, longest=column.max_length or 0)
+    viewer = context.viewer
+    await load_index_key(viewer.organization_id)
+    if column.guard in viewer.access.reach:
+        # Who may read the column nowhere finds no row by it, and learns nothing.
+        context.read_log.note_search(column)
+    found = indexes_of(column, viewer.organization_id, texts)
+    return found if isinstance(value, list) else found[0]
 
 
 def _ids(value: Any, type_name: str, *, at: tuple[str, ...]) -> Any:

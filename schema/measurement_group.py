@@ -105,6 +105,6 @@ async def group_measurements(
         info,
         MeasurementGroup,
         asked,
-        conditions=conditions_of(filter, MeasurementModel, links={"project_id": "Project"}),
-        of_parent=record_conditions(info, record, argument="record"),
+        conditions=await conditions_of(info, filter, MeasurementModel, links={"project_id": "Project"}),
+        of_parent=await record_conditions(info, record, argument="record"),
     )

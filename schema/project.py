@@ -108,5 +108,5 @@ async def list_projects(
         ProjectModel,
         page,
         order=Order(order.field.value, order.direction is OrderDirection.DESC),
-        conditions=conditions_of(filter, ProjectModel, links={"id": "Project"}),
+        conditions=await conditions_of(info, filter, ProjectModel, links={"id": "Project"}),
     )

@@ -22,7 +22,16 @@ from resolvers.record import MOST_MEASUREMENTS
 from schema.connection import OrderDirection, PageArguments, Parent, page_of
 from schema.context import context_of
 from schema.field import column, link, listed, stands_for
-from schema.filter import IdFilter, NumberFilter, TextFilter, TimeFilter, conditions_of, demanding, filters
+from schema.filter import (
+    ExactTextFilter,
+    IdFilter,
+    NumberFilter,
+    TextFilter,
+    TimeFilter,
+    conditions_of,
+    demanding,
+    filters,
+)
 from schema.node import Node
 from schema.viewer_can import RecordViewerCan, ViewerCanRead, viewer_can
 
@@ -138,6 +147,10 @@ class RecordFilter:
     created_at: TimeFilter | None = strawberry.field(default=None, description="By when they were made.")
     status: RecordStatusFilter | None = strawberry.field(default=None, description="By status.")
     medium: MediumFilter | None = strawberry.field(default=None, description="By what was sampled.")
+    collector: ExactTextFilter | None = strawberry.field(
+        default=None,
+        description="By who collected them, where you may read the name. Each search is in the audit trail.",
+    )
 
 
 _LINKS = {"project_id": "Project", "device_id": "Device", "created_by_id": "User"}
@@ -153,7 +166,7 @@ async def list_records(
 ) -> Any:
     """Return a page of records: of all projects that the viewer sees, or of one."""
     order = order or RecordOrder()
-    conditions = record_conditions(info, filter)
+    conditions = await record_conditions(info, filter)
     return await page_of(
         info,
         RecordModel,
@@ -164,7 +177,7 @@ async def list_records(
     )
 
 
-def record_conditions(
+async def record_conditions(
     info: strawberry.Info, filter: RecordFilter | None, *, argument: str = "filter"
 ) -> list[Condition]:
     """Return the conditions that a filter of records asks for, if this viewer may ask by them.
@@ -179,4 +192,4 @@ def record_conditions(
             ORGANIZATION,
             field=(argument, "createdById"),
         )
-    return conditions_of(filter, RecordModel, links=_LINKS, argument=argument)
+    return await conditions_of(info, filter, RecordModel, links=_LINKS, argument=argument)

@@ -48,4 +48,4 @@ class RecordGroupKey(Enum):
 
 async def group_records(info: strawberry.Info, filter: RecordFilter | None, asked: Asked) -> list[RecordGroup]:
     """Return the groups of records that the viewer sees."""
-    return await groups(info, RecordGroup, asked, conditions=record_conditions(info, filter))
+    return await groups(info, RecordGroup, asked, conditions=await record_conditions(info, filter))

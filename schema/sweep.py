@@ -2,7 +2,8 @@
 
 It walks the finished schema, not the code: every object type says what it stands for, every field how it is guarded,
 every guarded field can be null, every mutation leaves an entry, every filter, order, group and aggregate is on a plain
-column. And every role is in the matrix.
+column, but for equality with a value of an encrypted one that is declared to be searchable. And every role is in the
+matrix.
 """
 
 from enum import Enum
@@ -44,6 +45,8 @@ from schema.written import SUBJECT, WRITTEN
 _GENERIC = (Connection, Edge)
 _FOR_ALL = (None, Action.SESSION_SIGN_OUT)
 """Actions of mutations that take no permission: coming in, and going out."""
+_EXACT = frozenset({"eq", "in"})
+"""The operators that a blind index can answer."""
 _WITHOUT = {
     Otherwise.NULL_AND_ERROR: "null and FORBIDDEN",
     Otherwise.PSEUDONYM: "a pseudonym",
@@ -65,6 +68,8 @@ def sweep(core: GraphQLSchema) -> int:
         for name, field in object_type.fields.items():
             looked_at += 1
             place = f"{object_type.name}.{name}"
+            if object_type is not core.mutation_type:
+                _require_declared_arguments(place, field)
             if object_type is core.mutation_type:
                 _require_action(place, field)
             elif object_type.name in AGGREGATES:
@@ -216,6 +221,17 @@ def _require_written(input_type: GraphQLNamedType) -> None:
             _require(column is not None and column.is_in_api, place, "writes no column that the API has")
 
 
+def _require_declared_arguments(place: str, field: GraphQLField) -> None:
+    """What is read is narrowed and ordered by declared inputs, whose columns are looked at below."""
+    for name, argument in field.args.items():
+        named = get_named_type(argument.type)
+        _require(
+            not isinstance(named, GraphQLInputObjectType) or named.name in FILTERS or ordered_entity(named) is not None,
+            f"{place}({name})",
+            "is no declared filter or order",
+        )
+
+
 def _require_plain_filters(input_type: GraphQLInputObjectType) -> None:
     model = FILTERS.get(input_type.name)
     if model is None:
@@ -224,7 +240,20 @@ def _require_plain_filters(input_type: GraphQLInputObjectType) -> None:
     for name, field in input_type.fields.items():
         definition: Any = field.extensions["strawberry-definition"]
         column = columns.get(definition.python_name)
-        _require_plain(f"{input_type.name}.{name}", column)
+        if column is not None and column.search is not None:
+            _require_exact(f"{input_type.name}.{name}", get_named_type(field.type))
+        else:
+            _require_plain(f"{input_type.name}.{name}", column)
+
+
+def _require_exact(place: str, operators: GraphQLNamedType) -> None:
+    """A blind index answers whether two values are equal, and nothing else."""
+    _require(
+        isinstance(operators, GraphQLInputObjectType)
+        and all(python_name(one).rstrip("_") in _EXACT for one in operators.fields.values()),
+        place,
+        "is on an encrypted column and compares by more than equality",
+    )
 
 
 def _require_plain_order(input_type: GraphQLInputObjectType) -> None:

@@ -124,7 +124,7 @@ async def list_users(
         Membership,
         page,
         order=Order(order.field.value, order.direction is OrderDirection.DESC),
-        conditions=conditions_of(filter, Membership, links={"id": "User"}),
+        conditions=await conditions_of(info, filter, Membership, links={"id": "User"}),
     )
 
 

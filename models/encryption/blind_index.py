@@ -8,6 +8,7 @@ be equal byte by byte, so values are normalized first, as their column declares.
 
 import hmac
 import unicodedata
+from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
@@ -26,8 +27,13 @@ def blind_index(key: DataKey, *, table: str, column: str, organization_id: UUID,
     Raises:
         SealedError: the key has been wiped.
     """
-    info = _info(b"blind index", organization_id.bytes, table.encode(), column.encode())
-    return hmac.digest(key.derive(info), text.encode(), "sha256")[:LENGTH]
+    return blind_indexes(key, table=table, column=column, organization_id=organization_id, texts=(text,))[0]
+
+
+def blind_indexes(key: DataKey, *, table: str, column: str, organization_id: UUID, texts: Iterable[str]) -> list[bytes]:
+    """Return what `blind_index` returns of each text, deriving the column's key once."""
+    subkey_of_column = key.derive(_info(b"blind index", organization_id.bytes, table.encode(), column.encode()))
+    return [hmac.digest(subkey_of_column, text.encode(), "sha256")[:LENGTH] for text in texts]
 
 
 def subkey(key: DataKey, purpose: str, length: int = 32) -> bytes:
@@ -59,7 +65,8 @@ def normalize_name(text: str) -> str:
 
 def normalize_code(text: str) -> str:
     """Return a code, such as a serial number, as it is compared: NFKC, case-folded, without any blanks."""
-    return "".join(_folded(text).split())
+    # What stood after a blank can be a mark on the letter before it now.
+    return unicodedata.normalize("NFKC", "".join(_folded(text).split()))
 
 
 def normalize_email(text: str) -> str:

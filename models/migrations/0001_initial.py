@@ -98,6 +98,7 @@ class Migration(migrations.Migration):
                 ('platform', fields.CharEnumField(description='ANDROID: ANDROID\nIOS: IOS\nWINDOWS: WINDOWS\nLOGGER: LOGGER', enum_type=DevicePlatform, max_length=16)),
                 ('model', fields.CharField(max_length=100)),
                 ('serial_number', EncryptedField(null=True, max_length=100, pad=True)),
+                ('serial_index', fields.BinaryField(null=True)),
                 ('app_version', fields.CharField(null=True, max_length=40)),
                 ('last_seen_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ('status', fields.CharEnumField(default=DeviceStatus.ACTIVE, description='ACTIVE: ACTIVE\nBLOCKED: BLOCKED', enum_type=DeviceStatus, max_length=16)),

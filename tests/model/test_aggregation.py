@@ -121,7 +121,7 @@ async def test_the_parent_must_be_visible_too(world: World) -> None:
 @pytest.mark.parametrize("column", ["comment", "collector", "collector_index", "creation_digest", "no_such", "id; --"])
 async def test_what_is_encrypted_secret_or_unknown_is_no_key_and_no_measure(world: World, column: str) -> None:
     viewer = await _viewer(world)
-    condition = Condition(column, Operator.EQUALS, None)
+    condition = Condition(column, Operator.EQUALS, "x")
 
     for refused in (
         _aggregation(RECORD, Key(column)),
@@ -203,3 +203,26 @@ async def test_the_database_is_asked_once(world: World) -> None:
         await asyncio.sleep(0)
 
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("operator", "value"),
+    [
+        (Operator.EQUALS, "Ana Ruiz"),
+        (Operator.IN, ["Ana Ruiz"]),
+        (Operator.IN, [b"0123456789abcdef", "Ana Ruiz"]),
+        (Operator.IN, [None]),
+        (Operator.STARTS_WITH, b"0123"),
+        (Operator.AT_LEAST, b"0123456789abcdef"),
+        (Operator.LESS_THAN, b"0123456789abcdef"),
+    ],
+)
+async def test_a_searchable_column_is_compared_by_blind_indexes_for_equality_alone(
+    world: World, operator: Operator, value: Any
+) -> None:
+    viewer = await _viewer(world)
+
+    with pytest.raises(LookupError, match=r"record\.collector is found by the blind index") as refused:
+        await _groups(viewer, _aggregation(RECORD, conditions=[Condition("collector", operator, value)]))
+
+    assert "Ruiz" not in str(refused.value)

@@ -1,10 +1,16 @@
 """The database is as the models declare it: every column classified, every table walled, every trigger told."""
 
+from typing import Any
+
 import pytest
 from tortoise import fields
+from tortoise.fields import Field
 
 from auth.classification import Classification
-from models.base import TenantModel, WardModel, ward
+from models.base import Search, TenantModel, WardModel, ward
+from models.encryption.blind_index import normalize_code
+from models.encryption.codec import Date
+from models.encryption.column import EncryptedField
 from models.inventory import Entity, InventoryError, entities, entity_of
 from tests.support.world import World
 
@@ -151,3 +157,85 @@ def test_a_confidential_column_in_the_clear_is_refused() -> None:
 
     with pytest.raises(InventoryError, match=r"open\.note"):
         entity_of(Open)
+
+
+def _searchable(index: Field[Any] | None, text: Field[Any] | None = None) -> type[WardModel]:
+    """Declare a table with a column that is searched by `code_index`."""
+
+    class Searched(WardModel):
+        noun = "record"
+        id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
+        code = text or ward(
+            Classification.CONFIDENTIAL,
+            EncryptedField(max_length=10, null=True),
+            search=Search("code_index", normalize_code),
+        )
+        if index is not None:
+            code_index = index
+
+        class Meta:
+            table = "searched"
+
+    return Searched
+
+
+def test_a_searchable_column_with_an_index_of_its_own_is_taken() -> None:
+    model = _searchable(ward(Classification.SECRET, fields.BinaryField(null=True)))
+
+    assert entity_of(model).columns["code"].search == Search("code_index", normalize_code)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (None, "which there is not"),
+        (ward(Classification.INTERNAL, fields.BinaryField(null=True)), "which is not SECRET"),
+        (ward(Classification.SECRET, fields.CharField(max_length=32, null=True)), "which is not BYTEA"),
+        (ward(Classification.SECRET, fields.JSONField(null=True)), "which is not BYTEA"),
+        (ward(Classification.SECRET, fields.BinaryField()), "only one of them can be null"),
+    ],
+    ids=["missing", "not secret", "a text", "JSON", "never null"],
+)
+def test_a_searchable_column_whose_index_is_none_is_refused(index: Field[Any] | None, message: str) -> None:
+    with pytest.raises(InventoryError, match=rf"searched\.code is searched by code_index, (and )?{message}"):
+        entity_of(_searchable(index))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ward(
+            Classification.INTERNAL, fields.CharField(max_length=10, null=True), search=Search("code_index", str.strip)
+        ),
+        ward(
+            Classification.CONFIDENTIAL,
+            EncryptedField(max_length=10, codec=Date, null=True),
+            search=Search("code_index", str.strip),
+        ),
+    ],
+    ids=["in the clear", "a day"],
+)
+def test_only_an_encrypted_text_is_searchable(text: Field[Any]) -> None:
+    index = ward(Classification.SECRET, fields.BinaryField(null=True))
+
+    with pytest.raises(InventoryError, match=r"searched\.code is searchable and no encrypted text"):
+        entity_of(_searchable(index, text))
+
+
+def test_two_columns_with_one_index_are_refused() -> None:
+    def searched() -> Any:
+        field: Any = EncryptedField(max_length=10, null=True)
+        return ward(Classification.CONFIDENTIAL, field, search=Search("index", normalize_code))
+
+    class Shared(WardModel):
+        noun = "record"
+        id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
+        one = searched()
+        other = searched()
+        index = ward(Classification.SECRET, fields.BinaryField(null=True))
+
+        class Meta:
+            table = "shared"
+
+    with pytest.raises(InventoryError, match=r"shared\.other is searched by index, which is the index of one"):
+        entity_of(Shared)

@@ -139,6 +139,8 @@ class Arguments:
         if model is not None:
             # Links twice, since they lead to what is not seen; seldom two conditions, since two seldom meet.
             others += [name for name in others if name.endswith("Id")]
+            # And oftener what is found by a value that may not be read.
+            others += [name for name in others if is_searched(entity_of(model), name)] * 3
         chosen = self._tape.some(others, 0 if wanted else 1, 2 if self._tape.happens(25) else 1)
         return {
             name: self._field(name, type_.fields[name], subject.inside(name, type_.fields[name], entity))
@@ -161,7 +163,8 @@ class Arguments:
             return self._tape.happens(50)
         if stored and self._tape.happens(85):
             value = self._choose(stored)
-            if name == "String" and self._tape.happens(20):
+            whole = subject.entity is not None and is_searched(subject.entity, subject.column or "")
+            if name == "String" and not whole and self._tape.happens(20):
                 return str(value)[: self._tape.number(0, 3)]
             return value
         if name == "Int":
@@ -181,6 +184,12 @@ class Arguments:
         named = subject.name[:1].upper() + subject.name[1:].removesuffix("Id")
         options = ids.get(named) or stored or ids.get(subject.returned) or ids[self._tape.pick(sorted(ids))]
         return str(self._choose(options))
+
+
+def is_searched(entity: Entity, name: str) -> bool:
+    """Return whether the column of a field is found by a blind index."""
+    column = entity.columns.get(to_snake_case(name))
+    return column is not None and column.search is not None
 
 
 def literal(value: Any) -> str:

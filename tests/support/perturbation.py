@@ -2,9 +2,9 @@
 
 What that is follows from the inventory and the policy alone, row by row and column by column: of a row that the viewer
 does not see everything changes but its id and what holds it together, and such rows come and go; of a row that it sees,
-the columns whose guard it does not hold, and the SECRET ones. Where a pseudonym stands for a column, persons are
-renamed one for one, since that two values are equal may be seen. Where a column only leads to a person whom the viewer
-does not see, it leads to another.
+the columns whose guard it does not hold, and the SECRET ones but for the blind index of a column that it reads. Where a
+pseudonym stands for a column, persons are renamed one for one, since that two values are equal may be seen. Where a
+column only leads to a person whom the viewer does not see, it leads to another.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -174,9 +174,10 @@ class Perturbation:
     def _new_values(self, entity: Entity, row: Row, at: Mapping[str, Any]) -> dict[str, Any]:
         """Return what changes of the row, by column; sealed values are sealed for the row `at`."""
         readable = self._sight.of(entity, row)
+        found_by = {one.search.index_column for name in readable if (one := entity.columns[name]).search is not None}
         values: dict[str, Any] = {}
         for name, column in entity.columns.items():
-            if name not in readable and name not in values:
+            if name not in readable and name not in found_by and name not in values:
                 if column.masked_by and readable:
                     values.update(self._renamed(column, row, at))
                 else:

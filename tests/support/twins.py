@@ -6,7 +6,7 @@ no more entries: an auditor would otherwise read in one answer that the other wa
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -103,13 +103,13 @@ class Twins:
             sight = sight_of(viewer, rows)
             touched = changed.run(_perturb(self._api, changed.world, rows, sight))
             other = changed.run(_rows(changed.world))
-            texts = [*still.run(_secrets(still.world, rows)), *changed.run(_secrets(changed.world, other))]
+            opened = [still.run(_secrets(still.world, rows, sight)), changed.run(_secrets(changed.world, other, sight))]
             if lasting:
                 for side in (still, changed):
                     side.run(side.world.sql("drop trigger forget on audit_entry"))
             since = still.run(still.world.now())
         known = frozenset(str(row["id"]) for one in (rows, other) for table in one.values() for row in table)
-        values = _values(rows, other, sight, texts, touched)
+        values = _values(rows, other, sight, opened, touched)
         twin = Twin(still_database, changed_database, touched, values, known, since)
         if not lasting:
             self._twins[key] = twin
@@ -235,18 +235,22 @@ async def _perturb(api: Api, world: World, rows: Rows, sight: Sight) -> Sequence
     return perturbation.touched
 
 
-async def _secrets(world: World, rows: Rows) -> list[str]:
-    """Return a few texts of each encrypted column, opened."""
-    found: list[str] = []
+async def _secrets(world: World, rows: Rows, sight: Sight) -> dict[Column, list[str]]:
+    """Return a few texts of each encrypted column, opened: of rows that the viewer sees, and of others."""
+    found: dict[Column, list[str]] = {}
     for entity in entities():
         for column in (one for one in entity.columns.values() if one.is_sealed):
-            filled = [row for row in rows[entity.name] if row[column.name] is not None][:5]
+            stored = [row for row in rows[entity.name] if row[column.name] is not None]
+            seen = [row for row in stored if sight.of(entity, row)][:3]
+            filled = [*seen, *[row for row in stored if row not in seen][:3]]
             await world.services.keyring.load_ids([key_id_of(row[column.name]) for row in filled])
-            found += [(open_column(column, row) or "")[:80] for row in filled]
-    return list(dict.fromkeys(found))
+            found[column] = list(dict.fromkeys((open_column(column, row) or "")[:80] for row in filled))
+    return found
 
 
-def _values(before: Rows, after: Rows, sight: Sight, texts: Sequence[str], touched: Sequence[Touched]) -> Values:
+def _values(
+    before: Rows, after: Rows, sight: Sight, opened: Sequence[Mapping[Column, list[str]]], touched: Sequence[Touched]
+) -> Values:
     """Return what operations draw their arguments from: what the viewer reads, what came or went, what is hidden."""
     moved_ids = {(one.table, one.row_id) for one in touched if one.how != "changed"}
     columns: dict[tuple[str, str], list[Any]] = {}
@@ -264,6 +268,11 @@ def _values(before: Rows, after: Rows, sight: Sight, texts: Sequence[str], touch
         if (name := names.get(entity.model)) is not None:
             counts[name] = len(seen)
             ids[name] = [f"{name}:{one}" for one in (*columns[entity.name, "id"], UNKNOWN)]
+    for side in opened:
+        for column, some in side.items():
+            if column.search is not None:
+                columns.setdefault((column.entity, column.name), []).extend(some)
+    texts = list(dict.fromkeys(text for side in opened for some in side.values() for text in some))
     return Values(ids, columns, texts, counts)
 
 

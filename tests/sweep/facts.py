@@ -66,7 +66,10 @@ PUBLIC: Final = frozenset({"organization_id"})
 the trail, as what is plain of its table is.
 """
 NEVER_SHOWN: Final = frozenset(
-    {"creation_digest", "token_digest", "refresh_digest", "spent_digest", "collector_index", "password_hash"}
+    {
+        *("creation_digest", "token_digest", "refresh_digest", "spent_digest", "password_hash"),
+        *("collector_index", "serial_index"),
+    }
 )
 """Columns of which the trail shows no value to anybody."""
 

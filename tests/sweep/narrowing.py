@@ -21,6 +21,8 @@ MATCHES: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "startsWith": lambda value, wanted: value is not None and value.startswith(wanted),
 }
 """What each operator means; an operator that the contract has and this has not is a failure."""
+BLANKS: Final = {("Record", "collector"): " ", ("Device", "serialNumber"): ""}
+"""The encrypted fields that are searched, whatever the case: what is left of the blanks inside a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,18 @@ class Narrowing:
         """Return whether the page lets somebody find the row by this."""
         # An id is found by whoever sees the row: the page has no letter for it.
         letter = "r" if self.said.field == "id" else "f"
-        return letter in facts.letters(who, self.said, row) and MATCHES[self.operator](row[self.column], self.wanted)
+        value = value_of(facts, self.said, self.column, row)
+        return letter in facts.letters(who, self.said, row) and MATCHES[self.operator](value, self.wanted)
+
+
+def value_of(facts: Facts, said: FieldRow, column: str, row: Row) -> Any:
+    """Return what a row is compared by: what is stored, or of an encrypted field what its owner reads, folded."""
+    blanks = BLANKS.get((said.type_name, said.field))
+    if blanks is None:
+        assert not isinstance(row[column], bytes), f"say in BLANKS how {said.type_name}.{said.field} is compared"
+        return row[column]
+    shown = facts.values[said.type_name][row["id"]][said.field]
+    return None if shown is None else blanks.join(shown.casefold().split())
 
 
 def narrowings(facts: Facts, who: Principal, contract: Contract, target: str, field: GraphQLField) -> list[Narrowing]:
@@ -62,8 +75,11 @@ def narrowings(facts: Facts, who: Principal, contract: Contract, target: str, fi
             said = _said_of(facts, type_name, name)
             column = column_of(said.type_name, said.field, _columns(facts, said.type_name))
             for operator, takes in operators.fields.items():
-                for wanted in _values(facts, who, said.type_name, column, operator):
+                for wanted in _values(facts, who, said, column, operator):
                     written = _written(contract, said, takes.type, wanted)
+                    if (said.type_name, said.field) in BLANKS:
+                        # Asked for otherwise than it was written: what is equal is said by the column.
+                        written = written.upper().replace(" ", "  ") if wanted is not None else written
                     narrowed = f"{name}: {{{operator}: {written}}}"
                     if type_name == "AuditEntry":
                         narrowed = _until(facts, name, operator, written)
@@ -104,11 +120,16 @@ def _is_refused(facts: Facts, who: Principal, said: FieldRow) -> bool:
     return demanded not in who.held(None)
 
 
-def _values(facts: Facts, who: Principal, type_name: str, column: str, operator: str) -> Iterator[Any]:
+def _values(facts: Facts, who: Principal, said: FieldRow, column: str, operator: str) -> Iterator[Any]:
     """Yield values to narrow by: of a row that is shown, of one that is not, and that there is none."""
-    rows = [row for row in facts.rows[type_name].values() if row[column] is not None]
-    shown = sorted({row[column] for row in rows if facts.sees(who, type_name, row)}, key=str)
-    hidden = sorted({row[column] for row in rows} - set(shown), key=str)
+    type_name = said.type_name
+    rows = [
+        (row, value)
+        for row in facts.rows[type_name].values()
+        if (value := value_of(facts, said, column, row)) is not None
+    ]
+    shown = sorted({value for row, value in rows if facts.sees(who, type_name, row)}, key=str)
+    hidden = sorted({value for _, value in rows} - set(shown), key=str)
     values = [*shown[len(shown) // 2 :][:1], *hidden[:1]]
     assert values, f"no row of {type_name} has a {column}: there is nothing to try"
     if operator == "in":

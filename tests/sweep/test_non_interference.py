@@ -6,6 +6,7 @@ many.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 from zlib import crc32
@@ -198,6 +199,15 @@ def filter_beyond_what_is_seen(patch: pytest.MonkeyPatch) -> Api:
     return build_api()
 
 
+def find_by_a_hidden_name(patch: pytest.MonkeyPatch) -> Api:
+    """Let everybody who sees a record find it by the name of who collected it."""
+    demanded = models.listing._compared_column
+    patch.setattr(
+        models.listing, "_compared_column", lambda entity, one: replace(demanded(entity, one), guard=entity.read)
+    )
+    return build_api()
+
+
 def look_twice_where_there_is_a_value(patch: pytest.MonkeyPatch) -> Api:
     """Let a denied field cost a statement more where there is a value: nothing but the time tells."""
     shown = _SealedStep.__call__
@@ -238,6 +248,7 @@ LEAKS: Final[dict[Callable[[pytest.MonkeyPatch], Api], str]] = {
     refuse_only_what_is_there: "collector",
     filter_without_its_guard: "collector",
     filter_beyond_what_is_seen: "collector",
+    find_by_a_hidden_name: "viewer",
     look_twice_where_there_is_a_value: "viewer",
 }
 

@@ -1,15 +1,27 @@
 """The start-up sweep refuses what is unguarded: shown by unguarding it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from graphql import GraphQLEnumType, GraphQLEnumValue, GraphQLNonNull, GraphQLObjectType, GraphQLSchema, get_named_type
+from graphql import (
+    GraphQLEnumType,
+    GraphQLEnumValue,
+    GraphQLInputObjectType,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLSchema,
+    get_named_type,
+)
 
 from auth.permission import Permission
 from auth.role import OrganizationRole, ProjectRole
+from models.aggregation import Function
+from models.record import Record as RecordModel
 from schema import limits
 from schema import sweep as sweep_module
+from schema.aggregate import AGGREGATES, AggregateField
 from schema.api import build_api
 from schema.field import DECLARATION, TYPES, ColumnField, DerivedField, TypeDeclaration
 from schema.filter import FILTERS
@@ -26,8 +38,10 @@ def core() -> GraphQLSchema:
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     """Put the declarations back that a test took away."""
-    types, filters = dict(TYPES), dict(FILTERS)
+    types, filters, aggregates = dict(TYPES), dict(FILTERS), dict(AGGREGATES)
     yield
+    AGGREGATES.clear()
+    AGGREGATES.update(aggregates)
     TYPES.clear()
     TYPES.update(types)
     FILTERS.clear()
@@ -37,6 +51,12 @@ def restored() -> Iterator[None]:
 def _type(core: GraphQLSchema, name: str) -> GraphQLObjectType:
     found = core.type_map[name]
     assert isinstance(found, GraphQLObjectType)
+    return found
+
+
+def _input(core: GraphQLSchema, name: str) -> GraphQLInputObjectType:
+    found = core.type_map[name]
+    assert isinstance(found, GraphQLInputObjectType)
     return found
 
 
@@ -104,6 +124,83 @@ def test_a_filter_on_an_encrypted_column_is_refused(core: GraphQLSchema) -> None
             sweep(core)
     finally:
         definition.python_name = before
+
+
+@pytest.mark.parametrize("index", ["collector_index", "collector_pseudonym"])
+def test_a_filter_on_a_blind_index_itself_is_refused(core: GraphQLSchema, index: str) -> None:
+    definition: Any = _input(core, "RecordFilter").fields["collector"].extensions["strawberry-definition"]
+    before, definition.python_name = definition.python_name, index
+    try:
+        with pytest.raises(SchemaError, match=r"RecordFilter\.collector is not on a plain column"):
+            sweep(core)
+    finally:
+        definition.python_name = before
+
+
+@pytest.mark.parametrize(
+    ("filter_name", "field", "operators"),
+    [
+        ("RecordFilter", "collector", "TextFilter"),
+        ("DeviceFilter", "serialNumber", "TextFilter"),
+        ("RecordFilter", "collector", "TimeFilter"),
+        ("RecordFilter", "collector", "String"),
+    ],
+)
+def test_a_searchable_column_compared_by_more_than_equality_is_refused(
+    core: GraphQLSchema, filter_name: str, field: str, operators: str
+) -> None:
+    taken = _input(core, filter_name).fields[field]
+    taken.type = core.type_map[operators]
+
+    with pytest.raises(SchemaError, match=rf"{filter_name}\.{field} is on an encrypted column and compares by more"):
+        sweep(core)
+
+
+def test_an_operator_that_a_blind_index_cannot_answer_is_refused(core: GraphQLSchema) -> None:
+    starts_with = _input(core, "TextFilter").fields["startsWith"]
+    _input(core, "ExactTextFilter").fields["contains"] = starts_with
+
+    with pytest.raises(SchemaError, match="compares by more than equality"):
+        sweep(core)
+
+
+def test_a_filter_that_is_not_declared_is_refused(core: GraphQLSchema) -> None:
+    del FILTERS["RecordFilter"]
+
+    with pytest.raises(SchemaError, match=r"^Query\.records\(filter\) is no declared filter or order\.$"):
+        sweep(core)
+
+
+@pytest.mark.parametrize(
+    ("order", "column"),
+    [
+        ("RecordOrderField", "collector"),
+        ("RecordOrderField", "collector_index"),
+        ("RecordOrderField", "comment"),
+        ("DeviceOrderField", "serial_number"),
+        ("DeviceOrderField", "serial_index"),
+    ],
+)
+def test_an_order_by_an_encrypted_column_or_its_index_is_refused(core: GraphQLSchema, order: str, column: str) -> None:
+    columns = core.type_map[order]
+    assert isinstance(columns, GraphQLEnumType)
+    columns.values["OTHER"] = GraphQLEnumValue(column)
+
+    with pytest.raises(SchemaError, match=rf"field: {column} is not on a plain column"):
+        sweep(core)
+
+
+@pytest.mark.parametrize("function", [None, Function.COUNT, Function.MIN])
+@pytest.mark.parametrize("column", ["collector", "collector_index", "comment"])
+def test_a_group_or_an_aggregate_of_an_encrypted_column_is_refused(
+    core: GraphQLSchema, function: Function | None, column: str
+) -> None:
+    declared = AGGREGATES["RecordGroup"]
+    fields = {**declared.fields, "collected_at_min": AggregateField(RecordModel, column, function)}
+    AGGREGATES["RecordGroup"] = replace(declared, fields=fields)
+
+    with pytest.raises(SchemaError, match=r"RecordGroup\.collectedAtMin is not on a plain column"):
+        sweep(core)
 
 
 def test_an_order_by_a_column_that_can_be_null_is_refused(core: GraphQLSchema) -> None:

@@ -56,6 +56,7 @@ alter table service_account
   add foreign key (organization_id, created_by_id) references membership (organization_id, id),
   add foreign key (organization_id, revoked_by_id) references membership (organization_id, id);
 alter table device
+  add constraint device_serial_key unique (organization_id, serial_index),
   add foreign key (organization_id, membership_id) references membership (organization_id, id),
   add foreign key (organization_id, blocked_by_id) references membership (organization_id, id);
 alter table record
@@ -83,6 +84,7 @@ create index on record (organization_id, project_id, collected_at, id);
 create index on record (organization_id, collected_at, id);
 create index on record (organization_id, project_id, created_at, id);
 create index on record (organization_id, project_id, site_code, id);
+create index on record (organization_id, collector_index);
 create index on measurement (organization_id, record_id, position, id);
 create index on session (organization_id, membership_id);
 create unique index audit_entry_transaction on audit_entry (transaction_id, at) where kind = 'CHANGE';
@@ -262,7 +264,7 @@ begin
       ('membership', 'organization_id', '', '', 'id'),
       ('project_membership', 'organization_id', '', 'project_id', 'membership_id'),
       ('project', 'organization_id', 'creation_digest', 'id', ''),
-      ('device', 'organization_id', 'creation_digest', '', 'membership_id'),
+      ('device', 'organization_id', 'creation_digest,serial_index', '', 'membership_id'),
       ('record', 'organization_id', 'collector_index,collector_pseudonym,creation_digest', 'project_id', ''),
       ('measurement', 'organization_id', '', 'project_id', ''),
       ('service_account', 'organization_id', 'token_digest', '', ''),
