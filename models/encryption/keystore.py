@@ -21,6 +21,7 @@ from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 from tortoise.models import Model
 
 from models.encryption.envelope import KeyOwner, KeyPurpose, OwnerKind
+from models.errors import TamperedError
 from models.transaction import database_failures
 
 KEYSTORE: Final = "keystore"
@@ -320,7 +321,11 @@ def _unzipped(owners: Iterable[KeyOwner]) -> tuple[list[str], list[UUID], list[s
 
 
 def _stored(row: dict[str, Any]) -> StoredKey:
-    owner = KeyOwner(OwnerKind(row["owner_kind"]), row["owner_id"], KeyPurpose(row["purpose"]), row["organization_id"])
+    try:
+        kind, purpose = OwnerKind(row["owner_kind"]), KeyPurpose(row["purpose"])
+    except ValueError as error:
+        raise TamperedError(f"The data key {row['id']} is of no kind of owner or purpose that there is.") from error
+    owner = KeyOwner(kind, row["owner_id"], purpose, row["organization_id"])
     return StoredKey(
         id=row["id"],
         owner=owner,
