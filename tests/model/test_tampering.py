@@ -5,7 +5,7 @@ set to null, or one is put back that stood in the very place before, is what the
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,9 @@ import fieldward.web.failure
 import resolvers.change
 import schema.api
 import schema.errors
+from models.base import new_id
+from models.encryption.envelope import Cell, DataKey, KeyOwner, OwnerKind, seal
+from models.encryption.keystore import KeyStore
 from models.inventory import entity_named
 from tests.support.mutation import mutate, prepare
 from tests.support.tampering import (
@@ -182,7 +185,7 @@ async def test_it_is_so_wherever_the_value_is_asked_for(world: World, log: Calla
             ["record", "comment"],
         ],
     }
-    sampled = [*list(flips(len(blob)))[::23], *list(others(strangers))[::4]]
+    sampled = [*list(flips(len(blob)))[::31], *list(others(strangers))[::5]]
 
     for name, tamper in sampled:
         await store(world, column, [row_id], [tamper(blob)])
@@ -280,7 +283,7 @@ async def test_a_change_that_shows_a_changed_value_is_made_and_tells_of_it(
     record_id = UUID(stage.draft.split(":")[1])
     client = await world.client("collector")
     (blob,) = await seal_rows(world, column, [record_id], [PLAIN])
-    sampled = list(every(len(blob), await strangers_to(world, column, PLAIN)).values())[::11]
+    sampled = list(every(len(blob), await strangers_to(world, column, PLAIN)).values())[::23]
 
     for version, tamper in enumerate(sampled, start=1):
         await store(world, column, [record_id], [tamper(blob)])
@@ -312,7 +315,7 @@ async def test_a_change_that_would_be_made_from_a_changed_value_is_not_made(
     member_id, client = await world.member_id("reviewer"), await world.client("reviewer")
     record_id = UUID(stage.submitted.split(":")[1])
     (blob,) = await seal_rows(world, column, [member_id], [PLAIN])
-    sampled = list(every(len(blob), await strangers_to(world, column, PLAIN)).values())[::7]
+    sampled = list(every(len(blob), await strangers_to(world, column, PLAIN)).values())[::17]
     before = await world.fingerprint()
     first = await world.now()
 
@@ -332,6 +335,59 @@ async def test_a_change_that_would_be_made_from_a_changed_value_is_not_made(
         ("ATTEMPT", action, "FAILED", "INTERNAL")
     }
     assert all(one["entity_ids"] == [record_id] for one in tried)
+    assert _holds_nothing_of(log())
+
+
+async def test_a_value_whose_key_was_changed_in_the_keystore_costs_no_other_its_place(
+    world: World, log: Callable[[], str]
+) -> None:
+    organization_id = await world.organization_id("clearwater")
+    column = entity_named("record").columns["comment"]
+    row_ids = [
+        row["id"]
+        for row in await world.sql(
+            "select id from record where organization_id = $1 and comment is not null order by id limit 4",
+            organization_id,
+        )
+    ]
+    await seal_rows(world, column, row_ids[3:], [UNTOUCHED])
+    keyring, store_of_keys, blobs = world.services.keyring, KeyStore(), []
+    for row_id, changed in zip(row_ids, (b"", bytes(69), None), strict=False):
+        owner = KeyOwner(OwnerKind.SUBJECT, new_id(), within=organization_id)
+        made = await keyring.new_key(owner)
+        assert made.wrapped is not None
+        # The last is wrapped for another id.
+        wrapped = (await keyring.new_key(owner)).wrapped if changed is None else changed
+        await store_of_keys.add([replace(made, wrapped=wrapped)])
+        blobs.append(
+            seal(DataKey(made.id, owner, bytes(32)), Cell(organization_id, "record", "comment", row_id), PLAIN)
+        )
+    await store(world, column, row_ids[:3], blobs)
+    client = await world.client("owner")
+    log()
+
+    for query in (
+        "{ records(first: 1000) { nodes { id comment } } }",
+        "{ records(first: 1000) { nodes { id ... @include(if: true) { comment } } } }",
+    ):
+        since = await world.now()
+        answer = await client.run(query)
+
+        nodes = {UUID(node["id"].split(":")[1]): node for node in answer.body["data"]["records"]["nodes"]}
+        assert [nodes[one]["comment"] for one in row_ids] == [None, None, None, UNTOUCHED]
+        assert {answer.body["data"]["records"]["nodes"][error["path"][2]]["id"] for error in answer.errors} == {
+            f"Record:{one}" for one in row_ids[:3]
+        }
+        assert answer.codes == ["INTERNAL"] * 3
+        assert sum(node["comment"] is not None for node in nodes.values()) > 1
+        _assert_is_told(await world.entries(since=since), "record", "comment", row_ids[:3])
+    for one in row_ids[:3]:
+        since = await world.now()
+        answer = await client.run("query One($id: ID!) { record(id: $id) { comment } }", {"id": f"Record:{one}"})
+
+        assert answer.body["data"] == {"record": {"comment": None}}
+        assert answer.codes == ["INTERNAL"]
+        _assert_is_told(await world.entries(since=since), "record", "comment", [one])
     assert _holds_nothing_of(log())
 
 
