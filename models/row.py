@@ -13,11 +13,11 @@ from uuid import UUID
 import asyncpg
 
 from auth.principal import SYSTEM_ID
-from models.encryption.codec import Codec, Text
+from models.encryption.codec import Codec, Text, read_back
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import Opener, key_bytes_of
 from models.encryption.keyring import active_keyring
-from models.errors import ErasedError, SealedError
+from models.errors import ErasedError, SealedError, TamperedError
 from models.inventory import Column, Entity
 
 
@@ -73,7 +73,7 @@ class ColumnOpener:
         blob: bytes | None = row[self._name]
         if blob is None:
             return None
-        return self._codec.decode(self._text(blob, row))
+        return read_back(self._codec, self._text(blob, row))
 
     def text(self, row: Row) -> str | None:
         """Return the text that was sealed of the row's value. Raises as `open` does."""
@@ -109,12 +109,20 @@ class ColumnOpener:
                 opened.broken.append((at, error))
             place = next(left, None)
         if self._codec is not Text:
-            decode = self._codec.decode
-            opened.values[:] = [None if text is None else decode(text) for text in opened.values]
+            self._read_back(opened)
         return opened
 
     def _text(self, blob: bytes, row: Row) -> str:
         return self._opener(blob, row[self._tenant] if self._tenant else SYSTEM_ID).open(blob, row["id"])
+
+    def _read_back(self, opened: Opened) -> None:
+        for place, text in enumerate(opened.values):
+            if text is not None:
+                try:
+                    opened.values[place] = read_back(self._codec, text)
+                except TamperedError as error:
+                    opened.values[place] = None
+                    opened.broken.append((place, error))
 
     def _opener(self, blob: bytes, organization_id: UUID) -> Opener:
         known = (key_bytes_of(blob), organization_id)

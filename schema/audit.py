@@ -21,6 +21,7 @@ from models.change import ChangeOperation
 from models.device import Device as DeviceModel
 from models.encryption.column import open_light
 from models.encryption.envelope import Cell
+from models.errors import TamperedError
 from models.inventory import Column, InventoryError, entity_named
 from models.membership import Membership
 from models.order import Order
@@ -198,9 +199,21 @@ async def _shown(value: ChangedValue, info: strawberry.Info, side: int) -> str |
 
 
 def _opened(context: RequestContext, value: ChangedValue, column: Column, stored: str) -> Any:
-    blob = bytes.fromhex(stored.removeprefix("\\x"))
     row_id: UUID = value.change["entity_id"]
+    blob = _bytes_of(stored)
+    if blob is None:
+        context.read_log.note_broken(column, row_id)
+        raise TamperedError("A value in the trail is not written as the database writes bytes.")
     placement = entity_named(column.entity).placement
     tenant = value.change["organization_id"] if placement and placement.tenant_column else SYSTEM_ID
     cell = Cell(organization_id=tenant, table=column.entity, column=column.name, row_id=row_id)
     return read_value(context, column, row_id, blob, lambda: open_light(blob, cell))
+
+
+def _bytes_of(stored: str) -> bytes | None:
+    """Return the bytes that PostgreSQL wrote into JSON; None where it would have written them otherwise."""
+    try:
+        blob = bytes.fromhex(stored.removeprefix("\\x"))
+    except ValueError:
+        return None
+    return blob if stored == f"\\x{blob.hex()}" else None

@@ -4,6 +4,7 @@ Made once for each place in an operation, by whoever comes first, and used by al
 guard is asked of the batch, in each run.
 """
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import accumulate, chain
@@ -27,6 +28,7 @@ from models.encryption.keyring import unknown_key
 from models.inventory import Column, Entity, entity_of
 from models.row import ColumnOpener, Opened
 from schema.completion import Batch, Completion, PathOf, Step, Values
+from schema.context import BROKEN_KEY
 from schema.field import ColumnField, LinkField, Listed, RowsField
 from schema.leaf import converter_of, unchanged
 from schema.selection import Needs, selected_under
@@ -216,13 +218,18 @@ class _SealedStep(_GuardedStep):
         """Open values whose keys are not in memory. Where a key is gone, since its owner was erased, is nothing."""
         blobs = batch.column(self._name)
         by_key = {key_bytes_of(blobs[place]): blobs[place] for place in sealed}
-        await gather_with_cancel(*map(batch.context.load_key, by_key.values()))
+        loaded = await asyncio.gather(*map(batch.context.load_key, by_key.values()), return_exceptions=True)
+        lost = {key: error for key, error in zip(by_key, loaded, strict=True) if error is not None}
+        for error in lost.values():
+            if not isinstance(error, BROKEN_KEY):
+                raise error
         opened = ColumnOpener(self._column, batch.entity).open_all(batch.column, sealed)
         self._note(batch, opened)
         for place in sealed:
             values[place] = opened.values[place]
         for place in opened.sealed:
-            self._broken(batch, place, unknown_key(blobs[place]))
+            lost_to = lost.get(key_bytes_of(blobs[place]))
+            self._broken(batch, place, lost_to if isinstance(lost_to, BROKEN_KEY) else unknown_key(blobs[place]))
         return values
 
     def _note(self, batch: Batch, opened: Opened) -> None:

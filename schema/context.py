@@ -18,6 +18,8 @@ from auth.principal import Viewer
 from auth.scope import Scope
 from models.along import Selected
 from models.encryption.envelope import key_id_of
+from models.encryption.provider import WrappingKeyError
+from models.errors import TamperedError
 from models.inventory import Entity, entity_of
 from models.listing import Listing, fetch_by_id, fetch_listing
 from models.row import Row
@@ -30,6 +32,8 @@ from schema.denial import Denial, Denials
 from schema.field import RowsField
 from schema.loading import Gathered
 
+BROKEN_KEY: Final = (TamperedError, WrappingKeyError)
+"""What loading a key raises that the keystore has in a form that does not unwrap."""
 MOST_TRACED: Final = 1000
 LONGEST_NAME: Final = 200
 """Characters of an operation's name that the trail keeps."""
@@ -136,7 +140,12 @@ class RequestContext:
         self.denials.note(Denial(type_name, field_name, permission, scope, path.as_list(), nodes))
 
     async def load_key(self, blob: bytes) -> None:
-        """Bring the key of an encrypted value into memory: one statement for all that are asked for together."""
+        """Bring the key of an encrypted value into memory: one statement for all that are asked for together.
+
+        Raises:
+            TamperedError, WrappingKeyError: the keystore has it in a form that does not unwrap.
+            UnavailableError: the keystore or the key provider is away.
+        """
         if self._keys is None:
             self._keys = Loader(load_fn=self._load_keys)
         await self._keys.load(key_id_of(blob))
@@ -232,8 +241,12 @@ class RequestContext:
             found = self._gathered[key] = Gathered(fetch)
         return found
 
-    async def _load_keys(self, key_ids: list[UUID]) -> list[None]:
-        await self.services.keyring.load_ids(key_ids)
+    async def _load_keys(self, key_ids: list[UUID]) -> list[Exception | None]:
+        try:
+            await self.services.keyring.load_ids(key_ids)
+        except BROKEN_KEY as error:
+            # One of them keeps no other from being loaded.
+            return [error] if len(key_ids) == 1 else [(await self._load_keys([one]))[0] for one in key_ids]
         return [None] * len(key_ids)
 
 

@@ -16,7 +16,7 @@ from models.errors import ErasedError, SealedError, TamperedError
 from models.inventory import Column, Entity, entity_of
 from models.row import Row, open_column
 from models.visibility import scope_of
-from schema.context import RequestContext, ResolveInfo
+from schema.context import BROKEN_KEY, RequestContext, ResolveInfo
 from schema.field import LinkField, RowsField
 from schema.selection import selected_of
 
@@ -112,6 +112,7 @@ def read_value(context: RequestContext, column: Column, row_id: UUID, blob: byte
 
     Raises:
         TamperedError: what is stored does not open there, or names a key that never was.
+        WrappingKeyError: its key can't be unwrapped.
     """
     try:
         value = opening()
@@ -129,12 +130,12 @@ def read_value(context: RequestContext, column: Column, row_id: UUID, blob: byte
 async def _read_later(
     context: RequestContext, column: Column, row_id: UUID, blob: bytes, opening: Callable[[], Any]
 ) -> Any:
-    await context.load_key(blob)
     try:
+        await context.load_key(blob)
         value = opening()
     except ErasedError:
         return None
-    except (SealedError, TamperedError) as error:
+    except (SealedError, *BROKEN_KEY) as error:
         context.read_log.note_broken(column, row_id)
         raise (unknown_key(blob) if isinstance(error, SealedError) else error) from error
     context.read_log.note(column, row_id)

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.settings import Settings
 from models.encryption.envelope import MOST_SEALS, SEALS_BEFORE_ROTATION
-from models.encryption.file_provider import FileKeyProvider
+from models.encryption.file_provider import BEGINNING, FileKeyProvider
 from resolvers.key_rotation import Rotation, reseal, rewrap_data_keys, rotate_data_keys
 from resolvers.key_verification import Verification, verify_values
 from resolvers.services import Services
@@ -118,8 +118,7 @@ def prune(as_json: AsJson = False) -> None:
                 provider = built.keyring.provider
                 if not isinstance(provider, FileKeyProvider):
                     refuse("only the file provider keeps key-encryption keys itself")
-                used = frozenset(one.wrapping_key for one in await built.keystore.counts() if one.current + one.retired)
-                return {"dropped": await provider.drop(used)}
+                return {"dropped": await provider.drop(await built.keystore.beginnings(provider.name, BEGINNING))}
 
     _show(run(work()), as_json)
 

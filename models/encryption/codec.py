@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import orjson
 
+from models.errors import TamperedError
+
 V = TypeVar("V")
 
 
@@ -49,6 +51,19 @@ class Codec(ABC, Generic[V]):
     @abstractmethod
     def decode(text: str) -> Any:
         """Return the value of a text that was written here."""
+
+
+def read_back(codec: type[Codec[V]], text: str) -> V:
+    """Return the value of a text that opened.
+
+    Raises:
+        TamperedError: it is no text that a value of that type is written as.
+    """
+    try:
+        value: V = codec.decode(text)
+        return value
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise TamperedError(f"A value opened to a text that is not {codec.expected}.") from error
 
 
 class Text(Codec[str]):
@@ -151,7 +166,7 @@ class Time(Codec[datetime]):
     @staticmethod
     def encode(value: datetime) -> str:
         """Return the moment in UTC."""
-        if value.tzinfo is None:
+        if value.utcoffset() is None:
             raise ValueError("Expected a time with its offset.")
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
@@ -170,7 +185,11 @@ class Json(Codec[Any]):
     @staticmethod
     def encode(value: Any) -> str:
         """Return the value with its objects' names sorted and without blanks."""
-        text: str = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        written = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        # The writer makes null of what is no number, and a text of a date: neither would come back.
+        if orjson.loads(written) != value:
+            raise ValueError("Expected a JSON value.")
+        text: str = written.decode()
         return text
 
     @staticmethod

@@ -22,7 +22,7 @@ from tortoise.filters import is_null, not_null
 from tortoise.models import Model, ModelMeta
 
 from auth.principal import SYSTEM_ID
-from models.encryption.codec import Codec, Text
+from models.encryption.codec import Codec, Text, read_back
 from models.encryption.envelope import Cell, KeyOwner, KeyPurpose, OwnerKind, key_id_of, open_sealed, seal
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import organization_owner, person_owner, subject_owner
@@ -106,7 +106,7 @@ class Sealed:
         """Return the value, which is opened in the cell the first time and kept. Raises as `open_light`
         does."""
         if self._cell is None:
-            self._value = codec.decode(open_light(self.blob, cell))
+            self._value = read_back(codec, open_light(self.blob, cell))
             self._cell = cell
         value: V = self._value
         return value
@@ -269,7 +269,7 @@ class EncryptedField(Field[V]):
             raise InvalidInputError(f"Expected {self.codec.expected}.", field=at)
         try:
             text = self.codec.encode(value)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, ArithmeticError):
             raise InvalidInputError(f"Expected {self.codec.expected}.", field=at) from None
         if len(text) > self.max_length:
             raise InvalidInputError(f"Expected at most {self.max_length} characters, got {len(text)}.", field=at)

@@ -15,7 +15,7 @@ A stored value is, byte by byte:
 
 The plain content is a byte that says how it is laid out, then the text in UTF-8: 0x00, the text; 0x01, the
 text, then 0x80 and as many zeros as make the content a multiple of 32 bytes (ISO/IEC 7816-4), which hides the
-length of names.
+length of names. `docs/format.md` says all of it for other languages.
 
 Associated data, each part after its length in two bytes (big-endian): bytes 0..45; the kind of the key's
 owner; its id; table; column; organization id; row id. Neither mode commits to its key by itself, so that a
@@ -249,7 +249,10 @@ class Opener:
         except (InvalidTag, ValueError) as error:
             # ValueError is the library's word for a nonce or ciphertext too short to be one.
             raise TamperedError(f"A value of {'.'.join(self._place)} does not open in its place.") from error
-        return _unpadded(content).decode()
+        try:
+            return _unpadded(content).decode()
+        except UnicodeDecodeError as error:
+            raise TamperedError(f"A value of {'.'.join(self._place)} opened to no text.") from error
 
     def open_alike(
         self,
@@ -344,6 +347,8 @@ def _unpadded(content: bytes) -> bytes:
     layout = content[:1]
     if layout == _PLAIN:
         return content[1:]
-    if layout == _PADDED:
-        return content[1:].rstrip(b"\x00")[:-1]
+    if layout == _PADDED and len(content) % PADDED_TO == 0:
+        marked = content[1:].rstrip(b"\x00")
+        if marked.endswith(b"\x80") and len(content) - len(marked) <= PADDED_TO:
+            return marked[:-1]
     raise TamperedError("A value opened to a layout that is not known.")

@@ -19,7 +19,7 @@ and when something was wrapped by a key that is not known yet.
 import hmac
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -30,11 +30,12 @@ from models.encryption.provider import Wrapped, WrappingKeyError
 from models.errors import TamperedError
 
 KEY_LENGTH: Final = 32
+BEGINNING: Final = 9
+"""Bytes at the beginning of what was wrapped, which say by which key."""
 MOST_KEYS: Final = 64
 """Keys that a file may hold. Those that wrap nothing any more are taken out long before."""
 
 _FORMAT: Final = b"\x01"
-_ID: Final = 9
 _HEADER: Final = 21
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -88,14 +89,14 @@ class FileKeyProvider:
     async def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
         """Return the secret. Raises as `KeyProvider.unwrap` says."""
         header = wrapped[:_HEADER]
-        key_id = header[:_ID]
+        key_id = header[:BEGINNING]
         if key_id not in self._ciphers:
             self._look_again()
         cipher = self._ciphers.get(key_id)
         if cipher is None:
             raise WrappingKeyError("A data key was wrapped with another key-encryption key than the file's.")
         try:
-            return cipher.decrypt(header[_ID:], wrapped[_HEADER:], _associated(header, context))
+            return cipher.decrypt(header[BEGINNING:], wrapped[_HEADER:], _associated(header, context))
         except (InvalidTag, ValueError) as error:
             raise TamperedError("A wrapped data key does not open for its owner.") from error
 
@@ -117,12 +118,15 @@ class FileKeyProvider:
         self._replace(os.urandom(KEY_LENGTH) + keys)
         return _shown(self._newest)
 
-    async def drop(self, still_used: frozenset[str]) -> list[str]:
-        """Take the keys out of the file that are neither the newest nor named as still used; return their names."""
+    async def drop(self, beginnings: Collection[bytes]) -> list[str]:
+        """Take the keys out of the file that are not the newest and have wrapped nothing that there is.
+
+        beginnings: the first `BEGINNING` bytes of everything that this provider has wrapped. Returns the keys' names.
+        """
         if self._path is None:
             return []
         keys = _parted(_read(self._path))
-        kept = [key for place, key in enumerate(keys) if place == 0 or _shown(_id_of(key)) in still_used]
+        kept = [key for place, key in enumerate(keys) if place == 0 or _id_of(key) in beginnings]
         dropped = [_shown(_id_of(key)) for key in keys if key not in kept]
         if dropped:
             self._replace(b"".join(kept))
@@ -192,7 +196,7 @@ def _parted(keys: bytes) -> list[bytes]:
 
 
 def _id_of(key: bytes) -> bytes:
-    return _FORMAT + hmac.digest(key, b"fieldward key-encryption key id", "sha256")[: _ID - 1]
+    return _FORMAT + hmac.digest(key, b"fieldward key-encryption key id", "sha256")[: BEGINNING - 1]
 
 
 def _shown(key_id: bytes) -> str:

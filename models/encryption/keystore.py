@@ -21,6 +21,7 @@ from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 from tortoise.models import Model
 
 from models.encryption.envelope import KeyOwner, KeyPurpose, OwnerKind
+from models.errors import TamperedError
 from models.transaction import database_failures
 
 KEYSTORE: Final = "keystore"
@@ -141,6 +142,12 @@ _REWRAP: Final = """
 
 _ORGANIZATIONS: Final = """
     select distinct k.owner_id from wrapped_key k where k.owner_kind = 'ORGANIZATION' order by k.owner_id
+"""
+
+_BEGINNINGS: Final = """
+    select distinct substring(k.wrapped from 1 for $2::int) as start
+    from wrapped_key k
+    where k.provider = $1 and k.wrapped is not null
 """
 
 _STATUS: Final = """
@@ -323,6 +330,10 @@ class KeyStore:
         """Return the organizations that ever had a key: all that there are."""
         return [row["owner_id"] for row in await self._run(_ORGANIZATIONS)]
 
+    async def beginnings(self, provider: str, length: int) -> list[bytes]:
+        """Return the different first bytes of what the provider has wrapped, which is not taken from a label."""
+        return [bytes(row["start"]) for row in await self._run(_BEGINNINGS, provider, length)]
+
     async def counts(self) -> list[KeyCount]:
         """Return how many keys there are, by kind, purpose and wrapping key."""
         return [KeyCount(**row) for row in await self._run(_STATUS)]
@@ -342,7 +353,11 @@ def _unzipped(owners: Iterable[KeyOwner]) -> tuple[list[str], list[UUID], list[s
 
 
 def _stored(row: dict[str, Any]) -> StoredKey:
-    owner = KeyOwner(OwnerKind(row["owner_kind"]), row["owner_id"], KeyPurpose(row["purpose"]), row["organization_id"])
+    try:
+        kind, purpose = OwnerKind(row["owner_kind"]), KeyPurpose(row["purpose"])
+    except ValueError as error:
+        raise TamperedError(f"The data key {row['id']} is of no kind of owner or purpose that there is.") from error
+    owner = KeyOwner(kind, row["owner_id"], purpose, row["organization_id"])
     return StoredKey(
         id=row["id"],
         owner=owner,

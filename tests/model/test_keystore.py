@@ -15,11 +15,12 @@ from tortoise.migrations.autodetector import MigrationAutodetector
 from tortoise.migrations.executor import MigrationExecutor
 
 from fieldward.embedded import EmbeddedPostgres
-from models.encryption.envelope import Cell, KeyOwner, OwnerKind, open_sealed, seal
+from models.encryption.envelope import Cell, KeyOwner, KeyPurpose, OwnerKind, open_sealed, seal
 from models.encryption.file_provider import FileKeyProvider
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore, StoredKey
-from models.errors import UnavailableError
+from models.encryption.provider import WrappingKeyError
+from models.errors import TamperedError, UnavailableError
 
 ACME = KeyOwner(OwnerKind.ORGANIZATION, UUID(int=1))
 ANA = KeyOwner(OwnerKind.PERSON, UUID(int=2))
@@ -185,3 +186,115 @@ async def test_a_keystore_that_is_away_is_unavailable(keystore: dict[str, Any]) 
     async with reached({**keystore, "host": "/nowhere"}):
         with pytest.raises(UnavailableError):
             await a_keyring().load([ACME])
+
+
+CLEO = KeyOwner(OwnerKind.SUBJECT, UUID(int=3), within=ACME.id)
+ACME_INDEX = KeyOwner(OwnerKind.ORGANIZATION, ACME.id, KeyPurpose.INDEX)
+OWNERS = {"organization": ACME, "index": ACME_INDEX, "person": ANA, "subject": CLEO}
+
+
+async def _stored(keystore: dict[str, Any]) -> tuple[dict[str, UUID], asyncpg.Connection]:
+    """Have every owner's key made, and return their ids and a connection past the service."""
+    keyring = a_keyring()
+    await keyring.load(list(OWNERS.values()))
+    return {name: keyring.current(owner).id for name, owner in OWNERS.items()}, await asyncpg.connect(**keystore)
+
+
+async def _require_useless(key_id: UUID, owner: KeyOwner, what: str) -> None:
+    """Fail unless the key neither opens nor seals for a process that has not had it in memory before."""
+    for_reading, for_writing = a_keyring(), a_keyring()
+    with pytest.raises((TamperedError, WrappingKeyError)):
+        await for_reading.load_ids([key_id])
+    with pytest.raises((TamperedError, WrappingKeyError)):
+        await for_writing.load([owner])
+    assert not for_reading.has(key_id), what
+    assert not for_writing.has_current(owner), what
+    assert for_reading.held_ids() == for_writing.held_ids() == [], what
+
+
+@pytest.mark.parametrize("name", ["organization", "subject"])
+async def test_a_wrapped_key_of_which_any_byte_changed_opens_nothing(keystore: dict[str, Any], name: str) -> None:
+    ids, connection = await _stored(keystore)
+    wrapped: bytes = await connection.fetchval("select wrapped from wrapped_key where id = $1", ids[name])
+    changed = [wrapped[:at] + bytes([wrapped[at] ^ 1 << at % 8]) + wrapped[at + 1 :] for at in range(len(wrapped))]
+    changed += [wrapped[:left] for left in range(len(wrapped))]
+    changed += [wrapped + b"\x00", wrapped + wrapped, bytes(len(wrapped))]
+
+    for blob in changed:
+        await connection.execute("update wrapped_key set wrapped = $2 where id = $1", ids[name], blob)
+        await _require_useless(ids[name], OWNERS[name], blob.hex())
+
+    await connection.execute("update wrapped_key set wrapped = $2 where id = $1", ids[name], wrapped)
+    await a_keyring().load([OWNERS[name]])
+    await connection.close()
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(OWNERS, 2)))
+async def test_keys_that_changed_places_open_nothing(keystore: dict[str, Any], one: str, other: str) -> None:
+    ids, connection = await _stored(keystore)
+    await connection.execute(
+        "update wrapped_key k set wrapped = o.wrapped from wrapped_key o"
+        " where k.id = any($1) and o.id = any($1) and k.id <> o.id",
+        [ids[one], ids[other]],
+    )
+    await connection.close()
+
+    for name in (one, other):
+        await _require_useless(ids[name], OWNERS[name], name)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "now"),
+    [
+        ("person", "owner_kind", "'ORGANIZATION'", KeyOwner(OwnerKind.ORGANIZATION, ANA.id)),
+        ("organization", "owner_kind", "'PERSON'", KeyOwner(OwnerKind.PERSON, ACME.id)),
+        ("organization", "owner_kind", "'SYSTEM'", KeyOwner(OwnerKind.SYSTEM, ACME.id)),
+        ("person", "owner_id", f"'{UUID(int=9)}'", KeyOwner(OwnerKind.PERSON, UUID(int=9))),
+        ("subject", "owner_id", f"'{UUID(int=9)}'", KeyOwner(OwnerKind.SUBJECT, UUID(int=9), within=ACME.id)),
+        ("organization", "purpose", "'ATTRIBUTION'", KeyOwner(OwnerKind.ORGANIZATION, ACME.id, KeyPurpose.ATTRIBUTION)),
+        ("index", "purpose", "'ATTRIBUTION'", KeyOwner(OwnerKind.ORGANIZATION, ACME.id, KeyPurpose.ATTRIBUTION)),
+        ("subject", "organization_id", f"'{UUID(int=9)}'", KeyOwner(OwnerKind.SUBJECT, CLEO.id, within=UUID(int=9))),
+        ("subject", "organization_id", "null", KeyOwner(OwnerKind.SUBJECT, CLEO.id)),
+        ("organization", "organization_id", f"'{ACME.id}'", KeyOwner(OwnerKind.ORGANIZATION, ACME.id, within=ACME.id)),
+        ("person", "provider", "'vault'", ANA),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_key_that_was_given_to_another_opens_nothing(
+    keystore: dict[str, Any], name: str, column: str, value: str, now: KeyOwner
+) -> None:
+    ids, connection = await _stored(keystore)
+    await connection.execute(f"update wrapped_key set {column} = {value} where id = $1", ids[name])
+    await connection.close()
+
+    await _require_useless(ids[name], now, column)
+
+
+@pytest.mark.parametrize(("column", "value"), [("owner_kind", "NOBODY"), ("purpose", "FUN")])
+async def test_a_key_of_an_owner_or_purpose_that_there_is_not_is_tampered_with(
+    keystore: dict[str, Any], column: str, value: str
+) -> None:
+    ids, connection = await _stored(keystore)
+    await connection.execute(f"update wrapped_key set {column} = $2 where id = $1", ids["person"], value)
+    await connection.close()
+
+    with pytest.raises(TamperedError):
+        await a_keyring().load_ids([ids["person"]])
+
+
+async def test_a_key_under_another_id_opens_nothing(keystore: dict[str, Any]) -> None:
+    ids, connection = await _stored(keystore)
+    await connection.execute("update wrapped_key set id = $2 where id = $1", ids["person"], UUID(int=9))
+    await connection.close()
+
+    await _require_useless(UUID(int=9), ANA, "id")
+
+
+async def test_a_key_of_another_keystore_opens_nothing(keystore: dict[str, Any]) -> None:
+    ids, connection = await _stored(keystore)
+    stranger = Keyring(KeyStore(), FileKeyProvider(bytes(32)), lifetime_s=60)
+    theirs = (await stranger.new_key(ANA)).wrapped
+    await connection.execute("update wrapped_key set wrapped = $2 where id = $1", ids["person"], theirs)
+    await connection.close()
+
+    await _require_useless(ids["person"], ANA, "wrapping key")

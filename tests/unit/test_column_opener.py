@@ -1,6 +1,7 @@
 """Opening a column of many rows is opening each of its values, whatever stands next to it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.encryption import envelope
+from models.encryption.codec import Integer
+from models.encryption.column import EncryptedField
 from models.encryption.envelope import Algorithm, Cell, DataKey, KeyOwner, OwnerKind, open_sealed, seal
 from models.encryption.file_provider import FileKeyProvider
 from models.encryption.keyring import Keyring
@@ -61,7 +64,7 @@ def _alone(blob: bytes, organization_id: UUID, row_id: UUID) -> Any:
         if (key := by_id.get(blob[2:18])) is None:
             return TamperedError if len(blob) < 63 else SealedError
         return open_sealed(key, Cell(organization_id, "record", "comment", row_id), blob)
-    except (TamperedError, UnicodeDecodeError) as error:
+    except TamperedError as error:
         return type(error)
 
 
@@ -120,3 +123,22 @@ def test_one_broken_value_keeps_no_other_from_opening(keyring: Keyring) -> None:
     assert opened.sealed == [6]
     # What was sealed for another organization does not open in this one, although its key is in memory.
     assert [place for place, error in opened.broken if isinstance(error, TamperedError)] == [2, 8]
+
+
+def test_values_of_another_type_come_as_that_type_and_what_is_none_is_broken(keyring: Keyring) -> None:
+    column = replace(COMMENT, field=EncryptedField(max_length=20, codec=Integer))
+    row_ids = [UUID(int=100 + place) for place in range(4)]
+    columns: dict[str, list[Any]] = {
+        "id": row_ids,
+        "organization_id": [MINE] * 4,
+        "comment": [
+            *(_stored("first", row_id, text) for row_id, text in zip(row_ids, ("12", "heron", "-3"), strict=False)),
+            None,
+        ],
+    }
+
+    with keyring.activate():
+        opened = ColumnOpener(column, entity_of(Record)).open_all(columns.__getitem__, range(4))
+
+    assert opened.values == [12, None, -3, None]
+    assert [(place, type(error)) for place, error in opened.broken] == [(1, TamperedError)]
