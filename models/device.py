@@ -5,7 +5,7 @@ from enum import StrEnum
 from tortoise import fields
 
 from auth.classification import Classification as C
-from models.base import Placement, TenantModel, ward
+from models.base import Kept, Placement, Storage, TenantModel, ward
 from models.encryption.column import EncryptedField
 
 
@@ -29,6 +29,7 @@ class Device(TenantModel):
     """A phone, tablet or logger of one member."""
 
     noun = "device"
+    kept = Kept("For good: a device is blocked, not deleted.")
     placement = Placement(own_column="membership_id")
 
     membership_id = ward(C.INTERNAL, fields.UUIDField())
@@ -42,7 +43,7 @@ class Device(TenantModel):
     blocked_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     block_reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000, null=True))
     version = ward(C.PUBLIC, fields.IntField(default=1))
-    creation_digest = ward(C.SECRET, fields.BinaryField(null=True))
+    creation_digest = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.CONTENT_DIGEST)
 
     class Meta:
         table = "device"

@@ -15,13 +15,14 @@ from auth.principal import SYSTEM_ID, Origin, Viewer
 from auth.token import AccessClaims, RefreshToken, is_same_digest, issue_access_token, verify_access_token
 from models.base import new_id
 from models.device import Device, DeviceStatus
-from models.encryption.blind_index import blind_index, normalize_email
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import SYSTEM_INDEX
 from models.errors import InvalidInputError
+from models.inventory import entity_of
 from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
 from models.reading import OneStatement
+from models.searching import index_of
 from models.session import Session
 from models.transaction import Tenant
 from models.user import User, UserStatus
@@ -228,13 +229,7 @@ async def authenticate(services: Services, origin: Origin, *, claims: AccessClai
 async def email_index_of(email: str) -> bytes:
     """Return the blind index by which an account is found, under the installation's own key."""
     await active_keyring().load([SYSTEM_INDEX])
-    return blind_index(
-        active_keyring().current(SYSTEM_INDEX),
-        table="user_account",
-        column="email",
-        organization_id=SYSTEM_ID,
-        text=normalize_email(email),
-    )
+    return index_of(entity_of(User).columns["email"], SYSTEM_ID, email)
 
 
 async def _verify_password(services: Services, email: str, password: str) -> tuple[UUID, str | None]:
