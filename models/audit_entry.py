@@ -42,7 +42,7 @@ class AuditEntry(WardModel):
     """
 
     noun = "audit"
-    kept = Kept("For good: the database refuses every change and deletion of an entry.")
+    kept = Kept("For good: a trigger refuses every change and deletion.")
     placement = Placement()
     is_audited = False
 

@@ -25,7 +25,7 @@ class Change(WardModel):
     """
 
     noun = "audit"
-    kept = Kept("For good: the database refuses every change and deletion.")
+    kept = Kept("For good: a trigger refuses every change and deletion.")
     placement = Placement()
     is_audited = False
 

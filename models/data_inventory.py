@@ -6,7 +6,7 @@ else. It holds no value of anybody's and is the same for every organization.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -79,13 +79,26 @@ class KeyFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Readers:
+    """Built-in roles in the organization, those in a project, which count there, and whether everyone has it as own."""
+
+    organization_roles: tuple[OrganizationRole, ...]
+    project_roles: tuple[ProjectRole, ...]
+    own: bool
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Those of `ROLES` that are meant."""
+        return (*map(str, self.organization_roles), *map(str, self.project_roles), *([OWN] if self.own else ()))
+
+
+@dataclass(frozen=True, slots=True)
 class DataColumn:
     """A column: what it holds, how that is protected, and who may read it where they see the row.
 
-    type: in words. padded: whether the length of short values is hidden. index_column: the column beside it that holds
-    its blind index. permission: what reading takes in the scope of the row; None where seeing the row is enough, or
-    nobody reads it. organization_roles, project_roles: the built-in ones that give it, the latter in their project.
-    own: whether everyone may read it of what is their own.
+    type: in words. is_padded: whether the length of short values is hidden. index_column: the column beside it that
+    holds its blind index. permission: what reading takes in the scope of the row; None where seeing the row is enough,
+    or nobody reads it.
     """
 
     name: str
@@ -99,16 +112,7 @@ class DataColumn:
     permission: Permission | None
     otherwise: Instead
     reads_are_logged: bool
-    organization_roles: tuple[OrganizationRole, ...]
-    project_roles: tuple[ProjectRole, ...]
-    own: bool
-
-    @property
-    def readers(self) -> frozenset[str]:
-        """Those of `ROLES` that read it."""
-        return frozenset(
-            {*map(str, self.organization_roles), *map(str, self.project_roles), *([OWN] if self.own else [])}
-        )
+    read_by: Readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ class DataTable:
     place: Place
     is_about_a_person: bool
     permission: Permission
+    seen_by: Readers
     changes_are_recorded: bool
     kept: str
     deleted_by: tuple[Permission, ...]
@@ -156,6 +161,7 @@ def table_of(entity: Entity) -> DataTable:
         place=place,
         is_about_a_person=placement is not None and placement.own_column is not None,
         permission=entity.read,
+        seen_by=_readers(held, {entity.read}),
         changes_are_recorded=entity.model.is_audited,
         kept=entity.kept.says,
         deleted_by=entity.kept.deleted_by,
@@ -176,9 +182,8 @@ def held_by(entity: Entity) -> dict[str, Permissions]:
     return held
 
 
-def _column(entity: Entity, column: Column, held: dict[str, Permissions]) -> DataColumn:
+def _column(entity: Entity, column: Column, held: Mapping[str, Permissions]) -> DataColumn:
     takes = {entity.read} | ({column.guard} if column.guard else set())
-    readers = {role for role, may in held.items() if column.is_in_api and takes <= may}
     otherwise = Instead.NULL_AND_ERROR
     if not column.is_in_api:
         otherwise = Instead.NOT_IN_API
@@ -198,9 +203,15 @@ def _column(entity: Entity, column: Column, held: dict[str, Permissions]) -> Dat
         permission=column.guard,
         otherwise=otherwise,
         reads_are_logged=column.is_logged,
-        organization_roles=tuple(role for role in ORGANIZATION_ROLES if role in readers),
-        project_roles=tuple(role for role in PROJECT_ROLES if role in readers),
-        own=OWN in readers,
+        read_by=_readers(held, takes) if column.is_in_api else Readers((), (), own=False),
+    )
+
+
+def _readers(held: Mapping[str, Permissions], takes: Set[Permission]) -> Readers:
+    return Readers(
+        organization_roles=tuple(role for role in ORGANIZATION_ROLES if takes <= held[role]),
+        project_roles=tuple(role for role in PROJECT_ROLES if takes <= held[role]),
+        own=takes <= held[OWN],
     )
 
 

@@ -9,7 +9,7 @@ from models.encryption.column import EncryptedField
 
 
 class Measurement(TenantModel):
-    """One result. `value_reported` is the value exactly as it was reported, `value` its number where it is one.
+    """One result of a record. `value_reported` is the value as it was reported, `value` its number where it is one.
 
     `source_row` is the row of the file that it was imported from, whole, as a JSON object by column.
 

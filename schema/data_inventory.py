@@ -32,6 +32,14 @@ class DataKey:
 
 
 @structure
+@strawberry.type(description="Which built-in roles may do something.")
+class DataReaders:
+    organization_roles: list[OrganizationRole] = _fact("The roles in the organization, which count everywhere in it.")
+    project_roles: list[ProjectRole] = _fact("The roles in a project, which count there.")
+    own: bool = _fact("Whether everyone may with what is about themselves.")
+
+
+@structure
 @strawberry.type(description="A stored column: what it holds, how that is protected, and who may read it.")
 class DataColumn:
     name: str = _fact("The column's name in the database.")
@@ -48,9 +56,7 @@ class DataColumn:
     )
     otherwise: Instead = _fact("What is answered who sees the row and lacks the permission.")
     reads_are_logged: bool = _fact("Whether each reading is an entry of the audit trail.")
-    organization_roles: list[OrganizationRole] = _fact("The built-in roles in the organization that read it.")
-    project_roles: list[ProjectRole] = _fact("The built-in roles in a project that read it there.")
-    own: bool = _fact("Whether everyone reads it of what is about themselves.")
+    read_by: DataReaders = _fact("Who reads it where they see the row.")
 
 
 @structure
@@ -62,6 +68,7 @@ class DataTable:
     place: Place = _fact("Where its rows lie.")
     is_about_a_person: bool = _fact("Whether each row is about one person, who sees it as their own.")
     permission: Permission = _fact("What seeing a row takes, in the scope of the row.")
+    seen_by: DataReaders = _fact("Who sees a row.")
     changes_are_recorded: bool = _fact("Whether triggers of the database write each change into the audit trail.")
     kept: str = _fact("How long its rows are kept.")
     deleted_by: list[Permission] = _fact("Who has one of these can delete a row; empty where nobody can.")
