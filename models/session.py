@@ -9,7 +9,8 @@ from models.base import Kept, Placement, Storage, TenantModel, ward
 class Session(TenantModel):
     """A sign-in of one person.
 
-    Its refresh token rotates: only the digest of the newest and of the one before it are kept. The one before is kept so that its reuse is known for what it is, a stolen token, and ends the session.
+    Its refresh token rotates: only the digest of the newest and of the one before it are kept. The one before is kept
+    so that its reuse is known for what it is, a stolen token, and ends the session.
     """
 
     noun = "membership"

@@ -4,11 +4,12 @@ import pytest
 from tortoise import fields
 
 from auth.classification import Classification
-from models.base import TenantModel, WardModel, ward
+from models.base import Kept, Storage, TenantModel, WardModel, ward
 from models.inventory import Entity, InventoryError, entities, entity_of
 from tests.support.world import World
 
 ENTITIES = {entity.name: entity for entity in entities()}
+FOR_GOOD = Kept("For good.")
 
 
 async def test_every_column_of_the_database_is_in_the_inventory_and_the_other_way_round(world: World) -> None:
@@ -130,6 +131,7 @@ async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None
 def test_a_column_without_a_classification_is_refused() -> None:
     class Bare(WardModel):
         noun = "record"
+        kept = FOR_GOOD
         id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
         note = fields.CharField(max_length=10)
 
@@ -143,6 +145,7 @@ def test_a_column_without_a_classification_is_refused() -> None:
 def test_a_confidential_column_in_the_clear_is_refused() -> None:
     class Open(WardModel):
         noun = "record"
+        kept = FOR_GOOD
         id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
         note = ward(Classification.CONFIDENTIAL, fields.CharField(max_length=10))
 
@@ -151,3 +154,40 @@ def test_a_confidential_column_in_the_clear_is_refused() -> None:
 
     with pytest.raises(InventoryError, match=r"open\.note"):
         entity_of(Open)
+
+
+def test_a_table_that_does_not_say_how_long_its_rows_are_kept_is_refused() -> None:
+    class Endless(WardModel):
+        noun = "record"
+        id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
+
+        class Meta:
+            table = "endless"
+
+    with pytest.raises(InventoryError, match="The table endless does not say how long its rows are kept"):
+        entity_of(Endless)
+
+
+@pytest.mark.parametrize(
+    ("classification", "holds"),
+    [
+        (Classification.SECRET, None),
+        (Classification.SECRET, Storage.PLAIN),
+        (Classification.SECRET, Storage.ENCRYPTED),
+        (Classification.INTERNAL, Storage.TOKEN_DIGEST),
+    ],
+)
+def test_a_column_that_is_not_what_it_says_it_holds_is_refused(
+    classification: Classification, holds: Storage | None
+) -> None:
+    class Vague(WardModel):
+        noun = "record"
+        kept = FOR_GOOD
+        id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
+        token = ward(classification, fields.BinaryField(), holds=holds)
+
+        class Meta:
+            table = "vague"
+
+    with pytest.raises(InventoryError, match=r"vague\.token"):
+        entity_of(Vague)
