@@ -35,13 +35,14 @@ test: $(VENV)/.develop  ## all tests, or those of T=path
 	@$(BIN)/python -m pytest $(T)
 
 .PHONY: check
-check: $(VENV)/.develop  ## format, lint, types, import directions, the printed schema: equals CI
+check: $(VENV)/.develop  ## format, lint, types, import directions, the printed schema and pages: equals CI
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m fieldward schema --check schema/schema.graphql
 	@$(BIN)/python -m fieldward access matrix --check docs/access.md
+	@$(BIN)/python -m fieldward inventory --check docs/data-inventory.md
 
 .PHONY: bench
 bench: $(VENV)/.develop  ## measure Fieldward beside its peers, with ARGS="run --seconds 3" a part of it; see bench/README.md
@@ -80,3 +81,7 @@ lock: $(VENV)/.develop  ## resolve the requirements again; needs uv
 .PHONY: access
 access: $(VENV)/.develop  ## print who may do what into docs/access.md
 	@$(BIN)/python -m fieldward access matrix > docs/access.md
+
+.PHONY: inventory
+inventory: $(VENV)/.develop  ## print what is stored, and how it is protected, into docs/data-inventory.md
+	@$(BIN)/python -m fieldward inventory > docs/data-inventory.md

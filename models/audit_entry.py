@@ -11,7 +11,7 @@ from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
 
 from auth.classification import Classification as C
-from models.base import Placement, WardModel, new_id, ward
+from models.base import Kept, Placement, WardModel, new_id, ward
 from models.encryption.column import EncryptedField
 
 
@@ -42,6 +42,7 @@ class AuditEntry(WardModel):
     """
 
     noun = "audit"
+    kept = Kept("For good: a trigger refuses every change and deletion.")
     placement = Placement()
     is_audited = False
 

@@ -6,6 +6,7 @@ Storage, guard, read log, masking and the data inventory follow from that; see `
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
 import uuid_utils.compat
@@ -14,6 +15,7 @@ from tortoise.fields import Field
 from tortoise.models import Model
 
 from auth.classification import Classification
+from auth.permission import Permission
 from models.encryption.column import WardModelMeta
 
 new_id = uuid_utils.compat.uuid7
@@ -31,26 +33,52 @@ class Search:
     normalize: Callable[[str], str]
 
 
+class Storage(StrEnum):
+    """How the database holds a column's values.
+
+    PLAIN: as they are. ENCRYPTED: as ciphertext. The others can't be turned back: BLIND_INDEX is a keyed fingerprint by
+    which equal values are found; PSEUDONYM one from which a name's pseudonym is made; CONTENT_DIGEST a keyed digest of
+    what the row was created from; TOKEN_DIGEST the SHA-256 of a random token; PASSWORD_HASH an Argon2id hash.
+    """
+
+    PLAIN = "PLAIN"
+    ENCRYPTED = "ENCRYPTED"
+    BLIND_INDEX = "BLIND_INDEX"
+    PSEUDONYM = "PSEUDONYM"
+    CONTENT_DIGEST = "CONTENT_DIGEST"
+    TOKEN_DIGEST = "TOKEN_DIGEST"  # noqa: S105  (a word, not one)
+    PASSWORD_HASH = "PASSWORD_HASH"  # noqa: S105
+
+
 @dataclass(frozen=True, slots=True)
 class Ward:
     """What is declared of a column besides its type.
 
     masked_by: the column whose value stands for this one towards those who may not read it (a pseudonym's source).
     search: how it is searched; None where it is not.
+    holds: of a SECRET column that is not encrypted, what it holds in the secret's place.
     """
 
     classification: Classification
     masked_by: str | None = None
     search: Search | None = None
+    holds: Storage | None = None
 
 
 F = TypeVar("F")
 
 
-def ward(classification: Classification, field: F, *, masked_by: str | None = None, search: Search | None = None) -> F:
+def ward(
+    classification: Classification,
+    field: F,
+    *,
+    masked_by: str | None = None,
+    search: Search | None = None,
+    holds: Storage | None = None,
+) -> F:
     """Declare the column's classification and return the column."""
     # Tortoise copies fields with their __dict__, so the declaration travels with every copy.
-    vars(field)["ward"] = Ward(classification, masked_by, search)
+    vars(field)["ward"] = Ward(classification, masked_by, search, holds)
     return field
 
 
@@ -78,15 +106,28 @@ class Placement:
     tenant_column: str | None = "organization_id"
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How long the rows of a table are kept, as the code keeps them today.
+
+    says: that, in a sentence. deleted_by: who has one of these permissions can delete a row; empty: nobody can.
+    """
+
+    says: str
+    deleted_by: tuple[Permission, ...] = ()
+
+
 class WardModel(Model, metaclass=WardModelMeta):
     """A table whose every column is classified.
 
     noun: the permissions' noun that guards its columns.
+    kept: how long its rows are kept.
     placement: where its rows lie; None for tables that the API never lists.
     is_audited: whether triggers write its changes (all but the audit's own tables).
     """
 
     noun: ClassVar[str]
+    kept: ClassVar[Kept]
     placement: ClassVar[Placement | None] = None
     is_audited: ClassVar[bool] = True
 

@@ -6,7 +6,7 @@ from typing import Any
 from tortoise import fields
 
 from auth.classification import Classification as C
-from models.base import Placement, WardModel, ward
+from models.base import Kept, Placement, WardModel, ward
 
 
 class ChangeOperation(StrEnum):
@@ -25,6 +25,7 @@ class Change(WardModel):
     """
 
     noun = "audit"
+    kept = Kept("For good: a trigger refuses every change and deletion.")
     placement = Placement()
     is_audited = False
 

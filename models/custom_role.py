@@ -6,7 +6,8 @@ from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
 
 from auth.classification import Classification as C
-from models.base import Placement, TenantModel, ward
+from auth.permission import Permission
+from models.base import Kept, Placement, Storage, TenantModel, ward
 
 
 class RoleLevel(StrEnum):
@@ -20,6 +21,10 @@ class CustomRole(TenantModel):
     """A named set of permissions. Whoever has it may do what its row says at that moment."""
 
     noun = "role"
+    kept = Kept(
+        "Until it is deleted, which is refused while somebody has the role; the trail keeps what it was.",
+        deleted_by=(Permission.ROLE_DEFINE,),
+    )
     placement = Placement()
 
     name = ward(C.INTERNAL, fields.CharField(max_length=64))
@@ -27,7 +32,7 @@ class CustomRole(TenantModel):
     description = ward(C.INTERNAL, fields.CharField(max_length=500, null=True))
     permissions: fields.Field[list[str]] = ward(C.INTERNAL, ArrayField("text"))
     version = ward(C.PUBLIC, fields.IntField(default=1))
-    creation_digest = ward(C.SECRET, fields.BinaryField(null=True))
+    creation_digest = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.CONTENT_DIGEST)
 
     class Meta:
         table = "custom_role"

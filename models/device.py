@@ -5,7 +5,7 @@ from enum import StrEnum
 from tortoise import fields
 
 from auth.classification import Classification as C
-from models.base import Placement, Search, TenantModel, ward
+from models.base import Kept, Placement, Search, Storage, TenantModel, ward
 from models.encryption.blind_index import normalize_code
 from models.encryption.column import EncryptedField
 
@@ -34,6 +34,7 @@ class Device(TenantModel):
     """
 
     noun = "device"
+    kept = Kept("For good: a device is blocked, not deleted.")
     placement = Placement(own_column="membership_id")
 
     membership_id = ward(C.INTERNAL, fields.UUIDField())
@@ -44,7 +45,7 @@ class Device(TenantModel):
         EncryptedField(max_length=100, null=True, pad=True),
         search=Search("serial_index", normalize_code),
     )
-    serial_index = ward(C.SECRET, fields.BinaryField(null=True))
+    serial_index = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.BLIND_INDEX)
     app_version = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
     last_seen_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     status = ward(C.INTERNAL, fields.CharEnumField(DeviceStatus, max_length=16, default=DeviceStatus.ACTIVE))
@@ -52,7 +53,7 @@ class Device(TenantModel):
     blocked_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     block_reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000, null=True))
     version = ward(C.PUBLIC, fields.IntField(default=1))
-    creation_digest = ward(C.SECRET, fields.BinaryField(null=True))
+    creation_digest = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.CONTENT_DIGEST)
 
     class Meta:
         table = "device"

@@ -16,7 +16,7 @@ from tortoise.fields import Field
 from auth.classification import DEMANDS, Classification
 from auth.permission import Permission
 from models.audit_entry import AuditEntry
-from models.base import Placement, Search, WardModel, ward_of
+from models.base import Kept, Placement, Search, Storage, Ward, WardModel, ward_of
 from models.change import Change
 from models.custom_role import CustomRole
 from models.device import Device
@@ -60,6 +60,7 @@ class Column:
     name: str
     classification: Classification
     guard: Permission | None
+    storage: Storage
     is_sealed: bool
     is_logged: bool
     is_in_api: bool
@@ -73,11 +74,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entity:
-    """A table: its noun, where its rows lie, and its columns by name."""
+    """A table: its noun, how long its rows are kept and where they lie, and its columns by name."""
 
     name: str
     model: type[WardModel]
     noun: str
+    kept: Kept
     placement: Placement | None
     read: Permission
     columns: Mapping[str, Column]
@@ -102,9 +104,12 @@ def entity_of(model: type[WardModel]) -> Entity:
 
     Raises:
         InventoryError: a column has no classification, is stored otherwise than its classification asks, or is declared
-            to be searchable and can't be.
+            to be searchable and can't be; nobody said how long the rows are kept.
     """
     name = str(model._meta.db_table)
+    kept: Kept | None = getattr(model, "kept", None)
+    if kept is None:
+        raise InventoryError(f"The table {name} does not say how long its rows are kept.")
     columns = {
         column_name: _column(name, model.noun, column_name, field)
         for column_name, field in model._meta.fields_map.items()
@@ -115,6 +120,7 @@ def entity_of(model: type[WardModel]) -> Entity:
         name=name,
         model=model,
         noun=model.noun,
+        kept=kept,
         placement=model.placement,
         read=Permission(f"{model.noun}:read"),
         columns=MappingProxyType(columns),
@@ -150,6 +156,7 @@ def _column(entity: str, noun: str, name: str, field: Field[Any]) -> Column:
         name=name,
         classification=declared.classification,
         guard=Permission(f"{noun}:{demand.guard_verb}") if demand.guard_verb else None,
+        storage=_storage(f"{entity}.{name}", declared, is_sealed=is_sealed),
         is_sealed=is_sealed,
         is_logged=demand.read_is_logged,
         is_in_api=demand.in_api,
@@ -182,3 +189,12 @@ def _require_searchable(columns: Mapping[str, Column]) -> None:
         if index.name in taken:
             raise InventoryError(f"{place} is searched by {index.name}, which is the index of {taken[index.name]}.")
         taken[index.name] = column.name
+
+
+def _storage(place: str, declared: Ward, *, is_sealed: bool) -> Storage:
+    is_imprint = declared.classification is Classification.SECRET and not is_sealed
+    if is_imprint and declared.holds in {None, Storage.PLAIN, Storage.ENCRYPTED}:
+        raise InventoryError(f"The column {place} is SECRET and does not say what it holds in the secret's place.")
+    if not is_imprint and declared.holds is not None:
+        raise InventoryError(f"The column {place} is not SECRET, or is encrypted, and holds its very values.")
+    return declared.holds or (Storage.ENCRYPTED if is_sealed else Storage.PLAIN)

@@ -3,12 +3,13 @@
 from tortoise import fields
 
 from auth.classification import Classification as C
-from models.base import Placement, TenantModel, ward
+from auth.permission import Permission
+from models.base import Kept, Placement, TenantModel, ward
 from models.encryption.column import EncryptedField
 
 
 class Measurement(TenantModel):
-    """One result. `value_reported` is the value exactly as it was reported, `value` its number where it is one.
+    """One result of a record. `value_reported` is the value as it was reported, `value` its number where it is one.
 
     `source_row` is the row of the file that it was imported from, whole, as a JSON object by column.
 
@@ -16,6 +17,14 @@ class Measurement(TenantModel):
     """
 
     noun = "record"
+    kept = Kept(
+        "As long as its record, or until a change of the record puts others in its place; the trail keeps what it was.",
+        deleted_by=(
+            Permission.RECORD_DELETE,
+            Permission.RECORD_UPDATE,
+            Permission.RECORD_UPDATE_OWN,
+        ),
+    )
     placement = Placement(project_column="project_id")
 
     project_id = ward(C.INTERNAL, fields.UUIDField())

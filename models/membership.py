@@ -6,8 +6,9 @@ from typing import Any, cast
 from tortoise import fields
 
 from auth.classification import Classification as C
+from auth.permission import Permission
 from auth.role import OrganizationRole, ProjectRole
-from models.base import Placement, TenantModel, ward
+from models.base import Kept, Placement, TenantModel, ward
 from models.encryption.column import EncryptedField
 
 
@@ -27,6 +28,7 @@ class Membership(TenantModel):
     """
 
     noun = "membership"
+    kept = Kept("For good: a member is suspended or erased, and stays listed, once erased without a name.")
     placement = Placement(own_column="id")
 
     user_id = ward(C.INTERNAL, fields.UUIDField())
@@ -47,6 +49,10 @@ class ProjectMembership(TenantModel):
     """
 
     noun = "project_membership"
+    kept = Kept(
+        "Until the role is taken away; one that has expired stays until then. The trail keeps what it was.",
+        deleted_by=(Permission.PROJECT_MEMBERSHIP_ASSIGN,),
+    )
     placement = Placement(project_column="project_id", own_column="membership_id")
 
     project_id = ward(C.INTERNAL, fields.UUIDField())

@@ -5,7 +5,7 @@ from enum import StrEnum
 from tortoise import fields
 
 from auth.classification import Classification as C
-from models.base import Placement, WardModel, new_id, ward
+from models.base import Kept, Placement, WardModel, new_id, ward
 
 
 class OrganizationStatus(StrEnum):
@@ -20,6 +20,7 @@ class Organization(WardModel):
     """A consultancy, laboratory or agency with its own people, projects and data."""
 
     noun = "organization"
+    kept = Kept("For good: an organization is erased by destroying its keys, and its row stays.")
     placement = Placement(tenant_column="id")
 
     id = ward(C.PUBLIC, fields.UUIDField(primary_key=True, default=new_id))

@@ -5,7 +5,7 @@ from enum import StrEnum
 from tortoise import fields
 
 from auth.classification import Classification as C
-from models.base import Placement, TenantModel, ward
+from models.base import Kept, Placement, Storage, TenantModel, ward
 
 
 class ProjectStatus(StrEnum):
@@ -19,6 +19,7 @@ class Project(TenantModel):
     """A monitoring programme or commission of an organization."""
 
     noun = "project"
+    kept = Kept("For good: a project is archived, not deleted.")
     placement = Placement(project_column="id")
 
     code = ward(C.INTERNAL, fields.CharField(max_length=64))
@@ -28,7 +29,7 @@ class Project(TenantModel):
     starts_on = ward(C.INTERNAL, fields.DateField(null=True))
     ends_on = ward(C.INTERNAL, fields.DateField(null=True))
     version = ward(C.PUBLIC, fields.IntField(default=1))
-    creation_digest = ward(C.SECRET, fields.BinaryField(null=True))
+    creation_digest = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.CONTENT_DIGEST)
 
     class Meta:
         table = "project"

@@ -7,7 +7,8 @@ from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
 
 from auth.classification import Classification as C
-from models.base import Placement, Search, TenantModel, ward
+from auth.permission import Permission
+from models.base import Kept, Placement, Search, Storage, TenantModel, ward
 from models.encryption.blind_index import normalize_name
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import KeyPurpose, OwnerKind
@@ -47,6 +48,11 @@ class Record(TenantModel):
     """
 
     noun = "record"
+    kept = Kept(
+        "Until it is deleted, its measurements with it; the trail keeps what it was. A collector's name is readable until"
+        " it is erased, the reviewer's as long as the record.",
+        deleted_by=(Permission.RECORD_DELETE,),
+    )
     placement = Placement(project_column="project_id")
 
     project_id = ward(C.INTERNAL, fields.UUIDField())
@@ -70,8 +76,8 @@ class Record(TenantModel):
         masked_by="collector_pseudonym",
         search=Search("collector_index", normalize_name),
     )
-    collector_index = ward(C.SECRET, fields.BinaryField(null=True))
-    collector_pseudonym = ward(C.SECRET, fields.BinaryField(null=True))
+    collector_index = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.BLIND_INDEX)
+    collector_pseudonym = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.PSEUDONYM)
     comment = ward(C.CONFIDENTIAL, EncryptedField(max_length=10_000, null=True))
     status = ward(C.INTERNAL, fields.CharEnumField(RecordStatus, max_length=16, default=RecordStatus.DRAFT))
     contributor_ids: fields.Field[list[UUID]] = ward(C.INTERNAL, ArrayField("uuid", default=list))
@@ -80,7 +86,7 @@ class Record(TenantModel):
     reviewed_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     review_reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000, null=True))
     version = ward(C.PUBLIC, fields.IntField(default=1))
-    creation_digest = ward(C.SECRET, fields.BinaryField(null=True))
+    creation_digest = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.CONTENT_DIGEST)
 
     class Meta:
         table = "record"

@@ -6,7 +6,7 @@ from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
 
 from auth.classification import Classification as C
-from models.base import Placement, TenantModel, ward
+from models.base import Kept, Placement, Storage, TenantModel, ward
 
 
 class ServiceAccount(TenantModel):
@@ -17,6 +17,7 @@ class ServiceAccount(TenantModel):
     """
 
     noun = "service_account"
+    kept = Kept("For good: a service account expires within 366 days or is revoked, and its row stays.")
     placement = Placement()
 
     name = ward(C.INTERNAL, fields.CharField(max_length=100))
@@ -24,7 +25,7 @@ class ServiceAccount(TenantModel):
     project_ids: fields.Field[list[UUID]] = ward(C.INTERNAL, ArrayField("uuid", null=True))
     created_by_id = ward(C.INTERNAL, fields.UUIDField())
     expires_at = ward(C.INTERNAL, fields.DatetimeField())
-    token_digest = ward(C.SECRET, fields.BinaryField())
+    token_digest = ward(C.SECRET, fields.BinaryField(), holds=Storage.TOKEN_DIGEST)
     revoked_by_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     revoked_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     version = ward(C.PUBLIC, fields.IntField(default=1))

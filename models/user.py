@@ -5,7 +5,7 @@ from enum import StrEnum
 from tortoise import fields
 
 from auth.classification import Classification as C
-from models.base import Placement, Search, WardModel, new_id, ward
+from models.base import Kept, Placement, Search, Storage, WardModel, new_id, ward
 from models.encryption.blind_index import normalize_email
 from models.encryption.column import EncryptedField
 
@@ -25,6 +25,7 @@ class User(WardModel):
     """
 
     noun = "membership"
+    kept = Kept("For good: an account is erased by destroying its keys, and its row stays.")
     placement = Placement(own_column="id", own_is_user=True, tenant_column=None)
 
     id = ward(C.PUBLIC, fields.UUIDField(primary_key=True, default=new_id))
@@ -33,8 +34,8 @@ class User(WardModel):
         EncryptedField(max_length=254, owner_column="id", pad=True),
         search=Search("email_index", normalize_email),
     )
-    email_index = ward(C.SECRET, fields.BinaryField(unique=False))
-    password_hash = ward(C.SECRET, fields.CharField(max_length=200))
+    email_index = ward(C.SECRET, fields.BinaryField(unique=False), holds=Storage.BLIND_INDEX)
+    password_hash = ward(C.SECRET, fields.CharField(max_length=200), holds=Storage.PASSWORD_HASH)
     status = ward(C.INTERNAL, fields.CharEnumField(UserStatus, max_length=16, default=UserStatus.ACTIVE))
     created_at = ward(C.INTERNAL, fields.DatetimeField(auto_now_add=True))
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from graphql import GraphQLEnumType, GraphQLField, GraphQLInputObjectType, GraphQLSchema, get_named_type
 
-from auth.access import Permissions
 from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, SELF, OrganizationRole
+from models.data_inventory import OWN, held_by
 from models.inventory import Entity, entity_of
 from schema.aggregate import AGGREGATES, aggregated_columns, grouped_columns
 from schema.field import TYPES, ColumnField, DerivedField, LinkField, Otherwise, RootField, RowsField
@@ -22,10 +22,6 @@ from schema.sight import stored
 from schema.sweep import guard_of, ordered_entity
 from schema.wiring import declaration_of, object_types, python_name
 from schema.written import WRITTEN
-
-OWN: Final = "own"
-"""The column of what everyone may do with what is their own, whatever their role."""
-ROLES: Final = (*map(str, ORGANIZATION_ROLES), *map(str, PROJECT_ROLES), OWN)
 
 LETTERS: Final = {
     "r": "read",
@@ -105,19 +101,6 @@ def structures(core: GraphQLSchema) -> dict[str, list[str]]:
     roots = {one.name for one in (core.query_type, core.mutation_type) if one is not None}
     stored = {name for name, declared in TYPES.items() if declared.model is not None}
     return {name: fields for name, fields in sorted(named.items()) if name not in roots | stored | set(AGGREGATES)}
-
-
-def held_by(entity: Entity) -> dict[str, Permissions]:
-    """Return what each of `ROLES` may do with a row of the table where the role counts for it."""
-    placement = entity.placement
-    base = ORGANIZATION_ROLES[OrganizationRole.MEMBER]
-    held: dict[str, Permissions] = {str(role): granted | base for role, granted in ORGANIZATION_ROLES.items()}
-    lies_in_project = placement is not None and placement.project_column is not None
-    for role, granted in PROJECT_ROLES.items():
-        held[role] = granted | base if lies_in_project else base
-    is_somebodys = placement is not None and placement.own_column is not None
-    held[OWN] = SELF | base if is_somebodys else frozenset()
-    return held
 
 
 def _row(type_name: str, name: str, field: GraphQLField, entity: Entity, uses: Mapping[str, Any]) -> FieldAccess:

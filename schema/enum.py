@@ -2,13 +2,17 @@
 
 import strawberry
 
+from auth.classification import Classification
 from auth.permission import Permission
 from auth.role import OrganizationRole, ProjectRole
 from models.aggregation import Bucket
 from models.audit_entry import EntryKind, Outcome
+from models.base import Storage
 from models.change import ChangeOperation
 from models.custom_role import RoleLevel
+from models.data_inventory import Instead, Place
 from models.device import DevicePlatform, DeviceStatus
+from models.encryption.envelope import KeyPurpose, OwnerKind
 from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
 from models.project import ProjectStatus
@@ -30,5 +34,11 @@ for _enum, _name in (
     (Bucket, "TimeBucket"),
     (ChangeOperation, "ChangeOperation"),
     (Permission, "Permission"),
+    (Classification, "Classification"),
+    (Storage, "DataStorage"),
+    (Place, "DataPlace"),
+    (Instead, "DataOtherwise"),
+    (OwnerKind, "DataKeyOwner"),
+    (KeyPurpose, "DataKeyPurpose"),
 ):
     strawberry.enum(_enum, name=_name, description=(_enum.__doc__ or "").strip())

@@ -35,6 +35,8 @@ TYPICAL_LIST: Final = 20
 """Rows that a list without pages is reckoned at: a record has a handful of measurements, seldom hundreds."""
 WORTH_OF_GROUPS: Final = 5_000
 """Rows that a list of groups is reckoned at, for the work and not for the answer: it may read every row there is."""
+WORTH_OF_INVENTORY: Final = 2_000
+"""Rows that the data inventory is reckoned at: it has a column of each table in it, and nothing that narrows it."""
 MOST_MUTATIONS: Final = 20
 ALONE: Final = frozenset({"signIn", "refreshSession"})
 
@@ -46,6 +48,7 @@ _PAGES: Final = frozenset(
     {"projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"}
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
+_INVENTORY: Final = "dataInventory"
 
 
 class TooComplexError(FieldwardError):
@@ -121,6 +124,8 @@ def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
         return TYPICAL_LIST
     if node.name.value in _GROUPS:
         return WORTH_OF_GROUPS
+    if node.name.value == _INVENTORY:
+        return WORTH_OF_INVENTORY
     if node.name.value not in _PAGES:
         return 1
     asked = [DEFAULT_PAGE]

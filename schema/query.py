@@ -7,6 +7,7 @@ import strawberry
 from auth.permission import Permission
 from models.base import WardModel
 from models.custom_role import CustomRole as CustomRoleModel
+from models.data_inventory import data_inventory
 from models.device import Device as DeviceModel
 from models.membership import Membership
 from models.organization import Organization as OrganizationModel
@@ -27,6 +28,7 @@ from schema.connection import (
 )
 from schema.context import context_of
 from schema.custom_role import CustomRole, list_roles
+from schema.data_inventory import DataTable
 from schema.device import Device, DeviceFilter, DeviceOrder, list_devices
 from schema.field import TYPES, resolved, root
 from schema.measurement_group import MeasurementFilter, MeasurementGroup, MeasurementGroupKey, group_measurements
@@ -209,6 +211,14 @@ class Query:
         ] = None,
     ) -> AccessDecision | None:
         return await decide(info, principal, on, field, permission)
+
+    @resolved(
+        "All that is stored: how it is protected, who may read it, how long it is kept.",
+        root(takes=Permission.ACCESS_READ),
+    )
+    def data_inventory(info: strawberry.Info) -> list[DataTable] | None:
+        found: Any = data_inventory()
+        return found
 
     @resolved("The audit trail, newest first: empty for those who may not read it.", root())
     async def audit_entries(

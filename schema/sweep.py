@@ -3,7 +3,7 @@
 It walks the finished schema, not the code: every object type says what it stands for, every field how it is guarded,
 every guarded field can be null, every mutation leaves an entry, every filter, order, group and aggregate is on a plain
 column, but for equality with a value of an encrypted one that is declared to be searchable. And every role is in the
-matrix.
+matrix, every table in the data inventory.
 """
 
 from enum import Enum
@@ -24,7 +24,8 @@ from strawberry.types.base import StrawberryObjectDefinition
 from auth.action import Action
 from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, OrganizationRole, ProjectRole
 from models.aggregation import OF_NUMBERS, Function, is_number
-from models.inventory import Column, Entity, entities, entity_of
+from models.data_inventory import data_inventory
+from models.inventory import Column, Entity, entity_of
 from schema.aggregate import AGGREGATES, Groups
 from schema.connection import Connection, Edge
 from schema.field import (
@@ -59,9 +60,10 @@ def sweep(core: GraphQLSchema) -> int:
 
     Raises:
         SchemaError: naming the first that breaks a rule.
-        InventoryError: a column has no classification, or is stored otherwise than that asks.
+        InventoryError: a column has no classification, or is stored otherwise than that asks; it is not said how long
+            a table's rows are kept.
     """
-    entities()
+    data_inventory()
     _require_whole_matrix()
     looked_at = 0
     for object_type in object_types(core):

@@ -13,11 +13,13 @@ from auth.errors import NotFoundError
 from auth.permission import Permission
 from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES
 from fieldward.cli.environment import load_settings, reach, run, services
+from fieldward.cli.markdown import lean
+from models.data_inventory import OWN, ROLES
 from models.transaction import Tenant
 from resolvers.account import member_viewer
 from resolvers.read import Reader
 from schema.access_decision import DecisionSource, decision
-from schema.access_matrix import LETTERS, OWN, ROLES, EntryAccess, FieldAccess, entry_access, field_access, structures
+from schema.access_matrix import LETTERS, EntryAccess, FieldAccess, entry_access, field_access, structures
 from schema.api import build_api
 
 access_app = typer.Typer(help="Who may do what with which field, and why.", no_args_is_help=True)
@@ -54,7 +56,7 @@ def access_page() -> str:
     parts.append("## Mutations\n\n" + _entry_table([one for one in entries if one.is_mutation]))
     shapes = [["Type", "Fields"], ["---", "---"]]
     shapes += [[name, ", ".join(f"`{one}`" for one in named)] for name, named in structures(core).items()]
-    parts.append(f"{_STRUCTURES}\n\n{_lean(shapes)}")
+    parts.append(f"{_STRUCTURES}\n\n{lean(shapes)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -244,7 +246,7 @@ def _field_table(rows: Sequence[FieldAccess]) -> str:
         ]
         for row in rows
     ]
-    return _lean(cells)
+    return lean(cells)
 
 
 def _entry_table(rows: Sequence[EntryAccess]) -> str:
@@ -252,12 +254,7 @@ def _entry_table(rows: Sequence[EntryAccess]) -> str:
     for row in rows:
         takes = " or ".join(f"`{one}`" for one in row.takes) or ("nothing" if row.is_public else "to be signed in")
         cells.append([f"`{row.name}`", takes, *("yes" if role in row.roles else "·" for role in ROLES)])
-    return _lean(cells)
-
-
-def _lean(rows: Sequence[Sequence[str]]) -> str:
-    # Without padding, so that a change of one line is a change of one line.
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return lean(cells)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

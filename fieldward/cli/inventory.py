@@ -2,12 +2,14 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from models.inventory import entities
+from fieldward.cli.inventory_page import inventory_page
+from models.data_inventory import DataTable, data_inventory
 from schema.api import build_api
 
 
@@ -28,30 +30,41 @@ def schema(
 
 def inventory(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    check: Annotated[Path | None, typer.Option(help="Fail unless this file holds the printed page.")] = None,
 ) -> None:
-    """Print the data inventory: every stored column, its classification, and what follows from it.
+    """Print the data inventory: what is stored, how it is protected, who may read it, how long it is kept.
 
-    Example: fieldward inventory --json
+    What the API answers to `dataInventory`; it needs no database.
+
+    Examples:
+
+      fieldward inventory > docs/data-inventory.md
+
+      fieldward inventory --json | jq '.[].columns[] | select(.storage == "ENCRYPTED")'
     """
-    rows = [
-        {
-            "table": column.entity,
-            "column": column.name,
-            "classification": str(column.classification),
-            "guard": str(column.guard) if column.guard else None,
-            "encrypted": column.is_sealed,
-            "reads_logged": column.is_logged,
-            "in_api": column.is_in_api,
-        }
-        for entity in entities()
-        for column in entity.columns.values()
-    ]
     if as_json:
-        print(json.dumps(rows))
+        print(json.dumps([table_fields(one) for one in data_inventory()]))
         return
-    for row in rows:
-        flags = [name for name in ("encrypted", "reads_logged") if row[name]]
-        print(
-            f"{row['table']}.{row['column']:<24} {row['classification']:<13} {row['guard'] or '-':<28}"
-            f" {', '.join(flags)}"
-        )
+    page = inventory_page()
+    if check is None:
+        print(page, end="")
+    elif not check.exists() or check.read_text() != page:
+        print(f"fieldward: {check} is not the inventory of the code. `make inventory` prints it.", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def table_fields(table: DataTable) -> dict[str, Any]:
+    """Return a table of the inventory as the API answers it; its permissions by their own names, as in the page."""
+    fields: dict[str, Any] = _named(asdict(table))
+    return fields
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_camel(name): _named(one) for name, one in value.items()}
+    return [_named(one) for one in value] if isinstance(value, tuple | list) else value
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.title, rest))

@@ -136,7 +136,7 @@ class Migration(migrations.Migration):
                 ('comment', EncryptedField(null=True, max_length=10000, pad=False)),
                 ('source_row', EncryptedField(null=True, max_length=2000000, pad=False)),
             ],
-            options={'table': 'measurement', 'app': 'models', 'pk_attr': 'id', 'table_description': 'One result. `value_reported` is the value exactly as it was reported, `value` its number where it is one.'},
+            options={'table': 'measurement', 'app': 'models', 'pk_attr': 'id', 'table_description': 'One result of a record. `value_reported` is the value as it was reported, `value` its number where it is one.'},
             bases=['TenantModel'],
         ),
         ops.CreateModel(
@@ -270,7 +270,7 @@ class Migration(migrations.Migration):
                 ('expires_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ('revoked_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
-            options={'table': 'session', 'app': 'models', 'pk_attr': 'id', 'table_description': 'A sign-in. Its refresh token rotates: only the digest of the newest and of the one before it are kept.'},
+            options={'table': 'session', 'app': 'models', 'pk_attr': 'id', 'table_description': 'A sign-in of one person.'},
             bases=['TenantModel'],
         ),
         ops.CreateModel(

@@ -162,11 +162,34 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_inventory_names_every_encrypted_column(tmp_path: Path) -> None:
-    rows = json.loads(run(tmp_path, "inventory", "--json").stdout)
+    tables = json.loads(run(tmp_path, "inventory", "--json").stdout)
 
-    sealed = {f"{row['table']}.{row['column']}" for row in rows if row["encrypted"]}
-    assert {"record.comment", "record.collector", "membership.name", "user_account.email"} <= sealed
-    assert all(row["reads_logged"] for row in rows if row["encrypted"])
+    sealed = {
+        f"{table['name']}.{column['name']}": column
+        for table in tables
+        for column in table["columns"]
+        if column["storage"] == "ENCRYPTED"
+    }
+    assert {"record.comment", "record.collector", "membership.name", "user_account.email"} <= set(sealed)
+    assert all(column["readsAreLogged"] and column["key"] for column in sealed.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"), [(["inventory"], "data-inventory.md"), (["access", "matrix"], "access.md")]
+)
+def test_a_printed_page_is_compared_with_a_file(tmp_path: Path, arguments: list[str], file: str) -> None:
+    page, other, missing = ROOT / "docs" / file, tmp_path / "other.md", tmp_path / "missing.md"
+    other.write_text(page.read_text().replace("encrypted", "plain").replace("rf", "r"))
+
+    printed = run(tmp_path, *arguments)
+    same, differs, not_there = (run(tmp_path, *arguments, "--check", str(one)) for one in (page, other, missing))
+
+    assert (printed.returncode, printed.stdout) == (0, page.read_text())
+    assert (same.returncode, same.stdout, same.stderr) == (0, "", "")
+    for done, named in ((differs, other), (not_there, missing)):
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"fieldward: {named} is not the ")
+        assert f"`make {arguments[0]}` prints it." in done.stderr
 
 
 def test_an_organization_whose_owner_does_not_fit_is_not_made(tmp_path: Path) -> None:

@@ -162,6 +162,12 @@ READS: Final = (
         who="owner",
     ),
     read(
+        "what is stored",
+        "{ dataInventory { name kept columns { name storage readBy { organizationRoles } } } }",
+        who="auditor",
+        why="Declared, not stored: nothing beyond who asks.",
+    ),
+    read(
         "aliased roots",
         "{ a: records(first: 5) { nodes { siteCode } } b: records(first: 5) { nodes { siteCode } }"
         " c: records(first: 5) { totalCount } }",

@@ -163,7 +163,10 @@ async def test_all_that_is_shown_is_reached_and_what_is_not_is_denied(world: Wor
         denied |= {error["path"][-1] for error in answer.errors}
     hidden = {name.partition(".")[2] for name in names_of(api._schema) - names_of(shown)}
     assert denied <= hidden
-    assert denied == ({"comment", "sourceRow", "reviewReason"} if who == "viewer" else set())
+    assert denied == {
+        "viewer": {"comment", "sourceRow", "reviewer", "reviewReason", "dataInventory"},
+        "member": {"dataInventory"},
+    }.get(who, set())
 
 
 @pytest.mark.parametrize("who", ["viewer", "owner"])

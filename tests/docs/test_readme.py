@@ -8,6 +8,7 @@ import pytest
 from graphql import parse, validate
 
 from fieldward.cli.access import access_page, role_table
+from fieldward.cli.inventory_page import inventory_page
 from fieldward.settings import Settings
 from schema.api import build_api
 
@@ -70,3 +71,7 @@ def test_a_link_leads_to_a_page_that_is_there(page: Path) -> None:
 
 def test_the_page_of_who_may_do_what_is_that_of_the_code() -> None:
     assert (ROOT / "docs" / "access.md").read_text() == access_page()
+
+
+def test_the_page_of_what_is_stored_is_that_of_the_code() -> None:
+    assert (ROOT / "docs" / "data-inventory.md").read_text() == inventory_page()

@@ -7,7 +7,7 @@ from tortoise import fields
 from tortoise.fields import Field
 
 from auth.classification import Classification
-from models.base import Search, TenantModel, WardModel, ward
+from models.base import Kept, Search, Storage, TenantModel, WardModel, ward
 from models.encryption.blind_index import normalize_code
 from models.encryption.codec import Date
 from models.encryption.column import EncryptedField
@@ -15,6 +15,7 @@ from models.inventory import Entity, InventoryError, entities, entity_of
 from tests.support.world import World
 
 ENTITIES = {entity.name: entity for entity in entities()}
+FOR_GOOD = Kept("For good.")
 
 
 async def test_every_column_of_the_database_is_in_the_inventory_and_the_other_way_round(world: World) -> None:
@@ -136,6 +137,7 @@ async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None
 def test_a_column_without_a_classification_is_refused() -> None:
     class Bare(WardModel):
         noun = "record"
+        kept = FOR_GOOD
         id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
         note = fields.CharField(max_length=10)
 
@@ -149,6 +151,7 @@ def test_a_column_without_a_classification_is_refused() -> None:
 def test_a_confidential_column_in_the_clear_is_refused() -> None:
     class Open(WardModel):
         noun = "record"
+        kept = FOR_GOOD
         id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
         note = ward(Classification.CONFIDENTIAL, fields.CharField(max_length=10))
 
@@ -164,6 +167,7 @@ def _searchable(index: Field[Any] | None, text: Field[Any] | None = None) -> typ
 
     class Searched(WardModel):
         noun = "record"
+        kept = FOR_GOOD
         id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
         code = text or ward(
             Classification.CONFIDENTIAL,
@@ -180,7 +184,7 @@ def _searchable(index: Field[Any] | None, text: Field[Any] | None = None) -> typ
 
 
 def test_a_searchable_column_with_an_index_of_its_own_is_taken() -> None:
-    model = _searchable(ward(Classification.SECRET, fields.BinaryField(null=True)))
+    model = _searchable(ward(Classification.SECRET, fields.BinaryField(null=True), holds=Storage.BLIND_INDEX))
 
     assert entity_of(model).columns["code"].search == Search("code_index", normalize_code)
 
@@ -190,9 +194,12 @@ def test_a_searchable_column_with_an_index_of_its_own_is_taken() -> None:
     [
         (None, "which there is not"),
         (ward(Classification.INTERNAL, fields.BinaryField(null=True)), "which is not SECRET"),
-        (ward(Classification.SECRET, fields.CharField(max_length=32, null=True)), "which is not BYTEA"),
-        (ward(Classification.SECRET, fields.JSONField(null=True)), "which is not BYTEA"),
-        (ward(Classification.SECRET, fields.BinaryField()), "only one of them can be null"),
+        (
+            ward(Classification.SECRET, fields.CharField(max_length=32, null=True), holds=Storage.BLIND_INDEX),
+            "which is not BYTEA",
+        ),
+        (ward(Classification.SECRET, fields.JSONField(null=True), holds=Storage.BLIND_INDEX), "which is not BYTEA"),
+        (ward(Classification.SECRET, fields.BinaryField(), holds=Storage.BLIND_INDEX), "only one of them can be null"),
     ],
     ids=["missing", "not secret", "a text", "JSON", "never null"],
 )
@@ -216,7 +223,7 @@ def test_a_searchable_column_whose_index_is_none_is_refused(index: Field[Any] | 
     ids=["in the clear", "a day"],
 )
 def test_only_an_encrypted_text_is_searchable(text: Field[Any]) -> None:
-    index = ward(Classification.SECRET, fields.BinaryField(null=True))
+    index = ward(Classification.SECRET, fields.BinaryField(null=True), holds=Storage.BLIND_INDEX)
 
     with pytest.raises(InventoryError, match=r"searched\.code is searchable and no encrypted text"):
         entity_of(_searchable(index, text))
@@ -229,13 +236,51 @@ def test_two_columns_with_one_index_are_refused() -> None:
 
     class Shared(WardModel):
         noun = "record"
+        kept = FOR_GOOD
         id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
         one = searched()
         other = searched()
-        index = ward(Classification.SECRET, fields.BinaryField(null=True))
+        index = ward(Classification.SECRET, fields.BinaryField(null=True), holds=Storage.BLIND_INDEX)
 
         class Meta:
             table = "shared"
 
     with pytest.raises(InventoryError, match=r"shared\.other is searched by index, which is the index of one"):
         entity_of(Shared)
+
+
+def test_a_table_that_does_not_say_how_long_its_rows_are_kept_is_refused() -> None:
+    class Endless(WardModel):
+        noun = "record"
+        id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
+
+        class Meta:
+            table = "endless"
+
+    with pytest.raises(InventoryError, match="The table endless does not say how long its rows are kept"):
+        entity_of(Endless)
+
+
+@pytest.mark.parametrize(
+    ("classification", "holds"),
+    [
+        (Classification.SECRET, None),
+        (Classification.SECRET, Storage.PLAIN),
+        (Classification.SECRET, Storage.ENCRYPTED),
+        (Classification.INTERNAL, Storage.TOKEN_DIGEST),
+    ],
+)
+def test_a_column_that_is_not_what_it_says_it_holds_is_refused(
+    classification: Classification, holds: Storage | None
+) -> None:
+    class Vague(WardModel):
+        noun = "record"
+        kept = FOR_GOOD
+        id = ward(Classification.PUBLIC, fields.UUIDField(primary_key=True))
+        token = ward(classification, fields.BinaryField(), holds=holds)
+
+        class Meta:
+            table = "vague"
+
+    with pytest.raises(InventoryError, match=r"vague\.token"):
+        entity_of(Vague)
