@@ -49,8 +49,8 @@ class Record(TenantModel):
 
     noun = "record"
     kept = Kept(
-        "Until it is deleted, its measurements with it; the trail keeps what it was. A collector's name is readable until"
-        " it is erased, the reviewer's as long as the record.",
+        "Until it is deleted, its measurements with it; the trail keeps what it was. A collector's name is readable"
+        " until it is erased, the reviewer's as long as the record.",
         deleted_by=(Permission.RECORD_DELETE,),
     )
     placement = Placement(project_column="project_id")

@@ -80,6 +80,7 @@ CASES = {
         path=("devices", "nodes"),
         row="select d.id from device d join organization o on o.id = d.organization_id"
         " where o.slug = 'clearwater' limit 1",
+        instead="'{\"serial_index\": null}'::jsonb",
     ),
     "audit_entry.reason": Case(
         column=("audit_entry", "reason"),
