@@ -20,6 +20,7 @@ from models.order import Order
 from models.row import Row, row_type
 from models.statement import Statement
 from models.visibility import visible
+from models.withholding import compared, selected, value_of
 
 
 class Operator(StrEnum):
@@ -160,16 +161,17 @@ def matching(
     guards = {guard for name in names if (guard := plain_column(entity, name).guard) is not None}
     parts = [visible(statement, entity, viewer, alias=alias, also=guards)]
     for condition in conditions:
-        column = f"{alias}.{condition.column}"
+        column, end = compared(plain_column(entity, condition.column), alias)
         if condition.operator is Operator.IN:
-            parts.append(f"{column} = any({statement.argument(list(condition.value))})")
+            parts.append(f"{column} = any({statement.argument(list(condition.value))}){end}")
         elif condition.operator is Operator.EQUALS and condition.value is None:
-            parts.append(f"{column} is null")
+            parts.append(f"{value_of(entity.columns[condition.column], alias)} is null")
         else:
-            parts.append(f"{column} {condition.operator} {statement.argument(condition.value)}")
+            parts.append(f"{column} {condition.operator} {statement.argument(condition.value)}{end}")
     return " and ".join(parts)
 
 
+@lru_cache(maxsize=1024)
 def plain_column(entity: Entity, name: str) -> Column:
     """Return a column that may be filtered, ordered, grouped or computed by.
 
@@ -192,4 +194,4 @@ def _columns(entity: Entity, wanted: tuple[str, ...]) -> str:
     unknown = [name for name in names if name not in entity.columns]
     if unknown:
         raise LookupError(f"The table {entity.name} has no column {unknown[0]!r}.")
-    return ", ".join(f't."{name}"' for name in names)
+    return ", ".join(selected(entity, "t", name) for name in names)

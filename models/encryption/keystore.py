@@ -147,6 +147,14 @@ _STATUS: Final = """
 """
 
 
+_ORGANIZATIONS: Final = f"""
+    select distinct k.owner_id
+    from wrapped_key k
+    where k.owner_kind = '{OwnerKind.ORGANIZATION}' and k.destroyed_at is null
+    order by k.owner_id
+"""
+
+
 class WrappedKey(Model):
     """A data key as it is stored. `wrapped` is null once the key is destroyed, and only then.
 
@@ -300,6 +308,10 @@ class KeyStore:
     async def rewrap(self, key: StoredKey, now: StoredKey) -> None:
         """Put the key's new wrapping in the place of the one it had, unless that has changed meanwhile."""
         await self._run(_REWRAP, key.id, key.wrapped, now.provider, now.wrapping_key, now.wrapped)
+
+    async def organizations(self) -> list[UUID]:
+        """Return the organizations that have keys: all but those that were erased."""
+        return [row["owner_id"] for row in await self._run(_ORGANIZATIONS)]
 
     async def counts(self) -> list[KeyCount]:
         """Return how many keys there are, by kind, purpose and wrapping key."""
