@@ -9,7 +9,9 @@ import pytest
 from auth.action import Action
 from auth.permission import Permission as P
 from fieldward.cli.environment import operator
+from fieldward.jobs import build_jobs
 from models.aggregation import Aggregation, Function, Key, Measure, fetch_groups
+from models.encryption.keystore import KeyStore
 from models.inventory import entities, entity_of
 from models.listing import Condition, Operator
 from models.place import cell_latitude, cell_longitude
@@ -18,7 +20,7 @@ from models.record import Record
 from models.transaction import Tenant
 from resolvers.account import member_viewer
 from resolvers.change import Change, Intent, commit_change
-from resolvers.location_rewrite import LocationRewrite
+from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.record import update_record
 from resolvers.record_import import import_results
 from resolvers.trail import Actor
@@ -385,6 +387,17 @@ async def test_several_processes_rewrite_together_and_nothing_twice(world: World
     )
     assert {row["entity_id"]: row["times"] for row in times} == dict.fromkeys(kept, 1)
     assert (await _project(world))["locationsRewriting"] is False
+
+
+async def test_the_background_finds_the_organization_by_itself(world: World) -> None:
+    assert await declare(world) == []
+    job = build_jobs(KeyStore())[REWRITE_LOCATIONS]
+
+    while await job():
+        pass
+
+    assert (await _project(world))["locationsRewriting"] is False
+    assert all(one[2] for one in (await places(world)).values())
 
 
 async def test_it_can_be_taken_back_in_the_middle(world: World) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from tortoise.migrations.autodetector import MigrationAutodetector
 from tortoise.migrations.executor import MigrationExecutor
 
 from fieldward.embedded import EmbeddedPostgres
-from models.encryption.envelope import Cell, KeyOwner, OwnerKind, open_sealed, seal
+from models.encryption.envelope import Cell, KeyOwner, KeyPurpose, OwnerKind, open_sealed, seal
 from models.encryption.file_provider import FileKeyProvider
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore, StoredKey
@@ -63,6 +64,11 @@ async def keystore(postgres: EmbeddedPostgres) -> AsyncIterator[dict[str, Any]]:
         yield parameters
     await superuser.execute(f"drop database {name} with (force)")
     await superuser.close()
+
+
+def a_key(owner: KeyOwner, key_id: int) -> StoredKey:
+    """A stored key, of which nobody opens the secret."""
+    return StoredKey(UUID(int=key_id), owner, "file", "1", b"wrapped")
 
 
 def a_keyring() -> Keyring:
@@ -183,3 +189,16 @@ async def test_a_keystore_that_is_away_is_unavailable(keystore: dict[str, Any]) 
     async with reached({**keystore, "host": "/nowhere"}):
         with pytest.raises(UnavailableError):
             await a_keyring().load([ACME])
+
+
+@pytest.mark.usefixtures("keystore")
+async def test_the_organizations_are_those_that_have_keys_and_were_not_erased() -> None:
+    store = KeyStore()
+    acme, bolt = ACME, KeyOwner(OwnerKind.ORGANIZATION, UUID(int=7))
+    await store.add([a_key(acme, 20), a_key(replace(acme, purpose=KeyPurpose.INDEX), 21), a_key(ANA, 22)])
+    await store.add([a_key(bolt, 23)])
+    await store.retire([UUID(int=20)])
+
+    assert await store.organizations() == [acme.id, bolt.id]
+    await store.destroy([acme])
+    assert await store.organizations() == [bolt.id]
