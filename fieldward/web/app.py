@@ -26,10 +26,13 @@ from schema.api import Api, build_api
 from schema.transport import GraphQLTransport
 
 
-def build_app(settings: Settings, databases: Databases, *, api: Api | None = None) -> ASGIApp:
+def build_app(
+    settings: Settings, databases: Databases, *, api: Api | None = None, has_background: bool = True
+) -> ASGIApp:
     """Build the application. Its pools are open, and its background jobs run, while its lifespan lasts.
 
-    api: the schema, where it is built already.
+    api: the schema, where it is built already. has_background: whether the jobs run, too; without them what is left to
+        do is done by other processes.
 
     Raises:
         SchemaError, InventoryError: something in the schema is unguarded; nothing is served.
@@ -46,7 +49,8 @@ def build_app(settings: Settings, databases: Databases, *, api: Api | None = Non
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(open_pools(databases, settings))
-            await stack.enter_async_context(background.running())
+            if has_background:
+                await stack.enter_async_context(background.running())
             yield
 
     others = Starlette(

@@ -259,7 +259,7 @@ async def _secrets(world: World, rows: Rows) -> list[str]:
         for column in (one for one in entity.columns.values() if one.is_sealed):
             filled = [row for row in rows[entity.name] if row[column.name] is not None][:5]
             await world.services.keyring.load_ids([key_id_of(row[column.name]) for row in filled])
-            found += [(open_column(column, row) or "")[:80] for row in filled]
+            found += [str(open_column(column, row) or "")[:80] for row in filled]
     return list(dict.fromkeys(found))
 
 
