@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Action(StrEnum):
-    """Every act of a principal that leaves an entry."""
+    """Every act, of a principal or of the service itself, that leaves an entry."""
 
     ACCESS_RUN_AS = "access.run_as"
 
@@ -26,6 +26,8 @@ class Action(StrEnum):
 
     PROJECT_ARCHIVE = "project.archive"
     PROJECT_CREATE = "project.create"
+    PROJECT_REWRITE_LOCATIONS = "project.rewrite_locations"
+    PROJECT_SET_LOCATION_SENSITIVITY = "project.set_location_sensitivity"
     PROJECT_UPDATE = "project.update"
 
     PROJECT_MEMBERSHIP_ASSIGN = "project_membership.assign_role"

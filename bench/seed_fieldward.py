@@ -30,10 +30,13 @@ from resolvers.account import NewPerson, create_organization, create_person
 ORGANIZATION: Final = "basin"
 
 _FILLED: Final = ("project", "project_membership", "device", "record", "measurement")
-_PROJECT = ("id", "organization_id", "code", "name", "status", "created_at", "version")
+_PROJECT = (
+    *("id", "organization_id", "code", "name", "status", "created_at", "version"),
+    *("locations_are_sensitive", "locations_rewriting"),
+)
 _GRANT = ("id", "organization_id", "project_id", "membership_id", "role", "created_at")
 _DEVICE = ("id", "organization_id", "platform", "model", "membership_id", "created_at", "status", "version")
-_RECORD = (*Record._fields, "created_at", "received_at", "created_by_id", "contributor_ids")
+_RECORD = (*Record._fields, "created_at", "received_at", "created_by_id", "contributor_ids", "location_is_coarse")
 _MEASUREMENT = (
     "id",
     "organization_id",
@@ -102,7 +105,9 @@ def databases_of(server: Server, database: str, *, owner: bool) -> Databases:
 
 async def _copy_all(connection: asyncpg.Connection, dataset: Dataset, made: _Made, with_measurements: bool) -> None:
     now, tenant = datetime.now(UTC), made.organization_id
-    projects = [(one.id, tenant, one.code, one.name, one.status, now, 1) for one in dataset.all_projects()]
+    projects = [
+        (one.id, tenant, one.code, one.name, one.status, now, 1, False, False) for one in dataset.all_projects()
+    ]
     grants = [
         (new_id(), tenant, one.id, made.membership_id, ProjectRole.MANAGER.value, now) for one in dataset.all_projects()
     ]
@@ -123,4 +128,4 @@ def _records(dataset: Dataset, made: _Made, now: datetime) -> Iterator[tuple[Any
     for record in dataset.all_records():
         cell = Cell(organization_id=tenant, table="record", column="comment", row_id=record.id)
         sealed = record._replace(organization_id=tenant, comment=seal(key, cell, record.comment))  # type: ignore[arg-type]
-        yield (*sealed, now, now, author, [author])
+        yield (*sealed, now, now, author, [author], False)

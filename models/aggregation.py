@@ -18,6 +18,7 @@ from auth.principal import Viewer
 from models.inventory import Column, Entity
 from models.listing import Condition, matching, plain_column
 from models.statement import Statement
+from models.withholding import value_of
 
 
 class Function(StrEnum):
@@ -178,7 +179,7 @@ def _key(statement: Statement, aggregation: Aggregation, key: Key) -> str:
     column = plain_column(entity, key.column)
     if key.bucket is not None and not is_moment(column):
         raise LookupError(f"The column {entity.name}.{column.name} holds no moments.")
-    name = f'{"p" if key.of_parent else "t"}."{column.name}"'
+    name = value_of(column, "p" if key.of_parent else "t")
     return name if key.bucket is None else f"date_trunc({statement.argument(key.bucket)}, {name}, 'UTC')"
 
 
@@ -188,7 +189,7 @@ def _measure(entity: Entity, measure: Measure) -> str:
             raise LookupError(f"Of no column there is no {measure.function}.")
         return "count(*)"
     column = plain_column(entity, measure.column)
-    name = f't."{column.name}"'
+    name = value_of(column, "t")
     if measure.function not in OF_NUMBERS:
         return f"{measure.function}({name})"
     if not is_number(column):

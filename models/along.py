@@ -4,7 +4,6 @@ A row that is named lies beside its row, in columns of their own; rows that name
 column, in their order. Each is visible to the viewer, or is not there.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -14,6 +13,7 @@ from models.inventory import Entity
 from models.order import Order
 from models.statement import Statement
 from models.visibility import visible
+from models.withholding import selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +75,18 @@ def read_along(statement: Statement, viewer: Viewer, text: str, along: Along) ->
         where = visible(statement, named.entity, viewer, alias="n")
         # With its limit it is looked up for each row, and never found by reading all of the table.
         joins.append(
-            f'left join lateral (select {_list("n", columns)} from "{named.entity.name}" n'
+            f'left join lateral (select {_list(named.entity, "n", columns)} from "{named.entity.name}" n'
             f' where n.id = t."{named.by}" and {where} limit 1) {alias} on true'
         )
     for number, naming in enumerate(along.naming):
         alias, columns = f"m{number}", _columns(naming.entity, naming.columns)
         shown += [f'{alias}."{column}" as "{naming.name(column)}"' for column in columns]
+        own = _list(naming.entity, "c", columns)
         lists = ", ".join(f'array_agg(c."{column}") as "{column}"' for column in columns)
         where = visible(statement, naming.entity, viewer, alias="c")
         way = "desc" if naming.order.descending else "asc"
         joins.append(
-            f'left join lateral (select {lists} from (select {_list("c", columns)} from "{naming.entity.name}" c'
+            f'left join lateral (select {lists} from (select {own} from "{naming.entity.name}" c'
             f' where {where} and c."{naming.by}" = t.id'
             f' order by c."{naming.order.column}" {way}, c.id {way} limit {statement.argument(naming.limit)}) c'
             f") {alias} on true"
@@ -94,14 +95,15 @@ def read_along(statement: Statement, viewer: Viewer, text: str, along: Along) ->
 
 
 @lru_cache(maxsize=1024)
-def _columns(entity: Entity, wanted: tuple[str, ...]) -> list[str]:
+def _columns(entity: Entity, wanted: tuple[str, ...]) -> tuple[str, ...]:
     """Return the columns that are read: with what a row's scope is made of, and its tenant where that opens a value."""
     names = list(dict.fromkeys((*entity.scope_columns, *wanted)))
     if entity.placement is not None and not any(entity.columns[name].is_sealed for name in wanted):
         needless = {entity.placement.tenant_column} - {"id", *wanted}
         names = [name for name in names if name not in needless]
-    return names
+    return tuple(names)
 
 
-def _list(alias: str, columns: Sequence[str]) -> str:
-    return ", ".join(f'{alias}."{column}"' for column in columns)
+@lru_cache(maxsize=1024)
+def _list(entity: Entity, alias: str, columns: tuple[str, ...]) -> str:
+    return ", ".join(selected(entity, alias, column) for column in columns)

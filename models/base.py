@@ -57,12 +57,15 @@ class Ward:
     masked_by: the column whose value stands for this one towards those who may not read it (a pseudonym's source).
     search: how it is searched; None where it is not.
     holds: of a SECRET column that is not encrypted, what it holds in the secret's place.
+    withheld: the rows of which nobody is shown the value, as an SQL condition in which `{row}` stands for the table's
+        alias: it is null to whoever reads, filters or computes by it.
     """
 
     classification: Classification
     masked_by: str | None = None
     search: Search | None = None
     holds: Storage | None = None
+    withheld: str | None = None
 
 
 F = TypeVar("F")
@@ -75,10 +78,11 @@ def ward(
     masked_by: str | None = None,
     search: Search | None = None,
     holds: Storage | None = None,
+    withheld: str | None = None,
 ) -> F:
     """Declare the column's classification and return the column."""
     # Tortoise copies fields with their __dict__, so the declaration travels with every copy.
-    vars(field)["ward"] = Ward(classification, masked_by, search, holds)
+    vars(field)["ward"] = Ward(classification, masked_by, search, holds, withheld)
     return field
 
 

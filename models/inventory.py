@@ -69,6 +69,7 @@ class Column:
     owner_column: str | None
     max_length: int | None
     is_nullable: bool
+    withheld: str | None
     field: Field[Any]
 
 
@@ -148,6 +149,8 @@ def _column(entity: str, noun: str, name: str, field: Field[Any]) -> Column:
     is_sealed = isinstance(field, EncryptedField)
     if demand.sealed and not is_sealed:
         raise InventoryError(f"The column {entity}.{name} is {declared.classification} and not encrypted.")
+    if declared.withheld is not None and not field.null:
+        raise InventoryError(f"The column {entity}.{name} is withheld from some rows and can't be null.")
     max_length = getattr(field, "max_length", None)
     if isinstance(field, tortoise_fields.CharField | EncryptedField) and max_length is None:
         raise InventoryError(f"The column {entity}.{name} has no greatest length.")
@@ -165,6 +168,7 @@ def _column(entity: str, noun: str, name: str, field: Field[Any]) -> Column:
         owner_column=field.owner_column if isinstance(field, EncryptedField) else None,
         max_length=max_length if isinstance(max_length, int) else None,
         is_nullable=bool(field.null),
+        withheld=declared.withheld,
         field=field,
     )
 

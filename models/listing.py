@@ -20,6 +20,7 @@ from models.order import Order
 from models.row import Row, row_type
 from models.statement import Statement
 from models.visibility import visible
+from models.withholding import compared, selected, value_of
 
 
 class Operator(StrEnum):
@@ -169,13 +170,13 @@ def matching(
     guards = {column.guard for column in columns if column.guard is not None}
     parts = [visible(statement, entity, viewer, alias=alias, also=guards)]
     for condition in conditions:
-        column = f"{alias}.{_stored_name(entity.columns[condition.column])}"
+        column, end = compared(_stored(entity, condition.column), alias)
         if condition.operator is Operator.IN:
-            parts.append(f"{column} = any({statement.argument(list(condition.value))})")
+            parts.append(f"{column} = any({statement.argument(list(condition.value))}){end}")
         elif condition.operator is Operator.EQUALS and condition.value is None:
-            parts.append(f"{column} is null")
+            parts.append(f"{value_of(_stored(entity, condition.column), alias)} is null")
         else:
-            parts.append(f"{column} {condition.operator} {statement.argument(condition.value)}")
+            parts.append(f"{column} {condition.operator} {statement.argument(condition.value)}{end}")
     return " and ".join(parts)
 
 
@@ -185,6 +186,7 @@ def searched_columns(entity: Entity, conditions: Iterable[Condition]) -> list[Co
     return [column for column in compared if column.search is not None]
 
 
+@lru_cache(maxsize=1024)
 def plain_column(entity: Entity, name: str) -> Column:
     """Return a column that may be filtered, ordered, grouped or computed by.
 
@@ -209,9 +211,10 @@ def _compared_column(entity: Entity, condition: Condition) -> Column:
     return column
 
 
-def _stored_name(column: Column) -> str:
+def _stored(entity: Entity, name: str) -> Column:
     """Return what is compared in the database: of an encrypted column its blind index."""
-    return column.search.index_column if column.search is not None else column.name
+    column = entity.columns[name]
+    return column if column.search is None else entity.columns[column.search.index_column]
 
 
 def _where(statement: Statement, viewer: Viewer, listing: Listing) -> str:
@@ -224,4 +227,4 @@ def _columns(entity: Entity, wanted: tuple[str, ...]) -> str:
     unknown = [name for name in names if name not in entity.columns]
     if unknown:
         raise LookupError(f"The table {entity.name} has no column {unknown[0]!r}.")
-    return ", ".join(f't."{name}"' for name in names)
+    return ", ".join(selected(entity, "t", name) for name in names)

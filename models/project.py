@@ -16,7 +16,11 @@ class ProjectStatus(StrEnum):
 
 
 class Project(TenantModel):
-    """A monitoring programme or commission of an organization."""
+    """A monitoring programme or commission of an organization.
+
+    `locations_are_sensitive` says how records keep where they were made; `locations_rewriting`, that some from before
+    the last change of that are still kept the other way.
+    """
 
     noun = "project"
     kept = Kept("For good: a project is archived, not deleted.")
@@ -28,6 +32,8 @@ class Project(TenantModel):
     status = ward(C.INTERNAL, fields.CharEnumField(ProjectStatus, max_length=16, default=ProjectStatus.ACTIVE))
     starts_on = ward(C.INTERNAL, fields.DateField(null=True))
     ends_on = ward(C.INTERNAL, fields.DateField(null=True))
+    locations_are_sensitive = ward(C.INTERNAL, fields.BooleanField(default=False))
+    locations_rewriting = ward(C.INTERNAL, fields.BooleanField(default=False))
     version = ward(C.PUBLIC, fields.IntField(default=1))
     creation_digest = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.CONTENT_DIGEST)
 

@@ -1,6 +1,7 @@
 """Records: one field event each, in one project."""
 
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from tortoise import fields
@@ -12,6 +13,14 @@ from models.base import Kept, Placement, Search, Storage, TenantModel, ward
 from models.encryption.blind_index import normalize_name
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import KeyPurpose, OwnerKind
+from models.place import CoordinatesCodec
+
+AWAITING_ITS_CELL: Final = (
+    "(not {row}.location_is_coarse and {row}.project_id = any (array("
+    "select w.id from project w where w.locations_rewriting and w.locations_are_sensitive)))"
+)
+"""The rows that still hold the exact place where it became sensitive. Found by the project and not in the row, so that
+it counts for all of them from the moment at which it was decided; a statement looks once which projects those are."""
 
 
 class RecordStatus(StrEnum):
@@ -44,7 +53,10 @@ class Record(TenantModel):
     outlives it. `reviewer` is the name of who reviewed it, as it was then. `activity_type` tells a sample from a blank
     or a replicate taken for quality control. `contributor_ids` are the members and programs who made, changed or
     submitted it: none of them, and nobody whose program it was, reviews it. `latitude` and `longitude` are WGS 84
-    degrees.
+    degrees: of the place itself, or, where `location_is_coarse`, of the centre of its cell (`models/place.py`), and the
+    place is in `exact_location` alone. All records of a project follow its `locations_are_sensitive`; those that don't
+    yet are rewritten (`resolvers/location_rewrite.py`), and until then show no coordinates where they would tell the
+    place.
     """
 
     noun = "record"
@@ -60,8 +72,10 @@ class Record(TenantModel):
     created_by_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     site_code = ward(C.INTERNAL, fields.CharField(max_length=64))
     site_name = ward(C.INTERNAL, fields.CharField(max_length=200, null=True))
-    latitude = ward(C.INTERNAL, fields.FloatField(null=True))
-    longitude = ward(C.INTERNAL, fields.FloatField(null=True))
+    latitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL)
+    longitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL)
+    location_is_coarse = ward(C.INTERNAL, fields.BooleanField(default=False))
+    exact_location = ward(C.CONFIDENTIAL, EncryptedField(max_length=64, codec=CoordinatesCodec, null=True, pad=True))
     collected_at = ward(C.INTERNAL, fields.DatetimeField())
     collected_at_reported = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
     received_at = ward(C.INTERNAL, fields.DatetimeField(auto_now_add=True))

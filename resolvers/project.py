@@ -15,6 +15,7 @@ from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
 from models.project import Project, ProjectStatus
 from resolvers.change import Change
+from resolvers.checking import require_reason
 from resolvers.creating import constraint_of, creation_digest, repeats, require_new_id
 from resolvers.locking import lock_visible, require_on, require_version
 from resolvers.writing import require_writable
@@ -98,6 +99,35 @@ async def archive_project(change: Change, *, project_id: UUID, expected_version:
     project.status = ProjectStatus.ARCHIVED
     project.version += 1
     await _save(change, project, ["status", "version"])
+    return project_id
+
+
+async def set_location_sensitivity(
+    change: Change, *, project_id: UUID, expected_version: int, is_sensitive: bool
+) -> UUID:
+    """Declare whether the project's locations are sensitive, and return its id.
+
+    It counts at once for what is written and shown from now on; records that are there are rewritten in the background
+    (`resolvers/location_rewrite.py`). It can be said of an archived project, too.
+
+    Raises:
+        NotFoundError, ForbiddenError: without `project:update` there. Who says that they are sensitive no more shows
+            the exact places to all who read the project's records, and so must read them themselves.
+        InvalidInputError: no reason was given.
+        ConflictError: it is at another version.
+    """
+    project = await lock_visible(change, Project, project_id)
+    require_on(change, Permission.PROJECT_UPDATE, project)
+    require_reason(change.intent.reason)
+    require_version(project.version, expected_version)
+    if project.locations_are_sensitive != is_sensitive:
+        if not is_sensitive:
+            scope = project_scope(project.id)
+            require(change.viewer, Permission.RECORD_READ_CONFIDENTIAL, scope, field=("input", "sensitive"))
+        project.locations_are_sensitive = is_sensitive
+        project.locations_rewriting = True
+    project.version += 1
+    await _save(change, project, ["locations_are_sensitive", "locations_rewriting", "version"])
     return project_id
 
 

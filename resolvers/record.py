@@ -16,6 +16,7 @@ from models.device import Device, DeviceStatus
 from models.errors import ConflictError
 from models.inventory import entity_of
 from models.measurement import Measurement
+from models.place import Coordinates
 from models.project import Project
 from models.record import Medium, Record, RecordStatus
 from models.statement import Statement
@@ -24,6 +25,7 @@ from resolvers.change import Change
 from resolvers.checking import Path, require_reason, require_some, require_time
 from resolvers.collector import collector_columns, load_collectors
 from resolvers.creating import creation_digest, repeats, require_new_id
+from resolvers.location import LOCATION, location_columns, moved
 from resolvers.locking import Held, Wanted, hold_visible, lock_visible, require_on, require_version, scope_of_model
 from resolvers.project import require_active
 from resolvers.writing import require_writable
@@ -34,6 +36,8 @@ MOST_MEASUREMENTS = 500
 AT_PROJECT: Path = ("input", "projectId")
 AT_DEVICE: Path = ("input", "deviceId")
 
+PROJECT_COLUMNS = ("status", "locations_are_sensitive")
+"""What of a project decides whether and how a record goes into it."""
 JUDGED = ("created_by_id", "contributor_ids", "status")
 """The columns that a record's way through review is judged by."""
 UNDER_WAY = frozenset({RecordStatus.DRAFT, RecordStatus.REJECTED})
@@ -104,9 +108,9 @@ async def create_record(change: Change, *, record_id: UUID | None, new: NewRecor
     project, device = _project(new.project_id, at=AT_PROJECT), _device(new.device_id)
     held = await hold_visible(change, project, *device)
     scope = project_scope(new.project_id)
-    status = held.found(project)["status"]
+    found = held.found(project)
     require(change.viewer, Permission.RECORD_CREATE, scope)
-    require_active(status, at=AT_PROJECT)
+    require_active(found["status"], at=AT_PROJECT)
     values = new.values
     _require_writable(change, scope, values, is_new=True)
     _require_measurements_writable(change, scope, new.measurements)
@@ -121,7 +125,7 @@ async def create_record(change: Change, *, record_id: UUID | None, new: NewRecor
         return row_id
     _require_good_device(held, device)
     await load_collectors(change.organization_id, [new.collector])
-    made = record_values(change, row_id, new)
+    made = record_values(change, row_id, new, is_sensitive=found["locations_are_sensitive"])
     await change.insert(
         Record, [{**made, "device_id": new.device_id or change.viewer.device_id, "creation_digest": digest}]
     )
@@ -148,13 +152,15 @@ async def update_record(
     record = await lock_visible(change, Record, record_id)
     _require_may_update(change, record)
     require_version(record.version, expected_version)
-    await require_active_project(change, record)
+    is_sensitive = await hold_active_project(change, record)
     scope = scope_of_model(change, record)
     _require_writable(change, scope, values)
     if measurements is not None:
         _require_measurements_writable(change, scope, measurements)
     if record.status in {RecordStatus.SUBMITTED, RecordStatus.APPROVED}:
         require_reason(change.intent.reason)
+    if not LOCATION.isdisjoint(values):
+        values = {**values, **await moved(change, record, values, scope, is_sensitive=is_sensitive)}
     columns = [*values, "status", "version", *CONTRIBUTED, *REVIEWED]
     if "device_id" in values:
         device = _device(values["device_id"])
@@ -199,14 +205,17 @@ async def delete_record(change: Change, *, record_id: UUID, expected_version: in
     require_on(change, Permission.RECORD_DELETE, record)
     require_reason(change.intent.reason)
     require_version(record.version, expected_version)
-    await require_active_project(change, record)
+    await hold_active_project(change, record)
     await record.delete(using_db=change.connection)
     return record_id
 
 
-def record_values(change: Change, row_id: UUID, new: NewRecord) -> dict[str, Any]:
-    """Return the columns of the record, as it is written. The keys of its collector are in memory."""
-    return {
+def record_values(change: Change, row_id: UUID, new: NewRecord, *, is_sensitive: bool) -> dict[str, Any]:
+    """Return the columns of the record, as it is written. The keys of its collector are in memory.
+
+    is_sensitive: whether the locations of its project are.
+    """
+    values = {
         **new.values,
         "id": row_id,
         "organization_id": change.organization_id,
@@ -217,6 +226,9 @@ def record_values(change: Change, row_id: UUID, new: NewRecord) -> dict[str, Any
         "received_at": change.at,
         **collector_columns(change.organization_id, new.collector),
     }
+    if is_sensitive:
+        values |= location_columns(Coordinates(new.latitude, new.longitude), is_sensitive=True)
+    return values
 
 
 def measurement_values(
@@ -298,17 +310,22 @@ def note_contributor(change: Change, record: Record) -> None:
         record.contributor_ids = [*record.contributor_ids, *sorted(new)]
 
 
-async def require_active_project(change: Change, record: Record) -> None:
-    """Raise `ConflictError` where the record's project is archived."""
+async def hold_active_project(change: Change, record: Record) -> bool:
+    """Hold the record's project as it is until the end, and return whether its locations are sensitive.
+
+    Raises:
+        ConflictError: it is archived.
+    """
     statement = Statement()
     rows = await fetch(
         change.connection,
-        f'select status from "{entity_of(Project).name}"'
+        f'select status, locations_are_sensitive from "{entity_of(Project).name}"'
         f" where organization_id = {statement.argument(change.organization_id)}"
-        f" and id = {statement.argument(record.project_id)}",
+        f" and id = {statement.argument(record.project_id)} for share",
         *statement.arguments,
     )
     require_active(rows[0]["status"], at=("input", "id"))
+    return bool(rows[0]["locations_are_sensitive"])
 
 
 async def _write_measurements(change: Change, record_id: UUID, project_id: UUID, new: Sequence[NewMeasurement]) -> None:
@@ -318,7 +335,7 @@ async def _write_measurements(change: Change, record_id: UUID, project_id: UUID,
 
 
 def _project(project_id: UUID, *, at: Path) -> Wanted:
-    return Wanted(Project, project_id, ("status",), at)
+    return Wanted(Project, project_id, PROJECT_COLUMNS, at)
 
 
 def _device(device_id: UUID | None) -> list[Wanted]:

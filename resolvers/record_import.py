@@ -29,7 +29,7 @@ from resolvers.checking import require_fit
 from resolvers.collector import load_collectors
 from resolvers.locking import Wanted, hold_visible
 from resolvers.project import require_active
-from resolvers.record import NewMeasurement, NewRecord, measurement_values, record_values
+from resolvers.record import PROJECT_COLUMNS, NewMeasurement, NewRecord, measurement_values, record_values
 from resolvers.trail import Actor
 from resolvers.wqx import Rejection, ReportedMeasurement, ReportedRecord, read_results
 from resolvers.writing import require_guards
@@ -93,15 +93,20 @@ async def import_results(
 
 
 async def _write(change: Change, project_id: UUID, batch: Sequence[ReportedRecord], report: ImportReport) -> None:
-    project = Wanted(Project, project_id, ("status",), at=("project",))
-    status = (await hold_visible(change, project)).found(project)["status"]
+    project = Wanted(Project, project_id, PROJECT_COLUMNS, at=("project",))
+    found = (await hold_visible(change, project)).found(project)
     require(change.viewer, Permission.RECORD_IMPORT, project_scope(project_id))
     _require_guards(change, project_scope(project_id))
-    require_active(status, at=("project",))
+    require_active(found["status"], at=("project",))
     known = await _known(change, Record, [record.id for record in batch])
     known_results = await _known(change, Measurement, [result.id for record in batch for result in record.measurements])
     await load_collectors(change.organization_id, [one.collector for one in batch])
-    new = [record_values(change, one.id, _record(project_id, one)) for one in batch if one.id not in known]
+    is_sensitive = found["locations_are_sensitive"]
+    new = [
+        record_values(change, one.id, _record(project_id, one), is_sensitive=is_sensitive)
+        for one in batch
+        if one.id not in known
+    ]
     results = [
         measurement_values(change, reported.id, project_id, one.id, position, _measurement(one))
         for reported in batch

@@ -21,9 +21,9 @@ from resolvers.record import (
     UNDER_WAY,
     fields_of,
     had_a_hand_in,
+    hold_active_project,
     is_own_record,
     note_contributor,
-    require_active_project,
 )
 
 
@@ -41,7 +41,7 @@ async def submit_record(change: Change, *, record_id: UUID, expected_version: in
     if not is_own_record(viewer, fields_of(record)) and not can(viewer, Permission.RECORD_UPDATE, scope):
         raise ForbiddenError("Only your own records.", permission=Permission.RECORD_UPDATE)
     require_version(record.version, expected_version)
-    await require_active_project(change, record)
+    await hold_active_project(change, record)
     if record.status not in UNDER_WAY:
         raise ConflictError(f"The record is {record.status}.", field=("input", "id"))
     note_contributor(change, record)
@@ -78,7 +78,7 @@ async def _load_for_review(change: Change, record_id: UUID, expected_version: in
     if had_a_hand_in(change.viewer, fields_of(record)):
         raise ForbiddenError("Nobody reviews what they had a hand in.", permission=Permission.RECORD_REVIEW)
     require_version(record.version, expected_version)
-    await require_active_project(change, record)
+    await hold_active_project(change, record)
     if record.status is not RecordStatus.SUBMITTED:
         raise ConflictError(f"The record is {record.status}, not SUBMITTED.", field=("input", "id"))
     return record

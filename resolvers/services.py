@@ -54,9 +54,16 @@ class SessionPolicy:
     session_lifetime: timedelta = timedelta(hours=12)
 
 
+def _leave_asleep(_: str) -> None:
+    """Wake nothing: where there is no background, its jobs find their work by themselves in the next one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Keys, passwords, tokens and the clock, and what requests of the same moment do together."""
+    """Keys, passwords, tokens and the clock, and what requests of the same moment do together.
+
+    wake_afterwards: has a background job, by its name, look for work when the running task has ended.
+    """
 
     keyring: Keyring
     keystore: KeyStore
@@ -72,3 +79,4 @@ class Services:
     verified: VerifiedTokens = field(default_factory=VerifiedTokens)
     session_states: StateBatches = field(default_factory=lambda: StateBatches(session_states))
     service_account_states: StateBatches = field(default_factory=lambda: StateBatches(service_account_states))
+    wake_afterwards: Callable[[str], None] = _leave_asleep

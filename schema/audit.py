@@ -14,6 +14,8 @@ import strawberry
 
 from auth.classification import Classification
 from auth.principal import SYSTEM_ID
+from auth.scope import Scope
+from models.along import Selected
 from models.audit_entry import AuditEntry as AuditEntryModel
 from models.audit_entry import EntryKind, Outcome
 from models.change import Change as ChangeModel
@@ -22,9 +24,12 @@ from models.device import Device as DeviceModel
 from models.encryption.column import open_light
 from models.encryption.envelope import Cell
 from models.errors import TamperedError
-from models.inventory import Column, InventoryError, entity_named
+from models.inventory import Column, InventoryError, entity_named, entity_of
 from models.membership import Membership
 from models.order import Order
+from models.place import CELLS
+from models.project import Project as ProjectModel
+from models.record import Record as RecordModel
 from models.row import Row
 from models.service_account import ServiceAccount as ServiceAccountModel
 from models.visibility import scope_at
@@ -195,7 +200,22 @@ async def _shown(value: ChangedValue, info: strawberry.Info, side: int) -> str |
     if column.is_sealed:
         opened = _opened(context, value, column, str(stored))
         return await opened if isawaitable(opened) else opened
+    if column.name in CELLS and not await _may_tell_the_place(context, value, scope):
+        stored = CELLS[column.name](stored)
     return stored if isinstance(stored, str) else orjson.dumps(stored).decode()
+
+
+async def _may_tell_the_place(context: RequestContext, value: ChangedValue, scope: Scope) -> bool:
+    """Return whether the viewer may know where a record was made, as it is decided today.
+
+    The trail keeps what was written before that was sensitive. Where the project is not the viewer's to see, it is.
+    """
+    exact = entity_of(RecordModel).columns["exact_location"]
+    if exact.guard is None or context.allows(exact.guard, scope):
+        return True
+    sensitive = Selected(("locations_are_sensitive",))
+    project = await context.load_row(entity_of(ProjectModel), sensitive, value.change["project_id"])
+    return project is not None and not project["locations_are_sensitive"]
 
 
 def _opened(context: RequestContext, value: ChangedValue, column: Column, stored: str) -> Any:

@@ -38,6 +38,14 @@ class Project(Node):
     status: ProjectStatus | None = column("Whether it takes records.")
     starts_on: date | None = column("Its first day.")
     ends_on: date | None = column("Its last day.")
+    locations_are_sensitive: bool | None = column(
+        "Whether records show roughly where they were made, and the exact place to those alone who read what is"
+        " confidential of them."
+    )
+    locations_rewriting: bool | None = column(
+        "Whether records are still being rewritten since that changed. Those that still hold an exact place which is"
+        " sensitive by now show none until then."
+    )
     created_at: datetime | None = column("When it was made.")
     version: int = column("Counts the changes; an update names the one it saw.")
 

@@ -7,7 +7,9 @@ import strawberry
 from auth.action import Action
 from auth.permission import Permission as P
 from models.project import Project as ProjectModel
-from resolvers.project import NewProject, archive_project, create_project, update_project
+from resolvers.location_rewrite import REWRITE_LOCATIONS
+from resolvers.project import NewProject, archive_project, create_project, set_location_sensitivity, update_project
+from schema.context import context_of
 from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
@@ -50,6 +52,19 @@ class ArchiveProjectInput:
     reason: str | None = strawberry.field(default=None, description="Why, for the audit trail.")
 
 
+@writes(ProjectModel, sensitive="locations_are_sensitive")
+@strawberry.input(
+    description="Whether the places of a project's records are to be kept from those who read no secrets."
+)
+class SetLocationSensitivityInput:
+    id: strawberry.ID = strawberry.field(description="Which project.")
+    expected_version: int = strawberry.field(description="The version that you saw.")
+    sensitive: bool = strawberry.field(
+        description="True: the place is encrypted, and its cell shown. False: who reads records is shown the place."
+    )
+    reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
+
+
 @structure
 @strawberry.type(description="A project after a mutation, or why nothing was done.")
 class ProjectPayload:
@@ -80,6 +95,27 @@ class ProjectMutation:
                 values=values,
             )
         )
+
+    @mutation(
+        "Declare whether a project's locations are sensitive. It counts at once; records that are there are rewritten"
+        " in the background. To take it back takes `record:read_confidential` there, too.",
+        Action.PROJECT_SET_LOCATION_SENSITIVITY,
+        takes=(P.PROJECT_UPDATE,),
+        entity=ProjectModel,
+        subject="Project",
+        reason_demanded=True,
+    )
+    async def set_location_sensitivity(
+        info: strawberry.Info, input: SetLocationSensitivityInput
+    ) -> ProjectPayload | None:
+        project_id = await set_location_sensitivity(
+            current_change(info),
+            project_id=parse_id(input.id, "Project", at=AT_ID),
+            expected_version=input.expected_version,
+            is_sensitive=input.sensitive,
+        )
+        context_of(info).services.wake_afterwards(REWRITE_LOCATIONS)
+        return done(project_id)
 
     @mutation(
         "Close a project: it is read, and takes no more changes.",

@@ -21,7 +21,7 @@ from models.record import Record as RecordModel
 from resolvers.record import MOST_MEASUREMENTS
 from schema.connection import OrderDirection, PageArguments, Parent, page_of
 from schema.context import context_of
-from schema.field import column, link, listed, stands_for
+from schema.field import column, derived, link, listed, stands_for, structure
 from schema.filter import (
     ExactTextFilter,
     IdFilter,
@@ -62,13 +62,27 @@ class Measurement(Node):
     viewer_can: ViewerCanRead = viewer_can(ViewerCanRead)
 
 
+@structure
+@strawberry.type(description="A place, WGS 84. One of the two may not be known.")
+class Point:
+    latitude: float | None = strawberry.field(description="Degrees north.", metadata=derived())
+    longitude: float | None = strawberry.field(description="Degrees east.", metadata=derived())
+
+
 @stands_for(RecordModel)
 @strawberry.type(description="One field event: a visit to a site, and what was found there.")
 class Record(Node):
     site_code: str | None = column("The site's code.")
     site_name: str | None = column("The site's name.")
-    latitude: float | None = column("Degrees north, WGS 84.")
-    longitude: float | None = column("Degrees east, WGS 84.")
+    latitude: float | None = column("Degrees north, WGS 84; of the centre of its cell where `locationIsCoarse`.")
+    longitude: float | None = column("Degrees east, WGS 84; of the centre of its cell where `locationIsCoarse`.")
+    location_is_coarse: bool | None = column(
+        "Whether `latitude` and `longitude` are the centre of a cell of 0.1 by 0.1 degrees in which the place lies, as"
+        " in projects whose locations are sensitive."
+    )
+    exact_location: Point | None = column(
+        "Where it was made, in projects whose locations are sensitive; in others null."
+    )
     collected_at: datetime | None = column("When it was collected.")
     collected_at_reported: str | None = column("The time of collection as it was reported, if from elsewhere.")
     received_at: datetime | None = column("When the server received it.")
@@ -141,8 +155,12 @@ class RecordFilter:
         default=None, description="By who entered them.", metadata=demanding(Permission.MEMBERSHIP_READ)
     )
     site_code: TextFilter | None = strawberry.field(default=None, description="By the site's code.")
-    latitude: NumberFilter | None = strawberry.field(default=None, description="By degrees north, WGS 84.")
-    longitude: NumberFilter | None = strawberry.field(default=None, description="By degrees east, WGS 84.")
+    latitude: NumberFilter | None = strawberry.field(
+        default=None, description="By degrees north, WGS 84, as `latitude` shows them."
+    )
+    longitude: NumberFilter | None = strawberry.field(
+        default=None, description="By degrees east, WGS 84, as `longitude` shows them."
+    )
     collected_at: TimeFilter | None = strawberry.field(default=None, description="By when they were collected.")
     created_at: TimeFilter | None = strawberry.field(default=None, description="By when they were made.")
     status: RecordStatusFilter | None = strawberry.field(default=None, description="By status.")

@@ -52,8 +52,12 @@ class CreateRecordInput:
     collected_at: datetime = strawberry.field(description="When it was collected.")
     medium: Medium = strawberry.field(description="What was sampled.")
     site_name: str | None = strawberry.field(default=None, description="The site's name.")
-    latitude: float | None = strawberry.field(default=None, description="Degrees north, WGS 84.")
-    longitude: float | None = strawberry.field(default=None, description="Degrees east, WGS 84.")
+    latitude: float | None = strawberry.field(
+        default=None, description="Degrees north, WGS 84: always the exact place."
+    )
+    longitude: float | None = strawberry.field(
+        default=None, description="Degrees east, WGS 84: always the exact place."
+    )
     activity_type: str | None = strawberry.field(
         default=None, description="What it is, in WQX's words: a routine sample, a blank, a replicate."
     )
@@ -76,8 +80,12 @@ class UpdateRecordInput:
     expected_version: int = strawberry.field(description="The version that you saw.")
     site_code: str | None = strawberry.field(default=strawberry.UNSET, description="Another site's code.")
     site_name: str | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
-    latitude: float | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
-    longitude: float | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")
+    latitude: float | None = strawberry.field(
+        default=strawberry.UNSET, description="Of the exact place. Null takes it away."
+    )
+    longitude: float | None = strawberry.field(
+        default=strawberry.UNSET, description="Of the exact place. Null takes it away."
+    )
     collected_at: datetime | None = strawberry.field(default=strawberry.UNSET, description="Another time.")
     medium: Medium | None = strawberry.field(default=strawberry.UNSET, description="Another medium.")
     activity_type: str | None = strawberry.field(default=strawberry.UNSET, description="Null takes it away.")

@@ -67,7 +67,9 @@ class Subject:
             return runner.run(self._measured(person, works))
 
     async def _measured(self, person: Person, works: Sequence[Work]) -> Counts:
-        app = build_app(self._settings, databases_of(self._databases, DATABASE, owner=False))
+        reached = databases_of(self._databases, DATABASE, owner=False)
+        # Counted is what requests take, and not what happens beside them.
+        app = build_app(self._settings, reached, has_background=False)
         async with self._databases.superuser() as superuser:
             # Before the application opens a connection.
             log = await StatementLog.of_service(superuser)

@@ -2,14 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
+from fieldward.background import Background
 from fieldward.container import build_services
 from fieldward.database import Databases, open_pools, opening
+from fieldward.jobs import build_jobs
 from fieldward.key_watch import watching_keys
 from fieldward.settings import Settings
 from fieldward.web.authentication import context_factory, holds_our_token
@@ -20,19 +23,25 @@ from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.pages import page_routes
 from fieldward.web.request import Frame
+from models.encryption.keystore import KeyStore
 from schema.api import Api, build_api
 from schema.transport import GraphQLTransport
 
 
-def build_app(settings: Settings, databases: Databases, *, api: Api | None = None) -> ASGIApp:
-    """Build the application. Its pools are open while its lifespan lasts.
+def build_app(
+    settings: Settings, databases: Databases, *, api: Api | None = None, has_background: bool = True
+) -> ASGIApp:
+    """Build the application. Its pools are open, and its background jobs run, while its lifespan lasts.
 
-    api: the schema, where it is built already.
+    api: the schema, where it is built already. has_background: whether the jobs run, too; without them what is left to
+        do is done by other processes.
 
     Raises:
         SchemaError, InventoryError: something in the schema is unguarded; nothing is served.
     """
     services = build_services(settings)
+    background = Background(services.keyring, build_jobs(KeyStore()))
+    services = replace(services, wake_afterwards=background.wake_afterwards)
     endpoint = GraphQLEndpoint(
         GraphQLTransport(api or build_api(), context_factory(services)),
         BodyLimit(is_signed=lambda header: holds_our_token(services, header)),
@@ -46,6 +55,8 @@ def build_app(settings: Settings, databases: Databases, *, api: Api | None = Non
             connect = opening(databases.keystore, settings, name="fieldward key watch")
             await stack.enter_async_context(watching_keys(services.keyring, connect))
             await stack.enter_async_context(gate.opening(services))
+            if has_background:
+                await stack.enter_async_context(background.running())
             yield
 
     others = Starlette(

@@ -165,6 +165,7 @@ _STATUS: Final = """
 """
 
 
+
 class WrappedKey(Model):
     """A data key as it is stored. `wrapped` is null once the key is destroyed, and only then.
 

@@ -9,6 +9,7 @@ from models.encryption.column import EncryptedField
 from models.encryption.envelope import KeyPurpose, OwnerKind
 from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
+from models.place import CoordinatesCodec
 from models.project import ProjectStatus
 from models.record import Medium, RecordStatus
 from models.user import UserStatus
@@ -180,6 +181,8 @@ class Migration(migrations.Migration):
                 ('status', fields.CharEnumField(default=ProjectStatus.ACTIVE, description='ACTIVE: ACTIVE\nARCHIVED: ARCHIVED', enum_type=ProjectStatus, max_length=16)),
                 ('starts_on', fields.DateField(null=True)),
                 ('ends_on', fields.DateField(null=True)),
+                ('locations_are_sensitive', fields.BooleanField(default=False)),
+                ('locations_rewriting', fields.BooleanField(default=False)),
                 ('version', fields.IntField(default=1)),
                 ('creation_digest', fields.BinaryField(null=True)),
             ],
@@ -214,6 +217,8 @@ class Migration(migrations.Migration):
                 ('site_name', fields.CharField(null=True, max_length=200)),
                 ('latitude', fields.FloatField(null=True)),
                 ('longitude', fields.FloatField(null=True)),
+                ('location_is_coarse', fields.BooleanField(default=False)),
+                ('exact_location', EncryptedField(null=True, max_length=64, codec=CoordinatesCodec, pad=True)),
                 ('collected_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ('collected_at_reported', fields.CharField(null=True, max_length=64)),
                 ('received_at', fields.DatetimeField(auto_now=False, auto_now_add=True)),

@@ -354,8 +354,9 @@ async def _insert_records(world: World, site: str, count: int, *, at: str = "202
     await world.sql("alter table measurement disable trigger all")
     await world.sql(
         "insert into record (id, organization_id, created_at, project_id, site_code, collected_at, received_at, medium,"
-        " status, contributor_ids, version) select gen_random_uuid(), organization_id, now(), id, $1 || n,"
-        " $3::text::timestamptz, now(), 'WATER', 'DRAFT', '{}', 1"
+        " status, contributor_ids, version, location_is_coarse)"
+        " select gen_random_uuid(), organization_id, now(), id, $1 || n,"
+        " $3::text::timestamptz, now(), 'WATER', 'DRAFT', '{}', 1, false"
         " from project, generate_series(1, $2::int) n where code = 'CANAL'",
         site,
         count,

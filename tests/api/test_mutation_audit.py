@@ -29,6 +29,13 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "project",
         {"name", "version"},
     ),
+    "setLocationSensitivity": (
+        "manager",
+        lambda stage: {"id": stage.project, "expectedVersion": 1, "sensitive": True, "reason": REASON},
+        "project.set_location_sensitivity",
+        "project",
+        {"locations_are_sensitive", "locations_rewriting", "version"},
+    ),
     "archiveProject": (
         "owner",
         lambda stage: {"id": stage.project, "expectedVersion": 1, "reason": REASON},

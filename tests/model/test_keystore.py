@@ -66,6 +66,11 @@ async def keystore(postgres: EmbeddedPostgres) -> AsyncIterator[dict[str, Any]]:
     await superuser.close()
 
 
+def a_key(owner: KeyOwner, key_id: int) -> StoredKey:
+    """A stored key, of which nobody opens the secret."""
+    return StoredKey(UUID(int=key_id), owner, "file", "1", b"wrapped")
+
+
 def a_keyring() -> Keyring:
     """A keyring as each server process has one."""
     return Keyring(KeyStore(), PROVIDER, lifetime_s=60)
@@ -298,3 +303,15 @@ async def test_a_key_of_another_keystore_opens_nothing(keystore: dict[str, Any])
     await connection.close()
 
     await _require_useless(ids["person"], ANA, "wrapping key")
+
+
+@pytest.mark.usefixtures("keystore")
+async def test_the_organizations_are_those_that_ever_had_keys() -> None:
+    store, keyring = KeyStore(), a_keyring()
+    bolt = KeyOwner(OwnerKind.ORGANIZATION, UUID(int=7))
+    await keyring.load([ACME, ACME_INDEX, ANA, bolt])
+    await store.retire([keyring.current(ACME).id])
+
+    assert await store.organizations() == [ACME.id, bolt.id]
+    await store.destroy([key.id for key in await store.keys_of([ACME])])
+    assert await store.organizations() == [ACME.id, bolt.id]

@@ -27,6 +27,7 @@ from models.encryption.envelope import Cell, KeyOwner, seal
 from models.encryption.keyring import Keyring
 from models.inventory import Column, Entity, entities, entity_of
 from models.membership import Membership
+from models.place import Coordinates, CoordinatesCodec
 from models.row import Row, row_type
 from models.visibility import scope_of
 from schema.api import Api
@@ -208,7 +209,8 @@ class Perturbation:
         ):
             return None
         if isinstance(field, EncryptedField):
-            return self._sealed(column, at, self._text())
+            is_place = field.codec is CoordinatesCodec
+            return self._sealed(column, at, self._place() if is_place else self._text())
         if isinstance(field, tortoise_fields.BinaryField):
             return self._bytes()
         if (kind := getattr(field, "enum_type", None)) is not None:
@@ -250,6 +252,10 @@ class Perturbation:
     def _text(self) -> str:
         """Return a text that nothing else has, at another place in every order and of another length."""
         return f"{'AHQZ~'[self._count % 5]}{self._count} hidden{' and changed' * (self._count % 4)}"
+
+    def _place(self) -> str:
+        """Return a place that is elsewhere each time."""
+        return CoordinatesCodec.encode(Coordinates(self._count % 90 + 1 / 7, self._count % 180 + 1 / 7))
 
     def _bytes(self) -> bytes:
         return sha256(f"{self._count}".encode()).digest()[:16]

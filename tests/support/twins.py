@@ -24,6 +24,7 @@ from models.encryption.envelope import key_id_of
 from models.inventory import Column, entities
 from models.row import Row, open_column
 from resolvers.account import member_viewer
+from resolvers.location_rewrite import LocationRewrite
 from schema.api import Api
 from schema.field import TYPES
 from tests.support.arguments import UNKNOWN, Values
@@ -165,6 +166,22 @@ async def _enrich(world: World) -> None:
     stage = await prepare(world)
     owner, reviewer = await world.client("owner"), await world.client("reviewer")
     parks = f"Project:{await world.project_id('PARKS')}"
+    for number in range(6):
+        given = {
+            "projectId": parks if number % 2 else stage.project,
+            "siteCode": f"WELL-{number}",
+            "collectedAt": f"2026-0{number + 1}-03T03:04:05Z",
+            "medium": "WATER",
+            "latitude": 51 + number / 70,
+            "longitude": -number / 70,
+        }
+        await _done(owner, "createRecord", given, "record { id }")
+    # Not only where it is not sensitive, a place is to tell nothing.
+    given = {"id": stage.project, "expectedVersion": 1, "sensitive": True, "reason": "Private wells."}
+    await _done(owner, "setLocationSensitivity", given)
+    job, organization = LocationRewrite(), await world.organization_id("clearwater")
+    while await job.step(organization):
+        pass
     collector = f"User:{await world.member_id('collector')}"
     await _done(reviewer, "rejectRecord", {"id": stage.submitted, "expectedVersion": 2, "reason": "The cap was loose."})
     await _done(
@@ -244,7 +261,7 @@ async def _secrets(world: World, rows: Rows, sight: Sight) -> dict[Column, list[
             seen = [row for row in stored if sight.of(entity, row)][:3]
             filled = [*seen, *[row for row in stored if row not in seen][:3]]
             await world.services.keyring.load_ids([key_id_of(row[column.name]) for row in filled])
-            found[column] = list(dict.fromkeys((open_column(column, row) or "")[:80] for row in filled))
+            found[column] = list(dict.fromkeys(str(open_column(column, row) or "")[:80] for row in filled))
     return found
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from graphql import (
     GraphQLArgument,
@@ -21,6 +21,9 @@ from graphql import (
 )
 
 from tests.support.served import Caller
+
+VALUES: Final = frozenset({"Point"})
+"""Types of which a column holds the values: they are shown whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,22 @@ class Contract:
     @cache  # noqa: B019  (one contract a caller, as long as the run)
     def leaves(self, type_name: str) -> list[str]:
         """Return the fields that show a value."""
-        return [name for name, field in self.type(type_name).fields.items() if is_leaf_type(get_named_type(field.type))]
+        return [
+            name
+            for name, field in self.type(type_name).fields.items()
+            if is_leaf_type(named := get_named_type(field.type)) or named.name in VALUES
+        ]
+
+    @cache  # noqa: B019
+    def selected(self, type_name: str) -> list[str]:
+        """Return the same fields as they are asked for."""
+        fields = self.type(type_name).fields
+        return [
+            f"{name} {{ {' '.join(self.leaves(named.name))} }}"
+            if (named := get_named_type(fields[name].type)).name in VALUES
+            else name
+            for name in self.leaves(type_name)
+        ]
 
     @cache  # noqa: B019
     def branches(self, type_name: str) -> dict[str, GraphQLField]:

@@ -188,7 +188,7 @@ def _read_values(facts: Facts, owner: Principal) -> None:
 def _read_nodes(
     facts: Facts, owner: Principal, type_name: str, rows: Sequence[Row], values: dict[Any, dict[str, Any]]
 ) -> None:
-    leaves = " ".join(facts.contract.leaves(type_name))
+    leaves = " ".join(facts.contract.selected(type_name))
     for start in range(0, len(rows), 50):
         part = rows[start : start + 50]
         nodes = " ".join(f'n{index}: node(id: "{type_name}:{row["id"]}") {{ ...F }}' for index, row in enumerate(part))

@@ -23,7 +23,7 @@ Path = tuple[str | int, ...]
 @cache
 def selection(contract: Contract, type_name: str, depth: int, *, first: int = PAGE_OF) -> str:
     """Return the selection of everything that the type shows, and of what it leads to, so many steps deep."""
-    parts = list(contract.leaves(type_name))
+    parts = list(contract.selected(type_name))
     if type_name == "Change":
         return " ".join([*parts, "columns { column before after }"])
     for name, one in contract.branches(type_name).items() if depth else ():

@@ -4,6 +4,7 @@ Roles and programs are made through the API, by the owner; what the API refuses 
 of a program who is suspended) is written by the superuser, with an entry of the trail as every change has.
 """
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -109,6 +110,7 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
         "PROJECT": await _define(owner, "Mends", "PROJECT", MENDS),
     }
     await _give_roles(owner, members, projects, roles)
+    await _hide_places(owner, projects[SECOND])
     await _fill_what_is_empty(world, targets, members)
     device = await _device_of(owner, members["blocked"])
     tokens = await _programs(owner, projects[FIRST])
@@ -246,6 +248,18 @@ async def _define(owner: Client, name: str, level: str, permissions: Names) -> s
     given = {"name": name, "level": level, "permissions": [_enum(one) for one in sorted(permissions)]}
     more = {"description": f"{name}.", "reason": "Set up."}
     return str((await _done(owner, "createRole", {**given, **more}, "role { id }"))["role"]["id"])
+
+
+async def _hide_places(owner: Client, project: UUID) -> None:
+    """Declare the locations of a project sensitive, and wait until the server has rewritten what is there."""
+    given = {"id": f"Project:{project}", "expectedVersion": 1, "sensitive": True, "reason": "Private wells."}
+    await _done(owner, "setLocationSensitivity", given, "project { id }")
+    query = f'{{ project(id: "Project:{project}") {{ locationsRewriting }} }}'
+    for _ in range(600):
+        if not (await owner.run(query)).data["project"]["locationsRewriting"]:
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError("The records were not rewritten.")
 
 
 async def _fill_what_is_empty(world: World, targets: Stage, members: Mapping[str, UUID]) -> None:

@@ -24,6 +24,7 @@ from tests.sweep.writing import (
     BESIDE,
     IN_PROJECTS,
     NOT_WRITTEN,
+    OF_PROJECTS,
     SESSION,
     Ground,
     Input,
@@ -123,7 +124,7 @@ def test_what_the_page_lets_be_written_is_written(
                 and not (place in {("role",), ("customRoleId",)} and place != variant)
             ]
             maker = _maker(cast, who, mutation, project)
-            makes_one = mutation in {"updateProject", "archiveProject"} and who.may(door, None)
+            makes_one = mutation in OF_PROJECTS and who.may(door, None)
             aim = ground.fresh(
                 mutation, None if makes_one else project, maker.caller, lambda one: asyncio.run(_version(cast, one))
             )

@@ -21,15 +21,20 @@ Place = tuple[str | int, ...]
 REASON: Final = "Because the laboratory said so."
 BESIDE: Final = frozenset({"id", "expectedVersion", "reason", "measurements"})
 """Input fields that write nothing of their own."""
-RENAMED: Final[Mapping[tuple[str, str], str]] = {("assignOrganizationRole", "roleExpiresAt"): "expiresAt"}
+RENAMED: Final[Mapping[tuple[str, str], str]] = {
+    ("assignOrganizationRole", "roleExpiresAt"): "expiresAt",
+    ("setLocationSensitivity", "locationsAreSensitive"): "sensitive",
+}
 NOT_WRITTEN: Final = frozenset({("assignOrganizationRole", "userId"), ("removeOrganizationRole", "userId")})
 """Input fields that only name the row."""
 IN_PROJECTS: Final = frozenset(
     {
-        *("updateProject", "archiveProject", "assignProjectRole", "removeProjectRole"),
+        *("updateProject", "setLocationSensitivity", "archiveProject", "assignProjectRole", "removeProjectRole"),
         *("createRecord", "updateRecord", "submitRecord", "approveRecord", "rejectRecord", "deleteRecord"),
     }
 )
+OF_PROJECTS: Final = ("updateProject", "setLocationSensitivity", "archiveProject")
+"""What acts on a project itself."""
 SESSION: Final = frozenset({"signIn", "refreshSession", "signOut"})
 
 _numbers = count(1)
@@ -95,6 +100,8 @@ def complete(aim: Aim) -> dict[str, Input]:
     return {
         "createProject": project,
         "updateProject": {**reasoned, **project},
+        # What it is said to be already, in the first project: the records there stay as they are for those who follow.
+        "setLocationSensitivity": {**reasoned, "sensitive": False},
         "archiveProject": reasoned,
         "createRecord": {**record, "projectId": aim.project, "deviceId": aim.device},
         "updateRecord": {**reasoned, **record},
@@ -207,7 +214,7 @@ class Ground:
         """Return what stands in the first project for those who are refused; nobody changes it."""
         targets = self.cast.targets
         subjects: Mapping[str, tuple[str, int]] = {
-            **dict.fromkeys(("updateProject", "archiveProject"), (targets.project, 1)),
+            **dict.fromkeys(OF_PROJECTS, (targets.project, 1)),
             **dict.fromkeys(("updateRecord", "submitRecord", "deleteRecord"), (targets.draft, 1)),
             **dict.fromkeys(("approveRecord", "rejectRecord"), (targets.submitted, 2)),
             "blockDevice": (targets.device, 1),
@@ -244,7 +251,7 @@ class Ground:
             subject = self._made(owner, "createRole", inputs["createRole"], "role")
         elif mutation == "revokeServiceAccount":
             subject = self._made(owner, "createServiceAccount", inputs["createServiceAccount"], "serviceAccount")
-        elif mutation in {"updateProject", "archiveProject"}:
+        elif mutation in OF_PROJECTS:
             is_any = project is None
             subject = self._made(owner, "createProject", inputs["createProject"], "project") if is_any else aim.project
         elif mutation in {"removeProjectRole", "removeOrganizationRole"}:

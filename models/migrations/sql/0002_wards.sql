@@ -76,6 +76,7 @@ alter table change
 
 create index on membership (user_id);
 create index on project_membership (organization_id, membership_id);
+create index project_rewriting on project (organization_id) where locations_rewriting;
 create index on membership (organization_id, custom_role_id) where custom_role_id is not null;
 create index on project_membership (organization_id, custom_role_id) where custom_role_id is not null;
 create index on device (organization_id, membership_id);
