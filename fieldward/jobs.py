@@ -1,18 +1,37 @@
 """The jobs of a server process (`fieldward/background.py`)."""
 
 from collections.abc import Mapping
+from typing import Final
 
+import structlog
+
+from auth.principal import SYSTEM_ID, Channel, Origin
 from fieldward.background import Job
-from models.encryption.keystore import KeyStore
+from fieldward.settings import Settings
+from models.base import new_id
+from resolvers.key_rotation import reseal, rotate_overdue_keys
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
+from resolvers.services import Services
+from resolvers.trail import Actor
+
+log = structlog.get_logger()
+
+KEEP_KEYS: Final = "keep_keys"
+"""The name of the job that replaces keys which are due, and seals anew what lies under old ones."""
+
+SHARE: Final = 0.25
+"""The part of the time that sealing anew works; the rest is the requests'."""
+BATCHES: Final = 10
+"""Batches that it does before the job is asked whether the process ends."""
 
 
-def build_jobs(store: KeyStore) -> Mapping[str, Job]:
+def build_jobs(services: Services, settings: Settings) -> Mapping[str, Job]:
     """Return the jobs, by their names.
 
-    store: says which organizations there are: a connection of the service sees the rows of one at a time.
+    A connection of the service sees the rows of one organization at a time; the keystore says which there are.
     """
     rewrite = LocationRewrite()
+    store = services.keystore
 
     async def rewrite_locations() -> bool:
         found = False
@@ -20,4 +39,12 @@ def build_jobs(store: KeyStore) -> Mapping[str, Job]:
             found |= await rewrite.step(organization_id)
         return found
 
-    return {REWRITE_LOCATIONS: rewrite_locations}
+    async def keep_keys() -> bool:
+        actor = Actor(SYSTEM_ID, Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward"))
+        replaced = await rotate_overdue_keys(services.keyring, store, actor, oldest_days=settings.data_key_max_age_days)
+        done = await reseal(store, actor, share=SHARE, lifetime_s=settings.data_key_lifetime_s, most_batches=BATCHES)
+        if replaced or done.values or done.broken:
+            log.info("keys_kept", replaced=replaced, resealed=done.values, broken=len(done.broken))
+        return not done.is_through
+
+    return {REWRITE_LOCATIONS: rewrite_locations, KEEP_KEYS: keep_keys}

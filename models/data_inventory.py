@@ -41,6 +41,7 @@ _TYPES: Final[tuple[tuple[type[Field[Any]], str], ...]] = (
     (fields.IntField, "whole number"),
     (fields.BinaryField, "bytes"),
     (fields.JSONField, "JSON"),
+    (fields.BooleanField, "yes or no"),
 )
 _OF_INDEX_KEY: Final = frozenset({Storage.BLIND_INDEX, Storage.CONTENT_DIGEST})
 

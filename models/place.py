@@ -10,36 +10,22 @@ A cell is a tenth of a degree high and wide: some 11 km from south to north, and
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from types import MappingProxyType
 from typing import Final
 
-import orjson
-
-from models.encryption.codec import Codec
+from models.encryption.codec import Point
 
 CELLS_IN_A_DEGREE: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Coordinates:
-    """What is known of a place: degrees north and east, WGS 84, each of which may be missing."""
-
-    latitude: float | None
-    longitude: float | None
-
-    def __bool__(self) -> bool:
-        return self.latitude is not None or self.longitude is not None
-
-    @property
-    def cell(self) -> "Coordinates":
-        """The centre of the cell in which the place lies."""
-        latitude, longitude = self.latitude, self.longitude
-        return Coordinates(
-            None if latitude is None else cell_latitude(latitude),
-            None if longitude is None else cell_longitude(longitude),
-        )
+def cell_of(place: Point) -> Point:
+    """Return the centre of the cell in which the place lies."""
+    latitude, longitude = place.latitude, place.longitude
+    return Point(
+        None if latitude is None else cell_latitude(latitude),
+        None if longitude is None else cell_longitude(longitude),
+    )
 
 
 def cell_latitude(degrees: float) -> float:
@@ -58,26 +44,6 @@ CELLS: Final[Mapping[str, Callable[[float], float]]] = MappingProxyType(
 """What coarsens a coordinate, by its column."""
 
 
-class CoordinatesCodec(Codec[Coordinates]):
-    """A GeoJSON position, as that of a place: east, then north; null for what is not known."""
-
-    python_type = Coordinates
-    expected = "a place"
-
-    @staticmethod
-    def encode(value: Coordinates) -> str:
-        """Return the degrees, east in front."""
-        if not value:
-            raise ValueError("Expected a latitude or a longitude.")
-        return f"[{_text(value.longitude)},{_text(value.latitude)}]"
-
-    @staticmethod
-    def decode(text: str) -> Coordinates:
-        """Return the place of a position."""
-        longitude, latitude = orjson.loads(text)
-        return Coordinates(latitude, longitude)
-
-
 def _cell(degrees: float) -> int:
     # By the digits that people read, not by the binary number next to them: 0.3 is in the cell that begins at 0.3.
     return int((Decimal(repr(float(degrees))) * CELLS_IN_A_DEGREE).to_integral_value(ROUND_FLOOR))
@@ -85,7 +51,3 @@ def _cell(degrees: float) -> int:
 
 def _centre(cell: int) -> float:
     return (2 * cell + 1) / (2 * CELLS_IN_A_DEGREE)
-
-
-def _text(degrees: float | None) -> str:
-    return "null" if degrees is None else repr(float(degrees))

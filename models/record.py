@@ -11,9 +11,9 @@ from auth.classification import Classification as C
 from auth.permission import Permission
 from models.base import Kept, Placement, Search, Storage, TenantModel, ward
 from models.encryption.blind_index import normalize_name
+from models.encryption.codec import Place
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import KeyPurpose, OwnerKind
-from models.place import CoordinatesCodec
 
 AWAITING_ITS_CELL: Final = (
     "(not {row}.location_is_coarse and {row}.project_id = any (array("
@@ -75,7 +75,7 @@ class Record(TenantModel):
     latitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL)
     longitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL)
     location_is_coarse = ward(C.INTERNAL, fields.BooleanField(default=False))
-    exact_location = ward(C.CONFIDENTIAL, EncryptedField(max_length=64, codec=CoordinatesCodec, null=True, pad=True))
+    exact_location = ward(C.CONFIDENTIAL, EncryptedField(max_length=64, codec=Place, null=True, pad=True))
     collected_at = ward(C.INTERNAL, fields.DatetimeField())
     collected_at_reported = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
     received_at = ward(C.INTERNAL, fields.DatetimeField(auto_now_add=True))

@@ -54,12 +54,14 @@ class Rotation:
     """What was done: keys replaced, values sealed anew, and those that do not open, by table and column.
 
     left_over: retired keys under which a server may still seal for a moment, so that values are looked for again later.
+    is_through: whether everything was looked at.
     """
 
     keys: int = 0
     values: int = 0
     broken: list[tuple[str, str, UUID]] = field(default_factory=list)
     left_over: int = 0
+    is_through: bool = True
 
 
 async def rotate_data_keys(
@@ -140,12 +142,14 @@ async def reseal(
     *,
     share: float = 1.0,
     lifetime_s: float,
+    most_batches: int | None = None,
     progress: Progress | None = None,
 ) -> Rotation:
     """Seal what lies under retired keys anew, until nothing is left that is not locked at that moment.
 
-    share: the part of the time that it works; the rest it leaves to others. lifetime_s: how long any server keeps a key
-    in memory, and so goes on to seal with a retired one, should no word of it have reached that server.
+    most_batches: stop after so many, with more left to do. share: the part of the time that it works; the rest it
+    leaves to others. lifetime_s: how long any server keeps a key in memory, and so goes on to seal with a retired one,
+    should no word of it have reached that server.
 
     Raises:
         UnavailableError: a database or the key provider is away. What was sealed anew so far stays so.
@@ -158,7 +162,7 @@ async def reseal(
     ids = [key.id for key in keys]
     tenants = await store.organizations()
     total = await _count(tenants, ids) if progress is not None else None
-    done = 0
+    done, batches = 0, 0
     left: set[UUID] = set()
     for tenant_id in tenants:
         for entity in resealable():
@@ -166,6 +170,10 @@ async def reseal(
             if after is None:
                 continue
             while after is not None:
+                if batches == most_batches:
+                    result.is_through = False
+                    return result
+                batches += 1
                 began = time.monotonic()
                 after, rows, resealed = await _reseal_batch(actor, tenant_id, entity, ids, after)
                 done += rows

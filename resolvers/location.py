@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from auth.policy import require
 from auth.scope import Scope
+from models.encryption.codec import Point
 from models.encryption.column import load_keys_for
 from models.inventory import entity_of
-from models.place import Coordinates
+from models.place import cell_of
 from models.record import Record
 from resolvers.change import Change
 from resolvers.checking import input_name
@@ -24,9 +25,9 @@ LOCATION: Final = frozenset({"latitude", "longitude"})
 """The columns by which it is said where."""
 
 
-def location_columns(exact: Coordinates, *, is_sensitive: bool) -> dict[str, Any]:
+def location_columns(exact: Point, *, is_sensitive: bool) -> dict[str, Any]:
     """Return the columns of a record that keep its place."""
-    kept = exact.cell if is_sensitive else exact
+    kept = cell_of(exact) if is_sensitive else exact
     return {
         "latitude": kept.latitude,
         "longitude": kept.longitude,
@@ -53,13 +54,13 @@ async def moved(
         if guard is not None:
             given = next(name for name in sorted(LOCATION) if name in values)
             require(change.viewer, guard, scope, field=("input", input_name(given)))
-    then = Coordinates(values.get("latitude", now.latitude), values.get("longitude", now.longitude))
+    then = Point(values.get("latitude", now.latitude), values.get("longitude", now.longitude))
     return location_columns(then, is_sensitive=is_sensitive)
 
 
-async def exact_location(record: Record) -> Coordinates:
+async def exact_location(record: Record) -> Point:
     """Return where a record was made, however it is kept."""
     if not record.location_is_coarse:
-        return Coordinates(record.latitude, record.longitude)
+        return Point(record.latitude, record.longitude)
     await load_keys_for([record], "exact_location")
-    return record.exact_location or Coordinates(None, None)
+    return record.exact_location or Point(None, None)

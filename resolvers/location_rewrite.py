@@ -14,11 +14,11 @@ from uuid import UUID
 from auth.action import Action
 from auth.principal import Channel, Origin
 from models.base import new_id
+from models.encryption.codec import Place, Point
 from models.encryption.column import EncryptedField, open_light, seal_light
 from models.encryption.envelope import Cell, key_id_of
 from models.encryption.keyring import active_keyring
 from models.inventory import entity_of
-from models.place import Coordinates, CoordinatesCodec
 from models.project import Project
 from models.reading import OneStatement
 from models.record import Record
@@ -33,7 +33,7 @@ BATCH: Final = 500
 REWRITE_LOCATIONS: Final = "rewrite_locations"
 """The background job's name."""
 
-_SEALED: Final = cast("EncryptedField[Coordinates | None]", entity_of(Record).columns["exact_location"].field)
+_SEALED: Final = cast("EncryptedField[Point | None]", entity_of(Record).columns["exact_location"].field)
 
 _Place = tuple[datetime, UUID]
 _START: Final[_Place] = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
@@ -183,12 +183,12 @@ async def _finish(change: Change, at: _At) -> bool:
 def _written(organization_id: UUID, row: dict[str, Any], is_sensitive: bool) -> dict[str, Any]:
     """Return the columns as they are stored from now on."""
     if not row["location_is_coarse"]:
-        exact = Coordinates(row["latitude"], row["longitude"])
+        exact = Point(row["latitude"], row["longitude"])
     elif row["exact_location"] is None:
-        exact = Coordinates(None, None)
+        exact = Point(None, None)
     else:
         cell = Cell(organization_id, entity_of(Record).name, _SEALED.model_field_name, row["id"])
-        exact = CoordinatesCodec.decode(open_light(row["exact_location"], cell))
+        exact = Place.decode(open_light(row["exact_location"], cell))
     columns = location_columns(exact, is_sensitive=is_sensitive)
     here = {"id": row["id"], "organization_id": organization_id, "exact_location": columns["exact_location"]}
     return {**columns, "exact_location": seal_light(_SEALED, here)}

@@ -13,10 +13,10 @@ from auth.principal import Viewer
 from auth.scope import Scope, project_scope
 from models.base import new_id
 from models.device import Device, DeviceStatus
+from models.encryption.codec import Point
 from models.errors import ConflictError
 from models.inventory import entity_of
 from models.measurement import Measurement
-from models.place import Coordinates
 from models.project import Project
 from models.record import Medium, Record, RecordStatus
 from models.statement import Statement
@@ -227,7 +227,7 @@ def record_values(change: Change, row_id: UUID, new: NewRecord, *, is_sensitive:
         **collector_columns(change.organization_id, new.collector),
     }
     if is_sensitive:
-        values |= location_columns(Coordinates(new.latitude, new.longitude), is_sensitive=True)
+        values |= location_columns(Point(new.latitude, new.longitude), is_sensitive=True)
     return values
 
 

@@ -2,9 +2,10 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -13,8 +14,9 @@ from rich.progress import Progress
 
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.settings import Settings
-from models.encryption.envelope import MOST_SEALS, SEALS_BEFORE_ROTATION
+from models.encryption.envelope import MOST_SEALS, SEALS_BEFORE_ROTATION, KeyPurpose
 from models.encryption.file_provider import BEGINNING, FileKeyProvider
+from models.encryption.keystore import KeyCount
 from resolvers.key_rotation import Rotation, reseal, rewrap_data_keys, rotate_data_keys
 from resolvers.key_verification import Verification, verify_values
 from resolvers.services import Services
@@ -33,8 +35,13 @@ def _keys() -> None:
 
 
 @app.command("status")
-def status(as_json: AsJson = False) -> None:
+def status(
+    as_json: AsJson = False,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Print metrics in the text format of Prometheus.")] = False,
+) -> None:
     """Print what keys there are, what wraps them, how old they are and how often they have sealed.
+
+    With --metrics for a collector of text files: how many keys there are in which state, and how old the oldest is.
 
     Example: fieldward keys status --json
     """
@@ -55,6 +62,9 @@ def status(as_json: AsJson = False) -> None:
                 }
 
     found = run(work())
+    if metrics:
+        print(metrics_of([KeyCount(**one) for one in found["keys"]], datetime.now(UTC)), end="")
+        return
     if as_json:
         print(json.dumps(found, default=str))
         return
@@ -67,6 +77,26 @@ def status(as_json: AsJson = False) -> None:
         said += [f"at most {one['most_seals']} seals"]
         said += [f"wrapped by {one['wrapping_key']}"] if one["wrapping_key"] != found["wrapping_key"] else []
         print(f"{one['owner_kind']:<13} {one['purpose']:<12} {', '.join(said)}")
+
+
+def metrics_of(counts: Sequence[KeyCount], now: datetime) -> str:
+    """Return metrics in the text format of Prometheus 0.0.4. Ages are seconds."""
+    lines = ["# HELP fieldward_data_keys Data keys, by state.", "# TYPE fieldward_data_keys gauge"]
+    for one in counts:
+        labels = f'owner_kind="{one.owner_kind}",purpose="{one.purpose}",provider="{one.provider}"'
+        labels += f',wrapping_key="{one.wrapping_key}"'
+        states = ("current", "retired", "left_over", "destroyed")
+        lines += [f'fieldward_data_keys{{{labels},state="{state}"}} {getattr(one, state)}' for state in states]
+    lines += [
+        "# HELP fieldward_data_key_seals Most seals of a current data key.",
+        "# TYPE fieldward_data_key_seals gauge",
+        f"fieldward_data_key_seals {max((one.most_seals for one in counts), default=0)}",
+        "# HELP fieldward_data_key_age_seconds Age of the oldest current data key of values.",
+        "# TYPE fieldward_data_key_age_seconds gauge",
+    ]
+    oldest = min((one.oldest for one in counts if one.oldest and one.purpose != KeyPurpose.INDEX), default=now)
+    lines.append(f"fieldward_data_key_age_seconds {(now - oldest).total_seconds():.0f}")
+    return "\n".join(lines) + "\n"
 
 
 @app.command("rotate")

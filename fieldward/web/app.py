@@ -23,7 +23,6 @@ from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.pages import page_routes
 from fieldward.web.request import Frame
-from models.encryption.keystore import KeyStore
 from schema.api import Api, build_api
 from schema.transport import GraphQLTransport
 
@@ -40,7 +39,7 @@ def build_app(
         SchemaError, InventoryError: something in the schema is unguarded; nothing is served.
     """
     services = build_services(settings)
-    background = Background(services.keyring, build_jobs(KeyStore()))
+    background = Background(services.keyring, build_jobs(services, settings))
     services = replace(services, wake_afterwards=background.wake_afterwards)
     endpoint = GraphQLEndpoint(
         GraphQLTransport(api or build_api(), context_factory(services)),

@@ -21,14 +21,18 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A place: degrees north and east, WGS 84."""
+    """What is known of a place: degrees north and east, WGS 84, each of which may be missing."""
 
-    latitude: float
-    longitude: float
+    latitude: float | None
+    longitude: float | None
 
     def __post_init__(self) -> None:
-        if not (-90 <= self.latitude <= 90 and -180 <= self.longitude <= 180):
+        north, east = self.latitude or 0, self.longitude or 0
+        if not (-90 <= north <= 90 and -180 <= east <= 180):
             raise ValueError("Expected a latitude from -90 to 90 and a longitude from -180 to 180.")
+
+    def __bool__(self) -> bool:
+        return self.latitude is not None or self.longitude is not None
 
 
 class Codec(ABC, Generic[V]):
@@ -199,18 +203,24 @@ class Json(Codec[Any]):
 
 
 class Place(Codec[Point]):
-    """A place, as a GeoJSON position: east, then north."""
+    """A place, as a GeoJSON position: east, then north; null for what is not known."""
 
     python_type = Point
     expected = "a place"
 
     @staticmethod
     def encode(value: Point) -> str:
-        """Return the place's degrees, east in front."""
-        return f"[{float(value.longitude)!r},{float(value.latitude)!r}]"
+        """Return the place's degrees, east in front. Of which nothing is known is no place."""
+        if not value:
+            raise ValueError("Expected a latitude or a longitude.")
+        return f"[{_degrees(value.longitude)},{_degrees(value.latitude)}]"
 
     @staticmethod
     def decode(text: str) -> Point:
         """Return the place of a position."""
         longitude, latitude = orjson.loads(text)
         return Point(latitude, longitude)
+
+
+def _degrees(value: float | None) -> str:
+    return "null" if value is None else repr(float(value))

@@ -165,7 +165,6 @@ _STATUS: Final = """
 """
 
 
-
 class WrappedKey(Model):
     """A data key as it is stored. `wrapped` is null once the key is destroyed, and only then.
 

@@ -9,7 +9,7 @@ from models.encryption.column import EncryptedField
 from models.encryption.envelope import KeyPurpose, OwnerKind
 from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
-from models.place import CoordinatesCodec
+from models.encryption.codec import Place
 from models.project import ProjectStatus
 from models.record import Medium, RecordStatus
 from models.user import UserStatus
@@ -218,7 +218,7 @@ class Migration(migrations.Migration):
                 ('latitude', fields.FloatField(null=True)),
                 ('longitude', fields.FloatField(null=True)),
                 ('location_is_coarse', fields.BooleanField(default=False)),
-                ('exact_location', EncryptedField(null=True, max_length=64, codec=CoordinatesCodec, pad=True)),
+                ('exact_location', EncryptedField(null=True, max_length=64, codec=Place, pad=True)),
                 ('collected_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ('collected_at_reported', fields.CharField(null=True, max_length=64)),
                 ('received_at', fields.DatetimeField(auto_now=False, auto_now_add=True)),

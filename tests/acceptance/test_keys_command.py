@@ -64,6 +64,9 @@ def test_status_says_what_keys_there_are(directory: Path) -> None:
     assert kinds["PERSON", "VALUES"]["current"] == 9
     assert {one["wrapping_key"] for one in found["keys"]} == {found["wrapping_key"]}
     assert found["wrapping_key"] in shown
+    metrics = keys(directory, "status", "--metrics").stdout
+    assert f'purpose="VALUES",provider="file",wrapping_key="{found["wrapping_key"]}",state="current"}} 9\n' in metrics
+    assert all(line.startswith(("#", "fieldward_")) for line in metrics.splitlines())
     assert len(shown.splitlines()) == 1 + len(found["keys"])
 
 

@@ -10,8 +10,8 @@ from auth.action import Action
 from auth.permission import Permission as P
 from fieldward.cli.environment import operator
 from fieldward.jobs import build_jobs
+from fieldward.settings import Settings
 from models.aggregation import Aggregation, Function, Key, Measure, fetch_groups
-from models.encryption.keystore import KeyStore
 from models.inventory import entities, entity_of
 from models.listing import Condition, Operator
 from models.place import cell_latitude, cell_longitude
@@ -391,7 +391,7 @@ async def test_several_processes_rewrite_together_and_nothing_twice(world: World
 
 async def test_the_background_finds_the_organization_by_itself(world: World) -> None:
     assert await declare(world) == []
-    job = build_jobs(KeyStore())[REWRITE_LOCATIONS]
+    job = build_jobs(world.services, Settings())[REWRITE_LOCATIONS]
 
     while await job():
         pass

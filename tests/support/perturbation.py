@@ -22,12 +22,12 @@ from tortoise import fields as tortoise_fields
 from auth.policy import permissions_in
 from auth.principal import SYSTEM_ID, Viewer
 from models.base import new_id
+from models.encryption.codec import Place, Point
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import Cell, KeyOwner, seal
 from models.encryption.keyring import Keyring
 from models.inventory import Column, Entity, entities, entity_of
 from models.membership import Membership
-from models.place import Coordinates, CoordinatesCodec
 from models.row import Row, row_type
 from models.visibility import scope_of
 from schema.api import Api
@@ -209,7 +209,7 @@ class Perturbation:
         ):
             return None
         if isinstance(field, EncryptedField):
-            is_place = field.codec is CoordinatesCodec
+            is_place = field.codec is Place
             return self._sealed(column, at, self._place() if is_place else self._text())
         if isinstance(field, tortoise_fields.BinaryField):
             return self._bytes()
@@ -255,7 +255,7 @@ class Perturbation:
 
     def _place(self) -> str:
         """Return a place that is elsewhere each time."""
-        return CoordinatesCodec.encode(Coordinates(self._count % 90 + 1 / 7, self._count % 180 + 1 / 7))
+        return Place.encode(Point(self._count % 90 + 1 / 7, self._count % 180 + 1 / 7))
 
     def _bytes(self) -> bytes:
         return sha256(f"{self._count}".encode()).digest()[:16]

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.place import CELLS_IN_A_DEGREE, Coordinates, CoordinatesCodec, cell_latitude, cell_longitude
+from models.encryption.codec import Place, Point
+from models.place import CELLS_IN_A_DEGREE, cell_latitude, cell_longitude, cell_of
 
 LATITUDES = st.floats(-90, 90)
 LONGITUDES = st.floats(-180, 180)
@@ -44,11 +45,11 @@ def test_a_longitude_becomes_the_centre_of_its_cell_and_the_antimeridian_is_one_
 
 @given(LATITUDES, LONGITUDES)
 def test_a_cell_holds_its_place_is_its_own_cell_and_lies_on_the_globe(latitude: float, longitude: float) -> None:
-    cell = Coordinates(latitude, longitude).cell
+    cell = cell_of(Point(latitude, longitude))
 
     assert cell.latitude is not None
     assert cell.longitude is not None
-    assert cell.cell == cell
+    assert cell_of(cell) == cell
     assert abs(cell.latitude - latitude) <= HALF + 1e-9
     assert abs(cell.longitude - longitude) <= HALF + 1e-9 or longitude == 180
     assert -90 < cell.latitude < 90
@@ -57,18 +58,18 @@ def test_a_cell_holds_its_place_is_its_own_cell_and_lies_on_the_globe(latitude: 
 
 @given(st.none() | LATITUDES, st.none() | LONGITUDES)
 def test_a_place_comes_back_as_it_was_written(latitude: float | None, longitude: float | None) -> None:
-    place = Coordinates(latitude, longitude)
+    place = Point(latitude, longitude)
     if not place:
         with pytest.raises(ValueError, match="Expected"):
-            CoordinatesCodec.encode(place)
+            Place.encode(place)
         return
 
-    text = CoordinatesCodec.encode(place)
+    text = Place.encode(place)
 
-    assert CoordinatesCodec.decode(text) == place
+    assert Place.decode(text) == place
     assert len(text) <= 64
 
 
 def test_a_place_is_written_as_a_geojson_position_with_null_for_what_is_not_known() -> None:
-    assert CoordinatesCodec.encode(Coordinates(27.94218, -82.45837)) == "[-82.45837,27.94218]"
-    assert CoordinatesCodec.encode(Coordinates(27.94218, None)) == "[null,27.94218]"
+    assert Place.encode(Point(27.94218, -82.45837)) == "[-82.45837,27.94218]"
+    assert Place.encode(Point(27.94218, None)) == "[null,27.94218]"
