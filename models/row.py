@@ -6,14 +6,14 @@ and encrypted columns as they are stored: reading one takes `open_column`, after
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar
 from uuid import UUID
 
 import asyncpg
 
 from auth.principal import SYSTEM_ID
-from models.encryption.codec import Codec, Text
+from models.encryption.codec import Codec, Text, decoded
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import Opener, key_bytes_of
 from models.encryption.keyring import active_keyring
@@ -73,8 +73,8 @@ class ColumnOpener:
         blob: bytes | None = row[self._name]
         if blob is None:
             return None
-        text = self._opener(blob, row[self._tenant] if self._tenant else SYSTEM_ID).open(blob, row["id"])
-        return self._codec.decode(text)
+        opener = self._opener(blob, row[self._tenant] if self._tenant else SYSTEM_ID)
+        return decoded(self._codec, opener.open(blob, row["id"]))
 
     def open_all(self, column_of: Callable[[str], Sequence[Any]], places: Iterable[int]) -> Opened:
         """Open the values of many rows at these places. What is the same for neighbours is worked out once.
@@ -105,8 +105,7 @@ class ColumnOpener:
                 opened.broken.append((at, error))
             place = next(left, None)
         if self._codec is not Text:
-            decode = self._codec.decode
-            opened.values[:] = [None if text is None else decode(text) for text in opened.values]
+            opened.values[:] = map(partial(decoded, self._codec), opened.values)
         return opened
 
     def _opener(self, blob: bytes, organization_id: UUID) -> Opener:

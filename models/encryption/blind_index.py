@@ -14,6 +14,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from models.encryption.envelope import DataKey
+from models.errors import SealedError
 
 LENGTH: Final = 16
 
@@ -26,8 +27,12 @@ def blind_index(key: DataKey, *, table: str, column: str, organization_id: UUID,
     Raises:
         SealedError: the key has been wiped.
     """
-    info = _info(b"blind index", organization_id.bytes, table.encode(), column.encode())
-    return hmac.digest(key.derive(info), text.encode(), "sha256")[:LENGTH]
+    try:
+        subkey = key.derive(_info(b"blind index", organization_id.bytes, table.encode(), column.encode()))
+    except SealedError:
+        del text  # A tool that reports errors would report it.
+        raise
+    return hmac.digest(subkey, text.encode(), "sha256")[:LENGTH]
 
 
 def subkey(key: DataKey, purpose: str, length: int = 32) -> bytes:

@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import orjson
 
+from models.errors import TamperedError
+
 V = TypeVar("V")
 
 
@@ -49,6 +51,22 @@ class Codec(ABC, Generic[V]):
     @abstractmethod
     def decode(text: str) -> Any:
         """Return the value of a text that was written here."""
+
+
+def decoded(codec: type[Codec[Any]], text: str | None) -> Any:
+    """Return the value of a text that was sealed; None where there is no text.
+
+    Raises:
+        TamperedError: the text is none of the codec's.
+    """
+    if text is None:
+        return None
+    try:
+        return codec.decode(text)
+    except (ValueError, TypeError, ArithmeticError):
+        # What Python says of a text that is no number, or no date, quotes it.
+        del text
+    raise TamperedError("A value opened to what is none of its column's type.")
 
 
 class Text(Codec[str]):

@@ -22,7 +22,7 @@ from tortoise.filters import is_null, not_null
 from tortoise.models import Model, ModelMeta
 
 from auth.principal import SYSTEM_ID
-from models.encryption.codec import Codec, Text
+from models.encryption.codec import Codec, Text, decoded
 from models.encryption.envelope import Cell, KeyOwner, KeyPurpose, OwnerKind, key_id_of, open_sealed, seal
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import organization_owner, person_owner, subject_owner
@@ -97,7 +97,7 @@ class Sealed:
         """Return the value, which is opened in the cell the first time and kept. Raises as `open_light`
         does."""
         if self._cell is None:
-            self._value = codec.decode(open_light(self.blob, cell))
+            self._value = decoded(codec, open_light(self.blob, cell))
             self._cell = cell
         value: V = self._value
         return value

@@ -146,6 +146,9 @@ def test_what_is_plain_is_found_by_the_same_search(story: Story) -> None:
 
     kinds = {Path(hit.place).relative_to(data).parts[0] for hit in scan.hits}
     assert {"base", "pg_wal"} <= kinds
+    if story.is_talkative:
+        # The reports hold the variables of functions.
+        assert story.control.marker in story.house.reports.read_text()
     logged = story.control.marker in (story.house.data / "postgresql.log").read_text(errors="replace")
     assert logged is story.is_talkative
 
@@ -202,6 +205,7 @@ def test_what_processes_tell_each_other_is_ids_alone(story: Story) -> None:
 async def _tell(story: Story, api: Api) -> Story:
     made = story.house
     if story.is_talkative:
+        made.control = story.control.plant("a variable of a function that failed")
         for role in (OWNER, SERVICE):
             await made.sql(f"alter role {role} set log_min_messages = 'debug2'")
     await _people(story)
@@ -438,6 +442,28 @@ async def _fail(story: Story, writing: Writing) -> None:
         await connection.close()
     (made.output / "activity while something waits").write_text("\n".join(map(str, told)))
     await _end_keys(story)
+    if story.is_talkative:
+        await _spoil_keys(story)
+
+
+async def _spoil_keys(story: Story) -> None:
+    """Have a command, which was given a password, meet data keys that were changed."""
+    made, word = story.house, story.canaries.plant
+    connection = await connect(made.postgres.superuser("fieldward_keys"))
+    spoil = (
+        "update wrapped_key set wrapped = set_byte(wrapped, 25, get_byte(wrapped, 25) # 1) where wrapped is not null"
+    )
+    as_owner = ["--organization", "acme", "--as", story.accounts["owner"].email]
+    arguments = ["user", "create", f"{word('address')}@acme.example", "--name", word("name"), *as_owner]
+    try:
+        await connection.execute(spoil)
+        done = await asyncio.to_thread(made.command, *arguments, given=word("password") + "\n")
+        await connection.execute(spoil)
+    finally:
+        await connection.close()
+    assert done.returncode == 1
+    assert "models.errors.TamperedError" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 async def _waiting(connection: asyncpg.Connection) -> int:

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MOST_HITS = 50
+"""Of one form in one place, that are told."""
+
 _LETTERS = string.ascii_lowercase
 
 
@@ -107,10 +110,12 @@ class Scan:
             if name in spared:
                 continue
             for form, sought in one.items():
-                if (at := content.find(sought)) >= 0:
+                at, found = content.find(sought), 0
+                while at >= 0 and found < MOST_HITS:
                     around = content[max(0, at - 60) : at + len(sought) + 40].decode("ascii", "backslashreplace")
                     what = self.canaries.where(content, at) or name
                     self.hits.append(Hit(place, what, form, around))
+                    at, found = content.find(sought, at + 1), found + 1
 
     def tree(self, root: Path, *, spared: Mapping[Path, Iterable[str]] | None = None) -> None:
         """Look at every file below a directory. spared: by file, the words that belong there."""

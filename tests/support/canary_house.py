@@ -15,6 +15,7 @@ import httpx
 
 from fieldward.embedded import EmbeddedPostgres
 from tests.support.canary import Canaries
+from tests.support.error_reporting import CONTROL
 from tests.support.served import Caller
 from tests.support.server import ROOT, database_url, environment, free_port
 from tests.support.world import connect
@@ -47,11 +48,13 @@ class House:
     """Where a run takes place. All that it writes is below `root`.
 
     told: what was answered, by who asked: an answer's text each.
+    control: the word by which it is seen that errors are reported; None where they are not.
     """
 
     root: Path
     postgres: EmbeddedPostgres
     canaries: Canaries
+    control: str | None = None
     told: dict[str, list[str]] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     clients: list[httpx.Client] = field(default_factory=list)
@@ -81,12 +84,24 @@ class House:
             "OWNER_KEYSTORE_URL": self.postgres.owner(keys),
         }
         settings = {f"FIELDWARD_{name}": database_url(endpoint) for name, endpoint in urls.items()}
+        if self.control is not None:
+            more[CONTROL] = self.control
         return environment(self.data, TMPDIR=str(self.temporary), PYTHONFAULTHANDLER="1", **settings, **more)
+
+    @property
+    def reports(self) -> Path:
+        """What was reported of errors."""
+        return self.output / "reports"
+
+    def _program(self) -> list[str]:
+        if self.control is None:
+            return [sys.executable, "-m", "fieldward"]
+        return [sys.executable, "-m", "tests.support.error_reporting", str(self.reports)]
 
     def command(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command, and keep what it writes to its standard error. Its standard output is an answer."""
         done = subprocess.run(
-            [sys.executable, "-m", "fieldward", *arguments],
+            [*self._program(), *arguments],
             cwd=ROOT,
             env=self.environment(),
             input=given,
@@ -100,13 +115,13 @@ class House:
         self.told.setdefault("command", []).append(done.stdout)
         return done
 
-    def serve(self, *program: str) -> str:
-        """Start a server and return where it listens, once it is ready. program: instead of `-m fieldward serve`."""
+    def serve(self) -> str:
+        """Start a server and return where it listens, once it is ready."""
         port = free_port()
         log = self.output / f"server-{port}.err"
         with log.open("wb") as errors, (self.output / f"server-{port}.out").open("wb") as printed:
             process = subprocess.Popen(
-                [sys.executable, *(program or ("-m", "fieldward", "serve"))],
+                [*self._program(), "serve"],
                 cwd=ROOT,
                 env=self.environment(FIELDWARD_PORT=str(port)),
                 stdout=printed,

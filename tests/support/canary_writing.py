@@ -195,8 +195,8 @@ class Writing:
         for method, path in (
             ("GET", f"/graphql?query={plant('a query in an address')}"),
             ("POST", f"/graphql?{plant('a name')}={plant('a value')}"),
-            ("GET", f"/{plant('a path')}"),
-            ("PUT", f"/health/{plant('a path')}"),
+            ("GET", f"/nothing?q={plant('a query')}"),
+            ("PUT", "/health/ready"),
             ("OPTIONS", f"/graphiql?{plant('a name')}"),
         ):
             http.request(method, path, content=plant("a body").encode())

@@ -61,7 +61,7 @@ def _alone(blob: bytes, organization_id: UUID, row_id: UUID) -> Any:
         if (key := by_id.get(blob[2:18])) is None:
             return TamperedError if len(blob) < 63 else SealedError
         return open_sealed(key, Cell(organization_id, "record", "comment", row_id), blob)
-    except (TamperedError, UnicodeDecodeError) as error:
+    except TamperedError as error:
         return type(error)
 
 
