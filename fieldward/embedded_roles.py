@@ -1,9 +1,13 @@
 """The roles of the embedded PostgreSQL: who there is, what each may do, and where their passwords are kept.
 
 Promises: no role but PostgreSQL's own superuser gets round row-level security; the service owns nothing and makes
-nothing; the passwords are random, and in one file that is its owner's alone.
+nothing; the passwords are random, and in one file that is its owner's alone. No statement holds one: PostgreSQL is
+given what it keeps of them.
 """
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -19,6 +23,9 @@ SERVICE_GROUP: Final = "fieldward_service"
 SERVICE: Final = "fieldward_app"
 """The service: of that group, and no more."""
 DATABASES: Final = ("fieldward", "fieldward_keys")
+
+_SCRAM_ROUNDS: Final = 4096
+"""PostgreSQL's own. The passwords are random, so that more rounds would guard nothing."""
 
 
 class PasswordFileError(Exception):
@@ -50,7 +57,7 @@ def setup_script(passwords: Mapping[str, str]) -> str:
 
     It may be run again. Roles get their passwords anew each time.
     """
-    owner, service = _literal(passwords[OWNER]), _literal(passwords[SERVICE])
+    owner, service = (_literal(scram_verifier(passwords[role])) for role in (OWNER, SERVICE))
     roles = f"""
         do $$ begin
           if not exists (select from pg_roles where rolname = '{OWNER}') then
@@ -71,6 +78,20 @@ def setup_script(passwords: Mapping[str, str]) -> str:
         alter role {SERVICE} set log_min_messages = 'log';
         """  # noqa: S608  (names of our own, and literals)
     return roles + "".join(_database_script(name) for name in DATABASES)
+
+
+def scram_verifier(password: str) -> str:
+    """Return what PostgreSQL keeps of a password of ASCII letters (RFC 5802, RFC 7677), under a fresh salt.
+
+    A statement is logged, counted and shown to others of the same role by whatever the server is told to; with this in
+    it instead of the password, there is nothing in it to sign in with.
+    """
+    salt = os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, _SCRAM_ROUNDS)
+    client = hmac.digest(salted, b"Client Key", "sha256")
+    stored, server = hashlib.sha256(client).digest(), hmac.digest(salted, b"Server Key", "sha256")
+    told = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return f"SCRAM-SHA-256${_SCRAM_ROUNDS}:{told[0]}${told[1]}:{told[2]}"
 
 
 def _database_script(name: str) -> str:

@@ -57,11 +57,12 @@ def describe_exception(_: Any, __: str, event: MutableMapping[str, Any]) -> Muta
         error = error[1]
     if isinstance(error, BaseException):
         event["error"] = f"{type(error).__module__}.{type(error).__qualname__}"
-        event["raised_at"] = _places(error.__traceback__)
+        event["raised_at"] = places(error.__traceback__)
         if error.__cause__ is not None:
             event["caused_by"] = f"{type(error.__cause__).__module__}.{type(error.__cause__).__qualname__}"
     return event
 
 
-def _places(trace: TracebackType | None) -> list[str]:
+def places(trace: TracebackType | None) -> list[str]:
+    """Return where an exception was raised, and on whose behalf: the last six, as file, line and function."""
     return [f"{one.filename}:{one.lineno} {one.name}" for one in traceback.extract_tb(trace)[-6:]]

@@ -5,7 +5,7 @@ and encrypted columns as they are stored: reading one takes `open_column`, after
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
 from uuid import UUID
@@ -43,7 +43,7 @@ class Opened:
     sealed: the places of values whose data key is not in memory. broken: of those that do not open there, and why.
     """
 
-    values: list[Any]
+    values: list[Any] = field(repr=False)
     sealed: list[int]
     broken: list[tuple[int, Exception]]
 

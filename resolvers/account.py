@@ -1,6 +1,6 @@
 """Making organizations and people, for operators on the command line: in a member's name, or the operator's own."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from tortoise.exceptions import IntegrityError
@@ -37,9 +37,9 @@ from resolvers.trail import Actor
 class NewPerson:
     """A person and their first membership."""
 
-    email: str
-    password: str
-    name: str
+    email: str = field(repr=False)
+    password: str = field(repr=False)
+    name: str = field(repr=False)
     role: OrganizationRole
 
 
@@ -48,11 +48,11 @@ class _Prepared:
     """A person who fits, with their keys in memory and their password hashed: all that is slow is done."""
 
     new: NewPerson
-    email: str
+    email: str = field(repr=False)
     email_index: bytes
     user_id: UUID
     is_known: bool
-    password_hash: str
+    password_hash: str = field(repr=False)
 
 
 async def create_organization(

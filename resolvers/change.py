@@ -41,7 +41,7 @@ class Intent:
 
     action: Action
     actor: Actor
-    reason: str | None = None
+    reason: str | None = field(default=None, repr=False)
     entity: str | None = None
     subjects: Sequence[UUID] = ()
 

@@ -1,6 +1,6 @@
 """Registering and blocking devices. A device is always mapped to one named member."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +32,7 @@ class NewDevice:
     membership_id: UUID
     platform: DevicePlatform
     model: str
-    serial_number: str | None = None
+    serial_number: str | None = field(default=None, repr=False)
     app_version: str | None = None
 
 

@@ -1,7 +1,7 @@
 """Creating, changing and deleting records with their measurements."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -64,8 +64,8 @@ class NewMeasurement:
     method: str | None = None
     result_status: str | None = None
     value_type: str | None = None
-    comment: str | None = None
-    source_row: str | None = None
+    comment: str | None = field(default=None, repr=False)
+    source_row: str | None = field(default=None, repr=False)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -87,8 +87,8 @@ class NewRecord:
     collected_at_reported: str | None = None
     activity_type: str | None = None
     method: str | None = None
-    collector: str | None = None
-    comment: str | None = None
+    collector: str | None = field(default=None, repr=False)
+    comment: str | None = field(default=None, repr=False)
     device_id: UUID | None = None
     measurements: Sequence[NewMeasurement] = ()
 

@@ -1,7 +1,7 @@
 """Service accounts: making and revoking them, and turning a token into a viewer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -47,7 +47,7 @@ class CreatedServiceAccount:
     """The account's id and its token, which is shown once and kept nowhere."""
 
     service_account_id: UUID
-    token: str
+    token: str = field(repr=False)
 
 
 async def create_service_account(change: Change, *, new: NewServiceAccount) -> CreatedServiceAccount:

@@ -4,7 +4,7 @@ An unknown address and a wrong password get the same answer after the same work:
 entry of the refused attempt.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -37,9 +37,9 @@ _REFUSED = "The address or the password is wrong."
 class SignedIn:
     """What a sign-in or a refresh gives: shown once, kept nowhere."""
 
-    access_token: str
+    access_token: str = field(repr=False)
     access_token_expires_at: datetime
-    refresh_token: str
+    refresh_token: str = field(repr=False)
     session_id: UUID
 
 

@@ -15,7 +15,7 @@ from resolvers.flood import Floodgate
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The GraphQL operation behind a request: its name, and the SHA-256 of its text in hexadecimal."""
+    """The GraphQL operation behind a request: its name, and a digest of its text (`schema/operation.py`)."""
 
     name: str | None = None
     digest: str | None = None

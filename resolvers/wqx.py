@@ -17,7 +17,7 @@ Standard: the portal's result profile in the older layout (`resolvers/wqx_table.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TextIO
@@ -59,8 +59,8 @@ class ReportedRecord:
     activity_type: str | None
     medium: str | None
     method: str | None
-    collector: str | None
-    comment: str | None
+    collector: str | None = field(repr=False)
+    comment: str | None = field(repr=False)
     measurements: tuple[ReportedMeasurement, ...]
 
 
@@ -74,7 +74,7 @@ class Rejection:
     line: int
     column: str
     reason: str
-    value: str
+    value: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ Standard: Water Quality Exchange (WQX), the portal's result profile in the older
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
@@ -96,8 +96,8 @@ class ReportedMeasurement:
     method: str | None
     result_status: str | None
     value_type: str | None
-    comment: str | None
-    source: Mapping[str, str]
+    comment: str | None = field(repr=False)
+    source: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ class Facts:
     activity_type: str | None
     medium: str | None
     method: str | None
-    collector: str | None
-    comment: str | None
+    collector: str | None = field(repr=False)
+    comment: str | None = field(repr=False)
 
     def joined(self, later: "Facts") -> "Facts":
         """Return these facts with what is empty filled in from the later ones.
@@ -121,7 +121,7 @@ class Facts:
             CellError: both say something, and not the same; names the later row's column.
         """
         filled: dict[str, Any] = {}  # each value is of its own field's type
-        for name in (field.name for field in fields(self)):
+        for name in (one.name for one in fields(self)):
             mine, theirs = getattr(self, name), getattr(later, name)
             if mine is None:
                 filled[name] = theirs

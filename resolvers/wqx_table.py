@@ -13,7 +13,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import BinaryIO, ClassVar, Final, TextIO
 
@@ -102,7 +102,7 @@ class TableRow:
     """A row: its cells by column, or what is wrong with it. `cells` is empty for a blank row and for a faulty one."""
 
     line: int
-    cells: Mapping[str, str]
+    cells: Mapping[str, str] = field(repr=False)
     fault: CellError | None = None
 
 

@@ -30,6 +30,7 @@ from schema.device_change import DeviceMutation
 from schema.errors import presented
 from schema.execution import RowsExecutor
 from schema.field import Guard
+from schema.input_object import hide_values
 from schema.introspection import SchemaExecutor, publish_sights
 from schema.limits import TooComplexError
 from schema.mutation import wire_mutations
@@ -195,5 +196,6 @@ def build_api() -> Api:
     wire_roots(core)
     wire_mutations(core, api.config)
     publish_sights(core)
+    hide_values(core)
     api.operations = Operations(core)
     return api

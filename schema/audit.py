@@ -124,7 +124,9 @@ class AuditEntry(Node):
     user_agent: str | None = column("The browser or program, in its own words.")
     request_id: UUID | None = column("The request, as in the log.")
     operation_name: str | None = column("The GraphQL operation's name.")
-    operation_hash: str | None = column("The SHA-256 of the operation's text.")
+    operation_hash: str | None = column(
+        "The SHA-256 of the operation's text, texts in it emptied and comments left out."
+    )
     reason: str | None = column("Why.")
     entity: str | None = column("The table of the rows acted on or read.")
     field: str | None = column("The column that was read.")

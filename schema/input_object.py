@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING
 from typing import Any
 
+from graphql import GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.base import StrawberryList, StrawberryObjectDefinition, StrawberryOptional, get_object_definition
 from strawberry.types.lazy_type import LazyType
@@ -35,6 +36,20 @@ def maker_of(kind: Any, config: StrawberryConfig) -> Make:
     if definition.from_input is not None:
         raise TypeError(f"The input {definition.name} is made in a way that is not known here.")
     return _object(definition, config)
+
+
+def hide_values(core: GraphQLSchema) -> None:
+    """Have no input, and nothing else that is declared in the schema, print what it holds: neither in a log nor where
+    a tool that reports errors prints the variables of a function.
+    """
+    for kind in core.type_map.values():
+        definition = kind.extensions.get("strawberry-definition")
+        if isinstance(definition, StrawberryObjectDefinition):
+            definition.origin.__repr__ = _named  # type: ignore[assignment]  # of the class, for all that it makes
+
+
+def _named(self: object) -> str:
+    return f"<{type(self).__name__}>"
 
 
 def _object(definition: StrawberryObjectDefinition, config: StrawberryConfig) -> Make:

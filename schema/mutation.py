@@ -6,7 +6,7 @@ code and the path of the input; that nobody is signed in, or that something brok
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -80,7 +80,7 @@ class Payload:
     row_id: UUID | None = None
     row: Row | None = None
     deleted_id: str | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     errors: tuple[UserError, ...] = ()
 
 
@@ -152,10 +152,10 @@ def wire_mutations(core: GraphQLSchema, config: StrawberryConfig) -> None:
     """Put every mutation's resolver into its transaction."""
     if core.mutation_type is None:
         return
-    for field in core.mutation_type.fields.values():
-        said = mutation_of(field)
+    for one in core.mutation_type.fields.values():
+        said = mutation_of(one)
         if said is not None:
-            field.resolve = _in_transaction(said, _resolver_of(field, config))
+            one.resolve = _in_transaction(said, _resolver_of(one, config))
 
 
 def _resolver_of(field: GraphQLField, config: StrawberryConfig) -> Resolve:

@@ -4,6 +4,7 @@ A client sends the same few operations again and again. What is kept is of the t
 Only small operations of signed-in viewers are kept, and only so many.
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ MOST_SIZES: Final = 8
 # Operations that make sense take some dozens of its steps; graphql-core's own bound is seconds of work, for anyone.
 overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 20_000
 
+_SAID: Final = re.compile(r'#[^\n\r]*|"""(?:\\"""|.)*?(?:"""|\Z)|"(?:\\.|[^"\\\n\r])*"?', re.DOTALL)
+"""The comments and texts of an operation, as GraphQL writes them (October 2021, 2.1.4, 2.9.4), unfinished ones too."""
 _RULES: Final = tuple(InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules)
 
 
@@ -75,7 +78,7 @@ class Kept(dict[Any, Any]):
 class Prepared:
     """A document that is valid.
 
-    digest: the text's SHA-256, by which the trail names it.
+    digest: the text's SHA-256 (`text_digest`), by which the trail names it.
     fragments, fragment_details: by name, as they are written, and as graphql-core takes them.
     choosing: the variables that `@skip` and `@include` are given: what else is worked out depends on them.
     columns: which columns a place needs, by permissions (`schema/selection.py`).
@@ -193,9 +196,9 @@ class Operations:
         return prepared
 
     def digest(self, text: str) -> str:
-        """Return the text's SHA-256."""
+        """Return the text's SHA-256, by `text_digest`."""
         found = self._kept.get(text)
-        return sha256(text.encode(errors="replace")).hexdigest() if found is None else found.digest
+        return text_digest(text) if found is None else found.digest
 
     def _prepare(self, text: str) -> Prepared:
         try:
@@ -206,6 +209,17 @@ class Operations:
         if errors:
             raise InvalidOperationError(errors)
         return Prepared(self._schema, document, self.digest(text))
+
+
+def text_digest(text: str) -> str:
+    """Return the SHA-256 of an operation's text, with each text in it emptied and each comment left out.
+
+    The trail keeps it for all who read the trail, and for whoever has the database. What was written into the text,
+    instead of into a variable, may be guarded, and a digest of it would say whether a guess is right.
+    """
+    if '"' in text or "#" in text:
+        text = _SAID.sub(lambda found: "" if found[0].startswith("#") else '""', text)
+    return sha256(text.encode(errors="replace")).hexdigest()
 
 
 class InvalidOperationError(Exception):

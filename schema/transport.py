@@ -42,6 +42,9 @@ class Answer(NamedTuple):
     body: bytes
     headers: Sequence[tuple[bytes, bytes]] = ()
 
+    def __repr__(self) -> str:
+        return f"<answer {self.status}>"
+
 
 class RefusedError(Exception):
     """A request that becomes no operation. `answer` says why."""
@@ -57,6 +60,9 @@ class _Asked(NamedTuple):
     variables: dict[str, Any] | None
     name: str | None
     extensions: dict[str, Any] | None
+
+    def __repr__(self) -> str:
+        return "<what is asked>"
 
 
 class GraphQLTransport:

@@ -7,7 +7,9 @@ from tortoise.exceptions import OperationalError
 from auth.errors import Code, FieldwardError
 from fieldward.cli import access, demo, erasing, importing, inventory, keys, people, serving
 from fieldward.cli.environment import refuse
+from fieldward.core_dumps import forbid_core_dumps
 from fieldward.database import DatabaseUrlError
+from fieldward.logs import places
 from models.encryption.provider import WrappingKeyError
 from models.inventory import InventoryError
 from schema.wiring import SchemaError
@@ -52,7 +54,12 @@ app.add_typer(people.user_app, name="user")
 
 
 def run() -> None:
-    """Run the command; say in one line what was wrong where something was."""
+    """Run the command; say in one line what was wrong where something was.
+
+    What nobody expected is said by its type and place. Its text, and the variables that a hook for such errors would
+    collect on its way out of the process, may hold what was typed, read or opened.
+    """
+    forbid_core_dumps()
     try:
         app(prog_name="fieldward")
     except FieldwardError as error:
@@ -68,3 +75,7 @@ def run() -> None:
     except (OSError, PostgresError) as error:
         # A database that is away, or does not let us in. Its text may hold what we sent; its kind is enough.
         refuse(f"the database can't be reached ({type(error).__name__}); see its log", code=1)
+    except Exception as error:
+        kind = type(error)
+        at = "; ".join(places(error.__traceback__))
+        refuse(f"something went wrong: {kind.__module__}.{kind.__qualname__}, raised at {at}", code=1)

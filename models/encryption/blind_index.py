@@ -15,6 +15,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from models.encryption.envelope import DataKey
+from models.errors import SealedError
 
 LENGTH: Final = 16
 
@@ -27,13 +28,21 @@ def blind_index(key: DataKey, *, table: str, column: str, organization_id: UUID,
     Raises:
         SealedError: the key has been wiped.
     """
-    return blind_indexes(key, table=table, column=column, organization_id=organization_id, texts=(text,))[0]
+    try:
+        return blind_indexes(key, table=table, column=column, organization_id=organization_id, texts=(text,))[0]
+    except SealedError:
+        del text  # A tool that reports errors would report it.
+        raise
 
 
 def blind_indexes(key: DataKey, *, table: str, column: str, organization_id: UUID, texts: Iterable[str]) -> list[bytes]:
     """Return what `blind_index` returns of each text, deriving the column's key once."""
-    subkey_of_column = key.derive(_info(b"blind index", organization_id.bytes, table.encode(), column.encode()))
-    return [hmac.digest(subkey_of_column, text.encode(), "sha256")[:LENGTH] for text in texts]
+    try:
+        subkey = key.derive(_info(b"blind index", organization_id.bytes, table.encode(), column.encode()))
+    except SealedError:
+        del texts
+        raise
+    return [hmac.digest(subkey, text.encode(), "sha256")[:LENGTH] for text in texts]
 
 
 def subkey(key: DataKey, purpose: str, length: int = 32) -> bytes:

@@ -66,8 +66,10 @@ def read_back(codec: type[Codec[V]], text: str) -> V:
     try:
         value: V = codec.decode(text)
         return value
-    except (ValueError, TypeError, ArithmeticError) as error:
-        raise TamperedError(f"A value opened to a text that is not {codec.expected}.") from error
+    except (ValueError, TypeError, ArithmeticError):
+        # What Python says of a text that is no number, or no date, quotes it.
+        del text
+    raise TamperedError(f"A value opened to a text that is not {codec.expected}.")
 
 
 class Text(Codec[str]):

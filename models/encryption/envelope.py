@@ -21,6 +21,9 @@ Associated data, each part after its length in two bytes (big-endian): bytes 0..
 owner; its id; table; column; organization id; row id. Neither mode commits to its key by itself, so that a
 crafted value could open under two keys; the commitment in the header closes that. Subkeys come from the
 secret by HKDF-SHA256 (RFC 5869) with the key's id as salt, one per algorithm and one for the commitment.
+
+Where something is raised here, no variable of a function of this module holds plain text or a secret any more, nor
+does the error: there are tools that report both. What a caller passed is still the caller's.
 """
 
 import hmac
@@ -131,12 +134,13 @@ class DataKey:
         algorithm: Algorithm = Algorithm.AES_256_GCM_SIV,
         seals: int = 0,
     ) -> None:
-        if len(secret) != SECRET_LENGTH:
-            raise ValueError(f"Expected a secret of {SECRET_LENGTH} bytes, got {len(secret)}.")
         self.id = key_id
         self.owner = owner
         self.seals = seals
         self._secret = bytearray(secret)
+        del secret
+        if len(self._secret) != SECRET_LENGTH:
+            raise ValueError(f"Expected a secret of {SECRET_LENGTH} bytes, got {len(self._secret)}.")
         self._binding = _part(owner.kind.encode()) + _part(owner.id.bytes)
         commitment = hmac.digest(self.derive(b"envelope commitment"), bytes([FORMAT]) + key_id.bytes, "sha256")[:16]
         self._others: dict[bytes, AESGCMSIV] = {}
@@ -194,9 +198,9 @@ class DataKey:
         raise TypeError("A data key is never copied nor written out.")
 
     def _cipher(self, algorithm: Algorithm, *, required: bool) -> Cipher | None:
-        subkey = self.derive(b"envelope " + algorithm.name.encode())
+        make = AESGCM if algorithm is Algorithm.AES_256_GCM else AESGCMSIV
         try:
-            return AESGCM(subkey) if algorithm is Algorithm.AES_256_GCM else AESGCMSIV(subkey)
+            return make(self.derive(b"envelope " + algorithm.name.encode()))
         except UnsupportedAlgorithm:
             # A FIPS build has no GCM-SIV. Values sealed with it don't open there; the rest works.
             if required:
@@ -215,11 +219,18 @@ def seal(key: DataKey, cell: Cell, text: str, *, pad: bool = False) -> bytes:
     """
     cipher = key._sealer
     if cipher is None or key.seals >= MOST_SEALS:
+        del text
         raise SealedError(f"The data key {key.id} is wiped or used up and seals nothing.")
+    content, at = b"", 0
+    try:
+        content = _padded(text.encode()) if pad else _PLAIN + text.encode()
+    except UnicodeEncodeError as error:
+        at, text = error.start, ""  # The error holds all of the text.
+    if not content:
+        raise UnicodeEncodeError("utf-8", "", at, at + 1, "surrogates not allowed")
     key.seals += 1
     nonce = os.urandom(12)
     header = key._prefix + nonce
-    content = _padded(text.encode()) if pad else _PLAIN + text.encode()
     return header + cipher.encrypt(nonce, content, _associated(key, cell, header))
 
 
@@ -245,14 +256,14 @@ class Opener:
             raise TamperedError(f"A value of {'.'.join(self._place)} is not of the data key {self._key.id}.")
         associated = _HEADER_LENGTH + blob[:_HEADER] + self._middle + row_id.bytes
         try:
-            content = cipher.decrypt(blob[_PREFIX:_HEADER], blob[_HEADER:], associated)
-        except (InvalidTag, ValueError) as error:
-            # ValueError is the library's word for a nonce or ciphertext too short to be one.
+            return _text_of(cipher.decrypt(blob[_PREFIX:_HEADER], blob[_HEADER:], associated))
+        except InvalidTag as error:
             raise TamperedError(f"A value of {'.'.join(self._place)} does not open in its place.") from error
-        try:
-            return _unpadded(content).decode()
-        except UnicodeDecodeError as error:
-            raise TamperedError(f"A value of {'.'.join(self._place)} opened to no text.") from error
+        except ValueError:
+            # The library's word for a nonce or ciphertext too short to be one, and Python's for what is no UTF-8: that
+            # one holds what was opened, and is gone before another is raised.
+            pass
+        raise TamperedError(f"A value of {'.'.join(self._place)} does not open in its place.")
 
     def open_alike(
         self,
@@ -282,7 +293,7 @@ class Opener:
             nonce = blob[_PREFIX:_HEADER]
             try:
                 content = decrypt(nonce, blob[_HEADER:], head + nonce + middle + row_ids[place].bytes)
-                texts[place] = (content[1:] if content[:1] == plain else _unpadded(content)).decode()
+                texts[place] = content[1:].decode() if content[:1] == plain else _text_of(content)
             except (InvalidTag, ValueError, TamperedError):
                 return place
         return None
@@ -343,12 +354,14 @@ def _padded(text: bytes) -> bytes:
     return _PADDED + text + b"\x80" + bytes(-length % PADDED_TO)
 
 
-def _unpadded(content: bytes) -> bytes:
+def _text_of(content: bytes) -> str:
     layout = content[:1]
     if layout == _PLAIN:
-        return content[1:]
+        return content[1:].decode()
     if layout == _PADDED and len(content) % PADDED_TO == 0:
         marked = content[1:].rstrip(b"\x00")
         if marked.endswith(b"\x80") and len(content) - len(marked) <= PADDED_TO:
-            return marked[:-1]
+            return marked[:-1].decode()
+        del marked
+    del content
     raise TamperedError("A value opened to a layout that is not known.")

@@ -338,8 +338,7 @@ class Keyring:
             return await self._provider.wrap(secret, _context(owner, key_id))
 
     async def _unwrap(self, row: StoredKey) -> DataKey:
-        secret = await self._secret_of(row)
-        return DataKey(row.id, row.owner, secret, algorithm=self._algorithm, seals=row.seals)
+        return DataKey(row.id, row.owner, await self._secret_of(row), algorithm=self._algorithm, seals=row.seals)
 
     async def _secret_of(self, row: StoredKey) -> bytes:
         provider = self._providers.get(row.provider)

@@ -24,6 +24,7 @@ from fieldward.embedded import (
     Endpoint,
     program_directories,
 )
+from fieldward.embedded_roles import OWNER, SERVICE, SUPERUSER, setup_script
 from fieldward.os_access import DatabaseUser, let_in, let_read
 
 ROOT = Path(__file__).parents[2]
@@ -226,6 +227,15 @@ async def test_the_owner_makes_tables_and_grants_and_is_no_superuser(server: Emb
     await owner.close()
 
     assert await ask(server.service("fieldward_keys"), "select count(*) from granted") == 0
+
+
+def test_no_statement_of_the_setup_holds_a_password() -> None:
+    passwords = {role: f"the-password-of-{role}" for role in (SUPERUSER, OWNER, SERVICE)}
+
+    script = setup_script(passwords)
+
+    assert "the-password-of" not in script
+    assert script.count("'SCRAM-SHA-256$4096:") == 2
 
 
 async def test_no_password_and_no_value_reaches_the_log_or_a_representation(server: EmbeddedPostgres) -> None:

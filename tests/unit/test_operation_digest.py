@@ -1,0 +1,36 @@
+"""What the trail keeps of an operation's text tells nothing of what was written into it."""
+
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schema.operation import text_digest
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('{ a(b: "secret") }', '{ a(b: "") }'),
+        ('{ a(b: "with \\" a quote", c: "x") }', '{ a(b: "", c: "y") }'),
+        ('{ a(b: """a\n "block" \\""" of lines""") }', '{ a(b: "") }'),
+        ('{ a(b: "not ended\n) }', '{ a(b: "never ended\n) }'),
+        ('{ a(b: """not ended ) }', '{ a(b: """never ended, with " in it'),
+        ('{ a # 5" pipes, "odd\n(b: "secret") }', '{ a \n(b: "guess") }'),
+        ("{ a } # a comment", "{ a } # another"),
+    ],
+)
+def test_what_is_said_in_a_text_does_not_show_in_its_digest(one: str, other: str) -> None:
+    assert text_digest(one) == text_digest(other)
+
+
+@given(text=st.text(alphabet=st.characters(exclude_characters='"#', exclude_categories=["Cs"])))
+def test_an_operation_with_variables_alone_has_the_digest_of_its_text(text: str) -> None:
+    assert text_digest(text) == sha256(text.encode()).hexdigest()
+
+
+def test_other_operations_have_other_digests() -> None:
+    texts = ['{ a(b: "x") }', '{ a(c: "x") }', "{ a(b: 1) }", "{ a(b: 2) }", '{ a(b: "x", c: "y") }']
+
+    assert len({text_digest(text) for text in texts}) == len(texts)
