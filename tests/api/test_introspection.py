@@ -164,7 +164,7 @@ async def test_all_that_is_shown_is_reached_and_what_is_not_is_denied(world: Wor
     hidden = {name.partition(".")[2] for name in names_of(api._schema) - names_of(shown)}
     assert denied <= hidden
     assert denied == {
-        "viewer": {"comment", "sourceRow", "reviewer", "reviewReason", "dataInventory"},
+        "viewer": {"exactLocation", "comment", "sourceRow", "reviewer", "reviewReason", "dataInventory"},
         "member": {"dataInventory"},
     }.get(who, set())
 

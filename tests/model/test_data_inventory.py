@@ -83,6 +83,10 @@ async def fill(world: World) -> None:
     review = {"id": stage.submitted, "expectedVersion": 2, "reason": "Too vague."}
     await done(reviewer, "rejectRecord", review)
     await done(owner, "deleteRecord", {"id": stage.draft, "expectedVersion": 1})
+    await done(owner, "setLocationSensitivity", {"id": stage.project, "expectedVersion": 1, "sensitive": True})
+    well = {"siteCode": "WELL-1", "collectedAt": "2026-01-02T03:04:05Z", "medium": "WATER", "latitude": 51.47873}
+    made = await mutate(owner, "createRecord", {"projectId": stage.project, **well, "longitude": -0.29561})
+    assert made.data["createRecord"]["errors"] == []
     _, program = await create_program(owner, None)
     read = await Client(world.http, program).run(f'{{ record(id: "{stage.submitted}") {{ comment }} }}')
     assert read.data["record"]["comment"]

@@ -135,6 +135,7 @@ def test_a_table_that_may_not_be_read_goes_with_all_that_leads_to_it_or_is_for_i
         "RecordStatus",
         "RecordStatusFilter",
         "RecordViewerCan",
+        "Point",
         "MediumFilter",
         "NumberFilter",
         "Measurement",
