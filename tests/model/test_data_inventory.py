@@ -28,7 +28,6 @@ from models.encryption.keyring import active_keyring
 from models.encryption.keystore import KeyStore
 from models.encryption.owner import SYSTEM_INDEX, index_owner, subject_owner
 from models.inventory import InventoryError, entities, entity_named, entity_of
-from resolvers.location_rewrite import LocationRewrite
 from resolvers.service_account import LONGEST_LIFE
 from resolvers.services import SessionPolicy
 from tests.support.mutation import mutate, prepare
@@ -93,10 +92,6 @@ async def fill(world: World) -> None:
     token = (await world.sign_in("viewer")).data["signIn"]["refreshToken"]
     assert (await mutate(world.anonymous, "refreshSession", {"refreshToken": token})).data
     assert (await world.sign_in("viewer", password="not the one that it is")).status == 200
-    project = await world.project_id("CANAL")
-    sensitive = {"id": f"Project:{project}", "expectedVersion": 1, "sensitive": True, "reason": "Private wells."}
-    await done(owner, "setLocationSensitivity", sensitive)
-    await LocationRewrite().step(await world.organization_id("clearwater"))
 
 
 def test_every_column_of_every_table_is_on_the_page_once() -> None:
