@@ -1,5 +1,6 @@
 """Whose key seals what: the installation's, an organization's, a person's, and that of who is named in its data."""
 
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -10,6 +11,7 @@ SYSTEM: Final = KeyOwner(OwnerKind.SYSTEM, SYSTEM_ID)
 SYSTEM_INDEX: Final = KeyOwner(OwnerKind.SYSTEM, SYSTEM_ID, KeyPurpose.INDEX)
 
 
+@lru_cache(maxsize=4096)
 def organization_owner(organization_id: UUID, purpose: KeyPurpose = KeyPurpose.VALUES) -> KeyOwner:
     """Return the owner of the organization's key; what belongs to no tenant is the installation's."""
     kind = OwnerKind.SYSTEM if organization_id == SYSTEM_ID else OwnerKind.ORGANIZATION
@@ -21,6 +23,7 @@ def index_owner(organization_id: UUID) -> KeyOwner:
     return organization_owner(organization_id, KeyPurpose.INDEX)
 
 
+@lru_cache(maxsize=4096)
 def person_owner(user_id: UUID) -> KeyOwner:
     """Return the owner of the person's key."""
     return KeyOwner(OwnerKind.PERSON, user_id)
