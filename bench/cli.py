@@ -30,7 +30,7 @@ from bench.report import Report, workload_report
 from bench.run import TARGETS, Plan, measure_targets, say
 from bench.sections.counts import RECORDS, measure_counts
 from bench.sections.depth import measure_depth
-from bench.sections.encryption import measure_encryption
+from bench.sections.encryption import Cipher, measure_encryption
 from bench.sections.guards import measure_guards
 from bench.sections.latency import measure_latency
 from bench.sections.memory import measure_memory
@@ -210,6 +210,7 @@ def encryption_command(
     directory: Directory = DEFAULT,
     records: Records = 100_000,
     rounds: Rounds = 3,
+    cipher: Annotated[Cipher, typer.Option(help="What the column is sealed with.")] = Cipher.GCM_SIV,
     as_json: AsJson = False,
     write: Write = False,
     note: Note = None,
@@ -220,7 +221,7 @@ def encryption_command(
     """
     plan = _plan(directory, records, rounds, 1, 0, 1, Generator.AUTO)
     with opened(directory) as databases:
-        report = measure_encryption(plan, databases)
+        report = measure_encryption(plan, databases, cipher)
     publish(report, as_json=as_json, write=write, note=note)
 
 
@@ -335,7 +336,8 @@ def all_command(
         lambda databases: measure_latency(replace(plan, targets=[FieldwardTarget.name]), databases),
         lambda databases: measure_memory(plan, databases, minutes),
         lambda databases: measure_guards(plan, databases),
-        lambda databases: measure_encryption(plan, databases),
+        lambda databases: measure_encryption(plan, databases, Cipher.GCM_SIV),
+        lambda databases: measure_encryption(plan, databases, Cipher.GCM),
     ]
     data: dict[str, Any] = {}
     for section in sections:

@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from enum import StrEnum
 from typing import Final
 
 import asyncpg
@@ -29,6 +30,14 @@ from bench.targets.fieldward import SIGN_IN
 from bench.work import PAGE_SIZES, RECORD_FIELDS, Work
 from fieldward.settings import Settings
 from fieldward.web.app import build_app
+
+
+class Cipher(StrEnum):
+    """What values are sealed with."""
+
+    GCM_SIV = "AES-256-GCM-SIV"
+    GCM = "AES-256-GCM"
+
 
 TURNS: Final = 25
 """Pages of each kind in a round."""
@@ -48,14 +57,14 @@ _WITH: Final = "encryption"
 _WITHOUT: Final = "encryption_without"
 
 
-def measure_encryption(plan: Plan, databases: Databases) -> Report:
-    """Measure the pages in turns."""
-    times = asyncio.run(_measure(plan, databases))
+def measure_encryption(plan: Plan, databases: Databases, cipher: Cipher = Cipher.GCM_SIV) -> Report:
+    """Measure the pages in turns. cipher: what the column is sealed with."""
+    times = asyncio.run(_measure(plan, databases, cipher))
     read, unread = _ratio(times, "sealed", "plain"), _ratio(times, "unread", "absent")
     lines = [
         *heading(plan.generator, f"PostgreSQL {asyncio.run(databases.version())}"),
-        f"A page of {PAGE_SIZES[Work.E]:,} of {plan.records:,} records with {len(_OTHERS) + 1} fields, in one process"
-        f" without a socket; medians of {TURNS} turns, {plan.rounds} rounds.",
+        f"A page of {PAGE_SIZES[Work.E]:,} of {plan.records:,} records with {len(_OTHERS) + 1} fields, sealed with {cipher},"
+        f" in one process without a socket; medians of {TURNS} turns, {plan.rounds} rounds.",
         "",
         *table(
             ["page", "ms", "ratio", "spread of the ratio", "at most"],
@@ -70,17 +79,17 @@ def measure_encryption(plan: Plan, databases: Databases) -> Report:
         f"Reading: {_verdict(read, MOST_READ)}. Not reading: {_verdict(unread, MOST_UNREAD)}.",
     ]
     data = {"read": {"ratios": read, "most": MOST_READ}, "unread": {"ratios": unread, "most": MOST_UNREAD}}
-    return Report("encryption", lines, {"encryption": data})
+    return Report(f"encryption with {cipher}", lines, {f"encryption with {cipher}": data})
 
 
 Times = Mapping[str, list[list[float]]]
 """Milliseconds by kind of page, round by round."""
 
 
-async def _measure(plan: Plan, databases: Databases) -> Times:
+async def _measure(plan: Plan, databases: Databases, cipher: Cipher) -> Times:
     dataset = Dataset(plan.records)
-    settings = Settings(data_directory=plan.directory / "fieldward", pool_size=POOL_SIZE)
-    say(f"encryption: {plan.records:,} records")
+    settings = Settings(data_directory=plan.directory / "fieldward", pool_size=POOL_SIZE, cipher=cipher.value)
+    say(f"encryption: {plan.records:,} records, {cipher}")
     person = await seed_fieldward(databases, _WITH, dataset, settings, with_measurements=False)
     await _put_texts_in_the_plain_column(databases, dataset)
     await databases.create_database(_WITHOUT, "fieldward_owner", template=_WITH)

@@ -26,6 +26,7 @@ from bench.work import Work
 from tests.support.server import ROOT
 
 COMMAND = [sys.executable, "-m", "bench", "run"]
+ENCRYPTION = [sys.executable, "-m", "bench", "encryption", "--records", "1000", "--rounds", "1"]
 GUARDS = [sys.executable, "-m", "bench", "guards", "--records", "1000", "--rounds", "1"]
 SHORT = ("--records", "200", "--rounds", "1", "--seconds", "1", "--warm-up", "0", "--connections", "4")
 
@@ -163,9 +164,14 @@ def _processes_of(place: Path) -> list[int]:
     return found
 
 
-def test_a_round_of_guards_prints_its_ratio(directory: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "row"),
+    [(GUARDS, "| all of them "), (ENCRYPTION, "| with an encrypted column, and the log of its reading ")],
+    ids=["guards", "encryption"],
+)
+def test_a_round_of_a_section_prints_its_ratio(directory: Path, command: list[str], row: str) -> None:
     done = subprocess.run(
-        [*GUARDS, "--directory", str(directory / "guards")],
+        [*command, "--directory", str(directory / "section")],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -173,4 +179,4 @@ def test_a_round_of_guards_prints_its_ratio(directory: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    assert "| all of them " in done.stdout
+    assert row in done.stdout
