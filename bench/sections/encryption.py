@@ -63,8 +63,8 @@ def measure_encryption(plan: Plan, databases: Databases, cipher: Cipher = Cipher
     read, unread = _ratio(times, "sealed", "plain"), _ratio(times, "unread", "absent")
     lines = [
         *heading(plan.generator, f"PostgreSQL {asyncio.run(databases.version())}"),
-        f"A page of {PAGE_SIZES[Work.E]:,} of {plan.records:,} records with {len(_OTHERS) + 1} fields, sealed with {cipher},"
-        f" in one process without a socket; medians of {TURNS} turns, {plan.rounds} rounds.",
+        f"A page of {PAGE_SIZES[Work.E]:,} of {plan.records:,} records with {len(_OTHERS) + 1} fields, sealed with"
+        f" {cipher}, in one process without a socket; medians of {TURNS} turns, {plan.rounds} rounds.",
         "",
         *table(
             ["page", "ms", "ratio", "spread of the ratio", "at most"],
