@@ -14,9 +14,7 @@ from typing import Final
 from uuid import UUID
 
 from auth.action import Action
-from auth.errors import Code
 from auth.principal import SYSTEM_ID
-from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import append_entries
 from models.encryption.envelope import SEALS_BEFORE_ROTATION, OwnerKind
 from models.encryption.keyring import Keyring, active_keyring
@@ -38,7 +36,8 @@ from models.resealing import (
 )
 from models.transaction import Tenant
 from resolvers.change import Change, Intent, commit_change
-from resolvers.trail import Actor, new_entry
+from resolvers.read_log import entries_of_broken
+from resolvers.trail import Actor
 
 BATCH: Final = 200
 """Rows that are sealed anew in one transaction."""
@@ -213,19 +212,7 @@ async def _note_broken(actor: Actor, resealed: Resealed) -> None:
     for column, row_id in resealed.broken:
         by_column.setdefault((column.entity, column.name), []).append(row_id)
     await active_keyring().load(actor.key_owners)
-    await append_entries(
-        new_entry(
-            actor,
-            kind=EntryKind.ATTEMPT,
-            action=Action.KEY_RESEAL,
-            outcome=Outcome.FAILED,
-            error_code=Code.INTERNAL,
-            entity=entity,
-            field=name,
-            entity_ids=ids,
-        )
-        for (entity, name), ids in by_column.items()
-    )
+    await append_entries(entries_of_broken(actor, Action.KEY_RESEAL, by_column))
 
 
 async def _reseal_batch(

@@ -1,12 +1,13 @@
 """The log of what a request has seen of CONFIDENTIAL and PERSONAL columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from uuid import UUID
 
 from auth.action import Action
 from auth.errors import Code
 from models.audit_entry import EntryKind, Outcome
+from models.audit_writing import SealedEntry
 from models.encryption.keyring import active_keyring
 from models.inventory import Column
 from resolvers.entry_writer import EntryWriter
@@ -63,19 +64,29 @@ class ReadLog:
             )
             for (entity, field), read in sorted(self._rows.items())
         ]
-        entries += [
-            new_entry(
-                actor,
-                kind=EntryKind.ATTEMPT,
-                action=Action.FIELD_READ,
-                outcome=Outcome.FAILED,
-                error_code=Code.INTERNAL,
-                entity=entity,
-                field=field,
-                entity_ids=broken,
-            )
-            for (entity, field), broken in sorted(self._broken.items())
-        ]
+        entries += entries_of_broken(actor, Action.FIELD_READ, self._broken)
         await writer.write(actor.organization_id, entries)
         self._rows.clear()
         self._broken.clear()
+
+
+def entries_of_broken(
+    actor: Actor, action: Action, broken: Mapping[tuple[str, str], Iterable[UUID]]
+) -> list[SealedEntry]:
+    """Return an entry of each column with values that did not open in their place, whatever was done with them.
+
+    broken: the rows, by table and column.
+    """
+    return [
+        new_entry(
+            actor,
+            kind=EntryKind.ATTEMPT,
+            action=action,
+            outcome=Outcome.FAILED,
+            error_code=Code.INTERNAL,
+            entity=entity,
+            field=field,
+            entity_ids=row_ids,
+        )
+        for (entity, field), row_ids in sorted(broken.items())
+    ]
