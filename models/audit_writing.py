@@ -10,6 +10,7 @@ from models.audit_entry import AuditEntry
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import Cell, seal
 from models.encryption.keyring import active_keyring
+from models.errors import ErasedError
 from models.inventory import entity_of
 from models.pool import Purpose
 from models.reading import OneStatement
@@ -49,6 +50,8 @@ class SealedEntry:
 def seal_entry(values: Mapping[str, Any]) -> SealedEntry:
     """Return the entry with what is CONFIDENTIAL or PERSONAL of it sealed. What is not named is null.
 
+    Of a person who was erased nothing is kept that only they are: where they were, with what, and their own words.
+
     Raises:
         SealedError: the key of the organization, or of the person, is not in memory.
     """
@@ -72,7 +75,10 @@ async def append_entries(entries: Iterable[SealedEntry]) -> None:
         await connection.executemany(_APPEND, [entry.values for entry in entries])
 
 
-def _sealed(field: EncryptedField[Any], text: str, values: Mapping[str, Any]) -> bytes:
+def _sealed(field: EncryptedField[Any], text: str, values: Mapping[str, Any]) -> bytes | None:
     organization_id = values["organization_id"]
     cell = Cell(organization_id or SYSTEM_ID, _ENTITY.name, field.model_field_name, values["id"])
-    return seal(active_keyring().current(field.owner_in(values)), cell, text, pad=field.pad)
+    try:
+        return seal(active_keyring().current(field.owner_in(values)), cell, text, pad=field.pad)
+    except ErasedError:
+        return None

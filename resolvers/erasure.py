@@ -203,10 +203,11 @@ async def _is_applied(one: Destruction) -> bool:
 
 
 async def _forget_names(change: Change, one: Destruction) -> None:
-    """Take away the blind indexes of who was erased: by them a name could still be tried."""
+    """Take away by what a name could still be tried: blind indexes, and digests of what rows were made from."""
     if one.organization_id is None:
         await change.connection.execute_query(
-            "update record set collector_index = null where organization_id = $1 and collector_index is not null"
+            "update record set collector_index = null, creation_digest = null"
+            " where organization_id = $1 and collector_index is not null"
             " and substring(collector from 3 for 16) = any($2::bytea[])",
             [change.organization_id, [key_id.bytes for key_id in one.key_ids]],
         )

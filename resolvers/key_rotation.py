@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -157,7 +157,7 @@ async def reseal(
     keys = await store.left()
     if not keys:
         return result
-    started = datetime.now(UTC)
+    started = await store.now()
     ids = [key.id for key in keys]
     tenants = await store.organizations()
     total = await _count(tenants, ids) if progress is not None else None

@@ -23,7 +23,7 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from models.encryption.envelope import SECRET_LENGTH, Algorithm, DataKey, KeyOwner, key_bytes_of
+from models.encryption.envelope import SECRET_LENGTH, Algorithm, DataKey, KeyOwner, OwnerKind, key_bytes_of
 from models.encryption.keystore import KeyStore, StoredKey
 from models.encryption.provider import KeyProvider, Wrapped, WrappingKeyError
 from models.errors import ErasedError, SealedError, TamperedError, UnavailableError
@@ -95,6 +95,7 @@ class Keyring:
         self._current: Mapping[KeyOwner, _Held] = {}
         self._soonest_end = math.inf
         self._destroyed: set[bytes] = set()
+        self._erased: set[KeyOwner] = set()
         self._told: dict[UUID, int] = {}
         self._untold: dict[UUID, int] = {}
         self._loading = asyncio.Lock()
@@ -106,6 +107,8 @@ class Keyring:
 
     async def load(self, owners: Collection[KeyOwner]) -> None:
         """Bring each owner's current key into memory, for `current`. An owner's first key is made and stored.
+
+        A person whose keys were destroyed gets none again: nothing is sealed for them any more.
 
         Raises:
             UnavailableError: the keystore or the provider is away, and a key was not in memory.
@@ -122,9 +125,16 @@ class Keyring:
         await self._load(key_ids, self._held_by_id, self.has, self._load_by_ids)
 
     def current(self, owner: KeyOwner) -> DataKey:
-        """Return the key that seals new values of the owner. Raises `SealedError` if it is not in memory."""
+        """Return the key that seals new values of the owner.
+
+        Raises:
+            ErasedError: it is a person's who was erased.
+            SealedError: it is not in memory.
+        """
         held = self._current.get(owner)
         if held is None or held.expires_at <= self._clock():
+            if owner in self._erased:
+                raise ErasedError(f"{owner.kind} {owner.id} was erased: nothing is sealed for them.")
             raise SealedError(f"The current data key of {owner.kind} {owner.id} is not loaded.")
         return held.key
 
@@ -307,14 +317,20 @@ class Keyring:
         return [
             one
             for one, entry in found
-            if entry is None
-            or entry.due_at <= now
-            or entry.key.seals - self._told.get(entry.key.id, 0) >= COUNTED_EVERY
+            if (one not in self._erased if entry is None else entry.due_at <= now or self._owes(entry.key))
         ]
+
+    def _owes(self, key: DataKey) -> bool:
+        """Return whether the key has sealed so often since the keystore was told that it is to be told now."""
+        return key.seals - self._told.get(key.id, 0) >= COUNTED_EVERY
 
     async def _load_current(self, owners: list[KeyOwner]) -> None:
         stored = await self._store.current(owners)
         missing = set(owners) - {row.owner for row in stored}
+        if persons := [owner for owner in missing if owner.kind is OwnerKind.PERSON]:
+            erased = await self._store.erased([owner.id for owner in persons])
+            self._erased.update(owner for owner in persons if owner.id in erased)
+            missing -= self._erased
         if missing:
             stored += await self._store.add(await asyncio.gather(*map(self.new_key, missing)))
         keys = await asyncio.gather(*map(self._unwrap, stored))

@@ -57,6 +57,10 @@ _INSERT: Final = """
     select i.id, i.owner_kind, i.owner_id, i.purpose, i.organization_id, i.provider, i.wrapping_key, i.wrapped, 0, now()
     from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::bytea[])
         as i(id, owner_kind, owner_id, purpose, organization_id, provider, wrapping_key, wrapped)
+    where i.owner_kind <> 'PERSON' or not exists (
+        select from wrapped_key d
+        where d.owner_kind = i.owner_kind and d.owner_id = i.owner_id and d.destroyed_at is not null
+    )
     on conflict do nothing
 """
 
@@ -89,6 +93,12 @@ _DESTROY: Final = f"""
         returning k.id
     )
     select e.id, pg_notify('{CHANNEL}', 'destroyed ' || e.id) from ended e
+"""
+
+_ERASED: Final = """
+    select distinct k.owner_id
+    from wrapped_key k
+    where k.owner_kind = 'PERSON' and k.owner_id = any($1::uuid[]) and k.destroyed_at is not null
 """
 
 _COUNT: Final = """
@@ -255,6 +265,8 @@ class KeyStore:
     async def add(self, keys: Collection[StoredKey]) -> list[StoredKey]:
         """Store each as its owner's current key, unless the owner has one, and return the owners' current keys.
 
+        A person whose keys were destroyed gets none.
+
         Of two processes that add a first key of one owner, both get the same one back. What is returned may
         therefore be another key than the one given. Two statements.
         """
@@ -295,6 +307,16 @@ class KeyStore:
         out.
         """
         return [row["id"] for row in await self._run(_DESTROY, list(key_ids))]
+
+    async def erased(self, person_ids: Collection[UUID]) -> set[UUID]:
+        """Return those of the persons whose keys were destroyed."""
+        return {row["owner_id"] for row in await self._run(_ERASED, list(person_ids))}
+
+    async def now(self) -> datetime:
+        """Return the time by the keystore's clock, which says when keys ended."""
+        (row,) = await self._run("select now() as now")
+        now: datetime = row["now"]
+        return now
 
     async def count(self, seals: Mapping[UUID, int]) -> dict[UUID, int]:
         """Add to how often keys have sealed, and return how often each has by now."""

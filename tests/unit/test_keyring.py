@@ -4,6 +4,7 @@ import asyncio
 import os
 import pickle
 from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +50,10 @@ class MemoryStore(KeyStore):
         taken = {row.owner for row in self.rows.values() if row.retired_at is None}
         self.rows |= {key.id: key for key in keys if key.owner not in taken}
         return await self.current([key.owner for key in keys])
+
+    async def erased(self, person_ids: Collection[UUID]) -> set[UUID]:
+        await self._answer()
+        return {row.owner.id for row in self.rows.values() if row.destroyed_at is not None} & set(person_ids)
 
     async def count(self, seals: Mapping[UUID, int]) -> dict[UUID, int]:
         await self._answer()
@@ -565,3 +570,37 @@ async def test_another_provider_unwraps_what_was_its_own(store: MemoryStore, tmp
     alone = Keyring(store, Elsewhere(bytes(range(32))), lifetime_s=LIFETIME_S)
     await alone.load([ACME])
     assert alone.current(ACME).has_secret_of(before.current(ACME))
+
+
+async def test_a_person_who_was_erased_gets_no_key_again(keyring: Keyring, store: MemoryStore) -> None:
+    await keyring.load([ACME, ANA])
+    gone = keyring.current(ANA)
+    store.rows[gone.id] = replace(store.rows[gone.id], wrapped=None, destroyed_at=datetime.now(UTC))
+    keyring.hear_destroyed(gone.id)
+
+    await keyring.load([ACME, ANA])
+    calls = store.calls
+    await keyring.load([ACME, ANA])
+
+    assert store.calls == calls
+    assert len(store.rows) == 2
+    with pytest.raises(ErasedError):
+        keyring.current(ANA)
+    assert keyring.has_current(ACME)
+
+
+def _rotated(path: Path) -> str:
+    return asyncio.run(FileKeyProvider.open(path).rotate())
+
+
+def test_of_two_that_rotate_at_once_neither_loses_the_others_key(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    FileKeyProvider.create(path)
+
+    with ThreadPoolExecutor(4) as pool:
+        names = list(pool.map(_rotated, [path] * 12))
+
+    keys = path.read_bytes()
+    assert len(keys) == 13 * 32
+    assert len(set(names)) == 12
+    assert {FileKeyProvider(keys[at : at + 32])._newest[1:].hex() for at in range(0, 12 * 32, 32)} == set(names)
