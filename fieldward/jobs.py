@@ -9,7 +9,8 @@ from auth.principal import SYSTEM_ID, Channel, Origin
 from fieldward.background import Job
 from fieldward.settings import Settings
 from models.base import new_id
-from resolvers.key_rotation import reseal, rotate_overdue_keys
+from models.encryption.file_provider import FileKeyProvider
+from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.services import Services
 from resolvers.trail import Actor
@@ -41,10 +42,23 @@ def build_jobs(services: Services, settings: Settings) -> Mapping[str, Job]:
 
     async def keep_keys() -> bool:
         actor = Actor(SYSTEM_ID, Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward"))
+        rewrapped = await _keep_wrapped(services, actor, settings.key_encryption_key_max_age_days)
         replaced = await rotate_overdue_keys(services.keyring, store, actor, oldest_days=settings.data_key_max_age_days)
         done = await reseal(store, actor, share=SHARE, lifetime_s=settings.data_key_lifetime_s, most_batches=BATCHES)
-        if replaced or done.values or done.broken:
-            log.info("keys_kept", replaced=replaced, resealed=done.values, broken=len(done.broken))
+        if rewrapped or replaced or done.values or done.broken:
+            log.info("keys_kept", rewrapped=rewrapped, replaced=replaced, resealed=done.values, broken=len(done.broken))
         return not done.is_through
 
     return {REWRITE_LOCATIONS: rewrite_locations, KEEP_KEYS: keep_keys}
+
+
+async def _keep_wrapped(services: Services, actor: Actor, oldest_days: float | None) -> int:
+    """Replace the key-encryption key where it is too old, and wrap data keys by the newest. Returns how many."""
+    if oldest_days is None:
+        return 0
+    provider, store = services.keyring.provider, services.keystore
+    if isinstance(provider, FileKeyProvider) and provider.age_days > oldest_days:
+        await provider.rotate()
+    if not await store.wrapped_by_others(provider.name, await provider.newest(), most=1):
+        return 0
+    return await rewrap_data_keys(services.keyring, store, actor)

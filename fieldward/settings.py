@@ -37,6 +37,13 @@ class Settings(BaseSettings):
     data_key_max_age_days: float = Field(
         365.0, gt=0, le=3650, description="Days after which a data key is replaced by the schedule."
     )
+    key_encryption_key_max_age_days: float | None = Field(
+        None,
+        gt=0,
+        le=3650,
+        description="Days after which the schedule replaces the key-encryption key of the file, and wraps data keys by"
+        " the newest key of any provider. For one machine alone where it is a file.",
+    )
     cipher: Literal["AES-256-GCM-SIV", "AES-256-GCM"] = Field(
         "AES-256-GCM-SIV", description="What new values are sealed with; AES-256-GCM is for those bound to FIPS."
     )

@@ -99,11 +99,34 @@ async def databases(template: Template) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def world(template: Template, databases: str, api: Api) -> AsyncIterator[World]:
+def keystore_database() -> str:
+    """The name of the keystore: the run's, which all tests share. Who replaces its keys takes `own_keystore`."""
+    return "fieldward_keys"
+
+
+@pytest.fixture
+async def own_keystore(template: Template) -> AsyncIterator[str]:
+    """The name of a copy of the run's keystore. To be asked for before anything that opens a connection to that."""
+    name = f"keys_{next(_numbers)}"
+    superuser = await connect(template.postgres.superuser())
+    try:
+        await superuser.execute(f"create database {name} template fieldward_keys owner fieldward_owner")
+        await superuser.execute(f"revoke all on database {name} from public")
+        await superuser.execute(f"grant connect on database {name} to fieldward_service")
+        yield name
+        await superuser.execute(f"drop database {name} with (force)")
+    finally:
+        await superuser.close()
+
+
+@pytest.fixture
+async def world(template: Template, databases: str, keystore_database: str, api: Api) -> AsyncIterator[World]:
     """This test's world: the application in this process, over its own database."""
     postgres = template.postgres
-    embedded = embedded_databases(postgres, owner=False)
-    reached = Databases(main={**postgres.service(databases).dsn_parameters()}, keystore=embedded.keystore)
+    reached = Databases(
+        main={**postgres.service(databases).dsn_parameters()},
+        keystore={**postgres.service(keystore_database).dsn_parameters()},
+    )
     settings = template.settings
     app = build_app(settings, reached, api=api)
     built = build_services(settings)

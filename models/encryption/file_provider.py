@@ -20,6 +20,7 @@ import fcntl
 import hmac
 import os
 import stat
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,8 +136,16 @@ class FileKeyProvider:
             kept = [key for place, key in enumerate(keys) if place == 0 or _id_of(key) in beginnings]
             dropped = [_shown(_id_of(key)) for key in keys if key not in kept]
             if dropped:
+                made = self._path.stat()
                 self._replace(b"".join(kept))
+                # The newest key is as old as before.
+                os.utime(self._path, ns=(made.st_atime_ns, made.st_mtime_ns))
         return dropped
+
+    @property
+    def age_days(self) -> float:
+        """How old the newest key is: since when the file is as it is."""
+        return 0.0 if self._path is None else (time.time() - self._path.stat().st_mtime) / 86_400
 
     def __repr__(self) -> str:
         return "<key-encryption keys of a file>"

@@ -26,6 +26,12 @@ DEVICES: Final = "query($filter: DeviceFilter) { devices(filter: $filter, first:
 BY_NAME: Final = {"filter": {"collector": {"eq": ASKED}}}
 
 
+@pytest.fixture
+def keystore_database(own_keystore: str) -> str:
+    """A keystore of this test's own, whose keys are replaced."""
+    return own_keystore
+
+
 async def collect(client: Client, project: UUID, site: str, name: str | None) -> str:
     """Make a record that somebody collected."""
     given = {
