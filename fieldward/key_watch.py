@@ -78,8 +78,13 @@ async def _listen(keyring: Keyring, connect: Connect) -> None:
 
 
 def _hear(keyring: Keyring, told: str) -> None:
-    what, _, key_id = told.partition(" ")
+    what, _, shown_id = told.partition(" ")
+    try:
+        key_id = UUID(shown_id)
+    except ValueError:
+        # Whoever may connect may say anything on the channel.
+        return
     if what == "destroyed":
-        keyring.hear_destroyed(UUID(key_id))
+        keyring.hear_destroyed(key_id)
     elif what == "retired":
-        keyring.hear_retired(UUID(key_id))
+        keyring.hear_retired(key_id)

@@ -186,9 +186,10 @@ class Keyring:
             self._current = {**self._current, held.key.owner: replace(held, due_at=-math.inf)}
 
     def hear_destroyed(self, key_id: UUID) -> None:
-        """Wipe the key at once: it was destroyed."""
-        self._destroyed.add(key_id.bytes)
-        self._drop(lambda held: held.key.id == key_id)
+        """Wipe the key at once: it was destroyed. Of one that is not in memory nothing is remembered."""
+        if key_id.bytes in self._held:
+            self._destroyed.add(key_id.bytes)
+            self._drop(lambda held: held.key.id == key_id)
 
     def held_ids(self) -> list[UUID]:
         """Return the ids of the keys in memory."""
