@@ -143,6 +143,7 @@ async def world(template: Template, databases: str, keystore_database: str, api:
                 superuser=postgres.superuser(databases),
                 service=postgres.service(databases),
                 owner=postgres.owner(databases),
+                keystore=postgres.service(keystore_database),
             )
 
 

@@ -343,6 +343,12 @@ def written(cost_book: CostBook, writes_costs: bool) -> Iterator[None]:
         cost_book.write({one.name: one.why for one in OPERATIONS})
 
 
+@pytest.fixture
+def keystore_database(own_keystore: str) -> str:
+    """A keystore of this test's own: the first time, keys are made that others may have made in the run's."""
+    return own_keystore
+
+
 @pytest.mark.parametrize("group", GROUPS)
 async def test_operations_cost_what_the_file_says(
     meter: Meter, world: World, template: Template, group: str, cost_book: CostBook, writes_costs: bool

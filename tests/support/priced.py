@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import httpx
 
-from fieldward.cli.environment import embedded_databases, operator
+from fieldward.cli.environment import operator
 from fieldward.database import Databases
 from fieldward.demo.load import RESULTS
 from fieldward.demo.people import PEOPLE
@@ -51,8 +51,8 @@ class Ground:
 @asynccontextmanager
 async def fresh_process(world: World, template: Template) -> AsyncIterator[httpx.AsyncClient]:
     """Yield the application as when it has just started: without a key in memory, and nothing known of anybody."""
-    keystore = embedded_databases(template.postgres, owner=False).keystore
-    app = build_app(template.settings, Databases({**world.service.dsn_parameters()}, keystore), api=world.api)
+    reached = Databases({**world.service.dsn_parameters()}, {**world.keystore.dsn_parameters()})
+    app = build_app(template.settings, reached, api=world.api)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fieldward.test") as http:
         yield http
 
@@ -65,6 +65,8 @@ async def lay_ground(world: World, *, drafts: int, submitted: int) -> Ground:
     for draft in made[drafts:]:
         await mutate(collector, "submitRecord", {"id": draft, "expectedVersion": 1})
     await _fill_a_page(world, stage.project)
+    # The driver looks types up once: the entry of what is sealed, say, has an array.
+    await (await world.client("owner")).run("{ records(first: 5) { nodes { comment collector } } }")
     _, token = await create_program(await world.client("owner"), [stage.project])
     return Ground(world, stage, made[:drafts], made[drafts:], token, world.http)
 

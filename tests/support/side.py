@@ -97,6 +97,7 @@ class Side:
             superuser=postgres.superuser(self._database),
             service=service,
             owner=postgres.owner(self._database),
+            keystore=postgres.service("fieldward_keys"),
         )
 
     def _counting(self, app: ASGIApp) -> ASGIApp:

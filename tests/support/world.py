@@ -89,6 +89,7 @@ class World:
     superuser: Endpoint
     service: Endpoint
     owner: Endpoint
+    keystore: Endpoint
     _clients: dict[str, Client] = field(default_factory=dict)
 
     @property

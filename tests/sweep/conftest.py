@@ -96,6 +96,7 @@ def cast(template: Template, api: Api, tmp_path_factory: pytest.TempPathFactory)
                 superuser=postgres.superuser(DATABASE),
                 service=postgres.service(DATABASE),
                 owner=postgres.owner(DATABASE),
+                keystore=postgres.service("fieldward_keys"),
             )
             return await set_the_stage(world, calls)
 
