@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import ValidationError
 
 from auth.principal import SYSTEM_ID, Channel, Origin
-from fieldward.container import build_services
+from fieldward.container import build_services, require_own_key_file
 from fieldward.database import Databases, DatabaseUrlError, credentials_of, open_pools
 from fieldward.embedded import DirectoryInUseError, EmbeddedPostgres, EmbeddedPostgresError
 from fieldward.settings import Settings
@@ -97,6 +97,7 @@ async def services(settings: Settings, databases: Databases) -> AsyncIterator[Se
     async with open_pools(databases, settings):
         with built.keyring.activate():
             try:
+                await require_own_key_file(built)
                 await apply_erasures(built, operator())
                 yield built
             finally:

@@ -132,6 +132,17 @@ class FileKeyProvider:
             self._replace(b"".join(kept))
         return dropped
 
+    def require_some(self, beginnings: Collection[bytes]) -> None:
+        """Raise `WrappingKeyError` where something was wrapped and none of it by a key of the file.
+
+        beginnings: the first `BEGINNING` bytes of everything that this provider has wrapped.
+        """
+        if beginnings and not any(one in self._ciphers for one in beginnings):
+            raise WrappingKeyError(
+                f"The key file {self._path} holds none of the key-encryption keys that wrap the data keys:"
+                " put back the file that belongs to this keystore. Nothing was changed."
+            )
+
     def __repr__(self) -> str:
         return "<key-encryption keys of a file>"
 
