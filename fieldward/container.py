@@ -11,7 +11,7 @@ from fieldward.settings import Settings
 from models.encryption.aws_kms_provider import AwsKmsProvider
 from models.encryption.destruction import DestructionLog
 from models.encryption.envelope import Algorithm
-from models.encryption.file_provider import FileKeyProvider
+from models.encryption.file_provider import BEGINNING, FileKeyProvider
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from models.encryption.provider import KeyProvider
@@ -38,36 +38,49 @@ def build_services(settings: Settings) -> Services:
 
 
 def load_providers(settings: Settings) -> tuple[KeyProvider, Sequence[KeyProvider]]:
-    """Return who wraps data keys, and who else can unwrap some: the file that was in use before.
+    """Return who wraps data keys, and who else can unwrap some: those that the settings still say all of.
 
     Raises:
         WrappingKeyError: the key-encryption key can't be had.
     """
     path = settings.data_directory / "key-encryption-key"
-    if settings.key_provider == "file":
-        return FileKeyProvider.open(path) if path.exists() else FileKeyProvider.create(path), ()
-    others = [FileKeyProvider.open(path)] if path.exists() else []
-    if settings.key_provider == "aws-kms":
-        return (
-            AwsKmsProvider(
-                settings.aws_kms_key or "",
-                region=settings.aws_kms_region,
-                endpoint_url=settings.aws_kms_endpoint_url,
-                timeout_s=settings.key_provider_timeout_s,
-            ),
-            others,
+    others: dict[str, KeyProvider] = {}
+    if path.exists():
+        others["file"] = FileKeyProvider.open(path)
+    elif settings.key_provider == "file":
+        others["file"] = FileKeyProvider.create(path)
+    if settings.aws_kms_key:
+        others["aws-kms"] = AwsKmsProvider(
+            settings.aws_kms_key,
+            region=settings.aws_kms_region,
+            endpoint_url=settings.aws_kms_endpoint_url,
+            timeout_s=settings.key_provider_timeout_s,
         )
-    return (
-        VaultTransitProvider(
-            settings.vault_url or "",
-            settings.vault_token.get_secret_value().strip() if settings.vault_token is not None else "",
-            settings.vault_key or "",
+    if settings.vault_url and settings.vault_token is not None and settings.vault_key:
+        others["vault-transit"] = VaultTransitProvider(
+            settings.vault_url,
+            settings.vault_token.get_secret_value().strip(),
+            settings.vault_key,
             mount=settings.vault_mount,
             timeout_s=settings.key_provider_timeout_s,
             namespace=settings.vault_namespace,
-        ),
-        others,
-    )
+        )
+    provider = others.pop(settings.key_provider)
+    return provider, tuple(others.values())
+
+
+async def require_own_key_file(services: Services) -> None:
+    """Require that the key file is the one that belongs to the keystore, before anything is sealed under another.
+
+    A file that is missing was just made anew, and opens nothing that there is.
+
+    Raises:
+        WrappingKeyError: the file's keys have wrapped none of the data keys that are said to be wrapped by a file.
+        UnavailableError: the keystore is away.
+    """
+    provider = services.keyring.provider
+    if isinstance(provider, FileKeyProvider):
+        provider.require_some(await services.keystore.beginnings(provider.name, BEGINNING))
 
 
 def _build_keyring(settings: Settings, store: KeyStore) -> Keyring:

@@ -33,6 +33,7 @@ from models.statement import Statement
 from models.transaction import Tenant
 from models.user import User, UserStatus
 from resolvers.change import Change, Intent, commit_change
+from resolvers.checking import require_reason, require_storable, require_text
 from resolvers.collector import COLLECTOR
 from resolvers.services import Services
 from resolvers.session import email_index_of
@@ -40,6 +41,10 @@ from resolvers.trail import Actor
 
 NO_PASSWORD = "!"  # noqa: S105  (no hash, on purpose)
 """What stands for a password's hash where none is right."""
+
+
+_LONGEST_NAME = 200
+"""Characters of a collector's name (`models/record.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +57,23 @@ class Erased:
 
 
 async def erase_person(
-    services: Services, actor: Actor, *, email: str, also_named: Collection[str] = (), reason: str | None = None
+    services: Services, actor: Actor, *, email: str, also_named: Collection[str] = (), reason: str
 ) -> Erased:
     """Erase a person everywhere: their account, their names as member and collector, what the trail holds of them.
 
     also_named: other spellings under which they stand as a collector, in any organization that they belong to.
 
     Raises:
+        InvalidInputError: the reason, the address or a spelling does not fit.
         NotFoundError: nobody has that address.
         ConflictError: they are the last owner of an organization.
         UnavailableError: a database or the key provider is away. What was begun is finished at the next start.
     """
+    # Before anything is destroyed: what the trail can't hold would fail after that.
+    reason = require_reason(reason, at=("reason",))
+    require_storable(email, at=("email",))
+    for spelling in also_named:
+        require_text(spelling, at=("also_named",), longest=_LONGEST_NAME)
     index = await email_index_of(email)
     async with OneStatement(Tenant(email_index=index)) as connection:
         user_id = await connection.fetchval("select id from user_account where email_index = $1", index)
@@ -81,14 +92,16 @@ async def erase_person(
     return await _erase(services, actor, reason, keys, within, person_id=user_id)
 
 
-async def erase_name(
-    services: Services, actor: Actor, *, slug: str, names: Collection[str], reason: str | None = None
-) -> Erased:
+async def erase_name(services: Services, actor: Actor, *, slug: str, names: Collection[str], reason: str) -> Erased:
     """Erase somebody whom an organization's records name as a collector, and who need be no user of ours.
 
     Raises:
+        InvalidInputError: the reason or a name does not fit.
         NotFoundError: there is no such organization, or no record names them.
     """
+    reason = require_reason(reason, at=("reason",))
+    for name in names:
+        require_text(name, at=("names",), longest=_LONGEST_NAME)
     organization_id = await _organization_named(services, slug)
     keys = [key.id for key in await services.keystore.keys_of(await _subjects(organization_id, names))]
     if not keys:
@@ -96,14 +109,16 @@ async def erase_name(
     return await _erase(services, actor, reason, keys, {organization_id})
 
 
-async def erase_organization(services: Services, actor: Actor, *, slug: str, reason: str | None = None) -> Erased:
+async def erase_organization(services: Services, actor: Actor, *, slug: str, reason: str) -> Erased:
     """Make everything that an organization has sealed unreadable, and let nobody in any more.
 
     The accounts of its people are theirs, and stay.
 
     Raises:
+        InvalidInputError: the reason does not fit.
         NotFoundError: there is no such organization.
     """
+    reason = require_reason(reason, at=("reason",))
     organization_id = await _organization_named(services, slug)
     keys = [key.id for key in await services.keystore.keys_of([organization_owner(organization_id)])]
     return await _erase(services, actor, reason, keys, {organization_id}, organization_id=organization_id)

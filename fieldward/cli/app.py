@@ -33,7 +33,7 @@ Examples:
   --field comment
 
 Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 some of an import's rows were rejected; 4 access
-explain: denied; 5 a stored value does not open.
+explain: denied; 5 a stored value does not open; 130 and 143 interrupted.
 """
 
 app = typer.Typer(
@@ -73,6 +73,8 @@ def run() -> None:
     except (OperationalError, UndefinedTableError, UndefinedColumnError):
         refuse("the database's schema is not the one of this version: run `fieldward migrate`", code=1)
     except (OSError, PostgresError) as error:
+        if isinstance(error, OSError) and isinstance(error.filename, str):
+            refuse(f"{error.filename}: {error.strerror}", code=1)
         # A database that is away, or does not let us in. Its text may hold what we sent; its kind is enough.
         refuse(f"the database can't be reached ({type(error).__name__}); see its log", code=1)
     except Exception as error:

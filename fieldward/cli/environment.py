@@ -11,8 +11,8 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import ValidationError
 
 from auth.principal import SYSTEM_ID, Channel, Origin
-from fieldward.container import build_services
-from fieldward.database import Databases, credentials_of, open_pools
+from fieldward.container import build_services, require_own_key_file
+from fieldward.database import Databases, DatabaseUrlError, credentials_of, open_pools
 from fieldward.embedded import DirectoryInUseError, EmbeddedPostgres, EmbeddedPostgresError
 from fieldward.settings import Settings
 from models.base import new_id
@@ -57,6 +57,8 @@ def reach(settings: Settings, *, may_join: bool = False) -> Iterator[Reach]:
             refuse("FIELDWARD_DATABASE_URL: expected, beside the other database URLs")
         yield Reach(service=service, owner=owner)
         return
+    if may_join and not (settings.data_directory / "postgres").exists():
+        refuse(f"there is no database in {settings.data_directory} yet: FIELDWARD_DATA_DIRECTORY says where", code=1)
     # Asked to end before it serves, the command still stops what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     postgres = EmbeddedPostgres(settings.data_directory)
@@ -95,6 +97,7 @@ async def services(settings: Settings, databases: Databases) -> AsyncIterator[Se
     async with open_pools(databases, settings):
         with built.keyring.activate():
             try:
+                await require_own_key_file(built)
                 await apply_erasures(built, operator())
                 yield built
             finally:
@@ -130,4 +133,10 @@ def _databases(settings: Settings, main: str, keystore: str) -> Databases | None
         return None
     for name in missing:
         refuse(f"FIELDWARD_{name.upper()}: expected, beside the other database URLs")
-    return Databases(*(credentials_of(url.get_secret_value()) for url in urls.values()))
+    found = []
+    for name, url in urls.items():
+        try:
+            found.append(credentials_of(url.get_secret_value()))
+        except DatabaseUrlError as error:
+            refuse(f"FIELDWARD_{name.upper()}: {error}")
+    return Databases(*found)

@@ -9,7 +9,7 @@ import typer
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from resolvers.erasure import Erased, erase_name, erase_organization, erase_person
 
-app = typer.Typer(help="Erasures.", no_args_is_help=True)
+app = typer.Typer(help="Make what is somebody's unreadable for good, in every copy.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
@@ -19,7 +19,7 @@ Also = Annotated[list[str] | None, typer.Option("--also-named", help="Another sp
 
 @app.callback()
 def _erase() -> None:
-    """Erasures."""
+    """Make what is somebody's unreadable for good, in every copy."""
 
 
 @app.command("person")

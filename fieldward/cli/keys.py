@@ -24,14 +24,17 @@ from resolvers.services import Services
 SOME_LEFT = 5
 """The exit code where values do not open."""
 
-app = typer.Typer(help="Keys.", no_args_is_help=True)
+SHARE = 0.5
+"""The part of the time that a rotation works, where nothing else is said."""
+
+app = typer.Typer(help="What keys there are; replacing them; whether everything opens.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.callback()
 def _keys() -> None:
-    """Keys."""
+    """What keys there are; replacing them; whether everything opens."""
 
 
 @app.command("status")
@@ -45,6 +48,9 @@ def status(
 
     Example: fieldward keys status --json
     """
+
+    if as_json and metrics:
+        refuse("expected one of --json and --metrics, not both")
 
     async def work() -> dict[str, Any]:
         settings = load_settings()
@@ -72,10 +78,11 @@ def status(
     for one in found["keys"]:
         said = [f"{one['current']} current"]
         said += [f"oldest of {one['oldest']:%Y-%m-%d}"] if one["oldest"] else []
-        said += [f"{one['retired']} retired ({one['left_over']} still in use)"] if one["retired"] else []
+        said += [f"{one['retired']} retired ({one['left_over']} not emptied yet)"] if one["retired"] else []
         said += [f"{one['destroyed']} destroyed"] if one["destroyed"] else []
-        said += [f"at most {one['most_seals']} seals"]
-        said += [f"wrapped by {one['wrapping_key']}"] if one["wrapping_key"] != found["wrapping_key"] else []
+        said += [f"at most {one['most_seals']} seals of one key"] if one["most_seals"] else []
+        is_newest = (one["provider"], one["wrapping_key"]) == (found["provider"], found["wrapping_key"])
+        said += [] if is_newest else [f"wrapped by {one['provider']} {one['wrapping_key']}"]
         print(f"{one['owner_kind']:<13} {one['purpose']:<12} {', '.join(said)}")
 
 
@@ -106,8 +113,13 @@ def rotate(
         bool, typer.Option("--again", help="Begin another rotation although one is not through yet.")
     ] = False,
     share: Annotated[
-        float, typer.Option(min=0.05, max=1.0, help="The part of the time to work; the rest is left to requests.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            min=0.05,
+            max=1.0,
+            help=f"The part of the time to work; the rest is left to requests.  [default: {SHARE}]",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace keys while the service reads and writes. Where a rotation was interrupted, it goes on with that.
@@ -116,10 +128,17 @@ def rotate(
     with an old key, until it hears of the new one, the servers' own schedule picks up. With --kek a new key-encryption
     key wraps all data keys; no value is touched.
 
+    What is left over are old keys that a server may still have in memory: none is lost, and they are noted as emptied
+    later, by the schedule or when this is called again. Until then it is the same rotation that goes on; --again
+    begins the next.
+
     Exit code 5 where a value does not open: it is named, and left as it is.
 
-    Example: fieldward keys rotate --share 0.25
+    Examples: fieldward keys rotate --share 0.25, fieldward keys rotate --kek
     """
+    if kek and share is not None:
+        refuse("--share is for data keys: --kek touches no value")
+    share_of_time = SHARE if share is None else share
 
     async def work() -> dict[str, Any]:
         settings = load_settings()
@@ -127,7 +146,7 @@ def rotate(
             async with services(settings, reached.service) as built:
                 if kek:
                     return await _rotate_kek(built, again, as_json)
-                return await _rotate_data(built, settings, again, share, as_json)
+                return await _rotate_data(built, settings, again, share_of_time, as_json)
 
     _show(run(work()), as_json)
 
@@ -218,8 +237,9 @@ def _show(result: dict[str, Any], as_json: bool) -> None:
         print(json.dumps(result))
     else:
         for name, value in result.items():
-            shown = ", ".join(value) or "none" if isinstance(value, list) else value
-            print(f"{name.replace('_', ' ')}: {shown}")
+            # One to a line: there may be as many as there are values.
+            shown = "".join(f"\n  {one}" for one in value) or " none" if isinstance(value, list) else f" {value}"
+            print(f"{name.replace('_', ' ')}:{shown}")
     if result.get("broken"):
         raise typer.Exit(SOME_LEFT)
 
@@ -227,7 +247,8 @@ def _show(result: dict[str, Any], as_json: bool) -> None:
 @contextmanager
 def _progress(as_json: bool) -> Iterator[Any]:
     """Yield what is told of progress: a bar on a terminal, and for a program lines of JSON on standard error."""
-    with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+    is_shown = not as_json and sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=not is_shown) as bar:
         tasks: dict[str, Any] = {}
 
         def told(step: str, done: int, total: int | None) -> None:

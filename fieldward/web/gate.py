@@ -10,7 +10,9 @@ import structlog
 from tortoise.exceptions import OperationalError
 
 from auth.principal import SYSTEM_ID, Channel, Origin
+from fieldward.container import require_own_key_file
 from models.base import new_id
+from models.encryption.provider import WrappingKeyError
 from models.errors import UnavailableError
 from resolvers.erasure import apply_erasures
 from resolvers.services import Services
@@ -41,6 +43,7 @@ class Gate:
 
         Raises:
             OSError, ValueError: the log of destroyed keys can't be read. Nothing is served.
+            WrappingKeyError: the key file is not the keystore's. Nothing is served.
         """
         self._is_open = False
         trying: asyncio.Task[None] | None = None
@@ -64,7 +67,11 @@ class Gate:
         actor = Actor(SYSTEM_ID, Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward"))
         try:
             with services.keyring.activate():
+                await require_own_key_file(services)
                 applied = await apply_erasures(services, actor)
+        except WrappingKeyError as error:
+            log.error("key_file_refused", said=str(error))
+            raise
         except _LATER as error:
             log.warning("erasures_not_applied", failure=type(error).__name__)
             return False

@@ -147,6 +147,17 @@ class FileKeyProvider:
         """How old the newest key is: since when the file is as it is."""
         return 0.0 if self._path is None else (time.time() - self._path.stat().st_mtime) / 86_400
 
+    def require_some(self, beginnings: Collection[bytes]) -> None:
+        """Raise `WrappingKeyError` where something was wrapped and none of it by a key of the file.
+
+        beginnings: the first `BEGINNING` bytes of everything that this provider has wrapped.
+        """
+        if beginnings and not any(one in self._ciphers for one in beginnings):
+            raise WrappingKeyError(
+                f"The key file {self._path} holds none of the key-encryption keys that wrap the data keys:"
+                " put back the file that belongs to this keystore. Nothing was changed."
+            )
+
     def __repr__(self) -> str:
         return "<key-encryption keys of a file>"
 

@@ -52,6 +52,13 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["user", "suspend"],
         ["access", "matrix"],
         ["access", "explain"],
+        ["keys", "status"],
+        ["keys", "rotate"],
+        ["keys", "prune"],
+        ["keys", "verify"],
+        ["erase", "person"],
+        ["erase", "name"],
+        ["erase", "organization"],
     ],
 )
 def test_help_has_an_example(tmp_path: Path, arguments: list[str]) -> None:
@@ -146,6 +153,43 @@ def test_a_database_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> Non
     assert "can't be reached" in done.stderr
     assert "secret" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_url_that_does_not_fit_is_named_by_its_variable(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        "keys",
+        "status",
+        FIELDWARD_DATABASE_URL="nonsense",
+        FIELDWARD_KEYSTORE_URL="postgres://fieldward_app@127.0.0.1:1/fieldward_keys",
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == "fieldward: FIELDWARD_DATABASE_URL: Expected a URL that begins with postgres://.\n"
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["verify"], ["rotate", "--kek"]])
+def test_keys_of_a_directory_without_a_database_are_not_made(tmp_path: Path, arguments: list[str]) -> None:
+    done = run(tmp_path / "mistyped", "keys", *arguments)
+
+    assert done.returncode == 1
+    assert "there is no database in" in done.stderr
+    assert "FIELDWARD_DATA_DIRECTORY" in done.stderr
+    assert not (tmp_path / "mistyped").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["status", "--json", "--metrics"], "not both"),
+        (["rotate", "--kek", "--share", "0.3"], "--kek touches no value"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path, arguments: list[str], said: str) -> None:
+    done = run(tmp_path, "keys", *arguments)
+
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:

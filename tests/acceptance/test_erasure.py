@@ -146,6 +146,13 @@ def test_the_last_owner_is_not_erased_and_an_organization_is(directory: Path) ->
         owner = _caller(http, server, "owner")
         assert owner.run("{ viewer { role } }").data["viewer"]
 
+        # What the trail can't hold is refused before a key is destroyed.
+        manager = server.sign_ins["manager"][0]
+        for reason in ("", "  ", "x" * 2001, "\udcff"):
+            refused = _command(directory, "erase", "person", manager, "--reason", reason, "--yes", code=2)
+            assert refused.stderr.startswith("fieldward: reason: ")
+        assert not (directory / "destructions.jsonl").exists()
+
         _command(directory, "erase", "organization", "clearwater", "--reason", "Contract ended", "--yes")
 
         assert owner.run("{ viewer { role } }").errors[0]["extensions"]["code"] == "UNAUTHENTICATED"

@@ -106,6 +106,19 @@ def test_the_key_encryption_key_is_rotated_and_the_old_one_pruned(directory: Pat
     assert (directory / "key-encryption-key").stat().st_size == 32
 
 
+def test_a_key_file_that_is_not_the_keystores_is_refused_before_anything_is_sealed(directory: Path) -> None:
+    file = directory / "key-encryption-key"
+    kept = file.rename(directory / "kept")
+    try:
+        for arguments in (["status"], ["rotate", "--again"], ["rotate", "--kek"], ["verify"]):
+            done = keys(directory, *arguments, code=1)
+            assert "put back the file that belongs to this keystore" in done.stderr
+    finally:
+        kept.replace(file)
+
+    assert asked(directory, "verify")["broken"] == []
+
+
 def test_a_value_that_does_not_open_is_named_and_ends_with_5(directory: Path) -> None:
     row_id = asyncio.run(_spoil(directory))
 

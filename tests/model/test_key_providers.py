@@ -14,7 +14,10 @@ from typing import Final
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 
+from fieldward.container import load_providers
+from fieldward.settings import Settings
 from models.encryption.aws_kms_provider import AwsKmsProvider
 from models.encryption.file_provider import FileKeyProvider
 from models.encryption.provider import KeyProvider, WrappingKeyError
@@ -212,3 +215,25 @@ def test_a_missing_library_says_what_to_install(name: str, library: str, monkeyp
 
     with pytest.raises(WrappingKeyError, match=re.escape("requirements-providers.txt")):
         AT[name]("http://127.0.0.1", PATIENT_S)
+
+
+def test_who_wrapped_before_still_unwraps_where_the_settings_name_both(tmp_path: Path) -> None:
+    named = Settings(
+        data_directory=tmp_path,
+        aws_kms_key="alias/fieldward",
+        aws_kms_region=REGION,
+        vault_url="http://127.0.0.1:9",
+        vault_token=SecretStr("token"),
+        vault_key="fieldward",
+    )
+
+    found = {}
+    for name in ("file", "aws-kms", "vault-transit"):
+        provider, others = load_providers(named.model_copy(update={"key_provider": name}))
+        found[provider.name] = {one.name for one in others}
+
+    assert found == {
+        "file": {"aws-kms", "vault-transit"},
+        "aws-kms": {"file", "vault-transit"},
+        "vault-transit": {"file", "aws-kms"},
+    }
