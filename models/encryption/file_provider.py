@@ -16,10 +16,12 @@ Processes that share the file need not be told of a new key: the file is looked 
 and when something was wrapped by a key that is not known yet.
 """
 
+import fcntl
 import hmac
 import os
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
@@ -112,11 +114,14 @@ class FileKeyProvider:
         """
         if self._path is None:
             raise WrappingKeyError("Keys that are in no file are not rotated.")
-        keys = _read(self._path)
-        if len(keys) >= MOST_KEYS * KEY_LENGTH:
-            raise WrappingKeyError(f"The key file {self._path} holds {MOST_KEYS} keys; take those out that are unused.")
-        self._replace(os.urandom(KEY_LENGTH) + keys)
-        return _shown(self._newest)
+        with _alone(self._path):
+            keys = _read(self._path)
+            if len(keys) >= MOST_KEYS * KEY_LENGTH:
+                raise WrappingKeyError(
+                    f"The key file {self._path} holds {MOST_KEYS} keys; take those out that are unused."
+                )
+            self._replace(os.urandom(KEY_LENGTH) + keys)
+            return _shown(self._newest)
 
     async def drop(self, beginnings: Collection[bytes]) -> list[str]:
         """Take the keys out of the file that are not the newest and have wrapped nothing that there is.
@@ -125,12 +130,13 @@ class FileKeyProvider:
         """
         if self._path is None:
             return []
-        keys = _parted(_read(self._path))
-        kept = [key for place, key in enumerate(keys) if place == 0 or _id_of(key) in beginnings]
-        dropped = [_shown(_id_of(key)) for key in keys if key not in kept]
-        if dropped:
-            self._replace(b"".join(kept))
-        return dropped
+        with _alone(self._path):
+            keys = _parted(_read(self._path))
+            kept = [key for place, key in enumerate(keys) if place == 0 or _id_of(key) in beginnings]
+            dropped = [_shown(_id_of(key)) for key in keys if key not in kept]
+            if dropped:
+                self._replace(b"".join(kept))
+            return dropped
 
     def __repr__(self) -> str:
         return "<key-encryption keys of a file>"
@@ -155,6 +161,20 @@ class FileKeyProvider:
         made.rename(self._path)
         _sync_directory(self._path)
         self._take(keys)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes from changing the file meanwhile: a key that one of them put there would be lost.
+
+    The directory is locked, since the file is replaced as a whole.
+    """
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def _read(path: Path) -> bytes:
