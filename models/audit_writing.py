@@ -10,6 +10,7 @@ from models.audit_entry import AuditEntry
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import Cell, seal
 from models.encryption.keyring import active_keyring
+from models.errors import ErasedError
 from models.inventory import entity_of
 from models.pool import Purpose
 from models.reading import OneStatement
@@ -49,13 +50,18 @@ class SealedEntry:
 def seal_entry(values: Mapping[str, Any]) -> SealedEntry:
     """Return the entry with what is CONFIDENTIAL or PERSONAL of it sealed. What is not named is null.
 
+    Of a person who was erased it says nothing that would have to be erased again.
+
     Raises:
         SealedError: the key of the organization, or of the person, is not in memory.
     """
     stored: list[Any] = [values.get(name) for name in _NAMES]
     for place, field in _SEALED:
         if stored[place] is not None:
-            stored[place] = _sealed(field, stored[place], values)
+            try:
+                stored[place] = _sealed(field, stored[place], values)
+            except ErasedError:
+                stored[place] = None
     return SealedEntry(stored)
 
 

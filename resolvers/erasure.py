@@ -156,9 +156,12 @@ async def _erase(
 
 async def _apply(one: Destruction, actor: Actor, reason: str | None) -> None:
     """Change what rows say beside what they have sealed: one audited change in each organization."""
-    within = dict.fromkeys(one.within_ids)
+    within = list(one.within_ids)
     if one.person_id is not None:
-        within |= dict.fromkeys(member.organization_id for member in await _memberships(one.person_id))
+        # In the last one the account is closed, so it is one to which they belong: data that came back from a backup
+        # may be from before they joined another.
+        belonging = dict.fromkeys(member.organization_id for member in await _memberships(one.person_id))
+        within = [*(other for other in within if other not in belonging), *belonging]
     is_organization = one.organization_id is not None
     for place, organization_id in enumerate(within, 1):
         is_last = place == len(within)

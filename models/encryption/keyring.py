@@ -95,6 +95,7 @@ class Keyring:
         self._current: Mapping[KeyOwner, _Held] = {}
         self._soonest_end = math.inf
         self._destroyed: set[bytes] = set()
+        self._erased: set[KeyOwner] = set()
         self._told: dict[UUID, int] = {}
         self._untold: dict[UUID, int] = {}
         self._loading = asyncio.Lock()
@@ -107,9 +108,13 @@ class Keyring:
     async def load(self, owners: Collection[KeyOwner]) -> None:
         """Bring each owner's current key into memory, for `current`. An owner's first key is made and stored.
 
+        Of a person who was erased it is remembered that they were: they get no key any more.
+
         Raises:
             UnavailableError: the keystore or the provider is away, and a key was not in memory.
         """
+        if not self._erased.isdisjoint(owners):
+            owners = [owner for owner in owners if owner not in self._erased]
         await self._load(owners, self._held_by_owner, self.has_current, self._load_current)
 
     async def load_ids(self, key_ids: Collection[UUID]) -> None:
@@ -122,9 +127,16 @@ class Keyring:
         await self._load(key_ids, self._held_by_id, self.has, self._load_by_ids)
 
     def current(self, owner: KeyOwner) -> DataKey:
-        """Return the key that seals new values of the owner. Raises `SealedError` if it is not in memory."""
+        """Return the key that seals new values of the owner.
+
+        Raises:
+            ErasedError: the owner is known to be erased, and has none.
+            SealedError: it is not in memory.
+        """
         held = self._current.get(owner)
         if held is None or held.expires_at <= self._clock():
+            if owner in self._erased:
+                raise ErasedError(f"{owner.kind} {owner.id} was erased and has no data key.")
             raise SealedError(f"The current data key of {owner.kind} {owner.id} is not loaded.")
         return held.key
 
@@ -316,7 +328,10 @@ class Keyring:
         stored = await self._store.current(owners)
         missing = set(owners) - {row.owner for row in stored}
         if missing:
-            stored += await self._store.add(await asyncio.gather(*map(self.new_key, missing)))
+            made = await self._store.add(await asyncio.gather(*map(self.new_key, missing)))
+            stored += made
+            # None was made for them: a key of theirs was destroyed.
+            self._erased |= missing - {row.owner for row in made}
         keys = await asyncio.gather(*map(self._unwrap, stored))
         self._add([(key, True) for key in keys])
         # Not a reason to refuse anybody a key: the next load tells of them.

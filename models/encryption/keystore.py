@@ -57,6 +57,10 @@ _INSERT: Final = """
     select i.id, i.owner_kind, i.owner_id, i.purpose, i.organization_id, i.provider, i.wrapping_key, i.wrapped, 0, now()
     from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::bytea[])
         as i(id, owner_kind, owner_id, purpose, organization_id, provider, wrapping_key, wrapped)
+    where not (i.owner_kind = 'PERSON' and exists (
+        select from wrapped_key d
+        where d.owner_kind = i.owner_kind and d.owner_id = i.owner_id and d.destroyed_at is not null
+    ))
     on conflict do nothing
 """
 
@@ -256,7 +260,8 @@ class KeyStore:
         """Store each as its owner's current key, unless the owner has one, and return the owners' current keys.
 
         Of two processes that add a first key of one owner, both get the same one back. What is returned may
-        therefore be another key than the one given. Two statements.
+        therefore be another key than the one given. A person of whom a key was destroyed gets none any more: they were
+        erased, and nobody would erase them again. Two statements.
         """
         # In one order for all, so that two processes that add for the same owners can't block each other.
         ordered = sorted(keys, key=lambda key: (key.owner.kind, key.owner.id, key.owner.purpose))
