@@ -10,24 +10,26 @@ from auth.principal import Channel, Origin
 from auth.role import OrganizationRole
 from auth.token import AccessClaims
 from fieldward.cli.environment import operator
+from fieldward.embedded import EmbeddedPostgres
 from models.base import new_id
 from models.encryption.destruction import Destruction
+from models.encryption.envelope import KeyOwner
 from models.encryption.keyring import active_keyring
-from models.encryption.keystore import KeyStore
-from models.encryption.owner import index_owner, organization_owner, person_owner, subject_owner
+from models.encryption.owner import index_owner, person_owner, subject_owner
+from models.encryption.rotation import replace_keys
 from models.inventory import entity_named
+from models.resealing import NO_ROW
 from models.searching import index_of
-from resolvers import erasure
 from resolvers.account import NewPerson, create_person
 from resolvers.collector import COLLECTOR
-from resolvers.erasure import apply_erasures, erase_name, erase_person
-from resolvers.key_rotation import reseal
+from resolvers.erasure import apply_erasures, erase_person
+from resolvers.key_rotation import Rotation, _reseal_batch, reseal
 from resolvers.session import authenticate
 from tests.support.mutation import mutate
 from tests.support.tampering import store
-from tests.support.world import SIGN_IN, Client, World
+from tests.support.world import SIGN_IN, Client, World, connect
 
-PASSWORD = "correct horse battery staple"  # noqa: S105
+PASSWORD = "correct horse battery staple"
 
 
 async def a_person(world: World, name: str = "Bo Berg") -> tuple[UUID, str]:
@@ -83,3 +85,111 @@ async def test_an_older_backup_does_not_let_in_who_was_erased(world: World) -> N
     await apply_erasures(world.services, operator())
 
     assert await world.value("select status from user_account where id = $1", user_id) == "ERASED"
+
+
+async def a_record(world: World, collector: str, who: str = "collector", **more: Any) -> UUID:
+    """Make a record of that collector and return its id."""
+    given = {
+        "projectId": f"Project:{await world.project_id('CANAL')}",
+        "siteCode": "WELL-1",
+        "collectedAt": "2026-01-02T03:04:05Z",
+        "medium": "WATER",
+        "collector": collector,
+        **more,
+    }
+    payload = (await mutate(await world.client(who), "createRecord", given, "record { id }")).data["createRecord"]
+    assert payload["errors"] == [], payload
+    return UUID(payload["record"]["id"].removeprefix("Record:"))
+
+
+async def subject_of(world: World, name: str) -> KeyOwner:
+    """Return the owner of the key of a collector's name."""
+    organization_id = await world.organization_id("clearwater")
+    await active_keyring().load([index_owner(organization_id)])
+    return subject_owner(organization_id, index_of(COLLECTOR, organization_id, name))
+
+
+async def rotate(world: World, *owners: KeyOwner) -> set[UUID]:
+    """Replace the owners' keys, and nobody else's, and return the retired ones."""
+    store = world.services.keystore
+    keys = await store.current(owners)
+    await replace_keys(world.services.keyring, store, keys)
+    return {key.id for key in keys}
+
+
+async def resealed(world: World) -> Rotation:
+    """Seal anew whatever lies under retired keys."""
+    return await reseal(world.services.keystore, operator(), lifetime_s=0)
+
+
+@pytest.mark.parametrize("cut", [18, 34, 62])
+async def test_a_row_that_holds_no_value_keeps_no_other_from_being_sealed_anew(world: World, cut: int) -> None:
+    name = f"Bo {new_id()}"
+    first, second = await a_record(world, name), await a_record(world, name)
+    column = entity_named("record").columns["collector"]
+    blob = await world.value("select collector from record where id = $1", first)
+    await store(world, column, [first], [blob[:cut]])
+    (old,) = await rotate(world, await subject_of(world, name))
+
+    found = await resealed(world)
+
+    assert ("record", "collector", first) in found.broken
+    assert (await world.value("select collector from record where id = $1", second))[2:18] != old.bytes
+    assert await world.value("select collector from record where id = $1", first) == blob[:cut]
+
+
+async def test_a_key_that_does_not_unwrap_keeps_no_other_value_from_being_sealed_anew(
+    world: World, postgres: EmbeddedPostgres
+) -> None:
+    names = [f"Bo {new_id()}", f"Cy {new_id()}"]
+    first, second = [await a_record(world, name) for name in names]
+    owners = [await subject_of(world, name) for name in names]
+    old = await rotate(world, *owners)
+    broken = UUID(bytes=(await world.value("select collector from record where id = $1", first))[2:18])
+    world.services.keyring.wipe()
+    keystore = await connect(postgres.superuser("fieldward_keys"))
+    try:
+        wrapped = await keystore.fetchval("select wrapped from wrapped_key where id = $1", broken)
+        await keystore.execute("update wrapped_key set wrapped = $2 where id = $1", broken, wrapped[:-1] + b"!")
+        found = await resealed(world)
+    finally:
+        await keystore.execute("update wrapped_key set emptied_at = now() where id = $1", broken)
+        await keystore.close()
+
+    assert ("record", "collector", first) in found.broken
+    assert (await world.value("select collector from record where id = $1", second))[2:18] not in {
+        one.bytes for one in old
+    }
+
+
+async def test_a_row_that_names_another_owner_is_not_sealed_under_that_ones_key(world: World) -> None:
+    name = f"Bo {new_id()}"
+    record_id = await a_record(world, name)
+    owner = await subject_of(world, name)
+    # Under the organization's key the name would outlive its erasure.
+    await store(world, entity_named("record").columns["collector_index"], [record_id], [None])  # type: ignore[list-item]
+    before = await world.value("select collector from record where id = $1", record_id)
+    await rotate(world, owner)
+
+    found = await resealed(world)
+
+    assert ("record", "collector", record_id) in found.broken
+    assert await world.value("select collector from record where id = $1", record_id) == before
+
+
+async def test_a_key_destroyed_while_values_are_sealed_anew_brings_nothing_back(world: World) -> None:
+    name = f"Bo {new_id()}"
+    record_id = await a_record(world, name)
+    owner = await subject_of(world, name)
+    (old,) = await rotate(world, owner)
+    keyring, store_of_keys = world.services.keyring, world.services.keystore
+    keyring.wipe()
+    await keyring.load_ids([old])
+
+    # As another process does it, of which this one has not heard.
+    await store_of_keys.destroy([key.id for key in await store_of_keys.keys_of([owner])])
+    before = await world.value("select collector from record where id = $1", record_id)
+    organization_id = await world.organization_id("clearwater")
+    await _reseal_batch(operator(), organization_id, entity_named("record"), [old], NO_ROW)
+
+    assert await world.value("select collector from record where id = $1", record_id) == before
