@@ -192,6 +192,13 @@ class Keyring:
         self._destroyed.add(key_id.bytes)
         self._drop(lambda held: held.key.id == key_id)
 
+    def let_go(self, key_id: UUID) -> None:
+        """Wipe the key at once, since somebody says that it was destroyed: whoever needs it asks the keystore.
+
+        Anybody can say so who reaches the keystore's database. A key that is still there comes back with the next load.
+        """
+        self._drop(lambda held: held.key.id == key_id)
+
     def held_ids(self) -> list[UUID]:
         """Return the ids of the keys in memory."""
         return [held.key.id for held in self._held.values()]
@@ -206,7 +213,10 @@ class Keyring:
         found = {row.id: row for row in await self._store.by_ids(ids)}
         for key_id in ids:
             row = found.get(key_id)
-            if row is None or row.destroyed_at is not None:
+            if row is None:
+                # No key is ever taken out: what it sealed is not erased, but broken.
+                self.let_go(key_id)
+            elif row.destroyed_at is not None:
                 self.hear_destroyed(key_id)
             elif row.retired_at is not None:
                 self.hear_retired(key_id)

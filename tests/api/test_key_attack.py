@@ -1,11 +1,13 @@
 """Attacks on keys, erasures and rotations, each of which once worked or might have."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from auth.errors import UnauthenticatedError
+from auth.permission import Permission
 from auth.principal import Channel, Origin
 from auth.role import OrganizationRole
 from auth.token import AccessClaims
@@ -15,6 +17,7 @@ from models.base import new_id
 from models.encryption.destruction import Destruction
 from models.encryption.envelope import KeyOwner
 from models.encryption.keyring import active_keyring
+from models.encryption.keystore import KeyStore
 from models.encryption.owner import index_owner, person_owner, subject_owner
 from models.encryption.rotation import replace_keys
 from models.inventory import entity_named
@@ -22,9 +25,10 @@ from models.resealing import NO_ROW
 from models.searching import index_of
 from resolvers.account import NewPerson, create_person
 from resolvers.collector import COLLECTOR
-from resolvers.erasure import apply_erasures, erase_person
+from resolvers.erasure import apply_erasures, erase_name, erase_person
 from resolvers.key_rotation import Rotation, _reseal_batch, reseal
 from resolvers.session import authenticate
+from tests.support.access import define_role, give_in_project
 from tests.support.mutation import mutate
 from tests.support.tampering import store
 from tests.support.world import SIGN_IN, Client, World, connect
@@ -193,3 +197,87 @@ async def test_a_key_destroyed_while_values_are_sealed_anew_brings_nothing_back(
     await _reseal_batch(operator(), organization_id, entity_named("record"), [old], NO_ROW)
 
     assert await world.value("select collector from record where id = $1", record_id) == before
+
+
+async def test_an_erased_name_is_not_found_out_by_creating_its_record_again(world: World) -> None:
+    name, record_id = f"Bo {new_id()}", new_id()
+    await a_record(world, name, id=f"Record:{record_id}")
+
+    await erase_name(world.services, operator(), slug="clearwater", names=[name])
+
+    codes = {}
+    for guess in (name, "Cy Cohen"):
+        given = {
+            "id": f"Record:{record_id}",
+            "projectId": f"Project:{await world.project_id('CANAL')}",
+            "siteCode": "WELL-1",
+            "collectedAt": "2026-01-02T03:04:05Z",
+            "medium": "WATER",
+            "collector": guess,
+        }
+        payload = (await mutate(await world.client("collector"), "createRecord", given)).data["createRecord"]
+        codes[guess] = [error["code"] for error in payload["errors"]]
+    assert codes == {name: ["CONFLICT"], "Cy Cohen": ["CONFLICT"]}
+
+
+async def test_nobody_tries_places_by_creating_somebody_elses_record_again(world: World) -> None:
+    record_id = new_id()
+    given = {
+        "id": f"Record:{record_id}",
+        "projectId": f"Project:{await world.project_id('CANAL')}",
+        "siteCode": "WELL-1",
+        "collectedAt": "2026-01-02T03:04:05Z",
+        "medium": "WATER",
+        "latitude": 51.47873,
+        "longitude": -0.29561,
+    }
+    assert (await mutate(await world.client("collector"), "createRecord", given)).data["createRecord"]["errors"] == []
+    role = await define_role(
+        await world.client("owner"), [Permission.PROJECT_READ, Permission.RECORD_READ, Permission.RECORD_CREATE]
+    )
+    await give_in_project(world, "member", customRoleId=role)
+
+    tried = [
+        (await mutate(await world.client("member"), "createRecord", {**given, "latitude": latitude})).data
+        for latitude in (51.47873, 51.47874)
+    ]
+
+    assert [[error["code"] for error in one["createRecord"]["errors"]] for one in tried] == [["CONFLICT"]] * 2
+
+
+async def test_a_record_that_an_import_made_meanwhile_loses_its_index_at_the_next_start(world: World) -> None:
+    name = f"Bo {new_id()}"
+    _, email = await a_person(world, name)
+    record_id = await a_record(world, name)
+    row = await world.sql("select collector_index from record where id = $1", record_id)
+    await erase_person(world.services, operator(), email=email)
+    assert await world.value("select collector_index from record where id = $1", record_id) is None
+    # As a process wrote it that had the key in memory, and had not heard.
+    column = entity_named("record").columns["collector_index"]
+    await store(world, column, [record_id], [row[0]["collector_index"]])
+
+    await apply_erasures(world.services, operator())
+
+    assert await world.value("select collector_index from record where id = $1", record_id) is None
+
+
+async def test_a_key_that_is_made_while_somebody_is_erased_is_destroyed_as_well(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"Bo {new_id()}"
+    record_id = await a_record(world, name)
+    owner, keys = await subject_of(world, name), world.services.keystore
+    destroy = KeyStore.destroy
+
+    async def rotated_meanwhile(self: KeyStore, key_ids: Iterable[UUID]) -> list[UUID]:
+        monkeypatch.setattr(KeyStore, "destroy", destroy)
+        await rotate(world, owner)
+        return await destroy(self, key_ids)
+
+    monkeypatch.setattr(KeyStore, "destroy", rotated_meanwhile)
+    await erase_name(world.services, operator(), slug="clearwater", names=[name])
+
+    assert await keys.keys_of([owner]) == []
+    assert await world.value("select collector_index from record where id = $1", record_id) is None
+    logged = {key_id for one in await world.services.destructions.all() for key_id in one.key_ids}
+    assert {key.id for key in await keys.by_ids(logged)} == logged
