@@ -104,7 +104,8 @@ _COUNT: Final = """
 
 _EMPTIED: Final = """
     update wrapped_key k set emptied_at = now()
-    where k.id = any($1::uuid[]) and k.retired_at is not null and k.emptied_at is null
+    where k.id = any($1::uuid[]) and k.retired_at <= now() - $2::interval and k.emptied_at is null
+    returning k.id
 """
 
 _LEFT: Final = f"""
@@ -310,9 +311,12 @@ class KeyStore:
         """Return the retired keys under which live rows may still hold values, those that ended first in front."""
         return await self._fetch(_LEFT)
 
-    async def note_emptied(self, key_ids: Iterable[UUID]) -> None:
-        """Remember that no live row holds a value under these retired keys any more."""
-        await self._run(_EMPTIED, list(key_ids))
+    async def note_emptied(self, key_ids: Iterable[UUID], *, retired_for_s: float) -> list[UUID]:
+        """Remember that no live row holds a value under these keys any more, and return which were noted.
+
+        retired_for_s: those that were retired later than so many seconds ago, by the keystore's clock, are left out.
+        """
+        return [row["id"] for row in await self._run(_EMPTIED, list(key_ids), timedelta(seconds=retired_for_s))]
 
     async def current_of_all(self, owners: Collection[KeyOwner] | None = None) -> list[StoredKey]:
         """Return the current keys that seal values: of the owners and the subjects they know, or of all."""

@@ -13,6 +13,8 @@ from auth.role import OrganizationRole
 from auth.token import AccessClaims
 from fieldward.cli.environment import operator
 from fieldward.embedded import EmbeddedPostgres
+from fieldward.jobs import build_jobs
+from fieldward.settings import Settings
 from models.base import new_id
 from models.encryption.destruction import Destruction
 from models.encryption.envelope import KeyOwner
@@ -23,15 +25,19 @@ from models.encryption.rotation import replace_keys
 from models.inventory import entity_named
 from models.resealing import NO_ROW
 from models.searching import index_of
-from resolvers.account import NewPerson, create_person
+from resolvers.account import NewPerson, create_person, member_viewer
 from resolvers.collector import COLLECTOR
 from resolvers.erasure import apply_erasures, erase_name, erase_person
 from resolvers.key_rotation import Rotation, _reseal_batch, reseal
+from resolvers.location_rewrite import REWRITE_LOCATIONS
+from resolvers.record_import import import_results
 from resolvers.session import authenticate
+from resolvers.trail import Actor
 from tests.support.access import define_role, give_in_project
 from tests.support.mutation import mutate
 from tests.support.tampering import store
 from tests.support.world import SIGN_IN, Client, World, connect
+from tests.support.wqx import a_file, a_row
 
 PASSWORD = "correct horse battery staple"
 
@@ -281,3 +287,69 @@ async def test_a_key_that_is_made_while_somebody_is_erased_is_destroyed_as_well(
     assert await world.value("select collector_index from record where id = $1", record_id) is None
     logged = {key_id for one in await world.services.destructions.all() for key_id in one.key_ids}
     assert {key.id for key in await keys.by_ids(logged)} == logged
+
+
+async def test_a_clock_that_is_ahead_empties_no_key_too_early(world: World) -> None:
+    name = f"Bo {new_id()}"
+    await a_record(world, name)
+    (old,) = await rotate(world, await subject_of(world, name))
+
+    await reseal(world.services.keystore, operator(), lifetime_s=3600)
+
+    (key,) = await world.services.keystore.by_ids([old])
+    assert key.emptied_at is None
+    assert await world.services.keystore.note_emptied([old], retired_for_s=3600) == []
+    assert await world.services.keystore.note_emptied([old], retired_for_s=0) == [old]
+
+
+async def test_an_imported_row_does_not_tell_who_collected(world: World) -> None:
+    name = f"Bo {new_id()}"
+    viewer = await member_viewer("clearwater", email="manager@clearwater.example")
+    actor = Actor(viewer.organization_id, operator().origin, viewer)
+    rows = [
+        a_row(ACTIVITY="WELL-9", CONDUCTING_ORGANIZATION=name),
+        a_row(ACTIVITY="WELL-10", CONDUCTING_ORGANIZATION="", ORGANIZATION_NAME=name),
+    ]
+    await import_results(actor, viewer, a_file(*rows), project_id=await world.project_id("CANAL"))
+    owner = await world.client("owner")
+    query = "{ records(first: 1000) { nodes { collector measurements { sourceRow } } } }"
+    assert (await owner.run(query)).text.count(name) == 2
+    # Who reads what is confidential, and no names, is shown a pseudonym.
+    role = await define_role(
+        owner, [Permission.PROJECT_READ, Permission.RECORD_READ, Permission.RECORD_READ_CONFIDENTIAL]
+    )
+    await give_in_project(world, "member", customRoleId=role)
+    shown = await (await world.client("member")).run(query)
+    assert "WELL-9" in shown.text
+    assert name not in shown.text
+    # Nor is it there once the name is erased.
+    assert name not in (await owner.run("{ records(first: 1000) { nodes { measurements { sourceRow } } } }")).text
+
+
+async def test_a_place_that_does_not_open_holds_up_no_other_organization(world: World) -> None:
+    admins = {"clearwater": ("owner", "CANAL"), "suncoast": ("other-owner", "LAKES")}
+    job = build_jobs(world.services, Settings())[REWRITE_LOCATIONS]
+    for is_sensitive in (True, False):
+        for who, code in admins.values():
+            row = (await world.sql("select id, version from project where code = $1", code))[0]
+            given = {
+                "id": f"Project:{row['id']}",
+                "expectedVersion": row["version"],
+                "sensitive": is_sensitive,
+                "reason": "Wells.",
+            }
+            answer = await mutate(await world.client(who), "setLocationSensitivity", given)
+            assert answer.data["setLocationSensitivity"]["errors"] == []
+        if is_sensitive:
+            while await job():
+                pass
+            record = await world.value(
+                "select r.id from record r join project p on p.id = r.project_id"
+                " where p.code = 'CANAL' and exact_location is not null limit 1"
+            )
+            await store(world, entity_named("record").columns["exact_location"], [record], [b"\x01" * 70])
+
+    while await job():
+        pass
+
+    assert await world.value("select locations_rewriting from project where code = 'LAKES'") is False
