@@ -20,6 +20,7 @@ from tortoise.connection import get_connection
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 from tortoise.models import Model
 
+from auth.principal import SYSTEM_ID
 from models.encryption.envelope import KeyOwner, KeyPurpose, OwnerKind
 from models.errors import TamperedError
 from models.transaction import database_failures
@@ -135,9 +136,9 @@ _CURRENT_OF_ALL: Final = f"""
 _WRAPPED_BY_OTHERS: Final = f"""
     select {_COLUMNS}
     from wrapped_key k
-    where k.wrapped is not null and (k.provider, k.wrapping_key) <> ($1, $2)
+    where k.wrapped is not null and (k.provider, k.wrapping_key) <> ($1, $2) and k.id > $3
     order by k.id
-    limit $3
+    limit $4
 """
 
 _REWRAP: Final = """
@@ -327,9 +328,11 @@ class KeyStore:
         """Return the current keys that seal values and are older, or have sealed oftener, than they should."""
         return await self._fetch(_OVERDUE, timedelta(days=oldest_days), most_seals)
 
-    async def wrapped_by_others(self, provider: str, wrapping_key: str, *, most: int) -> list[StoredKey]:
-        """Return keys that any other key-encryption key has wrapped."""
-        return await self._fetch(_WRAPPED_BY_OTHERS, provider, wrapping_key, most)
+    async def wrapped_by_others(
+        self, provider: str, wrapping_key: str, *, after: UUID = SYSTEM_ID, most: int
+    ) -> list[StoredKey]:
+        """Return keys that any other key-encryption key has wrapped, in the order of their ids. after: a key's id."""
+        return await self._fetch(_WRAPPED_BY_OTHERS, provider, wrapping_key, after, most)
 
     async def rewrap(self, key: StoredKey, now: StoredKey) -> None:
         """Put the key's new wrapping in the place of the one it had, unless that has changed meanwhile."""
