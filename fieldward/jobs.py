@@ -10,6 +10,7 @@ from fieldward.background import Job
 from fieldward.settings import Settings
 from models.base import new_id
 from models.encryption.file_provider import FileKeyProvider
+from models.errors import UnavailableError
 from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.services import Services
@@ -37,7 +38,13 @@ def build_jobs(services: Services, settings: Settings) -> Mapping[str, Job]:
     async def rewrite_locations() -> bool:
         found = False
         for organization_id in await store.organizations():
-            found |= await rewrite.step(organization_id)
+            try:
+                found |= await rewrite.step(organization_id)
+            except UnavailableError:
+                raise
+            except Exception as error:
+                # What does not open in one organization holds up no other.
+                log.error("locations_not_rewritten", organization_id=str(organization_id), exc_info=error)
         return found
 
     async def keep_keys() -> bool:

@@ -78,13 +78,14 @@ async def _listen(keyring: Keyring, connect: Connect) -> None:
 
 
 def _hear(keyring: Keyring, told: str) -> None:
-    what, _, shown_id = told.partition(" ")
+    what, _, said = told.partition(" ")
     try:
-        key_id = UUID(shown_id)
+        key_id = UUID(said)
     except ValueError:
-        # Whoever may connect may say anything on the channel.
+        # Anybody who reaches the database can say anything.
+        log.warning("key_watch_told_nonsense")
         return
     if what == "destroyed":
-        keyring.hear_destroyed(key_id)
+        keyring.let_go(key_id)
     elif what == "retired":
         keyring.hear_retired(key_id)

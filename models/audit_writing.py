@@ -50,7 +50,7 @@ class SealedEntry:
 def seal_entry(values: Mapping[str, Any]) -> SealedEntry:
     """Return the entry with what is CONFIDENTIAL or PERSONAL of it sealed. What is not named is null.
 
-    Of a person who was erased nothing is kept that only they are: where they were, with what, and their own words.
+    Of a person who was erased it says nothing that would have to be erased again.
 
     Raises:
         SealedError: the key of the organization, or of the person, is not in memory.
@@ -58,7 +58,10 @@ def seal_entry(values: Mapping[str, Any]) -> SealedEntry:
     stored: list[Any] = [values.get(name) for name in _NAMES]
     for place, field in _SEALED:
         if stored[place] is not None:
-            stored[place] = _sealed(field, stored[place], values)
+            try:
+                stored[place] = _sealed(field, stored[place], values)
+            except ErasedError:
+                stored[place] = None
     return SealedEntry(stored)
 
 
@@ -75,10 +78,7 @@ async def append_entries(entries: Iterable[SealedEntry]) -> None:
         await connection.executemany(_APPEND, [entry.values for entry in entries])
 
 
-def _sealed(field: EncryptedField[Any], text: str, values: Mapping[str, Any]) -> bytes | None:
+def _sealed(field: EncryptedField[Any], text: str, values: Mapping[str, Any]) -> bytes:
     organization_id = values["organization_id"]
     cell = Cell(organization_id or SYSTEM_ID, _ENTITY.name, field.model_field_name, values["id"])
-    try:
-        return seal(active_keyring().current(field.owner_in(values)), cell, text, pad=field.pad)
-    except ErasedError:
-        return None
+    return seal(active_keyring().current(field.owner_in(values)), cell, text, pad=field.pad)

@@ -11,7 +11,8 @@ from models.encryption.column import EncryptedField
 class Measurement(TenantModel):
     """One result of a record. `value_reported` is the value as it was reported, `value` its number where it is one.
 
-    `source_row` is the row of the file that it was imported from, whole, as a JSON object by column.
+    `source_row` is the row of the file that it was imported from, as a JSON object by column, without who collected:
+    the record holds that name, under the name's own key.
 
     Names follow the Water Quality Exchange (WQX): characteristic, fraction, detection condition and limit.
     """

@@ -4,7 +4,8 @@ What is sealed under a retired key is found by the key's id, which each value be
 are not among these: nothing in them is ever rewritten, and their values open with the keys that sealed them.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -14,14 +15,17 @@ import asyncpg
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from models.encryption.column import TENANT, EncryptedField, reseal
-from models.encryption.envelope import KeyOwner, key_bytes_of
+from models.encryption.envelope import KeyOwner, key_id_of
 from models.encryption.keyring import active_keyring
-from models.errors import SealedError, TamperedError
+from models.encryption.provider import WrappingKeyError
+from models.errors import ErasedError, SealedError, TamperedError
 from models.inventory import Column, Entity, entities
 from models.row import ColumnOpener, Row, row_type
 from models.statement import Statement
 
 NO_ROW: Final = UUID(int=0)
+
+_UNWRAPPABLE: Final = (TamperedError, WrappingKeyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,23 +119,24 @@ async def lock_stale(
 
 
 async def load_keys(stale: Stale) -> None:
-    """Bring into memory what the rows' values open with, and what they are to be sealed with.
+    """Bring into memory what the rows' values open with, and what they are to be sealed with, as far as it can be had.
 
     Raises:
         UnavailableError: the keystore or the key provider is away.
     """
     columns = sealed_columns(stale.entity)
     keyring = active_keyring()
-    blobs = [row[column.name] for column in columns for row in stale.rows if row[column.name] is not None]
-    await keyring.load_ids({UUID(bytes=key_bytes_of(blob)) for blob in blobs})
-    await keyring.load({owner for row in stale.rows for owner in _owners(columns, row)})
+    await _load(keyring.load, {owner for row in stale.rows for owner in _owners(columns, row)})
+    await _load(keyring.load_ids, {key_id for row in stale.rows for key_id in _key_ids(columns, row)})
+    # After the owners' keys are there: of who was erased meanwhile nothing is sealed under a key that came later.
+    await keyring.look_again()
 
 
 async def reseal_rows(connection: BaseDBAsyncClient, stale: Stale, keys: Collection[UUID]) -> Resealed:
     """Seal what lies under the keys anew, under its owners' current ones: one statement for each column.
 
-    Raises:
-        SealedError: a key is not in memory.
+    What was erased meanwhile stays as it is, and so does what does not open, or lies under the key of somebody else
+    than its row says.
     """
     old = {key_id.bytes for key_id in keys}
     values, broken = 0, []
@@ -140,14 +145,17 @@ async def reseal_rows(connection: BaseDBAsyncClient, stale: Stale, keys: Collect
         new: dict[UUID, bytes] = {}
         for row in stale.rows:
             blob: bytes | None = row[column.name]
-            if blob is None or key_bytes_of(blob) not in old:
+            if blob is None or blob[2:18] not in old:
                 continue
             try:
-                text = opener.text(row)
-            except TamperedError:
-                broken.append((column, row["id"]))
+                text = opener.text(row) or ""
+                if active_keyring().key_of(blob).owner != _field(column).owner_in(row):
+                    raise TamperedError(f"A value of {column.entity}.{column.name} is of somebody else than its row.")
+                new[row["id"]] = reseal(_field(column), row, text)
+            except ErasedError:
                 continue
-            new[row["id"]] = reseal(_field(column), row, text or "")
+            except (TamperedError, SealedError, ValueError):
+                broken.append((column, row["id"]))
         if new:
             values += len(new)
             await _write(connection, stale, column, new)
@@ -184,8 +192,30 @@ def _read_columns(entity: Entity) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*entity.scope_columns, *owners, *(column.name for column in sealed))))
 
 
+async def _load(load: Callable[[Collection[Any]], Awaitable[None]], wanted: Collection[Any]) -> None:
+    """Load keys; where one can't be unwrapped, each by itself, so that it is missing alone."""
+    try:
+        await load(wanted)
+    except _UNWRAPPABLE:
+        for one in wanted:
+            with suppress(*_UNWRAPPABLE):
+                await load([one])
+
+
+def _key_ids(columns: Iterable[Column], row: Row) -> Iterable[UUID]:
+    for column in columns:
+        if row[column.name] is not None:
+            # What is no value is told where it does not open.
+            with suppress(TamperedError):
+                yield key_id_of(row[column.name])
+
+
 def _owners(columns: Iterable[Column], row: Row) -> Iterable[KeyOwner]:
-    return (_field(column).owner_in(row) for column in columns if row[column.name] is not None)
+    for column in columns:
+        if row[column.name] is not None:
+            # Nor is what names no owner.
+            with suppress(ValueError):
+                yield _field(column).owner_in(row)
 
 
 def _field(column: Column) -> EncryptedField[Any]:

@@ -7,9 +7,10 @@ vouched for a record.
 """
 
 import os
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 from auth.action import Action
@@ -41,6 +42,8 @@ from resolvers.trail import Actor
 
 NO_PASSWORD = "!"  # noqa: S105  (no hash, on purpose)
 """What stands for a password's hash where none is right."""
+LOOKS: Final = 3
+"""How often it is looked for keys of who is erased: those of an organization at work are made anew meanwhile."""
 
 
 _LONGEST_NAME = 200
@@ -87,9 +90,8 @@ async def erase_person(
     for one in memberships:
         own_name = await _name_of(one)
         owners += await _subjects(one.organization_id, {*also_named, *filter(None, [own_name])})
-    keys = [key.id for key in await services.keystore.keys_of(owners)]
     within = {one.organization_id for one in memberships}
-    return await _erase(services, actor, reason, keys, within, person_id=user_id)
+    return await _erase(services, actor, reason, owners, within, person_id=user_id)
 
 
 async def erase_name(services: Services, actor: Actor, *, slug: str, names: Collection[str], reason: str) -> Erased:
@@ -103,10 +105,10 @@ async def erase_name(services: Services, actor: Actor, *, slug: str, names: Coll
     for name in names:
         require_text(name, at=("names",), longest=_LONGEST_NAME)
     organization_id = await _organization_named(services, slug)
-    keys = [key.id for key in await services.keystore.keys_of(await _subjects(organization_id, names))]
-    if not keys:
+    owners = await _subjects(organization_id, names)
+    if not await services.keystore.keys_of(owners):
         raise NotFoundError("No record of the organization names them.")
-    return await _erase(services, actor, reason, keys, {organization_id})
+    return await _erase(services, actor, reason, owners, {organization_id})
 
 
 async def erase_organization(services: Services, actor: Actor, *, slug: str, reason: str) -> Erased:
@@ -120,8 +122,8 @@ async def erase_organization(services: Services, actor: Actor, *, slug: str, rea
     """
     reason = require_reason(reason, at=("reason",))
     organization_id = await _organization_named(services, slug)
-    keys = [key.id for key in await services.keystore.keys_of([organization_owner(organization_id)])]
-    return await _erase(services, actor, reason, keys, {organization_id}, organization_id=organization_id)
+    owners = [organization_owner(organization_id)]
+    return await _erase(services, actor, reason, owners, {organization_id}, organization_id=organization_id)
 
 
 async def apply_erasures(services: Services, actor: Actor) -> int:
@@ -154,26 +156,36 @@ async def _erase(
     services: Services,
     actor: Actor,
     reason: str | None,
-    keys: Sequence[UUID],
+    owners: Collection[KeyOwner],
     within: Iterable[UUID],
     *,
     person_id: UUID | None = None,
     organization_id: UUID | None = None,
 ) -> Erased:
-    one = Destruction(new_id(), datetime.now(UTC), person_id, organization_id, tuple(sorted(within)), tuple(keys))
-    await services.destructions.add(one)
-    await services.keystore.destroy(keys)
-    for key_id in keys:
-        active_keyring().hear_destroyed(key_id)
-    await _apply(one, actor, reason)
-    return Erased(one.id, len(keys), len(one.within_ids))
+    one = Destruction(new_id(), datetime.now(UTC), person_id, organization_id, tuple(sorted(within)), ())
+    gone: list[UUID] = []
+    for look in range(LOOKS):
+        keys = [key.id for key in await services.keystore.keys_of(owners)]
+        if look and not keys:
+            break
+        # Who replaces keys at the same time may have made others since the first look: each is an entry of its own.
+        await services.destructions.add(replace(one, id=new_id() if look else one.id, key_ids=tuple(keys)))
+        await services.keystore.destroy(keys)
+        for key_id in keys:
+            active_keyring().hear_destroyed(key_id)
+        gone += keys
+    await _apply(replace(one, key_ids=tuple(gone)), actor, reason)
+    return Erased(one.id, len(gone), len(one.within_ids))
 
 
 async def _apply(one: Destruction, actor: Actor, reason: str | None) -> None:
     """Change what rows say beside what they have sealed: one audited change in each organization."""
-    within = dict.fromkeys(one.within_ids)
+    within = list(one.within_ids)
     if one.person_id is not None:
-        within |= dict.fromkeys(member.organization_id for member in await _memberships(one.person_id))
+        # In the last one the account is closed, so it is one to which they belong: data that came back from a backup
+        # may be from before they joined another.
+        belonging = dict.fromkeys(member.organization_id for member in await _memberships(one.person_id))
+        within = [*(other for other in within if other not in belonging), *belonging]
     is_organization = one.organization_id is not None
     for place, organization_id in enumerate(within, 1):
         is_last = place == len(within)
@@ -200,7 +212,8 @@ async def _is_applied(one: Destruction) -> bool:
     if one.person_id is not None:
         async with OneStatement(Tenant(user_id=one.person_id)) as connection:
             status = await connection.fetchval("select status from user_account where id = $1", one.person_id)
-        return status in {None, UserStatus.ERASED}
+        if status not in {None, UserStatus.ERASED}:
+            return False
     if one.organization_id is not None:
         async with OneStatement(Tenant(organization_id=one.organization_id)) as connection:
             status = await connection.fetchval("select status from organization where id = $1", one.organization_id)
@@ -221,6 +234,7 @@ async def _forget_names(change: Change, one: Destruction) -> None:
     """Take away by what a name could still be tried: blind indexes, and digests of what rows were made from."""
     if one.organization_id is None:
         await change.connection.execute_query(
+            # By the digest of what a record was created from a name could be tried as well.
             "update record set collector_index = null, creation_digest = null"
             " where organization_id = $1 and collector_index is not null"
             " and substring(collector from 3 for 16) = any($2::bytea[])",

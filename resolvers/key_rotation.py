@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -157,7 +156,7 @@ async def reseal(
     keys = await store.left()
     if not keys:
         return result
-    started = await store.now()
+    started = time.monotonic()
     ids = [key.id for key in keys]
     tenants = await store.organizations()
     total = await _count(tenants, ids) if progress is not None else None
@@ -246,12 +245,10 @@ async def _is_stale(tenant_id: UUID, entity: Entity, keys: Sequence[UUID]) -> bo
 
 
 async def _note_emptied(
-    store: KeyStore, keys: Sequence[StoredKey], left: Collection[UUID], started: datetime, lifetime_s: float
+    store: KeyStore, keys: Sequence[StoredKey], left: Collection[UUID], started: float, lifetime_s: float
 ) -> int:
     """Note the keys under which nothing is left nor can come, and return how many others there are."""
-    settled = started - timedelta(seconds=lifetime_s + SLACK_S)
-    emptied = [
-        key.id for key in keys if key.id not in left and key.retired_at is not None and key.retired_at <= settled
-    ]
-    await store.note_emptied(emptied)
+    # For how long is said, and not since when: the keystore's clock may be another than ours.
+    settled_s = lifetime_s + SLACK_S + (time.monotonic() - started)
+    emptied = await store.note_emptied([key.id for key in keys if key.id not in left], retired_for_s=settled_s)
     return len(keys) - len(emptied)

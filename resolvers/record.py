@@ -118,7 +118,13 @@ async def create_record(change: Change, *, record_id: UUID | None, new: NewRecor
     require_new_id(row_id)
     digest = creation_digest(
         change.organization_id,
-        {**values, "project_id": new.project_id, "measurements": [one.values for one in new.measurements]},
+        {
+            **values,
+            "project_id": new.project_id,
+            "measurements": [one.values for one in new.measurements],
+            # Whoever repeats it is who said it: nobody tries values against what another has made.
+            "by": sorted(change.viewer.hands),
+        },
     )
     # What was made up here and now is nobody else's id.
     if record_id is not None and await repeats(change, Record, row_id, digest):

@@ -77,7 +77,8 @@ class ReportedMeasurement:
     """One result. `value_reported` is the cell as it stands in the file, `value` its number where it is one.
 
     `speciation` says what a concentration is counted as (`as N`): it belongs to the unit. `source` is the row as it
-    was reported, each cell that says anything by its column: the columns that are not read here are not lost.
+    was reported, each cell that says anything by its column: the columns that are not read here are not lost. Who
+    collected is left out: a name lies under a key of its own alone, so that it can be masked and erased.
     """
 
     line: int
@@ -180,7 +181,7 @@ def _facts(cells: Mapping[str, str]) -> Facts:
             cells[Column.SAMPLING_METHOD],
             cells[Column.SAMPLING_METHOD_NAME],
         ),
-        collector=_text(cells, Column.CONDUCTING_ORGANIZATION) or _text(cells, Column.ORGANIZATION_NAME),
+        collector=_text(cells, _collector_column(cells)),
         comment=_text(cells, Column.ACTIVITY_COMMENT),
     )
 
@@ -213,8 +214,13 @@ def _measurement(line: int, cells: Mapping[str, str]) -> ReportedMeasurement:
         result_status=_text(cells, Column.RESULT_STATUS),
         value_type=_text(cells, Column.VALUE_TYPE),
         comment=_text(cells, Column.RESULT_COMMENT),
-        source={column: cell for column, cell in cells.items() if cell.strip()},
+        source={column: cell for column, cell in cells.items() if cell.strip() and column != _collector_column(cells)},
     )
+
+
+def _collector_column(cells: Mapping[str, str]) -> Column:
+    """Return the column that says who collected."""
+    return Column.CONDUCTING_ORGANIZATION if _text(cells, Column.CONDUCTING_ORGANIZATION) else Column.ORGANIZATION_NAME
 
 
 def _position(cells: Mapping[str, str]) -> Position | None:

@@ -58,7 +58,9 @@ class Measurement(Node):
     result_status: str | None = column("How final the result is, as it was reported.")
     value_type: str | None = column("Whether the value was measured or calculated.")
     comment: str | None = column("What was noted about the result.")
-    source_row: str | None = column("The row of the file that it was imported from, as a JSON object by column.")
+    source_row: str | None = column(
+        "The row of the file that it was imported from, as a JSON object by column; without who collected."
+    )
     viewer_can: ViewerCanRead = viewer_can(ViewerCanRead)
 
 

@@ -39,12 +39,14 @@ def build_app(
         SchemaError, InventoryError: something in the schema is unguarded; nothing is served.
     """
     services = build_services(settings)
-    background = Background(services.keyring, build_jobs(services, settings))
+    gate = Gate()
+    jobs = {name: gate.behind(job) for name, job in build_jobs(services, settings).items()}
+    background = Background(services.keyring, jobs)
     services = replace(services, wake_afterwards=background.wake_afterwards)
     endpoint = GraphQLEndpoint(
         GraphQLTransport(api or build_api(), context_factory(services)),
         BodyLimit(is_signed=lambda header: holds_our_token(services, header)),
-        gate := Gate(),
+        gate,
     )
 
     @asynccontextmanager

@@ -10,6 +10,7 @@ import structlog
 from tortoise.exceptions import OperationalError
 
 from auth.principal import SYSTEM_ID, Channel, Origin
+from fieldward.background import Job
 from fieldward.container import require_own_key_file
 from models.base import new_id
 from models.encryption.provider import WrappingKeyError
@@ -36,6 +37,14 @@ class Gate:
         """Raise `UnavailableError` while it is closed."""
         if not self._is_open:
             raise UnavailableError("The service is starting. Try again in a moment.")
+
+    def behind(self, job: Job) -> Job:
+        """Return the job, which finds nothing to do while it is closed: it would seal anew what is to be erased."""
+
+        async def held() -> bool:
+            return self._is_open and await job()
+
+        return held
 
     @asynccontextmanager
     async def opening(self, services: Services) -> AsyncIterator[None]:

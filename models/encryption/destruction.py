@@ -5,6 +5,7 @@ is written down before it happens, in two places that no backup of the data has:
 databases. Both hold ids alone. What only one of them knows, the other learns at the next look.
 """
 
+import fcntl
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,8 +117,10 @@ class DestructionLog:
     def _append(self, destructions: Sequence[Destruction]) -> None:
         if not destructions:
             return
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "r+b") as file:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        with os.fdopen(os.open(self._path, flags, 0o600), "r+b") as file:
+            # Until it is closed: what another process is about to write must not look cut short.
+            fcntl.flock(file, fcntl.LOCK_EX)
             size = file.seek(0, os.SEEK_END)
             if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
                 # Cut off what a crash left of a line.

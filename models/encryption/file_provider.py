@@ -185,13 +185,16 @@ class FileKeyProvider:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Hold off whoever else is about to replace the file: of two at once, the second's would lack the first's key."""
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Keep other processes from changing the file meanwhile: a key that one of them put there would be lost.
+
+    The directory is locked, since the file is replaced as a whole.
+    """
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(directory, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)
+        os.close(directory)
 
 
 def _read(path: Path) -> bytes:

@@ -23,7 +23,7 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from models.encryption.envelope import SECRET_LENGTH, Algorithm, DataKey, KeyOwner, OwnerKind, key_bytes_of
+from models.encryption.envelope import SECRET_LENGTH, Algorithm, DataKey, KeyOwner, key_bytes_of
 from models.encryption.keystore import KeyStore, StoredKey
 from models.encryption.provider import KeyProvider, Wrapped, WrappingKeyError
 from models.errors import ErasedError, SealedError, TamperedError, UnavailableError
@@ -108,11 +108,13 @@ class Keyring:
     async def load(self, owners: Collection[KeyOwner]) -> None:
         """Bring each owner's current key into memory, for `current`. An owner's first key is made and stored.
 
-        A person whose keys were destroyed gets none again: nothing is sealed for them any more.
+        Of a person who was erased it is remembered that they were: they get no key any more.
 
         Raises:
             UnavailableError: the keystore or the provider is away, and a key was not in memory.
         """
+        if not self._erased.isdisjoint(owners):
+            owners = [owner for owner in owners if owner not in self._erased]
         await self._load(owners, self._held_by_owner, self.has_current, self._load_current)
 
     async def load_ids(self, key_ids: Collection[UUID]) -> None:
@@ -128,13 +130,13 @@ class Keyring:
         """Return the key that seals new values of the owner.
 
         Raises:
-            ErasedError: it is a person's who was erased.
+            ErasedError: the owner is known to be erased, and has none.
             SealedError: it is not in memory.
         """
         held = self._current.get(owner)
         if held is None or held.expires_at <= self._clock():
             if owner in self._erased:
-                raise ErasedError(f"{owner.kind} {owner.id} was erased: nothing is sealed for them.")
+                raise ErasedError(f"{owner.kind} {owner.id} was erased and has no data key.")
             raise SealedError(f"The current data key of {owner.kind} {owner.id} is not loaded.")
         return held.key
 
@@ -191,6 +193,13 @@ class Keyring:
             self._destroyed.add(key_id.bytes)
             self._drop(lambda held: held.key.id == key_id)
 
+    def let_go(self, key_id: UUID) -> None:
+        """Wipe the key at once, since somebody says that it was destroyed: whoever needs it asks the keystore.
+
+        Anybody can say so who reaches the keystore's database. A key that is still there comes back with the next load.
+        """
+        self._drop(lambda held: held.key.id == key_id)
+
     def held_ids(self) -> list[UUID]:
         """Return the ids of the keys in memory."""
         return [held.key.id for held in self._held.values()]
@@ -205,7 +214,10 @@ class Keyring:
         found = {row.id: row for row in await self._store.by_ids(ids)}
         for key_id in ids:
             row = found.get(key_id)
-            if row is None or row.destroyed_at is not None:
+            if row is None:
+                # No key is ever taken out: what it sealed is not erased, but broken.
+                self.let_go(key_id)
+            elif row.destroyed_at is not None:
                 self.hear_destroyed(key_id)
             elif row.retired_at is not None:
                 self.hear_retired(key_id)
@@ -315,11 +327,7 @@ class Keyring:
     def _due(self, wanted: Iterable[T], held: Callable[[T], _Held | None]) -> list[T]:
         now = self._clock()
         found = ((one, held(one)) for one in dict.fromkeys(wanted))
-        return [
-            one
-            for one, entry in found
-            if (one not in self._erased if entry is None else entry.due_at <= now or self._owes(entry.key))
-        ]
+        return [one for one, entry in found if entry is None or entry.due_at <= now or self._owes(entry.key)]
 
     def _owes(self, key: DataKey) -> bool:
         """Return whether the key has sealed so often since the keystore was told that it is to be told now."""
@@ -328,12 +336,11 @@ class Keyring:
     async def _load_current(self, owners: list[KeyOwner]) -> None:
         stored = await self._store.current(owners)
         missing = set(owners) - {row.owner for row in stored}
-        if persons := [owner for owner in missing if owner.kind is OwnerKind.PERSON]:
-            erased = await self._store.erased([owner.id for owner in persons])
-            self._erased.update(owner for owner in persons if owner.id in erased)
-            missing -= self._erased
         if missing:
-            stored += await self._store.add(await asyncio.gather(*map(self.new_key, missing)))
+            made = await self._store.add(await asyncio.gather(*map(self.new_key, missing)))
+            stored += made
+            # None was made for them: a key of theirs was destroyed.
+            self._erased |= missing - {row.owner for row in made}
         keys = await asyncio.gather(*map(self._unwrap, stored))
         self._add([(key, True) for key in keys])
         # Not a reason to refuse anybody a key: the next load tells of them.

@@ -20,6 +20,7 @@ from tortoise.connection import get_connection
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 from tortoise.models import Model
 
+from auth.principal import SYSTEM_ID
 from models.encryption.envelope import KeyOwner, KeyPurpose, OwnerKind
 from models.errors import TamperedError
 from models.transaction import database_failures
@@ -57,10 +58,10 @@ _INSERT: Final = """
     select i.id, i.owner_kind, i.owner_id, i.purpose, i.organization_id, i.provider, i.wrapping_key, i.wrapped, 0, now()
     from unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::bytea[])
         as i(id, owner_kind, owner_id, purpose, organization_id, provider, wrapping_key, wrapped)
-    where i.owner_kind <> 'PERSON' or not exists (
+    where not (i.owner_kind = 'PERSON' and exists (
         select from wrapped_key d
         where d.owner_kind = i.owner_kind and d.owner_id = i.owner_id and d.destroyed_at is not null
-    )
+    ))
     on conflict do nothing
 """
 
@@ -95,12 +96,6 @@ _DESTROY: Final = f"""
     select e.id, pg_notify('{CHANNEL}', 'destroyed ' || e.id) from ended e
 """
 
-_ERASED: Final = """
-    select distinct k.owner_id
-    from wrapped_key k
-    where k.owner_kind = 'PERSON' and k.owner_id = any($1::uuid[]) and k.destroyed_at is not null
-"""
-
 _COUNT: Final = """
     update wrapped_key k set seals = k.seals + u.count
     from unnest($1::uuid[], $2::bigint[]) as u(id, count)
@@ -110,7 +105,8 @@ _COUNT: Final = """
 
 _EMPTIED: Final = """
     update wrapped_key k set emptied_at = now()
-    where k.id = any($1::uuid[]) and k.retired_at is not null and k.emptied_at is null
+    where k.id = any($1::uuid[]) and k.retired_at <= now() - $2::interval and k.emptied_at is null
+    returning k.id
 """
 
 _LEFT: Final = f"""
@@ -140,9 +136,9 @@ _CURRENT_OF_ALL: Final = f"""
 _WRAPPED_BY_OTHERS: Final = f"""
     select {_COLUMNS}
     from wrapped_key k
-    where k.wrapped is not null and (k.provider, k.wrapping_key) <> ($1, $2)
+    where k.wrapped is not null and (k.provider, k.wrapping_key) <> ($1, $2) and k.id > $3
     order by k.id
-    limit $3
+    limit $4
 """
 
 _REWRAP: Final = """
@@ -265,10 +261,9 @@ class KeyStore:
     async def add(self, keys: Collection[StoredKey]) -> list[StoredKey]:
         """Store each as its owner's current key, unless the owner has one, and return the owners' current keys.
 
-        A person whose keys were destroyed gets none.
-
         Of two processes that add a first key of one owner, both get the same one back. What is returned may
-        therefore be another key than the one given. Two statements.
+        therefore be another key than the one given. A person of whom a key was destroyed gets none any more: they were
+        erased, and nobody would erase them again. Two statements.
         """
         # In one order for all, so that two processes that add for the same owners can't block each other.
         ordered = sorted(keys, key=lambda key: (key.owner.kind, key.owner.id, key.owner.purpose))
@@ -308,16 +303,6 @@ class KeyStore:
         """
         return [row["id"] for row in await self._run(_DESTROY, list(key_ids))]
 
-    async def erased(self, person_ids: Collection[UUID]) -> set[UUID]:
-        """Return those of the persons whose keys were destroyed."""
-        return {row["owner_id"] for row in await self._run(_ERASED, list(person_ids))}
-
-    async def now(self) -> datetime:
-        """Return the time by the keystore's clock, which says when keys ended."""
-        (row,) = await self._run("select now() as now")
-        now: datetime = row["now"]
-        return now
-
     async def count(self, seals: Mapping[UUID, int]) -> dict[UUID, int]:
         """Add to how often keys have sealed, and return how often each has by now."""
         rows = await self._run(_COUNT, list(seals), list(seals.values()))
@@ -327,9 +312,12 @@ class KeyStore:
         """Return the retired keys under which live rows may still hold values, those that ended first in front."""
         return await self._fetch(_LEFT)
 
-    async def note_emptied(self, key_ids: Iterable[UUID]) -> None:
-        """Remember that no live row holds a value under these retired keys any more."""
-        await self._run(_EMPTIED, list(key_ids))
+    async def note_emptied(self, key_ids: Iterable[UUID], *, retired_for_s: float) -> list[UUID]:
+        """Remember that no live row holds a value under these keys any more, and return which were noted.
+
+        retired_for_s: those that were retired later than so many seconds ago, by the keystore's clock, are left out.
+        """
+        return [row["id"] for row in await self._run(_EMPTIED, list(key_ids), timedelta(seconds=retired_for_s))]
 
     async def current_of_all(self, owners: Collection[KeyOwner] | None = None) -> list[StoredKey]:
         """Return the current keys that seal values: of the owners and the subjects they know, or of all."""
@@ -340,9 +328,11 @@ class KeyStore:
         """Return the current keys that seal values and are older, or have sealed oftener, than they should."""
         return await self._fetch(_OVERDUE, timedelta(days=oldest_days), most_seals)
 
-    async def wrapped_by_others(self, provider: str, wrapping_key: str, *, most: int) -> list[StoredKey]:
-        """Return keys that any other key-encryption key has wrapped."""
-        return await self._fetch(_WRAPPED_BY_OTHERS, provider, wrapping_key, most)
+    async def wrapped_by_others(
+        self, provider: str, wrapping_key: str, *, after: UUID = SYSTEM_ID, most: int
+    ) -> list[StoredKey]:
+        """Return keys that any other key-encryption key has wrapped, in the order of their ids. after: a key's id."""
+        return await self._fetch(_WRAPPED_BY_OTHERS, provider, wrapping_key, after, most)
 
     async def rewrap(self, key: StoredKey, now: StoredKey) -> None:
         """Put the key's new wrapping in the place of the one it had, unless that has changed meanwhile."""

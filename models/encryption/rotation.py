@@ -8,9 +8,12 @@ loses nothing. What old keys sealed is sealed anew by `resolvers/key_rotation.py
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final
+from uuid import UUID
 
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore, StoredKey
+from models.encryption.provider import WrappingKeyError
+from models.errors import TamperedError
 
 BATCH: Final = 100
 """Keys that are replaced, or wrapped anew, by one statement each."""
@@ -43,14 +46,27 @@ async def rewrap_keys(keyring: Keyring, store: KeyStore, *, progress: Progress =
     """Wrap every data key by the newest key-encryption key that was wrapped by another, and return how many.
 
     Raises:
-        WrappingKeyError: the key-encryption key of one is not at hand.
+        TamperedError, WrappingKeyError: one does not open for its owner, or its key-encryption key is not at hand. The
+            others are wrapped first, unless it is so of a whole batch.
         UnavailableError: the keystore or a key provider is away. What was wrapped so far stays so.
     """
-    done = 0
+    done, after = 0, UUID(int=0)
+    broken: Exception | None = None
     newest = await keyring.provider.newest()
-    while some := await store.wrapped_by_others(keyring.provider.name, newest, most=BATCH):
+    while some := await store.wrapped_by_others(keyring.provider.name, newest, after=after, most=BATCH):
+        wrapped = 0
         for key in some:
-            await store.rewrap(key, await keyring.rewrapped(key))
-        done += len(some)
-        progress(len(some))
+            try:
+                await store.rewrap(key, await keyring.rewrapped(key))
+            except (TamperedError, WrappingKeyError) as error:
+                broken = error
+                continue
+            wrapped += 1
+        if broken is not None and not wrapped:
+            break
+        after = some[-1].id
+        done += wrapped
+        progress(wrapped)
+    if broken is not None:
+        raise broken
     return done

@@ -12,6 +12,12 @@ from tests.support.world import World
 
 
 @pytest.fixture
+def keystore_database(own_keystore: str) -> str:
+    """A keystore of this test's own, whose keys end."""
+    return own_keystore
+
+
+@pytest.fixture
 def log(world: World, tmp_path: Path) -> DestructionLog:
     """A log beside the keystore of the run, which other tests write to as well."""
     return DestructionLog(tmp_path / "destructions.jsonl")

@@ -15,10 +15,16 @@ from models.encryption.envelope import Cell, KeyOwner, OwnerKind, seal
 from models.encryption.file_provider import FileKeyProvider
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
-from models.errors import ErasedError
+from models.errors import ErasedError, SealedError
 from tests.support.world import World, connect
 
 PATIENCE_S = 10.0
+
+
+@pytest.fixture
+def keystore_database(own_keystore: str) -> str:
+    """A keystore of this test's own: keys are made in it that no other provider unwraps."""
+    return own_keystore
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ async def keyring(
     keyring = Keyring(KeyStore(), FileKeyProvider(bytes(range(32))), lifetime_s=60)
 
     async def connecting() -> asyncpg.Connection:
-        reached: dict[str, Any] = {**postgres.service("fieldward_keys").dsn_parameters()}
+        reached: dict[str, Any] = {**world.keystore.dsn_parameters()}
         return await asyncpg.connect(**reached, server_settings={"application_name": "watch under test"})
 
     async with watching_keys(keyring, connecting):
@@ -52,8 +58,30 @@ async def test_a_destroyed_key_leaves_the_memory_of_another_process(keyring: Key
     await KeyStore().destroy([key_id])
 
     await _until(lambda: _is(not keyring.has(key_id)))
+    await keyring.load_ids([key_id])
     with pytest.raises(ErasedError):
         keyring.get(key_id)
+
+
+@pytest.mark.parametrize("told", ["destroyed {}", "retired {}", "destroyed", "destroyed x", "", "erased {}"])
+async def test_whatever_is_said_a_key_that_is_there_still_opens(
+    keyring: Keyring, owner: KeyOwner, postgres: EmbeddedPostgres, told: str
+) -> None:
+    key_id = keyring.current(owner).id
+    superuser = await connect(postgres.superuser("fieldward_keys"))
+    await superuser.execute("select pg_notify('fieldward_keys', $1)", told.format(key_id))
+    await superuser.execute("select pg_notify('fieldward_keys', $1)", f"retired {key_id}")
+    await superuser.close()
+
+    await asyncio.sleep(0.3)
+    # Whoever reads asks the keystore, and is not told that it was erased.
+    if not keyring.has(key_id):
+        with pytest.raises(SealedError) as raised:
+            keyring.get(key_id)
+        assert raised.type is SealedError
+    await keyring.load_ids([key_id])
+
+    assert keyring.get(key_id).id == key_id
 
 
 async def test_a_retired_key_makes_room_for_the_new_one(keyring: Keyring, owner: KeyOwner) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from models.encryption.file_provider import FileKeyProvider
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore, StoredKey
 from models.encryption.provider import WrappingKeyError
+from models.encryption.rotation import rewrap_keys
 from models.errors import TamperedError, UnavailableError
 
 ACME = KeyOwner(OwnerKind.ORGANIZATION, UUID(int=1))
@@ -315,3 +317,27 @@ async def test_the_organizations_are_those_that_ever_had_keys() -> None:
     assert await store.organizations() == [ACME.id, bolt.id]
     await store.destroy([key.id for key in await store.keys_of([ACME])])
     assert await store.organizations() == [ACME.id, bolt.id]
+
+
+@pytest.mark.parametrize("wrapped", [b"", bytes(69)])
+async def test_a_wrapped_key_that_does_not_open_keeps_no_other_from_being_wrapped_anew(
+    keystore: dict[str, Any], tmp_path: Path, wrapped: bytes
+) -> None:
+    provider = FileKeyProvider.create(tmp_path / "key")
+    keyring, store = Keyring(KeyStore(), provider, lifetime_s=60), KeyStore()
+    await keyring.load([ACME])
+    await keyring.load([ANA])
+    broken, whole = keyring.current(ACME).id, keyring.current(ANA).id
+    connection = await asyncpg.connect(**keystore)
+    header = await connection.fetchval("select substring(wrapped from 1 for 9) from wrapped_key limit 1")
+    await connection.execute(
+        "update wrapped_key set wrapped = $2 where id = $1", broken, wrapped and header + wrapped[9:]
+    )
+    await connection.close()
+    newest = await provider.rotate()
+
+    with pytest.raises((TamperedError, WrappingKeyError)):
+        await rewrap_keys(keyring, store)
+
+    assert [row.wrapping_key == newest for row in await store.by_ids([whole])] == [True]
+    assert (await keyring.rewrapped((await store.by_ids([whole]))[0])).wrapping_key == newest

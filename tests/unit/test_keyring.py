@@ -4,9 +4,10 @@ import asyncio
 import os
 import pickle
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from uuid import UUID
 
@@ -48,12 +49,9 @@ class MemoryStore(KeyStore):
     async def add(self, keys: Collection[StoredKey]) -> list[StoredKey]:
         await self._answer()
         taken = {row.owner for row in self.rows.values() if row.retired_at is None}
+        taken |= {row.owner for row in self.rows.values() if row.destroyed_at and row.owner.kind is OwnerKind.PERSON}
         self.rows |= {key.id: key for key in keys if key.owner not in taken}
         return await self.current([key.owner for key in keys])
-
-    async def erased(self, person_ids: Collection[UUID]) -> set[UUID]:
-        await self._answer()
-        return {row.owner.id for row in self.rows.values() if row.destroyed_at is not None} & set(person_ids)
 
     async def count(self, seals: Mapping[UUID, int]) -> dict[UUID, int]:
         await self._answer()
@@ -551,6 +549,22 @@ async def test_a_new_key_encryption_key_wraps_and_the_old_one_opens_until_it_is_
         await provider.newest()
         with pytest.raises(WrappingKeyError):
             await provider.unwrap(before.content, {})
+
+
+def _rotate_often(path: Path) -> None:
+    provider = FileKeyProvider.open(path)
+    for _ in range(15):
+        asyncio.run(provider.rotate())
+
+
+def test_key_encryption_keys_that_two_processes_make_at_once_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "key-encryption-key"
+    FileKeyProvider.create(path)
+    with ProcessPoolExecutor(4, mp_context=get_context("fork")) as pool:
+        for done in [pool.submit(_rotate_often, path) for _ in range(4)]:
+            done.result()
+
+    assert path.stat().st_size == (1 + 4 * 15) * 32
 
 
 async def test_another_provider_unwraps_what_was_its_own(store: MemoryStore, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ class Migration(migrations.Migration):
             end $$;
             revoke all on wrapped_key from public;
             create index on wrapped_key (organization_id) where organization_id is not null;
+            create index on wrapped_key (owner_id) where owner_kind = 'PERSON' and destroyed_at is not null;
             create index on wrapped_key (retired_at) where retired_at is not null and emptied_at is null;
             grant select, insert,
                   update (provider, wrapping_key, wrapped, seals, retired_at, emptied_at, destroyed_at)
