@@ -1,5 +1,6 @@
 """The jobs of a server process (`fieldward/background.py`)."""
 
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -23,6 +24,8 @@ KEEP_KEYS: Final = "keep_keys"
 
 SHARE: Final = 0.25
 """The part of the time that sealing anew works; the rest is the requests'."""
+QUIET_S: Final = 3600.0
+"""Seconds for which values are left alone where all that is left of them do not open."""
 BATCHES: Final = 10
 """Batches that it does before the job is asked whether the process ends."""
 
@@ -47,11 +50,19 @@ def build_jobs(services: Services, settings: Settings) -> Mapping[str, Job]:
                 log.error("locations_not_rewritten", organization_id=str(organization_id), exc_info=error)
         return found
 
+    quiet_until = 0.0
+
     async def keep_keys() -> bool:
+        nonlocal quiet_until
         actor = Actor(SYSTEM_ID, Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward"))
         rewrapped = await _keep_wrapped(services, actor, settings.key_encryption_key_max_age_days)
         replaced = await rotate_overdue_keys(services.keyring, store, actor, oldest_days=settings.data_key_max_age_days)
+        if time.monotonic() < quiet_until:
+            return False
         done = await reseal(store, actor, share=SHARE, lifetime_s=settings.data_key_lifetime_s, most_batches=BATCHES)
+        if done.broken and not done.values:
+            # Nothing is left but what does not open. It is in the trail, and need not be there every minute.
+            quiet_until = time.monotonic() + QUIET_S
         if rewrapped or replaced or done.values or done.broken:
             log.info("keys_kept", rewrapped=rewrapped, replaced=replaced, resealed=done.values, broken=len(done.broken))
         return not done.is_through

@@ -46,17 +46,17 @@ LOOKS: Final = 3
 """How often it is looked for keys of who is erased: those of an organization at work are made anew meanwhile."""
 
 
-_LONGEST_NAME = 200
-"""Characters of a collector's name (`models/record.py`)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What an erasure did: the keys that it destroyed, and in how many organizations rows were changed."""
+    """What an erasure did: the keys that it destroyed, and in how many organizations rows were changed.
+
+    unknown_names: spellings that were given and that no record has, so that a slip of the pen is seen.
+    """
 
     id: UUID
     keys: int
     organizations: int
+    unknown_names: tuple[str, ...] = ()
 
 
 async def erase_person(
@@ -76,7 +76,7 @@ async def erase_person(
     reason = require_reason(reason, at=("reason",))
     require_storable(email, at=("email",))
     for spelling in also_named:
-        require_text(spelling, at=("also_named",), longest=_LONGEST_NAME)
+        require_text(spelling, at=("also_named",), longest=COLLECTOR.max_length or 0)
     index = await email_index_of(email)
     async with OneStatement(Tenant(email_index=index)) as connection:
         user_id = await connection.fetchval("select id from user_account where email_index = $1", index)
@@ -91,7 +91,8 @@ async def erase_person(
         own_name = await _name_of(one)
         owners += await _subjects(one.organization_id, {*also_named, *filter(None, [own_name])})
     within = {one.organization_id for one in memberships}
-    return await _erase(services, actor, reason, owners, within, person_id=user_id)
+    unknown = await _unknown(services, within, also_named)
+    return replace(await _erase(services, actor, reason, owners, within, person_id=user_id), unknown_names=unknown)
 
 
 async def erase_name(services: Services, actor: Actor, *, slug: str, names: Collection[str], reason: str) -> Erased:
@@ -103,12 +104,13 @@ async def erase_name(services: Services, actor: Actor, *, slug: str, names: Coll
     """
     reason = require_reason(reason, at=("reason",))
     for name in names:
-        require_text(name, at=("names",), longest=_LONGEST_NAME)
+        require_text(name, at=("names",), longest=COLLECTOR.max_length or 0)
     organization_id = await _organization_named(services, slug)
     owners = await _subjects(organization_id, names)
     if not await services.keystore.keys_of(owners):
         raise NotFoundError("No record of the organization names them.")
-    return await _erase(services, actor, reason, owners, {organization_id})
+    unknown = await _unknown(services, {organization_id}, names)
+    return replace(await _erase(services, actor, reason, owners, {organization_id}), unknown_names=unknown)
 
 
 async def erase_organization(services: Services, actor: Actor, *, slug: str, reason: str) -> Erased:
@@ -330,6 +332,17 @@ async def _subjects(organization_id: UUID, names: Iterable[str]) -> list[KeyOwne
     return [
         subject_owner(organization_id, index_of(COLLECTOR, organization_id, name)) for name in names if name.strip()
     ]
+
+
+async def _unknown(services: Services, within: Iterable[UUID], names: Collection[str]) -> tuple[str, ...]:
+    """Return those of the names that no organization has a key for: nothing was ever sealed under them."""
+    known = {
+        name
+        for organization_id in within
+        for name in names
+        if await services.keystore.keys_of(await _subjects(organization_id, [name]))
+    }
+    return tuple(name for name in names if name not in known)
 
 
 async def _organization_named(services: Services, slug: str) -> UUID:

@@ -5,6 +5,7 @@ the middle has lost nothing, and several processes do it together: none waits fo
 record was rewritten is no change of what it says: its version and those who had a hand in it stay.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from models.encryption.codec import Place, Point
 from models.encryption.column import EncryptedField, open_light, seal_light
 from models.encryption.envelope import Cell, key_id_of
 from models.encryption.keyring import active_keyring
+from models.errors import TamperedError
 from models.inventory import entity_of
 from models.project import Project
 from models.reading import OneStatement
@@ -29,6 +31,9 @@ from resolvers.trail import Actor
 
 BATCH: Final = 500
 """Records of one change: its transaction stays short."""
+
+STUCK_S: Final = 3600.0
+"""Seconds after which a project is tried again of which a place did not open."""
 
 REWRITE_LOCATIONS: Final = "rewrite_locations"
 """The background job's name."""
@@ -44,7 +49,9 @@ _LEFT: Final = (
 )
 
 _PENDING: Final = """
-    select p.id from project p where p.organization_id = $1 and p.locations_rewriting order by p.id limit 1
+    select p.id from project p join organization o on o.id = p.organization_id
+    where p.organization_id = $1 and p.locations_rewriting and o.status <> 'ERASING' and p.id <> all($2::uuid[])
+    order by p.id limit 1
 """
 
 _IS_LEFT: Final = f"""
@@ -94,18 +101,29 @@ class LocationRewrite:
         self._batch = batch
         # How far each project is done: what lies before is not looked at again for each batch.
         self._reached: dict[UUID, _Place] = {}
+        # Projects with a place that does not open, until when they are left alone: they hold up no other.
+        self._stuck: dict[UUID, float] = {}
 
     async def step(self, organization_id: UUID) -> bool:
         """Do one batch, or note that a project is done. Returns whether there may be more to do at once."""
-        project_id = await _read(organization_id, _PENDING, organization_id)
+        now = time.monotonic()
+        self._stuck = {one: until for one, until in self._stuck.items() if until > now}
+        project_id = await _read(organization_id, _PENDING, organization_id, list(self._stuck))
         if project_id is None:
             return False
         at = _At(organization_id, project_id, self._reached.get(project_id, _START))
-        if await _read(organization_id, _IS_LEFT, *at.arguments):
+        try:
+            return await self._step(at)
+        except TamperedError:
+            self._stuck[project_id] = now + STUCK_S
+            raise
+
+    async def _step(self, at: "_At") -> bool:
+        if await _read(at.organization_id, _IS_LEFT, *at.arguments):
             return await self._rewrite(at)
         if at.reached != _START:
             # From the beginning once more: what somebody else held was passed over.
-            del self._reached[project_id]
+            del self._reached[at.project_id]
             return True
         return await _committed(at, lambda change: _finish(change, at))
 

@@ -24,7 +24,7 @@ def _erase() -> None:
 
 @app.command("person")
 def person(
-    email: Annotated[str, typer.Argument(help="The person's address.")],
+    email: Annotated[str, typer.Argument(help="The person's address; - reads it from standard input.")],
     reason: Reason,
     also_named: Also = None,
     yes: Yes = False,
@@ -36,20 +36,23 @@ def person(
 
     Example: fieldward erase person bo@acme.example --reason "Request of 2 March" --also-named "B. Berg"
     """
+    (address,) = _said([email], yes)
     _confirm(yes, "Erase this person for good?")
 
     async def work() -> Erased:
         settings = load_settings()
         with reach(settings, may_join=True) as reached:
             async with services(settings, reached.service) as built:
-                return await erase_person(built, operator(), email=email, also_named=also_named or (), reason=reason)
+                return await erase_person(built, operator(), email=address, also_named=also_named or (), reason=reason)
 
     _show(run(work()), as_json)
 
 
 @app.command("name")
 def name(
-    names: Annotated[list[str], typer.Argument(help="The name, in each spelling that records have.")],
+    names: Annotated[
+        list[str], typer.Argument(help="The name, in each spelling that records have; - reads one from standard input.")
+    ],
     organization: Annotated[str, typer.Option(help="The organization's slug.")],
     reason: Reason,
     yes: Yes = False,
@@ -59,13 +62,14 @@ def name(
 
     Example: fieldward erase name "B. Berg" "Bo Berg" --organization acme --reason "Request of 2 March"
     """
+    spellings = _said(names, yes)
     _confirm(yes, "Erase this name for good?")
 
     async def work() -> Erased:
         settings = load_settings()
         with reach(settings, may_join=True) as reached:
             async with services(settings, reached.service) as built:
-                return await erase_name(built, operator(), slug=organization, names=names, reason=reason)
+                return await erase_name(built, operator(), slug=organization, names=spellings, reason=reason)
 
     _show(run(work()), as_json)
 
@@ -92,6 +96,13 @@ def organization(
     _show(run(work()), as_json)
 
 
+def _said(values: list[str], yes: bool) -> list[str]:
+    """Return the values; of each `-` the next line of standard input, which other users of the machine don't see."""
+    if "-" in values and not yes:
+        refuse("expected --yes where standard input is read")
+    return [sys.stdin.readline().strip() if value == "-" else value for value in values]
+
+
 def _confirm(yes: bool, question: str) -> None:
     if yes:
         return
@@ -105,7 +116,10 @@ def _show(erased: Erased, as_json: bool) -> None:
         "erasure": str(erased.id),
         "keys_destroyed": erased.keys,
         "organizations": erased.organizations,
+        "unknown_names": list(erased.unknown_names),
     }
-    print(
-        json.dumps(shown) if as_json else "\n".join(f"{name.replace('_', ' ')}: {one}" for name, one in shown.items())
-    )
+    if as_json:
+        print(json.dumps(shown))
+        return
+    for name, one in shown.items():
+        print(f"{name.replace('_', ' ')}: {', '.join(one) or 'none' if isinstance(one, list) else one}")

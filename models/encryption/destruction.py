@@ -110,6 +110,8 @@ class DestructionLog:
     def _read(self) -> list[Destruction]:
         if not self._path.exists():
             return []
+        if self._path.stat().st_mode & 0o022:
+            raise ValueError(f"The log of destroyed keys {self._path} can be written by others than its owner.")
         lines = self._path.read_bytes().split(b"\n")
         # A last line without its end was cut short by a crash: its keys were not destroyed yet.
         return [_of_json(line) for line in lines[:-1]]

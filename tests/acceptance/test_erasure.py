@@ -124,7 +124,10 @@ def test_who_approved_a_record_stays_attributable(directory: Path) -> None:
     with running(directory) as server, httpx.Client(base_url=server.url, timeout=60) as http:
         record_id = _work(http, server)
         email, _ = server.sign_ins["reviewer"]
-        _command(directory, "erase", "person", email, "--reason", "Asked for it", "--yes")
+        # Neither is seen by who lists the machine's processes.
+        given = ("erase", "person", "-", "--also-named", "R. Nobody", "--reason", "Asked for it", "--yes")
+        done = json.loads(_command(directory, *given, told=f"{email}\n").stdout)
+        assert done["unknown_names"] == ["R. Nobody"]
 
         owner = _caller(http, server, "owner")
         shown = owner.run(
@@ -233,12 +236,13 @@ def _pseudonyms(http: httpx.Client, server: Server) -> list[str]:
     return found
 
 
-def _command(directory: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run a command beside the server."""
+def _command(directory: Path, *arguments: str, code: int = 0, told: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command beside the server. told: its standard input."""
     done = subprocess.run(
         [sys.executable, "-m", "fieldward", *arguments, "--json"],
         cwd=ROOT,
         env=environment(directory),
+        input=told,
         capture_output=True,
         text=True,
         check=False,
