@@ -33,6 +33,9 @@ hypothesis_settings.register_profile("drill", max_examples=2000)
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  (made private below it)
 """Where a copy of the database for each test is written to memory and not to a disk."""
 
+KEYSTORE_TEMPLATE = "keys_of_the_demo"
+"""The keystore as the demo leaves it, without what tests make in the run's."""
+
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
 
 
@@ -68,7 +71,11 @@ def template(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactor
     async def load() -> DemoReport:
         await migrate(embedded_databases(postgres, owner=True), settings)
         async with services(settings, embedded_databases(postgres, owner=False)) as built:
-            return await load_demo(built, operator(), passwords)
+            report = await load_demo(built, operator(), passwords)
+        superuser = await connect(postgres.superuser())
+        await superuser.execute(f"create database {KEYSTORE_TEMPLATE} template fieldward_keys owner fieldward_owner")
+        await superuser.close()
+        return report
 
     return Template(postgres, settings, passwords, asyncio.run(load()))
 
@@ -106,11 +113,11 @@ def keystore_database() -> str:
 
 @pytest.fixture
 async def own_keystore(template: Template) -> AsyncIterator[str]:
-    """The name of a copy of the run's keystore. To be asked for before anything that opens a connection to that."""
+    """The name of a copy of the demo's keystore."""
     name = f"keys_{next(_numbers)}"
     superuser = await connect(template.postgres.superuser())
     try:
-        await superuser.execute(f"create database {name} template fieldward_keys owner fieldward_owner")
+        await superuser.execute(f"create database {name} template {KEYSTORE_TEMPLATE} owner fieldward_owner")
         await superuser.execute(f"revoke all on database {name} from public")
         await superuser.execute(f"grant connect on database {name} to fieldward_service")
         yield name
