@@ -2,8 +2,8 @@
 
 The plain column holds the very texts of the encrypted one, and is asked for in its place; all other fields are the
 same. The encrypted one's read log is part of it: an entry with a thousand rows that is committed before the answer
-leaves. And what an encrypted column costs that nobody asks for: the page from a database
-whose records have one, against the same page from a copy whose records have none.
+leaves. And what an encrypted column costs that nobody asks for: the page of a project
+whose records have one, against the page of another whose records have none.
 
 In this process, with its application whole and PostgreSQL beside it, by the clock. The kinds take turns.
 """
@@ -12,7 +12,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Final
 
@@ -25,7 +25,7 @@ from bench.report import Report, heading, table
 from bench.run import Plan, say
 from bench.seed_fieldward import ORGANIZATION, Person, databases_of, seed_fieldward
 from bench.server import Databases
-from bench.targets.base import POOL_SIZE
+from bench.targets.base import POOL_SIZE, RefusedError
 from bench.targets.fieldward import SIGN_IN
 from bench.work import PAGE_SIZES, RECORD_FIELDS, Work
 from fieldward.settings import Settings
@@ -53,8 +53,16 @@ _PAGE: Final = (
     "query E($project: ID!, $first: Int!) {{ records(filter: {{projectId: {{eq: $project}}}}, first: $first) {{"
     " nodes {{ {} }} pageInfo {{ hasNextPage endCursor }} }} }}"
 )
-_WITH: Final = "encryption"
-_WITHOUT: Final = "encryption_without"
+_DATABASE: Final = "encryption"
+WITH, WITHOUT = 0, 1
+"""The project whose records have the encrypted column, and the one whose records have none."""
+KINDS: Final = {
+    "sealed": (WITH, SEALED),
+    "plain": (WITH, PLAIN),
+    "unread": (WITH, ""),
+    "absent": (WITHOUT, ""),
+}
+"""The pages: of which project, with which column."""
 
 
 def measure_encryption(plan: Plan, databases: Databases, cipher: Cipher = Cipher.GCM_SIV) -> Report:
@@ -88,35 +96,22 @@ Times = Mapping[str, list[list[float]]]
 
 async def _measure(plan: Plan, databases: Databases, cipher: Cipher) -> Times:
     dataset = Dataset(plan.records)
+    if dataset.projects < 2:
+        raise RefusedError("Expected records of two projects at least.")
     settings = Settings(data_directory=plan.directory / "fieldward", pool_size=POOL_SIZE, cipher=cipher.value)
     say(f"encryption: {plan.records:,} records, {cipher}")
-    person = await seed_fieldward(databases, _WITH, dataset, settings, with_measurements=False)
-    await _put_texts_in_the_plain_column(databases, dataset)
-    await databases.create_database(_WITHOUT, "fieldward_owner", template=_WITH)
-    async with databases.superuser(_WITHOUT) as superuser:
-        await superuser.execute(f"grant connect on database {_WITHOUT} to fieldward_service")
-        await _change(superuser, f"update record set {SEALED} = null")
-        await superuser.execute("vacuum full record")
-    async with databases.superuser(_WITH) as superuser:
-        # Both are laid out anew, so that they differ in nothing but the column.
-        await superuser.execute("vacuum full record")
-    for name in (_WITH, _WITHOUT):
-        await databases.settle(name)
-    times: dict[str, list[list[float]]] = {name: [] for name in ("sealed", "plain", "unread", "absent")}
-    for _ in range(plan.rounds):
-        async with AsyncExitStack() as stack:
-            there = await stack.enter_async_context(_application(databases, settings, _WITH, person, dataset))
-            await _turns(times, {"sealed": (there, SEALED), "plain": (there, PLAIN), "unread": (there, "")})
-        # Pools are the process's, so one application runs at a time. Its own page comes before and after the other's.
-        unread: list[float] = []
-        absent: list[float] = []
-        for _ in range(2):
-            for name, into in ((_WITH, unread), (_WITHOUT, absent)):
-                async with _application(databases, settings, name, person, dataset) as page:
-                    into += await _alone(page)
-        times["unread"].append(unread)
-        times["absent"].append(absent)
-        say(f"encryption: {_ratio(times, 'sealed', 'plain')[-1]:.3f}, {_ratio(times, 'unread', 'absent')[-1]:.3f}")
+    person = await seed_fieldward(databases, _DATABASE, dataset, settings, with_measurements=False)
+    await _lay_out(databases, dataset)
+    times: dict[str, list[list[float]]] = {name: [] for name in KINDS}
+    async with _application(databases, settings, person, dataset) as page:
+        for _ in range(plan.rounds):
+            found: dict[str, list[float]] = {name: [] for name in KINDS}
+            for _ in range(TURNS):
+                for name, (project, column) in KINDS.items():
+                    found[name].append(await page.ask(project, column))
+            for name in KINDS:
+                times[name].append(found[name])
+            say(f"encryption: {_ratio(times, 'sealed', 'plain')[-1]:.3f}, {_ratio(times, 'unread', 'absent')[-1]:.3f}")
     return times
 
 
@@ -126,11 +121,12 @@ class _Page:
     def __init__(self, app: App, token: str, dataset: Dataset) -> None:
         self._app = app
         self._headers = {"authorization": f"Bearer {token}"}
-        self._variables = {"project": f"Project:{dataset.project(0).id}", "first": PAGE_SIZES[Work.E]}
+        self._projects = [f"Project:{dataset.project(number).id}" for number in (WITH, WITHOUT)]
 
-    async def ask(self, column: str) -> float:
-        """Return the milliseconds that the page took with this column beside the others."""
-        body = orjson.dumps({"query": _PAGE.format(" ".join((*_OTHERS, column))), "variables": self._variables})
+    async def ask(self, project: int, column: str) -> float:
+        """Return the milliseconds that the page of a project took with this column beside the others."""
+        variables = {"project": self._projects[project], "first": PAGE_SIZES[Work.E]}
+        body = orjson.dumps({"query": _PAGE.format(" ".join((*_OTHERS, column))), "variables": variables})
         began = time.perf_counter()
         answer = await self._app.ask(body, self._headers)
         took = (time.perf_counter() - began) * 1000
@@ -142,44 +138,39 @@ class _Page:
 
 @asynccontextmanager
 async def _application(
-    databases: Databases, settings: Settings, name: str, person: Person, dataset: Dataset
+    databases: Databases, settings: Settings, person: Person, dataset: Dataset
 ) -> AsyncIterator[_Page]:
-    app = build_app(settings, databases_of(databases, name, owner=False))
+    app = build_app(settings, databases_of(databases, _DATABASE, owner=False), has_background=False)
     async with started(app) as running:
         given = {"email": person.email, "password": person.password, "organization": ORGANIZATION}
         answer = await running.ask(orjson.dumps({"query": SIGN_IN, "variables": {"input": given}}), {})
         page = _Page(running, orjson.loads(answer)["data"]["signIn"]["accessToken"], dataset)
-        for column in (SEALED, PLAIN, "") if name == _WITH else ("",):
+        for project, column in KINDS.values():
             for _ in range(5):
-                await page.ask(column)
+                await page.ask(project, column)
         yield page
 
 
-async def _turns(times: Mapping[str, list[list[float]]], kinds: Mapping[str, tuple[_Page, str]]) -> None:
-    found: dict[str, list[float]] = {name: [] for name in kinds}
-    for _ in range(TURNS):
-        for name, (page, column) in kinds.items():
-            found[name].append(await page.ask(column))
-    for name in ("sealed", "plain"):
-        times[name].append(found[name])
-
-
-async def _alone(page: _Page) -> list[float]:
-    return [await page.ask("") for _ in range(TURNS)]
-
-
-async def _put_texts_in_the_plain_column(databases: Databases, dataset: Dataset) -> None:
-    async with databases.superuser(_WITH) as superuser:
+async def _lay_out(databases: Databases, dataset: Dataset) -> None:
+    """Put the texts into the plain column, too; take those of one project away; have projects lie apart on disk."""
+    async with databases.superuser(_DATABASE) as superuser:
         await superuser.execute("create temporary table said (id uuid, text text)")
         said = [(record.id, record.comment) for record in dataset.all_records()]
         await superuser.copy_records_to_table("said", records=said)
         await _change(superuser, f"update record r set {PLAIN} = s.text from said s where s.id = r.id")
+        without = dataset.project(WITHOUT).id
+        await _change(superuser, f"update record set {SEALED} = null where project_id = $1", without)
+        index = await superuser.fetchval(
+            "select indexname from pg_indexes where tablename = 'record' and indexdef like '%project_id, collected_at%'"
+        )
+        await superuser.execute(f'cluster record using "{index}"')
+    await databases.settle(_DATABASE)
 
 
-async def _change(superuser: asyncpg.Connection, text: str) -> None:
+async def _change(superuser: asyncpg.Connection, text: str, *arguments: object) -> None:
     """Change rows past the triggers: they are made up, and so is this."""
     await superuser.execute("alter table record disable trigger user")
-    await superuser.execute(text)
+    await superuser.execute(text, *arguments)
     for trigger in ("change_insert", "change_update", "change_delete", "refuse"):
         await superuser.execute(f"alter table record enable always trigger {trigger}")
 

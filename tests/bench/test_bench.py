@@ -26,7 +26,7 @@ from bench.work import Work
 from tests.support.server import ROOT
 
 COMMAND = [sys.executable, "-m", "bench", "run"]
-ENCRYPTION = [sys.executable, "-m", "bench", "encryption", "--records", "1000", "--rounds", "1"]
+ENCRYPTION = [sys.executable, "-m", "bench", "encryption", "--records", "2000", "--rounds", "1"]
 GUARDS = [sys.executable, "-m", "bench", "guards", "--records", "1000", "--rounds", "1"]
 SHORT = ("--records", "200", "--rounds", "1", "--seconds", "1", "--warm-up", "0", "--connections", "4")
 
