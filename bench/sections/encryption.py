@@ -106,8 +106,9 @@ async def _measure(plan: Plan, databases: Databases, cipher: Cipher) -> Times:
     async with _application(databases, settings, person, dataset) as page:
         for _ in range(plan.rounds):
             found: dict[str, list[float]] = {name: [] for name in KINDS}
-            for _ in range(TURNS):
-                for name, (project, column) in KINDS.items():
+            for turn in range(TURNS):
+                # To and fro, so that each follows the others as often as it goes before them.
+                for name, (project, column) in list(KINDS.items())[:: -1 if turn % 2 else 1]:
                     found[name].append(await page.ask(project, column))
             for name in KINDS:
                 times[name].append(found[name])
