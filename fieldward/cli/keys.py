@@ -21,6 +21,8 @@ from resolvers.key_rotation import Rotation, reseal, rewrap_data_keys, rotate_da
 from resolvers.key_verification import Verification, verify_values
 from resolvers.services import Services
 
+SETTLED_S = 60.0
+"""How old the newest key-encryption key is before older ones are taken away."""
 SOME_LEFT = 5
 """The exit code where values do not open."""
 
@@ -155,7 +157,8 @@ def rotate(
 def prune(as_json: AsJson = False) -> None:
     """Take key-encryption keys out of the key file that wrap nothing any more.
 
-    Data backups stay readable; a backup of the keystore from before the rotation does not.
+    Data backups stay readable; a backup of the keystore from before the rotation does not. Refused for a minute after a
+    rotation: what another process has just wrapped by the key before must be in the keystore first.
 
     Example: fieldward keys prune
     """
@@ -167,6 +170,8 @@ def prune(as_json: AsJson = False) -> None:
                 provider = built.keyring.provider
                 if not isinstance(provider, FileKeyProvider):
                     refuse("only the file provider keeps key-encryption keys itself")
+                if (age_s := provider.age_days * 86_400) < SETTLED_S:
+                    refuse(f"the newest key-encryption key is {age_s:.0f} s old: wait for {SETTLED_S:.0f} s", code=1)
                 return {"dropped": await provider.drop(await built.keystore.beginnings(provider.name, BEGINNING))}
 
     _show(run(work()), as_json)

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,9 @@ def test_the_key_encryption_key_is_rotated_and_the_old_one_pruned(directory: Pat
     assert done["wrapping_key"] != before
     assert done["rewrapped"] > 20
     assert {one["wrapping_key"] for one in asked(directory, "status")["keys"]} == {done["wrapping_key"]}
+    assert "wait for 60 s" in keys(directory, "prune", code=1).stderr
+    long_ago = time.time() - 3600
+    os.utime(directory / "key-encryption-key", (long_ago, long_ago))
     assert asked(directory, "prune") == {"dropped": [before]}
     assert asked(directory, "prune") == {"dropped": []}
     assert asked(directory, "verify")["broken"] == []
