@@ -7,6 +7,7 @@ from tortoise import fields
 
 from auth.classification import Classification as C
 from models.base import Kept, Placement, WardModel, ward
+from models.errors import TamperedError
 
 
 class ChangeOperation(StrEnum):
@@ -41,3 +42,18 @@ class Change(WardModel):
 
     class Meta:
         table = "change"
+
+
+def stored_bytes(text: str) -> bytes:
+    """Return the bytes that PostgreSQL wrote into a change's JSON.
+
+    Raises:
+        TamperedError: it would have written them otherwise.
+    """
+    try:
+        stored = bytes.fromhex(text.removeprefix("\\x"))
+    except ValueError:
+        stored = None
+    if stored is None or text != f"\\x{stored.hex()}":
+        raise TamperedError("A value in the trail is not written as the database writes bytes.")
+    return stored

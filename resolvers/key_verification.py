@@ -11,7 +11,7 @@ import asyncpg
 import orjson
 
 from auth.principal import SYSTEM_ID
-from models.change import Change
+from models.change import Change, stored_bytes
 from models.encryption.column import open_light
 from models.encryption.envelope import Cell, key_bytes_of
 from models.encryption.keyring import active_keyring
@@ -74,7 +74,7 @@ async def verify_values(store: KeyStore, *, progress: Progress = lambda *_: None
                     break
                 after = rows[-1]["id"]
                 looked += len(rows)
-                await _verify(found, list(_values(tenant_id, entity, rows)))
+                await _verify(found, list(_values(found, tenant_id, entity, rows)))
                 progress("Opening values", looked, None)
                 if len(rows) < PAGE:
                     break
@@ -108,10 +108,10 @@ def _columns(entity: Entity) -> tuple[str, ...]:
     return ("id", *sealed) if sealed else ()
 
 
-def _values(tenant_id: UUID, entity: Entity, rows: Iterable[asyncpg.Record]) -> Iterable[_Value]:
+def _values(found: Verification, tenant_id: UUID, entity: Entity, rows: Iterable[asyncpg.Record]) -> Iterable[_Value]:
     for row in rows:
         if entity.model is Change:
-            yield from _changed(tenant_id, row)
+            yield from _changed(found, tenant_id, row)
             continue
         for name in _columns(entity)[1:]:
             if row[name] is not None:
@@ -119,7 +119,7 @@ def _values(tenant_id: UUID, entity: Entity, rows: Iterable[asyncpg.Record]) -> 
                 yield _Value(row[name], cell, Broken(entity.name, name, row["id"]))
 
 
-def _changed(tenant_id: UUID, row: asyncpg.Record) -> Iterable[_Value]:
+def _changed(found: Verification, tenant_id: UUID, row: asyncpg.Record) -> Iterable[_Value]:
     try:
         entity = entity_named(row["entity"])
     except InventoryError:
@@ -131,7 +131,10 @@ def _changed(tenant_id: UUID, row: asyncpg.Record) -> Iterable[_Value]:
         for stored in filter(None, pair):
             cell = Cell(_tenant_in(entity, tenant_id), entity.name, name, row["entity_id"])
             at = Broken(entity_of(Change).name, f"{entity.name}.{name}", row["id"])
-            yield _Value(bytes.fromhex(str(stored).removeprefix("\\x")), cell, at)
+            try:
+                yield _Value(stored_bytes(str(stored)), cell, at)
+            except TamperedError:
+                found.broken.append(at)
 
 
 def _tenant_in(entity: Entity, tenant_id: UUID) -> UUID:

@@ -19,7 +19,7 @@ from models.along import Selected
 from models.audit_entry import AuditEntry as AuditEntryModel
 from models.audit_entry import EntryKind, Outcome
 from models.change import Change as ChangeModel
-from models.change import ChangeOperation
+from models.change import ChangeOperation, stored_bytes
 from models.device import Device as DeviceModel
 from models.encryption.column import open_light
 from models.encryption.envelope import Cell
@@ -222,20 +222,12 @@ async def _may_tell_the_place(context: RequestContext, value: ChangedValue, scop
 
 def _opened(context: RequestContext, value: ChangedValue, column: Column, stored: str) -> Any:
     row_id: UUID = value.change["entity_id"]
-    blob = _bytes_of(stored)
-    if blob is None:
+    try:
+        blob = stored_bytes(stored)
+    except TamperedError:
         context.read_log.note_broken(column, row_id)
-        raise TamperedError("A value in the trail is not written as the database writes bytes.")
+        raise
     placement = entity_named(column.entity).placement
     tenant = value.change["organization_id"] if placement and placement.tenant_column else SYSTEM_ID
     cell = Cell(organization_id=tenant, table=column.entity, column=column.name, row_id=row_id)
     return read_value(context, column, row_id, blob, lambda: open_light(blob, cell))
-
-
-def _bytes_of(stored: str) -> bytes | None:
-    """Return the bytes that PostgreSQL wrote into JSON; None where it would have written them otherwise."""
-    try:
-        blob = bytes.fromhex(stored.removeprefix("\\x"))
-    except ValueError:
-        return None
-    return blob if stored == f"\\x{blob.hex()}" else None

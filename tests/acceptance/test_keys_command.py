@@ -125,9 +125,10 @@ def test_a_key_file_that_is_not_the_keystores_is_refused_before_anything_is_seal
 
 
 def test_a_value_that_does_not_open_is_named_and_ends_with_5(directory: Path) -> None:
-    row_id = asyncio.run(_spoil(directory))
+    row_id, change_id = asyncio.run(_spoil(directory))
 
-    assert asked(directory, "verify", code=5)["broken"] == [f"record.comment of {row_id}"]
+    in_trail = f"change.record.comment of {change_id}"
+    assert asked(directory, "verify", code=5)["broken"] == [f"record.comment of {row_id}", in_trail]
     done = asked(directory, "rotate", "--again", code=5)
     assert done["broken"] == [f"record.comment of {row_id}"]
     assert row_id in keys(directory, "verify", code=5).stdout
@@ -148,8 +149,8 @@ def test_a_provider_without_what_it_needs_is_refused_by_name(
     assert said in keys(directory, "status", code=2, **settings).stderr
 
 
-async def _spoil(directory: Path) -> str:
-    """Change a byte of a comment behind the triggers' back."""
+async def _spoil(directory: Path) -> tuple[str, int]:
+    """Change a byte of a comment behind the triggers' back, and write another into the trail that is no bytes."""
     postgres = EmbeddedPostgres(directory)
     postgres.join()
     reached: dict[str, Any] = {**postgres.superuser("fieldward").dsn_parameters()}
@@ -164,6 +165,13 @@ async def _spoil(directory: Path) -> str:
             )
             for name in ("change_insert", "change_update", "change_delete", "refuse"):
                 await superuser.execute(f"alter table record enable always trigger {name}")
-        return str(row_id)
+            await superuser.execute("alter table change disable trigger user")
+            change_id: int = await superuser.fetchval(
+                "update change set columns = jsonb_set(columns, '{comment,1}', '\"no bytes\"') where id ="
+                " (select max(id) from change where entity = 'record' and columns -> 'comment' ->> 1 is not null)"
+                " returning id"
+            )
+            await superuser.execute("alter table change enable always trigger refuse")
+        return str(row_id), change_id
     finally:
         await superuser.close()
