@@ -4,7 +4,7 @@ What is sealed under a retired key is found by the key's id, which each value be
 are not among these: nothing in them is ever rewritten, and their values open with the keys that sealed them.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -16,16 +16,13 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from models.encryption.column import TENANT, EncryptedField, reseal
 from models.encryption.envelope import KeyOwner, key_id_of
-from models.encryption.keyring import active_keyring
-from models.encryption.provider import WrappingKeyError
+from models.encryption.keyring import active_keyring, load_each
 from models.errors import ErasedError, SealedError, TamperedError
 from models.inventory import Column, Entity, entities
 from models.row import ColumnOpener, Row, row_type
 from models.statement import Statement
 
 NO_ROW: Final = UUID(int=0)
-
-_UNWRAPPABLE: Final = (TamperedError, WrappingKeyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +123,8 @@ async def load_keys(stale: Stale) -> None:
     """
     columns = sealed_columns(stale.entity)
     keyring = active_keyring()
-    await _load(keyring.load, {owner for row in stale.rows for owner in _owners(columns, row)})
-    await _load(keyring.load_ids, {key_id for row in stale.rows for key_id in _key_ids(columns, row)})
+    await load_each(keyring.load, {owner for row in stale.rows for owner in _owners(columns, row)})
+    await load_each(keyring.load_ids, {key_id for row in stale.rows for key_id in _key_ids(columns, row)})
     # After the owners' keys are there: of who was erased meanwhile nothing is sealed under a key that came later.
     await keyring.look_again()
 
@@ -190,16 +187,6 @@ def _read_columns(entity: Entity) -> tuple[str, ...]:
     sealed = sealed_columns(entity)
     owners = (column.owner_column for column in sealed if column.owner_column is not None)
     return tuple(dict.fromkeys((*entity.scope_columns, *owners, *(column.name for column in sealed))))
-
-
-async def _load(load: Callable[[Collection[Any]], Awaitable[None]], wanted: Collection[Any]) -> None:
-    """Load keys; where one can't be unwrapped, each by itself, so that it is missing alone."""
-    try:
-        await load(wanted)
-    except _UNWRAPPABLE:
-        for one in wanted:
-            with suppress(*_UNWRAPPABLE):
-                await load([one])
 
 
 def _key_ids(columns: Iterable[Column], row: Row) -> Iterable[UUID]:

@@ -18,7 +18,6 @@ from models.audit_writing import append_entries
 from models.encryption.envelope import SEALS_BEFORE_ROTATION, OwnerKind
 from models.encryption.keyring import Keyring, active_keyring
 from models.encryption.keystore import KeyStore, StoredKey
-from models.encryption.owner import organization_owner
 from models.encryption.rotation import replace_keys, rewrap_keys
 from models.inventory import Entity
 from models.reading import OneStatement
@@ -49,13 +48,12 @@ Progress = Callable[[str, int, int | None], object]
 
 @dataclass(slots=True)
 class Rotation:
-    """What was done: keys replaced, values sealed anew, and those that do not open, by table and column.
+    """What was done: how many values were sealed anew, and which do not open, by table and column.
 
     left_over: retired keys under which a server may still seal for a moment, so that values are looked for again later.
     is_through: whether everything was looked at.
     """
 
-    keys: int = 0
     values: int = 0
     broken: list[tuple[str, str, UUID]] = field(default_factory=list)
     left_over: int = 0
@@ -63,20 +61,14 @@ class Rotation:
 
 
 async def rotate_data_keys(
-    keyring: Keyring,
-    store: KeyStore,
-    actor: Actor,
-    *,
-    organization_id: UUID | None = None,
-    progress: Progress = lambda *_: None,
+    keyring: Keyring, store: KeyStore, actor: Actor, *, progress: Progress = lambda *_: None
 ) -> int:
-    """Give every owner of values a new data key, of one organization or of all, and return how many were replaced.
+    """Give every owner of values a new data key, and return how many were replaced.
 
     Raises:
         UnavailableError: the keystore or the key provider is away. What was replaced so far stays so.
     """
-    owners = None if organization_id is None else [organization_owner(organization_id)]
-    keys = await store.current_of_all(owners)
+    keys = await store.current_of_all()
     await replace(keyring, store, actor, keys, progress=progress)
     return len(keys)
 
@@ -164,9 +156,9 @@ async def reseal(
     left: set[UUID] = set()
     for tenant_id in tenants:
         for entity in resealable():
-            after: UUID | None = NO_ROW if await _is_stale(tenant_id, entity, ids) else None
-            if after is None:
+            if not await _is_stale(tenant_id, entity, ids):
                 continue
+            after: UUID | None = NO_ROW
             while after is not None:
                 if batches == most_batches:
                     result.is_through = False
@@ -190,7 +182,7 @@ async def reseal(
 
 
 def _tenant_of(key: StoredKey) -> UUID:
-    """Return in whose trail it stands what becomes of a key: of persons' and the installation's, its own."""
+    """Return the organization in whose trail it stands what becomes of a key; of a person's, the installation."""
     owner = key.owner
     if owner.kind is OwnerKind.ORGANIZATION:
         return owner.id

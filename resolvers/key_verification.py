@@ -1,7 +1,6 @@
 """Whether everything that is stored still opens: every value of every row, and of the trail."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
@@ -14,21 +13,17 @@ from auth.principal import SYSTEM_ID
 from models.change import Change, stored_bytes
 from models.encryption.column import open_light
 from models.encryption.envelope import Cell, key_bytes_of
-from models.encryption.keyring import active_keyring
+from models.encryption.keyring import active_keyring, load_each
 from models.encryption.keystore import KeyStore
-from models.encryption.provider import WrappingKeyError
 from models.errors import ErasedError, SealedError, TamperedError
 from models.inventory import Column, Entity, InventoryError, entities, entity_named, entity_of
 from models.reading import OneStatement
 from models.statement import Statement
 from models.transaction import Tenant
+from resolvers.key_rotation import Progress
 
 PAGE: Final = 500
 """Rows that are looked at together."""
-
-_UNWRAPPABLE: Final = (TamperedError, WrappingKeyError)
-
-Progress = Callable[[str, int, int | None], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +137,6 @@ def _tenant_in(entity: Entity, tenant_id: UUID) -> UUID:
     return tenant_id if "organization_id" in entity.columns else SYSTEM_ID
 
 
-async def _load(key_ids: Collection[UUID]) -> None:
-    """Bring those of the keys into memory that can be unwrapped. What lies under the others does not open."""
-    keyring = active_keyring()
-    try:
-        await keyring.load_ids(key_ids)
-    except _UNWRAPPABLE:
-        for key_id in key_ids:
-            with suppress(*_UNWRAPPABLE):
-                await keyring.load_ids([key_id])
-
-
 async def _verify(found: Verification, values: Sequence[_Value]) -> None:
     ids = set()
     for value in values:
@@ -161,7 +145,8 @@ async def _verify(found: Verification, values: Sequence[_Value]) -> None:
         except TamperedError:
             # Said below, where it does not open.
             continue
-    await _load(ids)
+    # What lies under a key that does not unwrap does not open, which is said below.
+    await load_each(active_keyring().load_ids, ids)
     for value in values:
         try:
             open_light(value.blob, value.cell)

@@ -24,11 +24,10 @@ from auth.masking import pseudonym
 from auth.permission import Permission
 from models.along import Named, Naming
 from models.encryption.envelope import key_bytes_of
-from models.encryption.keyring import unknown_key
+from models.encryption.keyring import UNWRAPPABLE, unknown_key
 from models.inventory import Column, Entity, entity_of
 from models.row import ColumnOpener, Opened
 from schema.completion import Batch, Completion, PathOf, Step, Values
-from schema.context import BROKEN_KEY
 from schema.field import ColumnField, LinkField, Listed, RowsField
 from schema.leaf import converter_of, unchanged
 from schema.selection import Needs, selected_under
@@ -221,7 +220,7 @@ class _SealedStep(_GuardedStep):
         loaded = await asyncio.gather(*map(batch.context.load_key, by_key.values()), return_exceptions=True)
         lost = {key: error for key, error in zip(by_key, loaded, strict=True) if error is not None}
         for error in lost.values():
-            if not isinstance(error, BROKEN_KEY):
+            if not isinstance(error, UNWRAPPABLE):
                 raise error
         opened = ColumnOpener(self._column, batch.entity).open_all(batch.column, sealed)
         self._note(batch, opened)
@@ -229,7 +228,7 @@ class _SealedStep(_GuardedStep):
             values[place] = opened.values[place]
         for place in opened.sealed:
             lost_to = lost.get(key_bytes_of(blobs[place]))
-            self._broken(batch, place, lost_to if isinstance(lost_to, BROKEN_KEY) else unknown_key(blobs[place]))
+            self._broken(batch, place, lost_to if isinstance(lost_to, UNWRAPPABLE) else unknown_key(blobs[place]))
         return values
 
     def _note(self, batch: Batch, opened: Opened) -> None:

@@ -18,8 +18,7 @@ from auth.principal import Viewer
 from auth.scope import Scope
 from models.along import Selected
 from models.encryption.envelope import key_id_of
-from models.encryption.provider import WrappingKeyError
-from models.errors import TamperedError
+from models.encryption.keyring import load_each
 from models.inventory import Entity, entity_of
 from models.listing import Listing, fetch_by_id, fetch_listing
 from models.row import Row
@@ -32,8 +31,6 @@ from schema.denial import Denial, Denials
 from schema.field import RowsField
 from schema.loading import Gathered
 
-BROKEN_KEY: Final = (TamperedError, WrappingKeyError)
-"""What loading a key raises that the keystore has in a form that does not unwrap."""
 MOST_TRACED: Final = 1000
 LONGEST_NAME: Final = 200
 """Characters of an operation's name that the trail keeps."""
@@ -242,12 +239,8 @@ class RequestContext:
         return found
 
     async def _load_keys(self, key_ids: list[UUID]) -> list[Exception | None]:
-        try:
-            await self.services.keyring.load_ids(key_ids)
-        except BROKEN_KEY as error:
-            # One of them keeps no other from being loaded.
-            return [error] if len(key_ids) == 1 else [(await self._load_keys([one]))[0] for one in key_ids]
-        return [None] * len(key_ids)
+        failures = await load_each(self.services.keyring.load_ids, key_ids)
+        return [failures.get(key_id) for key_id in key_ids]
 
 
 ResolveInfo = GraphQLResolveInfo[RequestContext]

@@ -11,12 +11,12 @@ from uuid import UUID
 
 from auth.masking import pseudonym
 from auth.permission import Permission
-from models.encryption.keyring import unknown_key
+from models.encryption.keyring import UNWRAPPABLE, unknown_key
 from models.errors import ErasedError, SealedError, TamperedError
 from models.inventory import Column, Entity, entity_of
 from models.row import Row, open_column
 from models.visibility import scope_of
-from schema.context import BROKEN_KEY, RequestContext, ResolveInfo
+from schema.context import RequestContext, ResolveInfo
 from schema.field import LinkField, RowsField
 from schema.selection import selected_of
 
@@ -135,7 +135,7 @@ async def _read_later(
         value = opening()
     except ErasedError:
         return None
-    except (SealedError, *BROKEN_KEY) as error:
+    except (SealedError, *UNWRAPPABLE) as error:
         context.read_log.note_broken(column, row_id)
         raise (unknown_key(blob) if isinstance(error, SealedError) else error) from error
     context.read_log.note(column, row_id)

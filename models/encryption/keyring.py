@@ -61,6 +61,30 @@ class _Held:
     expires_at: float
 
 
+UNWRAPPABLE: Final = (TamperedError, WrappingKeyError)
+"""What loading raises where the keystore has a key in a form that does not unwrap."""
+
+
+async def load_each(load: Callable[[Collection[T]], Awaitable[None]], wanted: Collection[T]) -> dict[T, Exception]:
+    """Load keys; where one can't be unwrapped, each by itself, so that it keeps no other from being loaded.
+
+    load: `Keyring.load` or `Keyring.load_ids`. Returns why, for those that can't.
+
+    Raises:
+        UnavailableError: the keystore or the provider is away.
+    """
+    try:
+        await load(wanted)
+    except UNWRAPPABLE as error:
+        if len(wanted) == 1:
+            return dict.fromkeys(wanted, error)
+        failures: dict[T, Exception] = {}
+        for one in wanted:
+            failures |= await load_each(load, [one])
+        return failures
+    return {}
+
+
 def unknown_key(blob: bytes) -> TamperedError:
     """Return what a value is whose key the keystore does not know: no key is ever taken out of it."""
     return TamperedError(f"A value names the data key {UUID(bytes=key_bytes_of(blob))}, which never was.")

@@ -128,8 +128,6 @@ _CURRENT_OF_ALL: Final = f"""
     select {_COLUMNS}
     from wrapped_key k
     where k.retired_at is null and k.destroyed_at is null and k.purpose <> 'INDEX'
-      and ($1::uuid[] is null or (k.owner_kind, k.owner_id) in (select * from unnest($2::text[], $1::uuid[]))
-           or k.organization_id = any($1))
     order by k.id
 """
 
@@ -319,10 +317,9 @@ class KeyStore:
         """
         return [row["id"] for row in await self._run(_EMPTIED, list(key_ids), timedelta(seconds=retired_for_s))]
 
-    async def current_of_all(self, owners: Collection[KeyOwner] | None = None) -> list[StoredKey]:
-        """Return the current keys that seal values: of the owners and the subjects they know, or of all."""
-        kinds, ids, _ = _unzipped(owners or ())
-        return await self._fetch(_CURRENT_OF_ALL, None if owners is None else ids, kinds)
+    async def current_of_all(self) -> list[StoredKey]:
+        """Return the current keys of all owners that seal values."""
+        return await self._fetch(_CURRENT_OF_ALL)
 
     async def overdue(self, *, oldest_days: float, most_seals: int) -> list[StoredKey]:
         """Return the current keys that seal values and are older, or have sealed oftener, than they should."""
