@@ -14,6 +14,7 @@ class Action(StrEnum):
 
     FIELD_READ = "field.read"
 
+    KEY_PRUNE = "key.prune"
     KEY_RESEAL = "key.reseal"
     KEY_REWRAP = "key.rewrap"
     KEY_ROTATE = "key.rotate"

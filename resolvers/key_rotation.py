@@ -16,6 +16,7 @@ from auth.action import Action
 from auth.principal import SYSTEM_ID
 from models.audit_writing import append_entries
 from models.encryption.envelope import SEALS_BEFORE_ROTATION, OwnerKind
+from models.encryption.file_provider import BEGINNING, FileKeyProvider
 from models.encryption.keyring import Keyring, active_keyring
 from models.encryption.keystore import KeyStore, StoredKey
 from models.encryption.rotation import replace_keys, rewrap_keys
@@ -124,6 +125,16 @@ async def rewrap_data_keys(
 
     await commit_change(Intent(Action.KEY_REWRAP, _within(actor, SYSTEM_ID), entity="wrapped_key"), _nothing_else)
     return await rewrap_keys(keyring, store, progress=note)
+
+
+async def prune_wrapping_keys(store: KeyStore, provider: FileKeyProvider, actor: Actor) -> list[str]:
+    """Take key-encryption keys out of the file that wrap nothing any more, and return their names.
+
+    Raises:
+        UnavailableError: the keystore or the database is away. Nothing was taken out.
+    """
+    await commit_change(Intent(Action.KEY_PRUNE, _within(actor, SYSTEM_ID), entity="wrapped_key"), _nothing_else)
+    return await provider.drop(await store.beginnings(provider.name, BEGINNING))
 
 
 async def reseal(

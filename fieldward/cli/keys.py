@@ -15,9 +15,9 @@ from rich.progress import Progress
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.settings import Settings
 from models.encryption.envelope import MOST_SEALS, SEALS_BEFORE_ROTATION, KeyPurpose
-from models.encryption.file_provider import BEGINNING, FileKeyProvider
+from models.encryption.file_provider import FileKeyProvider
 from models.encryption.keystore import KeyCount
-from resolvers.key_rotation import Rotation, reseal, rewrap_data_keys, rotate_data_keys
+from resolvers.key_rotation import Rotation, prune_wrapping_keys, reseal, rewrap_data_keys, rotate_data_keys
 from resolvers.key_verification import Verification, verify_values
 from resolvers.services import Services
 
@@ -172,7 +172,7 @@ def prune(as_json: AsJson = False) -> None:
                     refuse("only the file provider keeps key-encryption keys itself")
                 if (age_s := provider.age_days * 86_400) < SETTLED_S:
                     refuse(f"the newest key-encryption key is {age_s:.0f} s old: wait for {SETTLED_S:.0f} s", code=1)
-                return {"dropped": await provider.drop(await built.keystore.beginnings(provider.name, BEGINNING))}
+                return {"dropped": await prune_wrapping_keys(built.keystore, provider, operator())}
 
     _show(run(work()), as_json)
 

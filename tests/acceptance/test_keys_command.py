@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from auth.principal import SYSTEM_ID
 from fieldward.embedded import EmbeddedPostgres
 from tests.support.server import ROOT, Server, environment, free_port, start_demo
 
@@ -107,6 +108,7 @@ def test_the_key_encryption_key_is_rotated_and_the_old_one_pruned(directory: Pat
     os.utime(directory / "key-encryption-key", (long_ago, long_ago))
     assert asked(directory, "prune") == {"dropped": [before]}
     assert asked(directory, "prune") == {"dropped": []}
+    assert asyncio.run(_actions(directory)).count("key.prune") == 2
     assert asked(directory, "verify")["broken"] == []
     assert (directory / "key-encryption-key").stat().st_size == 32
 
@@ -149,12 +151,27 @@ def test_a_provider_without_what_it_needs_is_refused_by_name(
     assert said in keys(directory, "status", code=2, **settings).stderr
 
 
-async def _spoil(directory: Path) -> tuple[str, int]:
-    """Change a byte of a comment behind the triggers' back, and write another into the trail that is no bytes."""
+async def _connected(directory: Path) -> asyncpg.Connection:
+    """Return a connection to the running database, as its superuser."""
     postgres = EmbeddedPostgres(directory)
     postgres.join()
     reached: dict[str, Any] = {**postgres.superuser("fieldward").dsn_parameters()}
-    superuser = await asyncpg.connect(**reached)
+    return await asyncpg.connect(**reached)
+
+
+async def _actions(directory: Path) -> list[str]:
+    """Return what the trail says was done in no organization, each time."""
+    superuser = await _connected(directory)
+    try:
+        rows = await superuser.fetch("select action from audit_entry where organization_id = $1", SYSTEM_ID)
+        return [row["action"] for row in rows]
+    finally:
+        await superuser.close()
+
+
+async def _spoil(directory: Path) -> tuple[str, int]:
+    """Change a byte of a comment behind the triggers' back, and write another into the trail that is no bytes."""
+    superuser = await _connected(directory)
     try:
         async with superuser.transaction():
             await superuser.execute("set local session_replication_role = replica")
