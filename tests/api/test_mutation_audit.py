@@ -166,7 +166,7 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         lambda stage: {"id": stage.submitted, "expectedVersion": 2, "reason": REASON},
         "record.approve",
         "record",
-        {"status", "reviewed_by_id", "reviewed_at", "review_reason", "version"},
+        {"status", "reviewed_by_id", "reviewer", "reviewed_at", "review_reason", "review_meaning", "version"},
     ),
     "rejectRecord": (
         "reviewer",

@@ -9,7 +9,7 @@ from auth.action import Action
 from auth.errors import ForbiddenError, NotFoundError
 from fieldward.cli.environment import operator
 from models.base import new_id
-from models.record import Record
+from models.record import Record, SignatureMeaning
 from resolvers.account import member_viewer
 from resolvers.change import Change, Intent, commit_change
 from resolvers.record import update_record
@@ -56,7 +56,7 @@ async def test_a_refusal_in_the_middle_undoes_what_came_before_and_is_in_the_tra
         )
         text = "select 1 from record where id = $1 and site_name = 'half-way'"
         assert await change.connection.execute_query_dict(text, [record])
-        return await approve_record(change, record_id=record, expected_version=3)
+        return await approve_record(change, record_id=record, expected_version=3, meaning=SignatureMeaning.APPROVAL)
 
     viewer = await member_viewer("clearwater", email="manager@clearwater.example")
     actor = Actor(viewer.organization_id, operator().origin, viewer)

@@ -27,6 +27,8 @@ Input = dict[str, Any]
 Place = tuple[str | int, ...]
 
 REASON: Final = "reason"
+PASSWORD: Final = "password"
+"""What is in a signature's input beside what is written: right where something is to be done."""
 LONG: Final = 1000
 """How often a canary is repeated to be longer than any column takes."""
 
@@ -37,7 +39,7 @@ def guarded(kind: GraphQLInputObjectType) -> list[str]:
     found = []
     for name, one in kind.fields.items():
         named = get_named_type(one.type)
-        if not (isinstance(named, GraphQLScalarType) and named.name == "String"):
+        if name == PASSWORD or not (isinstance(named, GraphQLScalarType) and named.name == "String"):
             continue
         if name == REASON or written is None:
             found.append(name)

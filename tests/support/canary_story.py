@@ -221,6 +221,7 @@ def write(story: Story, writing: Writing, url: str) -> None:
     writing.everything()
     account = story.accounts["second"]
     writing.sessions(account.email, account.password)
+    writing.signatures()
     with httpx.Client(base_url=url, timeout=60) as http:
         writing.odd_requests(http)
 
