@@ -90,6 +90,8 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
         Whatever the work raised, after everything was rolled back and the attempt was written.
     """
     actor = intent.actor
+    # Until it was compared with the database's clock, the device's is not kept: it may be no time that there is.
+    attempted = replace(intent, done_at=None)
     try:
         await active_keyring().load(actor.key_owners)
         entry = new_entry(
@@ -106,12 +108,13 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
             change = await _begin(intent, connection, entry)
             if intent.done_at is not None:
                 require_clock(intent.done_at, now=change.at)
+            attempted = intent
             return await work(change)
     except UnknownOutcomeError:
         # If it was committed, its entry was too; an entry that it failed would be a lie.
         raise
     except Exception as error:
-        await record_attempt(intent, error)
+        await record_attempt(attempted, error)
         raise
 
 

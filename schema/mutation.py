@@ -197,13 +197,13 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
             try:
                 _require_ready(said, context, intent)
             except FieldwardError as error:
-                await record_attempt(replace(intent, reason=None), error)
+                await record_attempt(replace(intent, reason=None, done_at=None), error)
                 raise
             if said.signs:
                 try:
                     await prove_identity(context.services, context.actor, given["password"])
                 except Exception as error:
-                    await record_attempt(intent, error)
+                    await record_attempt(replace(intent, done_at=None), error)
                     raise
 
             async def work(change: Change) -> Any:
