@@ -189,6 +189,7 @@ class Writing:
             {"authorization": f"Basic {plant('basic credentials')}"},
             {"authorization": f"Bearer {self.owner.token}", "fieldward-run-as": plant("as whom to look")},
             {"authorization": f"Bearer {self.owner.token}", "user-agent": plant("a user agent")},
+            {"authorization": f"Bearer {self.owner.token}", "traceparent": plant("a trace")},
             {"cookie": f"session={plant('a cookie')}"},
             {"content-type": f"application/{plant('a content type')}"},
             {"accept": plant("an accept header")},
