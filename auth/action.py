@@ -52,6 +52,7 @@ class Action(StrEnum):
 
     SESSION_AUTHENTICATE = "session.authenticate"
     SESSION_REFRESH = "session.refresh"
+    SESSION_REFUSE_PROOF = "session.refuse_proof"
     SESSION_SIGN_IN = "session.sign_in"
     SESSION_SIGN_OUT = "session.sign_out"
 

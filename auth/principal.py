@@ -23,7 +23,8 @@ class Channel(StrEnum):
 class Origin:
     """How a request came: for the audit trail, never for a decision.
 
-    Every text is cut to 200 characters where it enters; `ip_address` is the peer's, in text form.
+    Every text is cut to 200 characters where it enters; `ip_address` is the peer's, in text form. `trace_id` is the
+    trace that the request says it is part of: 32 hexadecimal digits.
     """
 
     channel: Channel
@@ -32,6 +33,7 @@ class Origin:
     client_version: str | None = None
     ip_address: str | None = field(default=None, repr=False)
     user_agent: str | None = field(default=None, repr=False)
+    trace_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

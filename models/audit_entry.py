@@ -39,6 +39,9 @@ class AuditEntry(WardModel):
     `acting_as` says as whom somebody looked who looked as another: `User:…`, or a role.
 
     `repeated` counts attempts like this one that came before it and have no entry of their own.
+
+    `device_at` is when it was done by the device's own clock, where a client sent later what it did before; nothing is
+    ordered or decided by it. `trace_id` is the trace that the request was part of (W3C Trace Context).
     """
 
     noun = "audit"
@@ -54,6 +57,7 @@ class AuditEntry(WardModel):
     repeated = ward(C.INTERNAL, fields.IntField(default=0))
     error_code = ward(C.INTERNAL, fields.CharField(max_length=32, null=True))
     at = ward(C.INTERNAL, fields.DatetimeField(null=True))
+    device_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     transaction_id = ward(C.INTERNAL, fields.BigIntField(default=0))
     user_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     membership_id = ward(C.INTERNAL, fields.UUIDField(null=True))
@@ -67,6 +71,7 @@ class AuditEntry(WardModel):
     ip_address = ward(C.PERSONAL, EncryptedField(max_length=64, null=True, owner_column="user_id", pad=True))
     user_agent = ward(C.PERSONAL, EncryptedField(max_length=200, null=True, owner_column="user_id"))
     request_id = ward(C.INTERNAL, fields.UUIDField())
+    trace_id = ward(C.INTERNAL, fields.CharField(max_length=32, null=True))
     operation_name = ward(C.INTERNAL, fields.CharField(max_length=200, null=True))
     operation_hash = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
     reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000, null=True, owner_column="user_id"))

@@ -1,7 +1,7 @@
 """Records: one field event each, in one project."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from tortoise import fields
@@ -45,12 +45,25 @@ class Medium(StrEnum):
     OTHER = "OTHER"
 
 
+class SignatureMeaning(StrEnum):
+    """What a signature says, as 21 CFR 11.50(a)(3) asks for it.
+
+    REVIEW: the record was looked through. APPROVAL: it may be used. RESPONSIBILITY: the signer answers for it. Nobody
+    signs as the author here: whoever had a hand in a record does not review it.
+    """
+
+    REVIEW = "REVIEW"
+    APPROVAL = "APPROVAL"
+    RESPONSIBILITY = "RESPONSIBILITY"
+
+
 class Record(TenantModel):
     """A visit to a site: where, when, by whom, how, and what was noted.
 
     `collected_at_reported` keeps the time as it was reported beside its parsed form. `collector_index` is the blind
     index of the collector's name, by which the name has a key of its own; `collector_pseudonym` stands for the name and
-    outlives it. `reviewer` is the name of who reviewed it, as it was then. `activity_type` tells a sample from a blank
+    outlives it. `reviewer` is the name of who reviewed it, as it was then, and `review_meaning` what their signature
+    says, where they signed. `activity_type` tells a sample from a blank
     or a replicate taken for quality control. `contributor_ids` are the members and programs who made, changed or
     submitted it: none of them, and nobody whose program it was, reviews it. `latitude` and `longitude` are WGS 84
     degrees: of the place itself, or, where `location_is_coarse`, of the centre of its cell (`models/place.py`), and the
@@ -99,6 +112,9 @@ class Record(TenantModel):
     reviewer = ward(C.PERSONAL, EncryptedField(max_length=200, null=True, purpose=KeyPurpose.ATTRIBUTION, pad=True))
     reviewed_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     review_reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000, null=True))
+    review_meaning: SignatureMeaning | None = cast(
+        Any, ward(C.INTERNAL, fields.CharEnumField(SignatureMeaning, max_length=16, null=True))
+    )
     version = ward(C.PUBLIC, fields.IntField(default=1))
     creation_digest = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.CONTENT_DIGEST)
 

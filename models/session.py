@@ -11,6 +11,8 @@ class Session(TenantModel):
 
     Its refresh token rotates: only the digest of the newest and of the one before it are kept. The one before is kept
     so that its reuse is known for what it is, a stolen token, and ends the session.
+
+    `wrong_proofs` counts the wrong passwords that were given within it to sign something: a few of them end it.
     """
 
     noun = "membership"
@@ -25,6 +27,7 @@ class Session(TenantModel):
     refreshed_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     expires_at = ward(C.INTERNAL, fields.DatetimeField())
     revoked_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
+    wrong_proofs = ward(C.INTERNAL, fields.IntField(default=0))
 
     class Meta:
         table = "session"

@@ -25,7 +25,7 @@ from models.reading import OneStatement
 from models.transaction import Tenant
 from models.user import User, UserStatus
 from resolvers.change import Change, Intent, commit_change
-from resolvers.checking import require_fit
+from resolvers.checking import require_fit, require_reason
 from resolvers.membership import lock_organization, permissions_of_member, require_another_owner
 from resolvers.services import Services
 from resolvers.session import email_index_of
@@ -124,15 +124,17 @@ async def create_person(services: Services, actor: Actor, *, organization_id: UU
 
 
 async def set_member_status(
-    actor: Actor, *, organization_id: UUID, membership_id: UUID, status: MembershipStatus
+    actor: Actor, *, organization_id: UUID, membership_id: UUID, status: MembershipStatus, reason: str
 ) -> None:
     """Suspend or reinstate a member. Their sessions are refused from the next request on.
 
     Raises:
+        InvalidInputError: the reason is blank or too long.
         NotFoundError: there is no such member.
         ForbiddenError: the viewer lacks `membership:assign`; it is themselves, or somebody who can do more.
         ConflictError: it is the last owner that can get in.
     """
+    reason = require_reason(reason, at=("reason",))
     action = Action.USER_SUSPEND if status is MembershipStatus.SUSPENDED else Action.USER_REINSTATE
 
     async def update(change: Change) -> None:
@@ -165,6 +167,7 @@ async def set_member_status(
         Intent(
             action=action,
             actor=replace(actor, organization_id=organization_id),
+            reason=reason,
             entity="membership",
             subjects=[membership_id],
         ),

@@ -26,6 +26,7 @@ from models.inventory import entity_of
 from models.row import Row
 from models.transaction import Tenant, fetch, write_transaction
 from models.writing import Values, insert_rows
+from resolvers.checking import require_clock
 from resolvers.standing import standing_question
 from resolvers.trail import Actor, new_entry
 
@@ -37,13 +38,18 @@ _DENIALS = frozenset({Code.FORBIDDEN, Code.UNAUTHENTICATED, Code.NOT_FOUND})
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is about to be done, by whom and why. `subjects` are the rows acted on, as far as the input names them."""
+    """What is about to be done, by whom and why. `subjects` are the rows acted on, as far as the input names them.
+
+    done_at: when it was done by the device's own clock, where somebody sends later what they did before. It is kept as
+        it was said, and changes nothing: the database's clock says when, and in which order.
+    """
 
     action: Action
     actor: Actor
     reason: str | None = field(default=None, repr=False)
     entity: str | None = None
     subjects: Sequence[UUID] = ()
+    done_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +86,12 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
     """Run the work in a transaction with its audit entry, and return what it returned once that is committed.
 
     Raises:
+        InvalidInputError: the device's clock shows what no clock can.
         Whatever the work raised, after everything was rolled back and the attempt was written.
     """
     actor = intent.actor
+    # Until it was compared with the database's clock, the device's is not kept: it may be no time that there is.
+    attempted = replace(intent, done_at=None)
     try:
         await active_keyring().load(actor.key_owners)
         entry = new_entry(
@@ -93,14 +102,19 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
             reason=intent.reason,
             entity=intent.entity,
             entity_ids=intent.subjects,
+            device_at=intent.done_at,
         )
         async with write_transaction(_tenant(actor)) as connection:
-            return await work(await _begin(intent, connection, entry))
+            change = await _begin(intent, connection, entry)
+            if intent.done_at is not None:
+                require_clock(intent.done_at, now=change.at)
+            attempted = intent
+            return await work(change)
     except UnknownOutcomeError:
         # If it was committed, its entry was too; an entry that it failed would be a lie.
         raise
     except Exception as error:
-        await record_attempt(intent, error)
+        await record_attempt(attempted, error)
         raise
 
 
@@ -134,6 +148,7 @@ async def record_attempt(intent: Intent, error: Exception) -> None:
             reason=intent.reason,
             entity=intent.entity,
             entity_ids=intent.subjects,
+            device_at=intent.done_at,
         )
         await append_entries([entry])
     except Exception as failure:

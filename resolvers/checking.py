@@ -15,6 +15,8 @@ EARLIEST = datetime(1800, 1, 1, tzinfo=UTC)
 """Before the oldest series of environmental observations that anyone digitizes."""
 CLOCK_TOLERANCE = timedelta(days=1)
 """How far a device's clock, or its time zone, may run ahead."""
+EARLIEST_CLOCK = datetime(2000, 1, 1, tzinfo=UTC)
+"""No device that sends to this service has a clock that was right before."""
 LONGEST_REASON = 2000
 """Characters of a reason, as its columns take them."""
 
@@ -62,10 +64,19 @@ def require_time(value: datetime, *, now: datetime, at: Path) -> None:
         raise InvalidInputError("Expected a time between the year 1800 and now.", field=at)
 
 
-def require_reason(reason: str | None, *, at: Path = ("input", "reason")) -> str:
-    """Return the reason without its outer blanks. Raises `InvalidInputError` where none was given."""
+def require_clock(value: datetime, *, now: datetime, at: Path = ("input", "doneAt")) -> None:
+    """Raise `InvalidInputError` unless a device's clock can have shown the time: from `EARLIEST_CLOCK` to tomorrow."""
+    if not EARLIEST_CLOCK <= value <= now + CLOCK_TOLERANCE:
+        raise InvalidInputError("Expected a time between the year 2000 and now, by the device's clock.", field=at)
+
+
+def require_reason(reason: str | None, *, at: Path = ("input", "reason"), what: str = "this change") -> str:
+    """Return the reason without its outer blanks. Raises `InvalidInputError` where none was given.
+
+    what: what it is that must say why.
+    """
     if reason is None or not reason.strip():
-        raise InvalidInputError("Expected a reason: this change must say why.", field=at)
+        raise InvalidInputError(f"Expected a reason: {what} must say why.", field=at)
     require_text(reason, at=at, longest=LONGEST_REASON)
     return reason.strip()
 

@@ -44,7 +44,7 @@ UNDER_WAY = frozenset({RecordStatus.DRAFT, RecordStatus.REJECTED})
 """The states in which a record is still in the hands of who made it."""
 
 CONTRIBUTED = ("contributor_ids",)
-REVIEWED = ("reviewed_by_id", "reviewer", "reviewed_at", "review_reason")
+REVIEWED = ("reviewed_by_id", "reviewer", "reviewed_at", "review_reason", "review_meaning")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +149,14 @@ async def update_record(
 ) -> UUID:
     """Change the given columns of a record, or all of its measurements, and return its id.
 
-    A record under review or approved is changed by who may change any, with a reason, and becomes a draft again.
+    A record under review or approved is changed by who may change any, with a reason, and becomes a draft again: what
+    was approved is not what is there now, so the approval lapses, and who changed it is not the one who approves it
+    anew. The trail keeps the signature (docs/decisions/0018-signatures.md).
 
     Raises:
         NotFoundError, ForbiddenError: without `record:update`, or `record:update_own` on one's own draft.
-        InvalidInputError, ConflictError: another version; an archived project.
+        InvalidInputError: a value does not fit, or there is no reason where one is demanded.
+        ConflictError: another version; an archived project.
     """
     record = await lock_visible(change, Record, record_id)
     _require_may_update(change, record)
@@ -163,8 +166,10 @@ async def update_record(
     _require_writable(change, scope, values)
     if measurements is not None:
         _require_measurements_writable(change, scope, measurements)
-    if record.status in {RecordStatus.SUBMITTED, RecordStatus.APPROVED}:
-        require_reason(change.intent.reason)
+    if record.status not in UNDER_WAY:
+        is_approved = record.status is RecordStatus.APPROVED
+        what = f"a change of a record that is {'approved' if is_approved else 'under review'}"
+        require_reason(change.intent.reason, what=what)
     if not LOCATION.isdisjoint(values):
         values = {**values, **await moved(change, record, values, scope, is_sensitive=is_sensitive)}
     columns = [*values, "status", "version", *CONTRIBUTED, *REVIEWED]
@@ -184,7 +189,8 @@ async def update_record(
         record.collector_index, record.collector_pseudonym = about["collector_index"], about["collector_pseudonym"]
         columns += about
     # A draft again: what a reviewer said of it, they said of another version. The trail keeps it.
-    record.reviewed_by_id, record.reviewer, record.reviewed_at, record.review_reason = None, None, None, None
+    for name in REVIEWED:
+        setattr(record, name, None)
     record.status = RecordStatus.DRAFT
     record.version += 1
     note_contributor(change, record)

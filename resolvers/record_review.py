@@ -11,7 +11,7 @@ from models.encryption.keyring import active_keyring
 from models.encryption.owner import organization_owner
 from models.errors import ConflictError
 from models.membership import Membership
-from models.record import Record, RecordStatus
+from models.record import Record, RecordStatus, SignatureMeaning
 from resolvers.change import Change
 from resolvers.checking import require_reason
 from resolvers.locking import lock_visible, require_on, require_version, scope_of_model
@@ -48,15 +48,18 @@ async def submit_record(change: Change, *, record_id: UUID, expected_version: in
     return await _move(change, record, RecordStatus.SUBMITTED, *CONTRIBUTED)
 
 
-async def approve_record(change: Change, *, record_id: UUID, expected_version: int) -> UUID:
-    """Approve a submitted record and return its id. The change's reason is optional.
+async def approve_record(change: Change, *, record_id: UUID, expected_version: int, meaning: SignatureMeaning) -> UUID:
+    """Sign a submitted record and return its id. The change's reason is optional.
+
+    Name, time and meaning of the signature are in the record, and so in one change with the version that they are of
+    (21 CFR 11.50 and 11.70). That it is the signer who signs was proved before (`resolvers/identity_proof.py`).
 
     Raises:
         NotFoundError, ForbiddenError: without `record:review`; a record one, or a program of one's own, had a hand in.
         ConflictError: another version; an archived project; not under review.
     """
     record = await _load_for_review(change, record_id, expected_version)
-    return await _review(change, record, RecordStatus.APPROVED, change.intent.reason)
+    return await _review(change, record, RecordStatus.APPROVED, change.intent.reason, meaning)
 
 
 async def reject_record(change: Change, *, record_id: UUID, expected_version: int) -> UUID:
@@ -84,11 +87,14 @@ async def _load_for_review(change: Change, record_id: UUID, expected_version: in
     return record
 
 
-async def _review(change: Change, record: Record, status: RecordStatus, reason: str | None) -> UUID:
+async def _review(
+    change: Change, record: Record, status: RecordStatus, reason: str | None, meaning: SignatureMeaning | None = None
+) -> UUID:
     record.reviewed_by_id = change.viewer.membership_id
     record.reviewer = await _name_of(change)
     record.reviewed_at = change.at
     record.review_reason = reason
+    record.review_meaning = meaning
     return await _move(change, record, status, *REVIEWED)
 
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 class Hashing:
     """Runs password hashing in threads, few at once: each takes the memory that Argon2id is given.
 
-    Raises `RateLimitedError` when too many wait already, so that a flood of sign-ins can't pile up.
+    Raises `RateLimitedError` when too many wait already, so that a flood of sign-ins or signatures can't pile up.
     """
 
     def __init__(self, *, at_once: int = 2, most_waiting: int = 64) -> None:
@@ -35,7 +35,7 @@ class Hashing:
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the work returns, when its turn has come."""
         if self._waiting >= self._most_waiting:
-            raise RateLimitedError("Too many people sign in at once. Try again in a moment.")
+            raise RateLimitedError("Too many passwords are being checked at once. Try again in a moment.")
         self._waiting += 1
         try:
             async with self._turns:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from auth.principal import Origin, Viewer
@@ -67,6 +68,7 @@ def new_entry(
     outcome: Outcome,
     error_code: str | None = None,
     repeated: int = 0,
+    device_at: datetime | None = None,
     reason: str | None = None,
     entity: str | None = None,
     field: str | None = None,
@@ -83,6 +85,7 @@ def new_entry(
             "outcome": outcome,
             "error_code": error_code,
             "repeated": repeated,
+            "device_at": device_at,
             "user_id": actor.person_id,
             "membership_id": viewer.membership_id if viewer else actor.membership_id,
             "service_account_id": viewer.service_account_id if viewer else None,
@@ -95,6 +98,7 @@ def new_entry(
             "ip_address": origin.ip_address,
             "user_agent": origin.user_agent,
             "request_id": origin.request_id,
+            "trace_id": origin.trace_id,
             "operation_name": actor.operation.name,
             "operation_hash": actor.operation.digest,
             "reason": reason,

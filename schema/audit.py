@@ -108,6 +108,7 @@ class AuditEntry(Node):
     error_code: str | None = column("Why it did not happen.")
     repeated: int | None = column("Attempts like this one that came before it and have no entry of their own.")
     at: datetime | None = column("When, by the database's clock.")
+    device_at: datetime | None = column("When, by the device's own clock, where it said so.")
     user: Annotated["User", strawberry.lazy("schema.user")] | None = link("Who.", to=Membership, by="membership_id")
     device: Annotated["Device", strawberry.lazy("schema.device")] | None = link(
         "On which device.", to=DeviceModel, by="device_id"
@@ -123,6 +124,7 @@ class AuditEntry(Node):
     ip_address: str | None = column("The address that the request came from.")
     user_agent: str | None = column("The browser or program, in its own words.")
     request_id: UUID | None = column("The request, as in the log.")
+    trace_id: str | None = column("The trace that the request was part of, as in a W3C traceparent.")
     operation_name: str | None = column("The GraphQL operation's name.")
     operation_hash: str | None = column(
         "The SHA-256 of the operation's text, texts in it emptied and comments left out."

@@ -16,7 +16,7 @@ from models.encryption.envelope import KeyPurpose, OwnerKind
 from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
 from models.project import ProjectStatus
-from models.record import Medium, RecordStatus
+from models.record import Medium, RecordStatus, SignatureMeaning
 
 for _enum, _name in (
     (OrganizationRole, "OrganizationRole"),
@@ -28,6 +28,7 @@ for _enum, _name in (
     (DevicePlatform, "DevicePlatform"),
     (DeviceStatus, "DeviceStatus"),
     (RecordStatus, "RecordStatus"),
+    (SignatureMeaning, "SignatureMeaning"),
     (Medium, "Medium"),
     (EntryKind, "AuditEntryKind"),
     (Outcome, "AuditOutcome"),

@@ -1,8 +1,9 @@
 """How a mutation is declared: its action, its input, and the use case that it runs in one audited transaction.
 
 A mutation's resolver gets a `Change` and runs inside its transaction; what it returns is committed before any field of
-the payload is resolved. Refusals that a client can do something about are in the payload's `errors`, each with its
-code and the path of the input; that nobody is signed in, or that something broke, is an error of the whole field.
+the payload is resolved. One that signs has its signer's identity proved before that transaction begins. Refusals that a
+client can do something about are in the payload's `errors`, each with its code and the path of the input; that nobody
+is signed in, or that something broke, is an error of the whole field.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,6 +25,7 @@ from models.row import Row
 from models.visibility import scope_of
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.checking import LONGEST_REASON, require_reason, require_text
+from resolvers.identity_proof import prove_identity
 from resolvers.run_as import require_not_looking
 from schema.context import RequestContext, ResolveInfo, context_of
 from schema.field import DECLARATION, derived, structure
@@ -61,6 +63,7 @@ class MutationField:
     takes: the permissions of which the use case demands one in the scope of what it acts on; empty where being signed
         in is enough, or not even that is needed. What is published and shown from it; the use case decides.
     subject: the GraphQL type that the input's `id` names, if it names one.
+    signs: it is an electronic signature, and its input has the signer's `password`.
     """
 
     action: Action | None
@@ -68,6 +71,7 @@ class MutationField:
     entity: type[WardModel] | None = None
     subject: str | None = None
     reason_demanded: bool = False
+    signs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +101,10 @@ def mutation(
     entity: type[WardModel] | None = None,
     subject: str | None = None,
     reason_demanded: bool = False,
+    signs: bool = False,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Any]:
     """Declare a mutation. Its resolver takes `info` and `input`, and answers a `Payload`."""
-    said = MutationField(action, takes, entity, subject, reason_demanded)
+    said = MutationField(action, takes, entity, subject, reason_demanded, signs)
     return strawberry.mutation(description=description, metadata={DECLARATION: said})
 
 
@@ -187,12 +192,19 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
                 if context.actor.viewer is not None:
                     require_not_looking(context.actor.viewer)
                 return await resolve(info, arguments)
-            intent = _intent(said.action, said, context, arguments.get("input") or {})
+            given = arguments.get("input") or {}
+            intent = _intent(said.action, said, context, given)
             try:
                 _require_ready(said, context, intent)
             except FieldwardError as error:
-                await record_attempt(replace(intent, reason=None), error)
+                await record_attempt(replace(intent, reason=None, done_at=None), error)
                 raise
+            if said.signs:
+                try:
+                    await prove_identity(context.services, context.actor, given["password"])
+                except Exception as error:
+                    await record_attempt(replace(intent, done_at=None), error)
+                    raise
 
             async def work(change: Change) -> Any:
                 context.change = change
@@ -227,6 +239,7 @@ def _intent(action: Action, said: MutationField, context: RequestContext, given:
         reason=reason.strip() if isinstance(reason, str) and reason.strip() else None,
         entity=entity_of(said.entity).name if said.entity is not None else None,
         subjects=subjects,
+        done_at=given.get("doneAt"),
     )
 
 

@@ -49,7 +49,7 @@ class UpdateProjectInput:
 class ArchiveProjectInput:
     id: strawberry.ID = strawberry.field(description="Which project.")
     expected_version: int = strawberry.field(description="The version that you saw.")
-    reason: str | None = strawberry.field(default=None, description="Why, for the audit trail.")
+    reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
 
 @writes(ProjectModel, sensitive="locations_are_sensitive")
@@ -123,6 +123,7 @@ class ProjectMutation:
         takes=(P.PROJECT_ARCHIVE,),
         entity=ProjectModel,
         subject="Project",
+        reason_demanded=True,
     )
     async def archive_project(info: strawberry.Info, input: ArchiveProjectInput) -> ProjectPayload | None:
         return done(

@@ -16,7 +16,7 @@ from models.measurement import Measurement as MeasurementModel
 from models.membership import Membership
 from models.order import Order
 from models.project import Project as ProjectModel
-from models.record import Medium, RecordStatus
+from models.record import Medium, RecordStatus, SignatureMeaning
 from models.record import Record as RecordModel
 from resolvers.record import MOST_MEASUREMENTS
 from schema.connection import OrderDirection, PageArguments, Parent, page_of
@@ -97,6 +97,7 @@ class Record(Node):
     reviewer: str | None = column("The name of who reviewed it, as it was then; it stays when they are erased.")
     reviewed_at: datetime | None = column("When it was approved or rejected.")
     review_reason: str | None = column("What the reviewer said.")
+    review_meaning: SignatureMeaning | None = column("What the reviewer's signature says, where it was approved.")
     created_at: datetime | None = column("When it was made.")
     version: int = column("Counts the changes; an update names the one it saw.")
     project: Annotated["Project", strawberry.lazy("schema.project")] | None = link(

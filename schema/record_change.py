@@ -8,7 +8,7 @@ import strawberry
 from auth.action import Action
 from auth.permission import Permission as P
 from models.measurement import Measurement as MeasurementModel
-from models.record import Medium
+from models.record import Medium, SignatureMeaning
 from models.record import Record as RecordModel
 from resolvers.record import NewMeasurement, NewRecord, create_record, delete_record, update_record
 from resolvers.record_review import approve_record, reject_record, submit_record
@@ -21,6 +21,11 @@ from schema.written import writes, written_values
 AT_ID = ("input", "id")
 AT_PROJECT = ("input", "projectId")
 AT_DEVICE = ("input", "deviceId")
+
+DONE_AT = (
+    "When it was done by the device's own clock, where it is sent later. It is kept in the audit trail, and changes"
+    " nothing: the server's clock says when it came, and in which order."
+)
 
 
 @writes(MeasurementModel)
@@ -71,6 +76,7 @@ class CreateRecordInput:
     id: strawberry.ID | None = strawberry.field(
         default=None, description="A UUIDv7 that the client made, so that trying again does no harm."
     )
+    done_at: datetime | None = strawberry.field(default=None, description=DONE_AT)
 
 
 @writes(RecordModel, beside=("measurements",))
@@ -98,6 +104,7 @@ class UpdateRecordInput:
     reason: str | None = strawberry.field(
         default=None, description="Why. Demanded where the record is under review or approved."
     )
+    done_at: datetime | None = strawberry.field(default=None, description=DONE_AT)
 
 
 @strawberry.input(description="A record at a version.")
@@ -105,6 +112,17 @@ class RecordVersionInput:
     id: strawberry.ID = strawberry.field(description="Which record.")
     expected_version: int = strawberry.field(description="The version that you saw.")
     reason: str | None = strawberry.field(default=None, description="Why, for the audit trail.")
+    done_at: datetime | None = strawberry.field(default=None, description=DONE_AT)
+
+
+@strawberry.input(description="An electronic signature of a record at a version.")
+class ApproveRecordInput:
+    id: strawberry.ID = strawberry.field(description="Which record.")
+    expected_version: int = strawberry.field(description="The version that you saw.")
+    meaning: SignatureMeaning = strawberry.field(description="What your signature says.")
+    password: str = strawberry.field(description="Your own, with each signature. Five wrong ones in a sign-in end it.")
+    reason: str | None = strawberry.field(default=None, description="Why, for the audit trail.")
+    done_at: datetime | None = strawberry.field(default=None, description=DONE_AT)
 
 
 @strawberry.input(description="A record at a version, and why.")
@@ -112,6 +130,7 @@ class RecordReasonInput:
     id: strawberry.ID = strawberry.field(description="Which record.")
     expected_version: int = strawberry.field(description="The version that you saw.")
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
+    done_at: datetime | None = strawberry.field(default=None, description=DONE_AT)
 
 
 @structure
@@ -147,7 +166,7 @@ class RecordMutation:
         return done(await create_record(current_change(info), record_id=record_id, new=new))
 
     @mutation(
-        "Change a record. It becomes a draft again.",
+        "Change a record. It becomes a draft again; an approval lapses.",
         Action.RECORD_UPDATE,
         takes=(P.RECORD_UPDATE, P.RECORD_UPDATE_OWN),
         entity=RecordModel,
@@ -175,14 +194,15 @@ class RecordMutation:
         return done(await submit_record(current_change(info), **_version(input)))
 
     @mutation(
-        "Approve a record under review.",
+        "Sign a record under review: it is approved.",
         Action.RECORD_APPROVE,
         takes=(P.RECORD_REVIEW,),
         entity=RecordModel,
         subject="Record",
+        signs=True,
     )
-    async def approve_record(info: strawberry.Info, input: RecordVersionInput) -> RecordPayload | None:
-        return done(await approve_record(current_change(info), **_version(input)))
+    async def approve_record(info: strawberry.Info, input: ApproveRecordInput) -> RecordPayload | None:
+        return done(await approve_record(current_change(info), **_version(input), meaning=input.meaning))
 
     @mutation(
         "Send a record under review back.",
@@ -208,7 +228,7 @@ class RecordMutation:
         return DeleteRecordPayload(deleted_id=strawberry.ID(f"Record:{row_id}"), errors=[])
 
 
-def _version(given: RecordVersionInput | RecordReasonInput) -> dict[str, Any]:
+def _version(given: RecordVersionInput | ApproveRecordInput | RecordReasonInput) -> dict[str, Any]:
     return {"record_id": parse_id(given.id, "Record", at=AT_ID), "expected_version": given.expected_version}
 
 

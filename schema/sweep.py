@@ -199,12 +199,21 @@ def _require_action(place: str, field: GraphQLField) -> None:
         place,
         "does not say which permission it takes",
     )
+    _require(said is None or not said.signs or _takes_a_password(field), place, "signs without the signer's password")
     payload = get_named_type(field.type)
     _require(
         isinstance(payload, GraphQLObjectType) and "errors" in payload.fields,
         place,
         "has no payload with errors",
     )
+
+
+def _takes_a_password(field: GraphQLField) -> bool:
+    """Return whether the input of a mutation demands a password."""
+    argument = field.args.get("input")
+    given = get_named_type(argument.type) if argument is not None else None
+    password = given.fields.get("password") if isinstance(given, GraphQLInputObjectType) else None
+    return password is not None and isinstance(password.type, GraphQLNonNull)
 
 
 def _require_written(input_type: GraphQLNamedType) -> None:

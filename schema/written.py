@@ -11,8 +11,9 @@ import strawberry
 
 from models.base import WardModel
 
-SUBJECT: Final = frozenset({"id", "expected_version", "reason"})
-"""The input fields that write nothing of their own: which row, at which version, and why."""
+SUBJECT: Final = frozenset({"id", "expected_version", "reason", "done_at", "meaning", "password"})
+"""The input fields that write nothing of their own: which row, at which version, why, when by the device's own clock;
+and of a signature what it means and by what the signer proves who they are."""
 
 T = TypeVar("T")
 

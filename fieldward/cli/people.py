@@ -92,12 +92,13 @@ def suspend_command(
     email: Annotated[str, typer.Argument(help="The member's address.")],
     organization: Annotated[str, typer.Option(help="The organization's slug.")],
     acting: Annotated[str, typer.Option("--as", help="The address of the member in whose name this is done.")],
+    reason: Annotated[str, typer.Option(help="Why, for the trail.")],
     reinstate: Annotated[bool, typer.Option(help="Let them in again.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Suspend a member: their sessions are refused from the next request on.
 
-    Example: fieldward user suspend bo@acme.example --organization acme --as ada@acme.example
+    Example: fieldward user suspend bo@acme.example --organization acme --as ada@acme.example --reason "Left in March"
     """
 
     async def work() -> dict[str, str]:
@@ -112,6 +113,7 @@ def suspend_command(
                     organization_id=viewer.organization_id,
                     membership_id=viewer.principal_id,
                     status=status,
+                    reason=reason,
                 )
                 return {"user": f"User:{viewer.principal_id}", "status": status}
 

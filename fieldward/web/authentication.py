@@ -9,6 +9,7 @@ from auth.errors import UnauthenticatedError
 from auth.principal import SYSTEM_ID, Channel, Origin, Viewer
 from auth.token import SERVICE_PREFIX, ServiceToken
 from fieldward.web.request import REQUEST_ID
+from fieldward.web.trace_context import TRACEPARENT, trace_id_of
 from models.transaction import Tenant
 from resolvers.read import Reader
 from resolvers.run_as import run_as
@@ -21,11 +22,14 @@ from schema.transport import ContextFactory
 
 RUN_AS: Final = "fieldward-run-as"
 """The header that names as whom an admin looks (`resolvers/run_as.py`)."""
+_TRACE: Final = TRACEPARENT.encode()
 
 _LONGEST: Final = 200
 """Characters of what a client says of itself that the trail keeps."""
-_READ: Final = frozenset(
-    name.encode() for name in (RUN_AS, "authorization", "user-agent", "graphql-client-name", "graphql-client-version")
+_WHOLE: Final = frozenset(name.encode() for name in (RUN_AS, TRACEPARENT))
+"""Headers of which all that were sent count, so that two are never taken for one."""
+_READ: Final = _WHOLE | frozenset(
+    name.encode() for name in ("authorization", "user-agent", "graphql-client-name", "graphql-client-version")
 )
 
 Said = dict[bytes, str]
@@ -79,18 +83,19 @@ def _origin(request: Request, said: Said) -> Origin:
         client_version=_short(said.get(b"graphql-client-version")),
         ip_address=peer[0][:64] if peer else None,
         user_agent=_short(said.get(b"user-agent")),
+        trace_id=trace_id_of(said[_TRACE]) if _TRACE in said else None,
     )
 
 
 def _said(headers: Iterable[tuple[bytes, bytes]]) -> Said:
-    """Return the headers that are read here. Of one that is sent twice the first counts, of `RUN_AS` all do."""
+    """Return the headers that are read here. Of one that is sent twice the first counts, of `_WHOLE` all do."""
     said: Said = {}
     for name, value in headers:
         if name in _READ:
             text = value.decode("latin-1")
             if name not in said:
                 said[name] = text
-            elif name == RUN_AS.encode():
+            elif name in _WHOLE:
                 said[name] += f",{text}"
     return said
 

@@ -11,7 +11,7 @@ from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
 from models.encryption.codec import Place
 from models.project import ProjectStatus
-from models.record import Medium, RecordStatus
+from models.record import Medium, RecordStatus, SignatureMeaning
 from models.user import UserStatus
 from orjson import loads
 from tortoise.contrib.postgres.fields import ArrayField
@@ -34,6 +34,7 @@ class Migration(migrations.Migration):
                 ('repeated', fields.IntField(default=0)),
                 ('error_code', fields.CharField(null=True, max_length=32)),
                 ('at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
+                ('device_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ('transaction_id', fields.BigIntField(default=0)),
                 ('user_id', fields.UUIDField(null=True)),
                 ('membership_id', fields.UUIDField(null=True)),
@@ -47,6 +48,7 @@ class Migration(migrations.Migration):
                 ('ip_address', EncryptedField(null=True, max_length=64, owner_column='user_id', pad=True)),
                 ('user_agent', EncryptedField(null=True, max_length=200, owner_column='user_id', pad=False)),
                 ('request_id', fields.UUIDField()),
+                ('trace_id', fields.CharField(null=True, max_length=32)),
                 ('operation_name', fields.CharField(null=True, max_length=200)),
                 ('operation_hash', fields.CharField(null=True, max_length=64)),
                 ('reason', EncryptedField(null=True, max_length=2000, owner_column='user_id', pad=False)),
@@ -235,6 +237,7 @@ class Migration(migrations.Migration):
                 ('reviewer', EncryptedField(null=True, max_length=200, purpose=KeyPurpose.ATTRIBUTION, pad=True)),
                 ('reviewed_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ('review_reason', EncryptedField(null=True, max_length=2000, pad=False)),
+                ('review_meaning', fields.CharEnumField(null=True, description='REVIEW: REVIEW\nAPPROVAL: APPROVAL\nRESPONSIBILITY: RESPONSIBILITY', enum_type=SignatureMeaning, max_length=16)),
                 ('version', fields.IntField(default=1)),
                 ('creation_digest', fields.BinaryField(null=True)),
             ],
@@ -274,6 +277,7 @@ class Migration(migrations.Migration):
                 ('refreshed_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ('expires_at', fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ('revoked_at', fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
+                ('wrong_proofs', fields.IntField(default=0)),
             ],
             options={'table': 'session', 'app': 'models', 'pk_attr': 'id', 'table_description': 'A sign-in of one person.'},
             bases=['TenantModel'],

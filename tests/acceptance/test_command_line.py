@@ -93,10 +93,13 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
     risen = run(data, "user", "create", "cy@acme.example", "--name", "Cy", "--role", "OWNER", *as_bo, given=PASSWORD)
     assert risen.returncode == 1
     assert "membership:assign" in risen.stderr
-    own = run(data, "user", "suspend", "ada@acme.example", *as_ada)
+    why = ["--reason", "Left in March"]
+    own = run(data, "user", "suspend", "ada@acme.example", *as_ada, *why)
     assert own.returncode == 1
-    assert run(data, "user", "suspend", "bo@acme.example", *as_ada).returncode == 0
-    back = run(data, "user", "suspend", "bo@acme.example", "--reinstate", *as_ada, "--json")
+    for without in ([], ["--reason", " "]):
+        assert run(data, "user", "suspend", "bo@acme.example", *as_ada, *without).returncode == 2
+    assert run(data, "user", "suspend", "bo@acme.example", *as_ada, *why).returncode == 0
+    back = run(data, "user", "suspend", "bo@acme.example", "--reinstate", *as_ada, *why, "--json")
     assert json.loads(back.stdout)["status"] == "ACTIVE"
 
     missing = run(data, "import", "wqx-csv", str(RESULTS), "--project", "WELLS", *as_ada)
@@ -198,7 +201,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     (data / "key-encryption-key").write_bytes(b"x" * 32)
     (data / "key-encryption-key").chmod(0o644)
 
-    done = run(data, "user", "suspend", "a@b.example", "--organization", "x", "--as", "a@b.example")
+    done = run(data, "user", "suspend", "a@b.example", "--organization", "x", "--as", "a@b.example", "--reason", "x")
 
     assert done.returncode == 1
     assert "key-encryption-key" in done.stderr
@@ -385,7 +388,8 @@ def test_somebody_suspended_is_explained_by_their_address(explained: Explained) 
     as_admin = ["--organization", "clearwater", "--as", "admin@clearwater.example"]
     asked = ["--principal", "reviewer@clearwater.example", "--on", explained.record, "--field", "comment"]
     assert explained.run(*asked).returncode == 0
-    assert run(explained.data, "user", "suspend", "reviewer@clearwater.example", *as_admin).returncode == 0
+    why = ["--reason", "Left in March"]
+    assert run(explained.data, "user", "suspend", "reviewer@clearwater.example", *as_admin, *why).returncode == 0
 
     done = explained.run(*asked)
 

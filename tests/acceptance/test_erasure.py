@@ -52,7 +52,7 @@ CREATE: Final = (
 )
 MOVES: Final = {
     "submit": "mutation ($input: RecordVersionInput!) { done: submitRecord(input: $input) { errors { code } } }",
-    "approve": "mutation ($input: RecordVersionInput!) { done: approveRecord(input: $input) { errors { code } } }",
+    "approve": "mutation ($input: ApproveRecordInput!) { done: approveRecord(input: $input) { errors { code } } }",
     "delete": "mutation ($input: RecordReasonInput!) { done: deleteRecord(input: $input) { errors { code } } }",
 }
 ROLES: Final = ("owner", "admin", "auditor", "manager", "reviewer", "viewer", "member")
@@ -182,7 +182,8 @@ def _work(http: httpx.Client, server: Server) -> str:
         assert made["errors"] == [], made
         ids.append(made["record"]["id"])
     _move(collector, "submit", {"id": ids[0], "expectedVersion": 1})
-    _move(_caller(http, server, "reviewer"), "approve", {"id": ids[0], "expectedVersion": 2})
+    signature = {"meaning": "APPROVAL", "password": server.sign_ins["reviewer"][1]}
+    _move(_caller(http, server, "reviewer"), "approve", {"id": ids[0], "expectedVersion": 2, **signature})
     # Refused, and so in the trail with the collector's reason.
     refused = collector.run(MOVES["delete"], {"input": {"id": ids[1], "expectedVersion": 1, "reason": REASON}})
     assert refused.data["done"]["errors"][0]["code"] == "FORBIDDEN"

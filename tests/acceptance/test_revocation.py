@@ -191,7 +191,9 @@ async def _kinds(world: World, first: httpx.AsyncClient, second: httpx.AsyncClie
     actor, suspended = await _actor(), await world.member_id("viewer")
 
     async def status(wanted: MembershipStatus) -> None:
-        await set_member_status(actor, organization_id=actor.organization_id, membership_id=suspended, status=wanted)
+        await set_member_status(
+            actor, organization_id=actor.organization_id, membership_id=suspended, status=wanted, reason="Left."
+        )
 
     async def person() -> tuple[Client, Revoke]:
         await status(MembershipStatus.ACTIVE)

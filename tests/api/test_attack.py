@@ -221,7 +221,7 @@ async def test_a_pseudonym_is_not_asked_for_by_a_persons_id(world: World) -> Non
 async def test_an_archived_projects_records_move_no_more(world: World) -> None:
     stage, owner = await prepare(world), await world.client("owner")
     collector, reviewer = await world.client("collector"), await world.client("reviewer")
-    await mutate(owner, "archiveProject", {"id": stage.project, "expectedVersion": 1})
+    await mutate(owner, "archiveProject", {"id": stage.project, "expectedVersion": 1, "reason": "Done."})
 
     answers = {
         "submitRecord": await mutate(collector, "submitRecord", {"id": stage.draft, "expectedVersion": 1}),

@@ -246,6 +246,7 @@ CHANGES: Final = (
         lambda on, run: {"id": on.submitted[run], "expectedVersion": 2},
         "record { status }",
         who="reviewer",
+        why="The signer's password is looked up and checked before anything is begun.",
     ),
     change(
         "reject a record",

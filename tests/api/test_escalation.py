@@ -196,6 +196,7 @@ async def test_who_is_made_an_owner_meanwhile_is_not_suspended_by_an_admin(world
                 organization_id=admin.organization_id,
                 membership_id=member,
                 status=MembershipStatus.SUSPENDED,
+                reason="Left.",
             )
         )
         await until_waiting(world, 2)

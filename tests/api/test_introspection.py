@@ -199,7 +199,7 @@ async def test_the_mutations_that_are_shown_are_those_that_are_not_refused_for_w
         "submitRecord": {"id": stage.draft, "expectedVersion": 99},
         "approveRecord": {"id": stage.submitted, "expectedVersion": 99},
         "deleteRecord": {"id": stage.draft, "expectedVersion": 99, "reason": "A test."},
-        "archiveProject": {"id": stage.project, "expectedVersion": 99},
+        "archiveProject": {"id": stage.project, "expectedVersion": 99, "reason": "A test."},
         "createProject": {"code": "", "name": ""},
         "assignProjectRole": {
             "userId": stage.viewer,

@@ -75,7 +75,7 @@ async def test_no_list_and_no_nested_path_leads_to_another_tenant(world: World, 
     ("operation", "given"),
     [
         ("updateProject", {"expectedVersion": 1, "name": "Mine now"}),
-        ("archiveProject", {"expectedVersion": 1}),
+        ("archiveProject", {"expectedVersion": 1, "reason": "why not"}),
         ("blockDevice", {"expectedVersion": 1, "reason": "why not"}),
         ("updateRecord", {"expectedVersion": 1, "comment": "Mine now"}),
         ("submitRecord", {"expectedVersion": 1}),
@@ -123,9 +123,10 @@ async def test_an_id_that_another_tenant_uses_is_free_to_use(world: World) -> No
 
 
 async def _mutate(client: Client, operation: str, given: dict[str, Any], shown: str = "") -> Any:
+    if operation == "approveRecord":
+        given = {"meaning": "APPROVAL", "password": client.password, **given}
     types = {
         "submitRecord": "RecordVersionInput",
-        "approveRecord": "RecordVersionInput",
         "rejectRecord": "RecordReasonInput",
         "deleteRecord": "RecordReasonInput",
     }

@@ -166,7 +166,7 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         lambda stage: {"id": stage.submitted, "expectedVersion": 2, "reason": REASON},
         "record.approve",
         "record",
-        {"status", "reviewed_by_id", "reviewed_at", "review_reason", "version"},
+        {"status", "reviewed_by_id", "reviewer", "reviewed_at", "review_reason", "review_meaning", "version"},
     ),
     "rejectRecord": (
         "reviewer",
@@ -183,6 +183,12 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         {"site_code", "status", "comment"},
     ),
 }
+DEMAND_A_REASON = {
+    *("archiveProject", "setLocationSensitivity", "blockDevice", "unblockDevice", "rejectRecord", "deleteRecord"),
+    *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
+    *("createRole", "updateRole", "deleteRole", "createServiceAccount", "revokeServiceAccount"),
+}
+"""What is not done without a reason. A change of a record that is under review or approved demands one as well."""
 SESSION = {"signIn", "refreshSession", "signOut"}
 
 
@@ -285,6 +291,35 @@ async def test_a_mutation_that_breaks_half_way_leaves_one_entry_and_no_change(
     assert [(one["kind"], one["action"], one["outcome"], one["error_code"]) for one in entries] == [
         ("ATTEMPT", action, "FAILED", "INTERNAL")
     ]
+
+
+@pytest.mark.parametrize("reason", [None, "", " \n\t"])
+@pytest.mark.parametrize("name", sorted(DEMAND_A_REASON))
+async def test_what_must_say_why_is_not_done_without(world: World, name: str, reason: str | None) -> None:
+    who, given, action, _, _ = CASES[name]
+    client, stage = await world.client(who), await prepare(world)
+    without = {key: value for key, value in given(stage).items() if key != "reason"}
+    since, before = await world.now(), await world.fingerprint()
+
+    answer = await mutate(client, name, without if reason is None else {**without, "reason": reason})
+
+    assert [(one["code"], one["field"]) for one in answer.data[name]["errors"]] == [
+        ("INVALID_INPUT", ["input", "reason"])
+    ]
+    assert answer.data[name]["errors"][0]["message"] == "Expected a reason: this change must say why."
+    assert await world.fingerprint() == before
+    entries = await world.entries(since=since)
+    assert [(one["kind"], one["action"], one["outcome"], one["error_code"]) for one in entries] == [
+        ("ATTEMPT", action, "FAILED", "INVALID_INPUT")
+    ]
+
+
+def test_what_must_say_why_is_declared() -> None:
+    core = build_api()._schema
+    assert core.mutation_type is not None
+    said = {name: mutation_of(core.mutation_type.fields[name]) for name in CASES}
+    assert {name for name, one in said.items() if one is not None and one.reason_demanded} == DEMAND_A_REASON
+    assert {name for name, one in said.items() if one is not None and one.signs} == {"approveRecord"}
 
 
 async def test_the_trail_shows_before_and_after_to_the_auditor(world: World) -> None:

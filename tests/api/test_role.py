@@ -173,11 +173,11 @@ async def test_an_approved_record_changes_with_a_reason_only_and_is_a_draft_agai
 async def test_an_archived_project_takes_no_change(world: World) -> None:
     owner, collector = await world.client("owner"), await world.client("collector")
     project = str(await world.project_id("CANAL"))
-    await mutate(owner, "archiveProject", {"id": project, "expectedVersion": 1})
+    await mutate(owner, "archiveProject", {"id": project, "expectedVersion": 1, "reason": REASON})
     given = {"projectId": project, "siteCode": "W", "collectedAt": "2026-01-02T03:04:05Z", "medium": "WATER"}
 
     created = await mutate(collector, "createRecord", given)
-    again = await mutate(owner, "archiveProject", {"id": project, "expectedVersion": 2})
+    again = await mutate(owner, "archiveProject", {"id": project, "expectedVersion": 2, "reason": REASON})
 
     assert [error["code"] for error in created.data["createRecord"]["errors"]] == ["CONFLICT"]
     assert [error["code"] for error in again.data["archiveProject"]["errors"]] == ["CONFLICT"]

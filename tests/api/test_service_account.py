@@ -251,7 +251,9 @@ async def test_a_program_of_a_suspended_creator_is_refused_and_comes_back_with_t
     admin = await world.member_id("admin")
 
     for status, refused in ((MembershipStatus.SUSPENDED, True), (MembershipStatus.ACTIVE, False)):
-        await set_member_status(actor, organization_id=operator.organization_id, membership_id=admin, status=status)
+        await set_member_status(
+            actor, organization_id=operator.organization_id, membership_id=admin, status=status, reason="Left."
+        )
         assert await _is_refused(program.client) is refused
 
 

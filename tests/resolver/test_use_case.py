@@ -9,8 +9,10 @@ from auth.action import Action
 from auth.errors import ForbiddenError, NotFoundError
 from fieldward.cli.environment import operator
 from models.base import new_id
-from models.record import Record
-from resolvers.account import member_viewer
+from models.errors import InvalidInputError
+from models.membership import MembershipStatus
+from models.record import Record, SignatureMeaning
+from resolvers.account import member_viewer, set_member_status
 from resolvers.change import Change, Intent, commit_change
 from resolvers.record import update_record
 from resolvers.record_review import approve_record
@@ -56,7 +58,7 @@ async def test_a_refusal_in_the_middle_undoes_what_came_before_and_is_in_the_tra
         )
         text = "select 1 from record where id = $1 and site_name = 'half-way'"
         assert await change.connection.execute_query_dict(text, [record])
-        return await approve_record(change, record_id=record, expected_version=3)
+        return await approve_record(change, record_id=record, expected_version=3, meaning=SignatureMeaning.APPROVAL)
 
     viewer = await member_viewer("clearwater", email="manager@clearwater.example")
     actor = Actor(viewer.organization_id, operator().origin, viewer)
@@ -69,6 +71,45 @@ async def test_a_refusal_in_the_middle_undoes_what_came_before_and_is_in_the_tra
     assert [(one["kind"], one["action"], one["outcome"], one["channel"]) for one in entries] == [
         ("ATTEMPT", "record.approve", "DENIED", "COMMAND")
     ]
+
+
+@pytest.mark.parametrize("reason", ["", " \n", "x" * 2001])
+async def test_nobody_is_suspended_without_a_reason(world: World, reason: str) -> None:
+    viewer = await member_viewer("clearwater", email="owner@clearwater.example")
+    actor = Actor(viewer.organization_id, operator().origin, viewer)
+    member_id, before = await world.member_id("viewer"), await world.fingerprint()
+
+    with pytest.raises(InvalidInputError) as caught:
+        await set_member_status(
+            actor,
+            organization_id=viewer.organization_id,
+            membership_id=member_id,
+            status=MembershipStatus.SUSPENDED,
+            reason=reason,
+        )
+
+    assert caught.value.field == ("reason",)
+    assert await world.fingerprint() == before
+
+
+async def test_why_somebody_was_suspended_is_in_the_trail(world: World) -> None:
+    viewer = await member_viewer("clearwater", email="owner@clearwater.example")
+    actor = Actor(viewer.organization_id, operator().origin, viewer)
+
+    await set_member_status(
+        actor,
+        organization_id=viewer.organization_id,
+        membership_id=await world.member_id("viewer"),
+        status=MembershipStatus.SUSPENDED,
+        reason="Left in March.",
+    )
+
+    answer = await (await world.client("auditor")).run(
+        '{ auditEntries(first: 1, filter: {action: {eq: "user.suspend"}}) { nodes { reason user { name } channel } } }'
+    )
+    (entry,) = answer.data["auditEntries"]["nodes"]
+    assert (entry["reason"], entry["channel"]) == ("Left in March.", "COMMAND")
+    assert entry["user"]["name"]
 
 
 async def test_plain_text_in_python_is_ciphertext_in_the_database(world: World) -> None:

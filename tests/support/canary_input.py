@@ -27,6 +27,8 @@ Input = dict[str, Any]
 Place = tuple[str | int, ...]
 
 REASON: Final = "reason"
+PASSWORD: Final = "password"
+"""What one signs by. It stays as it is: a canary of its own where it is right, and no signature where it is not."""
 LONG: Final = 1000
 """How often a canary is repeated to be longer than any column takes."""
 
@@ -51,7 +53,10 @@ def guarded(kind: GraphQLInputObjectType) -> list[str]:
 def with_canaries(
     kind: GraphQLInputObjectType, given: Mapping[str, Any], make: Callable[[str], str], at: str = ""
 ) -> Input:
-    """Return an input with what is made in each guarded field, whatever stood there. make: from the field's path."""
+    """Return an input with what is made in each guarded field but the password, whatever stood there.
+
+    make: from the field's path.
+    """
     changed: Input = dict(given)
     for name, one in kind.fields.items():
         named = get_named_type(one.type)
@@ -63,7 +68,8 @@ def with_canaries(
                 else with_canaries(named, inner, make, f"{at}{name}.")
             )
     for name in guarded(kind):
-        changed[name] = make(f"{at}{name}")
+        if name != PASSWORD:
+            changed[name] = make(f"{at}{name}")
     return changed
 
 

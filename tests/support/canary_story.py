@@ -221,6 +221,7 @@ def write(story: Story, writing: Writing, url: str) -> None:
     writing.everything()
     account = story.accounts["second"]
     writing.sessions(account.email, account.password)
+    writing.signatures()
     with httpx.Client(base_url=url, timeout=60) as http:
         writing.odd_requests(http)
 
@@ -253,10 +254,13 @@ def commands(story: Story) -> None:
     broken = made.root / "broken.csv"
     broken.write_text(f"{word('a header')},{word('another')}\n{word('a cell')}\n")
     owner_id = story.accounts["owner"].email
+    left = word("why somebody is suspended")
+    story.readable.add(left)
     given: list[tuple[list[str], int]] = [
         (["import", "wqx-csv", str(file), "--project", PROJECT, *as_owner], 3),
         (["import", "wqx-csv", str(broken), "--project", PROJECT, *as_owner], 2),
-        (["user", "suspend", story.accounts["leaver"].email, *as_owner], 0),
+        (["user", "suspend", story.accounts["leaver"].email, "--reason", left, *as_owner], 0),
+        (["user", "suspend", story.accounts["spare"].email, "--reason", word("a long reason") * 200, *as_owner], 2),
         (["access", "explain", "--principal", owner_id, "--on", word("nothing"), "--field", "comment", *as_owner], 2),
     ]
 

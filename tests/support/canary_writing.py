@@ -13,6 +13,7 @@ from graphql import is_required_input_field
 from models.base import new_id
 from tests.support.canary import Canaries
 from tests.support.canary_input import (
+    PASSWORD,
     Input,
     leaves,
     literal_of,
@@ -26,7 +27,7 @@ from tests.support.canary_input import (
 from tests.support.served import Caller, Reply
 from tests.sweep.contract import Contract
 from tests.sweep.stage import FIRST, Cast
-from tests.sweep.writing import SESSION, Ground, complete, input_of
+from tests.sweep.writing import SESSION, Ground, complete, input_of, signed
 
 BY_ANOTHER: Final = frozenset({"approveRecord", "rejectRecord"})
 """What is done to a record that somebody else made."""
@@ -68,7 +69,8 @@ class Writing:
         whole = self._filled(mutation, "base")
         for how, given in self._refused(mutation, whole, done):
             self._refuse(self.owner, mutation, given, how)
-        self._refuse(self.watcher, mutation, self._planted(mutation, whole, "forbidden"), "forbidden")
+        forbidden = signed(self.contract, self.watcher, mutation, self._planted(mutation, whole, "forbidden"))
+        self._refuse(self.watcher, mutation, forbidden, "forbidden")
         self._refuse(self.anonymous, mutation, self._planted(mutation, whole, "anonymous"), "anonymous")
         for place, type_ in leaves(kind, whole):
             at = ".".join(map(str, place))
@@ -164,6 +166,18 @@ class Writing:
         assert leaving.run("mutation { signOut { errors { code } } }").data == {"signOut": {"errors": []}}
         self._count("signOut")
 
+    def signatures(self) -> None:
+        """Sign with what is not one's password, until that ends the sign-in."""
+        signer, plant = Caller(self.owner.http, sign_in=self.owner.sign_in), self._plant
+        whole = self._filled("approveRecord", "signed wrongly")
+        for how, password in (
+            ("a long password to sign", too_long(plant("a long password to sign"))),
+            ("a password to sign with half a surrogate pair", plant("a password to sign") + "\ud800"),
+            *((f"a wrong password to sign, {number}", plant(f"a wrong password, {number}")) for number in range(7)),
+        ):
+            self._refuse(signer, "approveRecord", {**whole, "password": password}, how)
+        self._refuse(signer, "approveRecord", {**whole, "password": signer.password}, "a sign-in that was ended")
+
     def odd_requests(self, http: httpx.Client) -> None:
         """Send canaries in what is around an operation: addresses, headers, other methods."""
         plant = self._plant
@@ -175,6 +189,7 @@ class Writing:
             {"authorization": f"Basic {plant('basic credentials')}"},
             {"authorization": f"Bearer {self.owner.token}", "fieldward-run-as": plant("as whom to look")},
             {"authorization": f"Bearer {self.owner.token}", "user-agent": plant("a user agent")},
+            {"authorization": f"Bearer {self.owner.token}", "traceparent": plant("a trace")},
             {"cookie": f"session={plant('a cookie')}"},
             {"content-type": f"application/{plant('a content type')}"},
             {"accept": plant("an accept header")},
@@ -209,7 +224,7 @@ class Writing:
         assert not reply.errors, (mutation, reply.text)
         assert payload["errors"] == [], (mutation, reply.text)
         self._count("done")
-        self.kept |= self.canaries.within(json.dumps(given))
+        self.kept |= self.canaries.within(json.dumps({**given, PASSWORD: None}))
         return given
 
     def _refuse(self, who: Caller, mutation: str, given: Input, how: str, *, text: str | None = None) -> None:
@@ -244,7 +259,7 @@ class Writing:
             whole.pop("customRoleId")
         if "id" in kind.fields and "id" not in whole:
             whole["id"] = str(new_id())
-        return self._planted(mutation, whole, how)
+        return self._planted(mutation, signed(self.contract, self.owner, mutation, whole), how)
 
     def _project(self, mutation: str) -> UUID | None:
         return None if mutation in {"updateProject", "archiveProject"} else self.cast.projects[FIRST]

@@ -45,7 +45,8 @@ class Ground:
             return Client(self.fresh)
         if who == "program":
             return Client(self.fresh, self.program)
-        return Client(self.fresh, (await self.world.client(who)).token)
+        standing = await self.world.client(who)
+        return Client(self.fresh, standing.token, password=standing.password)
 
 
 @asynccontextmanager

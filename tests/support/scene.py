@@ -61,7 +61,7 @@ class Looking(Client):
     """A client that looks at what another would see, by the header that says so."""
 
     def __init__(self, client: Client, acting_as: str) -> None:
-        super().__init__(client.http, client.token)
+        super().__init__(client.http, client.token, password=client.password)
         self.acting_as = acting_as
 
     async def post(self, content: bytes, **headers: str) -> Answer:

@@ -104,6 +104,11 @@ class Caller:
     sign_in: Mapping[str, str] | None = None
     _since: float = field(default=-FRESH_S, repr=False)
 
+    @property
+    def password(self) -> str:
+        """What they sign with: a person's password; of a program and of nobody, none."""
+        return self.sign_in["password"] if self.sign_in is not None else ""
+
     def run(self, query: str, variables: Mapping[str, Any] | None = None) -> Reply:
         """Run an operation."""
         self._freshen()

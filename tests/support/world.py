@@ -59,11 +59,12 @@ class Answer:
 
 
 class Client:
-    """A client of the API, signed in or not."""
+    """A client of the API, signed in or not. `password` is that of who is signed in, by which they sign."""
 
-    def __init__(self, http: httpx.AsyncClient, token: str | None = None) -> None:
+    def __init__(self, http: httpx.AsyncClient, token: str | None = None, *, password: str = "") -> None:
         self.http = http
         self.token = token
+        self.password = password
 
     async def run(self, query: str, variables: dict[str, Any] | None = None, **more: Any) -> Answer:
         """Run an operation."""
@@ -97,6 +98,10 @@ class World:
         """A client that is not signed in."""
         return Client(self.http)
 
+    def password(self, key: str) -> str:
+        """Return the password of a person of the demo."""
+        return self.passwords[next(one.email for one in PEOPLE if one.key == key)]
+
     async def sign_in(self, key: str, **more: Any) -> Answer:
         """Sign a person of the demo in and return what was answered."""
         person = next(one for one in PEOPLE if one.key == key)
@@ -108,7 +113,7 @@ class World:
         if key not in self._clients:
             payload = (await self.sign_in(key)).data["signIn"]
             assert payload["errors"] == [], payload
-            self._clients[key] = Client(self.http, payload["accessToken"])
+            self._clients[key] = Client(self.http, payload["accessToken"], password=self.password(key))
         return self._clients[key]
 
     async def inside(self, key: str, query: str, variables: dict[str, Any] | None = None) -> RequestContext:

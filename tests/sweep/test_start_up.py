@@ -15,6 +15,7 @@ from graphql import (
     get_named_type,
 )
 
+from auth.action import Action
 from auth.permission import Permission
 from auth.role import OrganizationRole, ProjectRole
 from models.aggregation import Function
@@ -25,6 +26,7 @@ from schema.aggregate import AGGREGATES, AggregateField
 from schema.api import build_api
 from schema.field import DECLARATION, TYPES, ColumnField, DerivedField, TypeDeclaration
 from schema.filter import FILTERS
+from schema.mutation import MutationField
 from schema.sweep import guard_of, sweep
 from schema.wiring import SchemaError, object_types
 
@@ -88,6 +90,12 @@ def test_the_schema_as_it_is_passes_and_every_field_is_looked_at(core: GraphQLSc
         ("PageInfo", "endCursor", ColumnField("comment"), "stands for no table"),
         ("Query", "records", None, "is no declared entry"),
         ("Mutation", "approveRecord", None, "has no audit action"),
+        (
+            "Mutation",
+            "submitRecord",
+            MutationField(Action.RECORD_SUBMIT, (Permission.RECORD_SUBMIT,), signs=True),
+            "signs without the signer's password",
+        ),
     ],
 )
 def test_an_unguarded_field_is_refused(

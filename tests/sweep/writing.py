@@ -19,7 +19,7 @@ Input = dict[str, Any]
 Place = tuple[str | int, ...]
 
 REASON: Final = "Because the laboratory said so."
-BESIDE: Final = frozenset({"id", "expectedVersion", "reason", "measurements"})
+BESIDE: Final = frozenset({"id", "expectedVersion", "reason", "doneAt", "meaning", "password", "measurements"})
 """Input fields that write nothing of their own."""
 RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("assignOrganizationRole", "roleExpiresAt"): "expiresAt",
@@ -105,7 +105,8 @@ def complete(aim: Aim) -> dict[str, Input]:
         "archiveProject": reasoned,
         "createRecord": {**record, "projectId": aim.project, "deviceId": aim.device},
         "updateRecord": {**reasoned, **record},
-        **dict.fromkeys(("submitRecord", "approveRecord", "rejectRecord", "deleteRecord"), reasoned),
+        **dict.fromkeys(("submitRecord", "rejectRecord", "deleteRecord"), reasoned),
+        "approveRecord": {**reasoned, "meaning": "APPROVAL"},
         "registerDevice": {
             "userId": aim.person,
             "platform": "IOS",
@@ -192,6 +193,11 @@ def _only(one: Input, named: set[Any], fields: Mapping[str, GraphQLInputField]) 
     return {name: value for name, value in one.items() if name in named or is_required_input_field(fields[name])}
 
 
+def signed(contract: Contract, caller: Caller, mutation: str, given: Input) -> Input:
+    """Return the input with what the caller signs by, where the mutation is a signature."""
+    return {**given, "password": caller.password} if "password" in input_of(contract, mutation).fields else given
+
+
 def run_mutations(contract: Contract, caller: Caller, inputs: Sequence[tuple[str, Input]]) -> Reply:
     """Run mutations in one operation, each under `m` and its number."""
     declared = ", ".join(f"$i{index}: {input_of(contract, name)}!" for index, (name, _) in enumerate(inputs))
@@ -199,7 +205,7 @@ def run_mutations(contract: Contract, caller: Caller, inputs: Sequence[tuple[str
         f"m{index}: {name}(input: $i{index}) {{ errors {{ code field permission scope }} }}"
         for index, (name, _) in enumerate(inputs)
     ]
-    given = {f"i{index}": one for index, (_, one) in enumerate(inputs)}
+    given = {f"i{index}": signed(contract, caller, name, one) for index, (name, one) in enumerate(inputs)}
     return caller.run(f"mutation({declared}) {{ {' '.join(parts)} }}", given)
 
 

@@ -68,6 +68,7 @@ def test_what_is_guarded_follows_from_the_schema() -> None:
 
     assert found["SignInInput"] == ["email", "password", "organization"]
     assert found["RefreshSessionInput"] == ["refreshToken"]
+    assert set(found["ApproveRecordInput"]) == {"password", "reason"}
     assert found["CreateRecordInput"] == ["collector", "comment"]
     assert found["MeasurementInput"] == ["comment"]
     assert found["RegisterDeviceInput"] == ["serialNumber"]

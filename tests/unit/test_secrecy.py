@@ -30,7 +30,7 @@ from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from models.errors import SealedError, TamperedError
 from models.inventory import entities, entity_of
-from models.record import Medium, Record
+from models.record import Medium, Record, SignatureMeaning
 from models.row import ColumnOpener, row_type
 from schema.api import build_api
 
@@ -185,13 +185,16 @@ def test_nothing_that_holds_a_guarded_value_prints_it() -> None:
 
 
 def test_inputs_settings_and_origins_print_no_value() -> None:
-    from schema.record_change import CreateRecordInput
+    from schema.record_change import ApproveRecordInput, CreateRecordInput
     from schema.session import SignInInput
     from schema.transport import Answer, _Asked
 
     build_api()
     given: list[object] = [
         SignInInput(email=WORD, password=WORD),
+        ApproveRecordInput(
+            id=ID("Record:1"), expected_version=1, meaning=SignatureMeaning.REVIEW, password=WORD, reason=WORD
+        ),
         CreateRecordInput(
             project_id=ID("Project:1"),
             site_code="W",
