@@ -29,6 +29,7 @@ class Operator(StrEnum):
     EQUALS = "="
     IN = "in"
     AT_LEAST = ">="
+    AT_MOST = "<="
     LESS_THAN = "<"
     STARTS_WITH = "^@"
 
@@ -88,7 +89,7 @@ async def fetch_count(connection: asyncpg.Connection, viewer: Viewer, listing: L
     """Return how many rows each parent has in all for this viewer, regardless of the page; None is the tenant."""
     statement = Statement()
     where = _where(statement, viewer, listing)
-    table = f'"{listing.entity.name}" t'
+    table = f"{listing.entity.relation} t"
     if listing.parent_column is None:
         return {None: await connection.fetchval(f"select count(*) from {table} where {where}", *statement.arguments)}
     parents = statement.argument(list(listing.parents))
@@ -114,7 +115,7 @@ async def fetch_by_id(
     where = visible(statement, entity, viewer, alias="t")
     named = [one.by for one in along.named]
     text = (
-        f'select {_columns(entity, (*columns, *named))} from "{entity.name}" t'
+        f"select {_columns(entity, (*columns, *named))} from {entity.relation} t"
         f" where {where} and t.id = any({statement.argument(list(ids))}::uuid[])"
     )
     if along:
@@ -136,13 +137,13 @@ def _listing_text(statement: Statement, viewer: Viewer, listing: Listing) -> str
     limit = statement.argument(listing.limit)
     ordered = f"order by t.{order.column} {way}, t.id {way}"
     if listing.parent_column is None:
-        text = f'select {columns} from "{entity.name}" t where {" and ".join(where)} {ordered} limit {limit}'
+        text = f"select {columns} from {entity.relation} t where {' and '.join(where)} {ordered} limit {limit}"
     else:
         parents = statement.argument(list(listing.parents))
         where.append(f"t.{listing.parent_column} = p.parent")
         text = (
             f"select p.parent, r.* from unnest({parents}::uuid[]) as p(parent) cross join lateral ("
-            f'select {columns} from "{entity.name}" t where {" and ".join(where)} {ordered} limit {limit}) r'
+            f"select {columns} from {entity.relation} t where {' and '.join(where)} {ordered} limit {limit}) r"
         )
     return f"{read_along(statement, viewer, text, listing.along)} {ordered}" if listing.along else text
 

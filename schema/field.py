@@ -101,9 +101,13 @@ Declaration = ColumnField | LinkField | RowsField | DerivedField | RootField
 
 @dataclass(frozen=True, slots=True)
 class TypeDeclaration:
-    """What a GraphQL type stands for: a table's rows, or with `model` None a mere structure around guarded things."""
+    """What a GraphQL type stands for: a table's rows, or with `model` None a mere structure around guarded things.
+
+    is_past: its objects are rows as they were at a moment, which no statement reads from the table, and no id names.
+    """
 
     model: type[WardModel] | None = None
+    is_past: bool = False
     connection_of: type[WardModel] | None = None
 
 
@@ -113,11 +117,18 @@ TYPES: Final[dict[str, TypeDeclaration]] = {}
 T = TypeVar("T")
 
 
-def stands_for(model: type[WardModel]) -> Callable[[type[T]], type[T]]:
-    """Declare that the type's objects are rows of the table."""
+def types_of_rows() -> dict[str, type[WardModel]]:
+    """Return the type of each table's rows as they are, by its GraphQL name, with the table."""
+    return {
+        name: declared.model for name, declared in TYPES.items() if declared.model is not None and not declared.is_past
+    }
+
+
+def stands_for(model: type[WardModel], *, is_past: bool = False) -> Callable[[type[T]], type[T]]:
+    """Declare that the type's objects are rows of the table; is_past: as they were at a moment."""
 
     def declare(cls: type[T]) -> type[T]:
-        TYPES[cls.__name__] = TypeDeclaration(model=model)
+        TYPES[cls.__name__] = TypeDeclaration(model, is_past)
         return cls
 
     return declare
