@@ -19,12 +19,13 @@ from models.inventory import Column, Entity
 from models.order import Order
 from models.row import Row, row_type
 from models.statement import Statement
+from models.touching import touching
 from models.visibility import visible
 from models.withholding import compared, selected, value_of
 
 
 class Operator(StrEnum):
-    """How a column is compared. EQUALS with None asks for absence."""
+    """How a column is compared. EQUALS with None asks for absence, TOUCHES for the entries that are about a row."""
 
     EQUALS = "="
     IN = "in"
@@ -32,6 +33,7 @@ class Operator(StrEnum):
     AT_MOST = "<="
     LESS_THAN = "<"
     STARTS_WITH = "^@"
+    TOUCHES = "&&"
 
 
 _EXACT = frozenset({Operator.EQUALS, Operator.IN})
@@ -42,7 +44,7 @@ class Condition:
     """A filter on one column.
 
     value: of an encrypted column, never its plain text: the blind index of a value (`models/searching.py: index_of`),
-        or a list of them.
+        or a list of them. Of TOUCHES, a `models/touching.py: Touched`.
     """
 
     column: str
@@ -172,7 +174,9 @@ def matching(
     parts = [visible(statement, entity, viewer, alias=alias, also=guards)]
     for condition in conditions:
         column, end = compared(_stored(entity, condition.column), alias)
-        if condition.operator is Operator.IN:
+        if condition.operator is Operator.TOUCHES:
+            parts.append(touching(statement, viewer, condition.value, alias))
+        elif condition.operator is Operator.IN:
             parts.append(f"{column} = any({statement.argument(list(condition.value))}){end}")
         elif condition.operator is Operator.EQUALS and condition.value is None:
             parts.append(f"{value_of(_stored(entity, condition.column), alias)} is null")

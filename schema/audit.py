@@ -3,6 +3,7 @@
 A value before or after a change is guarded as the column it is of, in the scope of the row it is of, by today's policy.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -10,19 +11,25 @@ from uuid import UUID
 import orjson
 import strawberry
 
+from auth.permission import Permission
+from auth.policy import has_everywhere
 from models.audit_entry import AuditEntry as AuditEntryModel
 from models.audit_entry import EntryKind, Outcome
 from models.change import Change as ChangeModel
 from models.change import ChangeOperation
 from models.device import Device as DeviceModel
+from models.inventory import entity_of
+from models.listing import Condition, Operator
 from models.membership import Membership
 from models.order import Order
 from models.service_account import ServiceAccount as ServiceAccountModel
+from models.touching import Touched
 from schema.column_change import ChangedRow, ColumnChange, changed_values
 from schema.connection import OrderDirection, PageArguments, page_of
-from schema.field import column, derived, link, listed, resolved, stands_for
-from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, filters
-from schema.node import Node
+from schema.context import context_of
+from schema.field import column, derived, link, listed, resolved, stands_for, types_of_rows
+from schema.filter import IdFilter, TextFilter, TimeFilter, UuidFilter, conditions_of, filters
+from schema.node import Node, split_id
 from schema.viewer_can import ViewerCanRead, viewer_can
 
 if TYPE_CHECKING:
@@ -107,6 +114,14 @@ class EntryKindFilter:
     in_: list[EntryKind] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
 
 
+@strawberry.input(description="Says which object entries are about.")
+class ObjectFilter:
+    has: strawberry.ID = strawberry.field(
+        description="This one, or what is part of it: a record's measurements, a person's account. By its global id."
+        " Each entry of the time that is asked for is looked at, so long trails want `at` beside it."
+    )
+
+
 @filters(AuditEntryModel)
 @strawberry.input(description="Which entries. All that is given must hold.")
 class AuditEntryFilter:
@@ -115,20 +130,35 @@ class AuditEntryFilter:
     outcome: OutcomeFilter | None = strawberry.field(default=None, description="By outcome.")
     at: TimeFilter | None = strawberry.field(default=None, description="By time.")
     membership_id: IdFilter | None = strawberry.field(name="userId", default=None, description="By person.")
+    service_account_id: IdFilter | None = strawberry.field(default=None, description="By program.")
     device_id: IdFilter | None = strawberry.field(default=None, description="By device.")
+    session_id: UuidFilter | None = strawberry.field(default=None, description="By sign-in.")
+    request_id: UuidFilter | None = strawberry.field(default=None, description="By request.")
     entity: TextFilter | None = strawberry.field(default=None, description="By the table acted on or read.")
+    field: TextFilter | None = strawberry.field(default=None, description="By the column that was read.")
+    entity_ids: ObjectFilter | None = strawberry.field(
+        default=None, description="By an object: it was acted on or read, or it or a part of it was changed."
+    )
+
+
+_LINKS = {"membership_id": "User", "service_account_id": "ServiceAccount", "device_id": "Device"}
 
 
 async def list_audit_entries(
     info: strawberry.Info, filter: AuditEntryFilter | None, direction: OrderDirection, page: PageArguments
 ) -> Any:
-    """Return a page of the trail, in the order of time."""
-    return await page_of(
-        info,
-        AuditEntryModel,
-        page,
-        order=Order("at", direction is OrderDirection.DESC),
-        conditions=await conditions_of(
-            info, filter, AuditEntryModel, links={"membership_id": "User", "device_id": "Device"}
-        ),
-    )
+    """Return a page of the trail, in the order of time. That it was asked for is in the trail, too."""
+    context = context_of(info)
+    if has_everywhere(context.viewer, {Permission.AUDIT_READ}):
+        context.read_log.note_entries(())
+    about = filter.entity_ids if filter is not None else None
+    compared = replace(filter, entity_ids=None) if filter is not None else None
+    conditions = await conditions_of(info, compared, AuditEntryModel, links=_LINKS)
+    if about:
+        type_name, row_id = split_id(about.has, at=("filter", "entityIds", "has"))
+        model = types_of_rows().get(type_name)
+        # Of what is no type there is nothing, as of a row that is not there.
+        touched = Touched(entity_of(model).name if model is not None else "", row_id)
+        conditions.append(Condition("entity_ids", Operator.TOUCHES, touched))
+    order = Order("at", direction is OrderDirection.DESC)
+    return await page_of(info, AuditEntryModel, page, order=order, conditions=conditions)

@@ -147,7 +147,7 @@ class Record(Node, RecordFields):
 
     @resolved(
         "What it was: each version, with what became of it and of its measurements. What was reverted, and the"
-        " reverting, are versions like any other. Of a record that was deleted, what it was is in `auditEntries` alone.",
+        " reverting, are versions like any other. What a record was that was deleted is in `auditEntries` alone.",
         rows(RecordVersionModel),
     )
     async def history(
