@@ -17,8 +17,10 @@ from models.base import Kept, Placement, WardModel, ward
 _DRAWN_FROM: Final = """
     select v.entry_id as id, r.organization_id, r.project_id, r.id as record_id, v.place,
            max(v.version) over told as version, max(e.at) over told as since, e.at,
-           e.action, e.channel, e.request_id, e.membership_id, e.service_account_id, e.device_id, v.changes
+           e.action, e.channel, e.request_id, e.membership_id, e.service_account_id, e.device_id, v.changes,
+           p.locations_are_sensitive
       from record r
+      join project p on p.organization_id = r.organization_id and p.id = r.project_id
      cross join lateral (
            select c.entry_id, max(c.id) as place,
                   max((c.columns -> 'version' ->> 1)::int) filter (where c.entity = 'record') as version,
@@ -37,6 +39,7 @@ class RecordVersion(WardModel):
 
     `id` is the entry's: of one record no two versions have the same. `changes` are `[operation, table, row, columns]`
     for each row that changed, in order; `columns` as in `models/change.py`. `version` is the record's own.
+    `locations_are_sensitive` is today's word of the project, which decides for what was written before as well.
     """
 
     noun = "record"
@@ -60,6 +63,7 @@ class RecordVersion(WardModel):
     service_account_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     device_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     changes: fields.Field[list[tuple[str, str, UUID, dict[str, Any]]]] = ward(C.INTERNAL, fields.JSONField())
+    locations_are_sensitive = ward(C.INTERNAL, fields.BooleanField())
 
     class Meta:
         table = "record_version"

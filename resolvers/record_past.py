@@ -24,10 +24,14 @@ _ALL: Final = 2**31
 
 @dataclass(frozen=True, slots=True)
 class PastState:
-    """A record as it was, as its table would hold it, and its measurements in the order of the report."""
+    """A record as it was, as its table would hold it, and its measurements in the order of the report.
+
+    is_sensitive: whether its project's locations are, today.
+    """
 
     record: State = field(repr=False)
     measurements: list[State] = field(repr=False)
+    is_sensitive: bool
 
 
 async def record_as_of(
@@ -38,7 +42,7 @@ async def record_as_of(
     """
     listing = Listing(
         entity=entity_of(RecordVersion),
-        columns=("changes",),
+        columns=("changes", "locations_are_sensitive"),
         order=Order("place"),
         limit=_ALL,
         conditions=[Condition("since", Operator.AT_MOST, moment)],
@@ -52,4 +56,5 @@ async def record_as_of(
     if not records:
         return None
     measurements = rows.get(entity_of(Measurement).name, [])
-    return PastState(records[0], sorted(measurements, key=lambda one: (one["position"], one["id"])))
+    measurements.sort(key=lambda one: (one["position"], one["id"]))
+    return PastState(records[0], measurements, versions[-1]["locations_are_sensitive"])

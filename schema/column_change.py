@@ -32,13 +32,17 @@ from schema.guard import read_value
 
 @dataclass(frozen=True, slots=True)
 class ChangedRow:
-    """A row that was changed, and where it lies: what the guards of its values ask about."""
+    """A row that was changed, and where it lies: what the guards of its values ask about.
+
+    is_sensitive: whether its project's locations are, today; None where that is still to be found out.
+    """
 
     entity: str
     entity_id: UUID
     organization_id: UUID
     project_id: UUID | None
     membership_id: UUID | None = None
+    is_sensitive: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +92,24 @@ def may_read(context: RequestContext, value: ChangedValue) -> bool:
     return column.names is None or context.allows(column.names, ORGANIZATION)
 
 
-async def may_tell_the_place(context: RequestContext, project_id: UUID | None, scope: Scope) -> bool:
+def may_know_the_place(context: RequestContext, scope: Scope) -> bool:
+    """Return whether the viewer may know where the records of the scope were made, were that sensitive."""
+    exact = entity_of(RecordModel).columns["exact_location"]
+    return exact.guard is None or context.allows(exact.guard, scope)
+
+
+async def _may_tell_the_place(context: RequestContext, row: ChangedRow, scope: Scope) -> bool:
     """Return whether the viewer may know where a record was made, as it is decided today.
 
-    The trail keeps what was written before that was sensitive. Where the project is not the viewer's to see, it is.
+    The trail keeps what was written before that was sensitive. Where it is not known, and the project is not the
+    viewer's to see, it is.
     """
-    exact = entity_of(RecordModel).columns["exact_location"]
-    if exact.guard is None or context.allows(exact.guard, scope):
+    if may_know_the_place(context, scope):
         return True
-    if project_id is None:
-        return False
+    if row.is_sensitive is not None or row.project_id is None:
+        return row.is_sensitive is False
     sensitive = Selected(("locations_are_sensitive",))
-    project = await context.load_row(entity_of(ProjectModel), sensitive, project_id)
+    project = await context.load_row(entity_of(ProjectModel), sensitive, row.project_id)
     return project is not None and not project["locations_are_sensitive"]
 
 
@@ -121,7 +131,7 @@ async def _shown(value: ChangedValue, info: strawberry.Info, side: int) -> str |
     if column.is_sealed:
         opened = _opened(context, value.row, column, str(stored))
         return await opened if isawaitable(opened) else opened
-    if column.name in CELLS and not await may_tell_the_place(context, value.row.project_id, scope):
+    if column.name in CELLS and not await _may_tell_the_place(context, value.row, scope):
         stored = CELLS[column.name](stored)
     return stored if isinstance(stored, str) else orjson.dumps(stored).decode()
 

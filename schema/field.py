@@ -9,7 +9,7 @@ Each field says one thing about itself, and the start-up sweep refuses a field t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -18,6 +18,7 @@ from strawberry.schema_directive import Location
 
 from auth.permission import Permission
 from models.base import WardModel
+from models.inventory import Column
 from models.order import Order
 
 DECLARATION: Final = "fieldward"
@@ -115,6 +116,12 @@ TYPES: Final[dict[str, TypeDeclaration]] = {}
 """Every declared type, by its GraphQL name. Filled while the schema's modules are imported, read-only after."""
 
 T = TypeVar("T")
+
+
+def column_shown(type_name: str, column: Column) -> Column:
+    """Return a column as objects of the type show it. Of the past no pseudonym is known: nothing stands for a name."""
+    is_past = TYPES.get(type_name, TypeDeclaration()).is_past
+    return replace(column, masked_by=None) if is_past and column.masked_by is not None else column
 
 
 def types_of_rows() -> dict[str, type[WardModel]]:

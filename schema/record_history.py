@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from schema.user import User
 
 REASON = "reason"
+_TOLD = ("changes", "organization_id", "project_id", "locations_are_sensitive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class RecordVersion:
         found: str | None = await shown if hasattr(shown, "__await__") else shown
         return found
 
-    @resolved("What changed, row by row, in order.", derived(needs=("changes", "organization_id", "project_id")))
+    @resolved("What changed, row by row, in order.", derived(needs=_TOLD))
     def changes(src: strawberry.Parent[Any], info: strawberry.Info) -> list[RowChange]:
         context = context_of(info)
         told: Any = [_told(context, src, *one) for one in orjson.loads(src["changes"])]
@@ -123,6 +124,12 @@ async def list_versions(info: strawberry.Info, record_id: UUID, direction: Order
 
 
 def _told(context: RequestContext, version: Any, operation: str, entity: str, entity_id: str, columns: Any) -> ToldRow:
-    row = ChangedRow(entity, UUID(entity_id), version["organization_id"], version["project_id"])
+    row = ChangedRow(
+        entity=entity,
+        entity_id=UUID(entity_id),
+        organization_id=version["organization_id"],
+        project_id=version["project_id"],
+        is_sensitive=version["locations_are_sensitive"],
+    )
     values = [one for one in changed_values(row, columns) if may_read(context, one)]
     return ToldRow(row, ChangeOperation(operation), values)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 
+from auth.scope import project_scope
 from models.base import WardModel
 from models.inventory import entity_of
 from models.measurement import Measurement as MeasurementModel
@@ -14,9 +15,8 @@ from models.past import AS_OF, State, fetch_past
 from models.place import CELLS
 from models.record import Record as RecordModel
 from models.row import Row
-from models.visibility import scope_at
 from resolvers.record_past import PastState, record_as_of
-from schema.column_change import may_tell_the_place
+from schema.column_change import may_know_the_place
 from schema.context import RequestContext, ResolveInfo
 from schema.field import column, derived, resolved, rows, stands_for
 from schema.record import MeasurementFields, RecordFields
@@ -70,21 +70,19 @@ async def _state(context: RequestContext, record_id: UUID, moment: datetime) -> 
         for one in ids:
             async with context.reader.use() as connection:
                 state = await record_as_of(connection, context.viewer, one, moment)
-            found.append(None if state is None else replace(state, record=await _as_told(context, state.record)))
+            found.append(None if state is None else replace(state, record=_as_told(context, state)))
         return found
 
     state: PastState | None = await context.loader(("past", moment), load).load(record_id)
     return state
 
 
-async def _as_told(context: RequestContext, record: State) -> State:
+def _as_told(context: RequestContext, state: PastState) -> State:
     """Return the record with its cell in place of its place, where the viewer may not know the place today."""
-    placement = entity_of(RecordModel).placement
-    project_id = UUID(record["project_id"])
-    if record[_IS_COARSE] or placement is None:
+    record = state.record
+    if record[_IS_COARSE] or not state.is_sensitive:
         return record
-    scope = scope_at(placement, context.viewer, project_id=project_id, own_id=None)
-    if await may_tell_the_place(context, project_id, scope):
+    if may_know_the_place(context, project_scope(UUID(record["project_id"]))):
         return record
     cells = {name: cell(record[name]) for name, cell in CELLS.items() if record.get(name) is not None}
     return {**record, **cells, _IS_COARSE: True}

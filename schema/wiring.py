@@ -30,6 +30,7 @@ from schema.field import (
     LinkField,
     RootField,
     RowsField,
+    column_shown,
     types_of_rows,
 )
 from schema.guard import Resolve, column_resolver, guarded, link_resolver, rows_resolver
@@ -83,7 +84,7 @@ def wire(core: GraphQLSchema) -> Needs:
         for name, field in object_type.fields.items():
             said = declaration_of(field)
             if isinstance(said, ColumnField):
-                column = entity.columns[said.name or python_name(field)]
+                column = column_shown(object_type.name, entity.columns[said.name or python_name(field)])
                 field.resolve = column_resolver(entity, column)
             elif isinstance(said, LinkField):
                 target = get_named_type(field.type).name
@@ -145,7 +146,7 @@ def _needs(core: GraphQLSchema) -> Needs:
                 column_name = said.name or python_name(field)
                 if column_name not in entity.columns:
                     raise SchemaError(f"{object_type.name}.{name}: {entity.name} has no column {column_name!r}.")
-                mask = entity.columns[column_name].masked_by
+                mask = column_shown(object_type.name, entity.columns[column_name]).masked_by
                 columns[at] = (column_name, mask) if mask else (column_name,)
                 if converter_of(field) is not None:
                     plain.add(at)

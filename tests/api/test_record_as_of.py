@@ -140,7 +140,7 @@ async def test_what_may_not_be_read_today_may_not_be_read_of_then(world: World) 
     assert set(answer.codes) == {"FORBIDDEN"}
     denied = {".".join(map(str, error["path"][1:])) for error in answer.errors}
     assert denied == {
-        *("exactLocation", "comment", "reviewer", "reviewReason"),
+        *("exactLocation", "collector", "comment", "reviewer", "reviewReason"),
         *("measurements.0.comment", "measurements.0.sourceRow"),
     }
     for secret in (*CONFIDENTIAL, *COLLECTORS):

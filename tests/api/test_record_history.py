@@ -316,11 +316,11 @@ async def test_pages_of_versions_forwards_and_backwards_are_the_history(world: W
         ("last", "before", "hasPreviousPage", "startCursor", True),
     ):
         found: list[str] = []
-        place = None
+        place, way = None, "DESC" if falls else "ASC"
         while True:
             answer = await client.run(
                 f"query($id: ID!, $c: String) {{ record(id: $id) {{ history({given}: {size}, {bound}: $c,"
-                f" direction: {'DESC' if falls else 'ASC'}) {{ pageInfo {{ {more} {cursor} }} nodes {{ entryId }} }} }} }}",
+                f" direction: {way}) {{ pageInfo {{ {more} {cursor} }} nodes {{ entryId }} }} }} }}",
                 {"id": past.record, "c": place},
             )
             page = answer.data["record"]["history"]
