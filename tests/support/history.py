@@ -85,7 +85,7 @@ async def make_past(world: World) -> Past:
         (
             collector,
             "updateRecord",
-            {"comment": None, "measurements": [{"characteristic": "pH", "value": 8.5, "comment": MEASURED[1]}]},
+            {"measurements": [{"characteristic": "pH", "value": 8.5, "comment": MEASURED[1]}]},
         ),
         (collector, "submitRecord", {}),
         (reviewer, "approveRecord", {"reason": "Plausible."}),
