@@ -8,6 +8,8 @@ class Action(StrEnum):
 
     ACCESS_RUN_AS = "access.run_as"
 
+    AUDIT_READ = "audit.read"
+
     DEVICE_BLOCK = "device.block"
     DEVICE_REGISTER = "device.register"
     DEVICE_UNBLOCK = "device.unblock"

@@ -59,6 +59,8 @@ class Ward:
     holds: of a SECRET column that is not encrypted, what it holds in the secret's place.
     withheld: the rows of which nobody is shown the value, as an SQL condition in which `{row}` stands for the table's
         alias: it is null to whoever reads, filters or computes by it.
+    names: the noun of the people or devices whose ids it holds. The API shows who they are by links alone, to those who
+        see them; so whoever shows the id itself asks for that noun's reading.
     """
 
     classification: Classification
@@ -66,6 +68,7 @@ class Ward:
     search: Search | None = None
     holds: Storage | None = None
     withheld: str | None = None
+    names: str | None = None
 
 
 F = TypeVar("F")
@@ -79,10 +82,11 @@ def ward(
     search: Search | None = None,
     holds: Storage | None = None,
     withheld: str | None = None,
+    names: str | None = None,
 ) -> F:
     """Declare the column's classification and return the column."""
     # Tortoise copies fields with their __dict__, so the declaration travels with every copy.
-    vars(field)["ward"] = Ward(classification, masked_by, search, holds, withheld)
+    vars(field)["ward"] = Ward(classification, masked_by, search, holds, withheld, names)
     return field
 
 
@@ -100,6 +104,7 @@ class Placement:
     own_column: the column that names the membership which the row is about, if it is about one: its own person may
         do with it what `auth.role.SELF` says.
     own_is_user: the own column names the user and not the membership.
+    whole_column: the column that names the row that this one is part of, in whose history its changes are told.
     tenant_column: the column that names the organization; None for people's accounts, of which row-level security
         shows a tenant its own members alone.
     """
@@ -107,6 +112,7 @@ class Placement:
     project_column: str | None = None
     own_column: str | None = None
     own_is_user: bool = False
+    whole_column: str | None = None
     tenant_column: str | None = "organization_id"
 
 
@@ -128,12 +134,14 @@ class WardModel(Model, metaclass=WardModelMeta):
     kept: how long its rows are kept.
     placement: where its rows lie; None for tables that the API never lists.
     is_audited: whether triggers write its changes (all but the audit's own tables).
+    drawn_from: what its rows are worked out from, as an SQL subquery; None for what is stored as a table.
     """
 
     noun: ClassVar[str]
     kept: ClassVar[Kept]
     placement: ClassVar[Placement | None] = None
     is_audited: ClassVar[bool] = True
+    drawn_from: ClassVar[str | None] = None
 
     class Meta:
         abstract = True

@@ -22,7 +22,8 @@ class Change(WardModel):
     """The change of one row. `columns` maps each changed column to `[before, after]` as JSON.
 
     Ciphertext stays ciphertext there; of SECRET columns it says only that they changed. Who may read a value is
-    decided by today's guard of that column in the scope of that row.
+    decided by today's guard of that column in the scope of that row. `part_of_id` is the row that it is part of: of a
+    measurement its record.
     """
 
     noun = "audit"
@@ -38,6 +39,7 @@ class Change(WardModel):
     entity_id = ward(C.INTERNAL, fields.UUIDField())
     project_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     membership_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    part_of_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     columns: fields.Field[dict[str, Any]] = ward(C.INTERNAL, fields.JSONField())
 
     class Meta:

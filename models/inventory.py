@@ -54,7 +54,10 @@ class InventoryError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Column:
-    """A column, as declared. `guard` is None where seeing the row is enough."""
+    """A column, as declared. `guard` is None where seeing the row is enough.
+
+    names: the permission without which who is named by it is not told, where it names people or their devices.
+    """
 
     entity: str
     name: str
@@ -70,6 +73,7 @@ class Column:
     max_length: int | None
     is_nullable: bool
     withheld: str | None
+    names: Permission | None
     field: Field[Any]
 
 
@@ -84,6 +88,12 @@ class Entity:
     placement: Placement | None
     read: Permission
     columns: Mapping[str, Column]
+
+    @property
+    def relation(self) -> str:
+        """What its rows are selected from, in SQL."""
+        drawn_from = self.model.drawn_from
+        return f'"{self.name}"' if drawn_from is None else f"({drawn_from})"
 
     @property
     def scope_columns(self) -> tuple[str, ...]:
@@ -169,6 +179,7 @@ def _column(entity: str, noun: str, name: str, field: Field[Any]) -> Column:
         max_length=max_length if isinstance(max_length, int) else None,
         is_nullable=bool(field.null),
         withheld=declared.withheld,
+        names=Permission(f"{declared.names}:read") if declared.names else None,
         field=field,
     )
 

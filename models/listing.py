@@ -19,18 +19,21 @@ from models.inventory import Column, Entity
 from models.order import Order
 from models.row import Row, row_type
 from models.statement import Statement
+from models.touching import touching
 from models.visibility import visible
 from models.withholding import compared, selected, value_of
 
 
 class Operator(StrEnum):
-    """How a column is compared. EQUALS with None asks for absence."""
+    """How a column is compared. EQUALS with None asks for absence, TOUCHES for the entries that are about a row."""
 
     EQUALS = "="
     IN = "in"
     AT_LEAST = ">="
+    AT_MOST = "<="
     LESS_THAN = "<"
     STARTS_WITH = "^@"
+    TOUCHES = "&&"
 
 
 _EXACT = frozenset({Operator.EQUALS, Operator.IN})
@@ -41,7 +44,7 @@ class Condition:
     """A filter on one column.
 
     value: of an encrypted column, never its plain text: the blind index of a value (`models/searching.py: index_of`),
-        or a list of them.
+        or a list of them. Of TOUCHES, a `models/touching.py: Touched`.
     """
 
     column: str
@@ -88,7 +91,7 @@ async def fetch_count(connection: asyncpg.Connection, viewer: Viewer, listing: L
     """Return how many rows each parent has in all for this viewer, regardless of the page; None is the tenant."""
     statement = Statement()
     where = _where(statement, viewer, listing)
-    table = f'"{listing.entity.name}" t'
+    table = f"{listing.entity.relation} t"
     if listing.parent_column is None:
         return {None: await connection.fetchval(f"select count(*) from {table} where {where}", *statement.arguments)}
     parents = statement.argument(list(listing.parents))
@@ -114,7 +117,7 @@ async def fetch_by_id(
     where = visible(statement, entity, viewer, alias="t")
     named = [one.by for one in along.named]
     text = (
-        f'select {_columns(entity, (*columns, *named))} from "{entity.name}" t'
+        f"select {_columns(entity, (*columns, *named))} from {entity.relation} t"
         f" where {where} and t.id = any({statement.argument(list(ids))}::uuid[])"
     )
     if along:
@@ -136,13 +139,13 @@ def _listing_text(statement: Statement, viewer: Viewer, listing: Listing) -> str
     limit = statement.argument(listing.limit)
     ordered = f"order by t.{order.column} {way}, t.id {way}"
     if listing.parent_column is None:
-        text = f'select {columns} from "{entity.name}" t where {" and ".join(where)} {ordered} limit {limit}'
+        text = f"select {columns} from {entity.relation} t where {' and '.join(where)} {ordered} limit {limit}"
     else:
         parents = statement.argument(list(listing.parents))
         where.append(f"t.{listing.parent_column} = p.parent")
         text = (
             f"select p.parent, r.* from unnest({parents}::uuid[]) as p(parent) cross join lateral ("
-            f'select {columns} from "{entity.name}" t where {" and ".join(where)} {ordered} limit {limit}) r'
+            f"select {columns} from {entity.relation} t where {' and '.join(where)} {ordered} limit {limit}) r"
         )
     return f"{read_along(statement, viewer, text, listing.along)} {ordered}" if listing.along else text
 
@@ -171,7 +174,9 @@ def matching(
     parts = [visible(statement, entity, viewer, alias=alias, also=guards)]
     for condition in conditions:
         column, end = compared(_stored(entity, condition.column), alias)
-        if condition.operator is Operator.IN:
+        if condition.operator is Operator.TOUCHES:
+            parts.append(touching(statement, viewer, condition.value, alias))
+        elif condition.operator is Operator.IN:
             parts.append(f"{column} = any({statement.argument(list(condition.value))}){end}")
         elif condition.operator is Operator.EQUALS and condition.value is None:
             parts.append(f"{value_of(_stored(entity, condition.column), alias)} is null")

@@ -26,7 +26,7 @@ class Measurement(TenantModel):
             Permission.RECORD_UPDATE_OWN,
         ),
     )
-    placement = Placement(project_column="project_id")
+    placement = Placement(project_column="project_id", whole_column="record_id")
 
     project_id = ward(C.INTERNAL, fields.UUIDField())
     record_id = ward(C.INTERNAL, fields.UUIDField())

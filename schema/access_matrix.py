@@ -71,9 +71,10 @@ def field_access(core: GraphQLSchema) -> list[FieldAccess]:
         if model is None:
             continue
         entity = entity_of(model)
-        uses = _uses(core, entity)
+        is_as_stored = groups is None and not (declared and declared.is_past)
+        uses = _uses(core, entity) if is_as_stored else {}
         for name, field in object_type.fields.items():
-            rows.append(_row(object_type.name, name, field, entity, {} if groups else uses))
+            rows.append(_row(object_type.name, name, field, entity, uses))
     return rows
 
 

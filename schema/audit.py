@@ -3,42 +3,33 @@
 A value before or after a change is guarded as the column it is of, in the scope of the row it is of, by today's policy.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import orjson
 import strawberry
 
-from auth.classification import Classification
-from auth.principal import SYSTEM_ID
-from auth.scope import Scope
-from models.along import Selected
+from auth.permission import Permission
+from auth.policy import has_everywhere
 from models.audit_entry import AuditEntry as AuditEntryModel
 from models.audit_entry import EntryKind, Outcome
 from models.change import Change as ChangeModel
-from models.change import ChangeOperation, stored_bytes
+from models.change import ChangeOperation
 from models.device import Device as DeviceModel
-from models.encryption.column import open_light
-from models.encryption.envelope import Cell
-from models.errors import TamperedError
-from models.inventory import Column, InventoryError, entity_named, entity_of
+from models.inventory import entity_of
+from models.listing import Condition, Operator
 from models.membership import Membership
 from models.order import Order
-from models.place import CELLS
-from models.project import Project as ProjectModel
-from models.record import Record as RecordModel
-from models.row import Row
 from models.service_account import ServiceAccount as ServiceAccountModel
-from models.visibility import scope_at
+from models.touching import Touched
+from schema.column_change import ChangedRow, ColumnChange, changed_values
 from schema.connection import OrderDirection, PageArguments, page_of
-from schema.context import RequestContext, ResolveInfo
-from schema.field import column, derived, link, listed, resolved, stands_for, structure
-from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, filters
-from schema.guard import read_value
-from schema.node import Node
+from schema.context import context_of
+from schema.field import column, derived, link, listed, resolved, stands_for, types_of_rows
+from schema.filter import IdFilter, TextFilter, TimeFilter, UuidFilter, conditions_of, filters
+from schema.node import Node, split_id
 from schema.viewer_can import ViewerCanRead, viewer_can
 
 if TYPE_CHECKING:
@@ -51,33 +42,6 @@ MOST_CHANGES = 5000
 """Changed rows shown of one entry; an import's batch stays below."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChangedValue:
-    """One column of a changed row, with all that its guard asks about."""
-
-    change: Row
-    column: Column | None
-    name: str
-    stored: tuple[Any, Any]
-
-
-@structure
-@strawberry.type(description="What a change did to one column. Values are guarded as the column itself is.")
-class ColumnChange:
-    @resolved("The column's name.", derived())
-    def column(src: strawberry.Parent[Any]) -> str:
-        value: ChangedValue = src
-        return value.name
-
-    @resolved("The value before, as text; null if there was none.", derived())
-    async def before(src: strawberry.Parent[Any], info: strawberry.Info) -> str | None:
-        return await _shown(src, info, 0)
-
-    @resolved("The value after, as text; null if there is none.", derived())
-    async def after(src: strawberry.Parent[Any], info: strawberry.Info) -> str | None:
-        return await _shown(src, info, 1)
-
-
 @stands_for(ChangeModel)
 @strawberry.type(description="The change of one row, written by the database itself.")
 class Change:
@@ -87,15 +51,14 @@ class Change:
 
     @resolved("The columns that changed.", derived(needs=VALUE_COLUMNS))
     def columns(src: strawberry.Parent[Any]) -> list[ColumnChange]:
-        stored = orjson.loads(src["columns"])
-        try:
-            known = entity_named(src["entity"]).columns
-        except InventoryError:
-            known = {}
-        values: Any = [
-            ChangedValue(change=src, column=known.get(name), name=name, stored=(pair[0], pair[1]))
-            for name, pair in stored.items()
-        ]
+        row = ChangedRow(
+            entity=src["entity"],
+            entity_id=src["entity_id"],
+            organization_id=src["organization_id"],
+            project_id=src["project_id"],
+            membership_id=src["membership_id"],
+        )
+        values: Any = changed_values(row, orjson.loads(src["columns"]))
         return values
 
 
@@ -153,6 +116,14 @@ class EntryKindFilter:
     in_: list[EntryKind] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
 
 
+@strawberry.input(description="Says which object entries are about.")
+class ObjectFilter:
+    has: strawberry.ID = strawberry.field(
+        description="This one, or what is part of it: a record's measurements, a person's account. By its global id."
+        " Each entry of the time that is asked for is looked at, so long trails want `at` beside it."
+    )
+
+
 @filters(AuditEntryModel)
 @strawberry.input(description="Which entries. All that is given must hold.")
 class AuditEntryFilter:
@@ -161,75 +132,35 @@ class AuditEntryFilter:
     outcome: OutcomeFilter | None = strawberry.field(default=None, description="By outcome.")
     at: TimeFilter | None = strawberry.field(default=None, description="By time.")
     membership_id: IdFilter | None = strawberry.field(name="userId", default=None, description="By person.")
+    service_account_id: IdFilter | None = strawberry.field(default=None, description="By program.")
     device_id: IdFilter | None = strawberry.field(default=None, description="By device.")
+    session_id: UuidFilter | None = strawberry.field(default=None, description="By sign-in.")
+    request_id: UuidFilter | None = strawberry.field(default=None, description="By request.")
     entity: TextFilter | None = strawberry.field(default=None, description="By the table acted on or read.")
+    field: TextFilter | None = strawberry.field(default=None, description="By the column that was read.")
+    entity_ids: ObjectFilter | None = strawberry.field(
+        default=None, description="By an object: it was acted on or read, or it or a part of it was changed."
+    )
+
+
+_LINKS = {"membership_id": "User", "service_account_id": "ServiceAccount", "device_id": "Device"}
 
 
 async def list_audit_entries(
     info: strawberry.Info, filter: AuditEntryFilter | None, direction: OrderDirection, page: PageArguments
 ) -> Any:
-    """Return a page of the trail, in the order of time."""
-    return await page_of(
-        info,
-        AuditEntryModel,
-        page,
-        order=Order("at", direction is OrderDirection.DESC),
-        conditions=await conditions_of(
-            info, filter, AuditEntryModel, links={"membership_id": "User", "device_id": "Device"}
-        ),
-    )
-
-
-async def _shown(value: ChangedValue, info: strawberry.Info, side: int) -> str | None:
-    """Return the stored value as text, if the viewer may read that column in the scope of that row today."""
-    raw: ResolveInfo = info._raw_info
-    context: RequestContext = raw.context
-    stored, column = value.stored[side], value.column
-    if column is None or column.classification is Classification.SECRET:
-        return None
-    entity = entity_named(column.entity)
-    if entity.placement is None:
-        return None
-    scope = scope_at(
-        entity.placement,
-        context.viewer,
-        project_id=value.change["project_id"],
-        own_id=value.change["membership_id"],
-    )
-    if column.guard is not None and not context.allows(column.guard, scope):
-        context.deny(raw, column.guard, scope)
-        return None
-    if stored is None:
-        return None
-    if column.is_sealed:
-        opened = _opened(context, value, column, str(stored))
-        return await opened if isawaitable(opened) else opened
-    if column.name in CELLS and not await _may_tell_the_place(context, value, scope):
-        stored = CELLS[column.name](stored)
-    return stored if isinstance(stored, str) else orjson.dumps(stored).decode()
-
-
-async def _may_tell_the_place(context: RequestContext, value: ChangedValue, scope: Scope) -> bool:
-    """Return whether the viewer may know where a record was made, as it is decided today.
-
-    The trail keeps what was written before that was sensitive. Where the project is not the viewer's to see, it is.
-    """
-    exact = entity_of(RecordModel).columns["exact_location"]
-    if exact.guard is None or context.allows(exact.guard, scope):
-        return True
-    sensitive = Selected(("locations_are_sensitive",))
-    project = await context.load_row(entity_of(ProjectModel), sensitive, value.change["project_id"])
-    return project is not None and not project["locations_are_sensitive"]
-
-
-def _opened(context: RequestContext, value: ChangedValue, column: Column, stored: str) -> Any:
-    row_id: UUID = value.change["entity_id"]
-    try:
-        blob = stored_bytes(stored)
-    except TamperedError:
-        context.read_log.note_broken(column, row_id)
-        raise
-    placement = entity_named(column.entity).placement
-    tenant = value.change["organization_id"] if placement and placement.tenant_column else SYSTEM_ID
-    cell = Cell(organization_id=tenant, table=column.entity, column=column.name, row_id=row_id)
-    return read_value(context, column, row_id, blob, lambda: open_light(blob, cell))
+    """Return a page of the trail, in the order of time. That it was asked for is in the trail, too."""
+    context = context_of(info)
+    if has_everywhere(context.viewer, {Permission.AUDIT_READ}):
+        context.read_log.note_entries(())
+    about = filter.entity_ids if filter is not None else None
+    compared = replace(filter, entity_ids=None) if filter is not None else None
+    conditions = await conditions_of(info, compared, AuditEntryModel, links=_LINKS)
+    if about:
+        type_name, row_id = split_id(about.has, at=("filter", "entityIds", "has"))
+        model = types_of_rows().get(type_name)
+        # Of what is no type there is nothing, as of a row that is not there.
+        touched = Touched(entity_of(model).name if model is not None else "", row_id)
+        conditions.append(Condition("entity_ids", Operator.TOUCHES, touched))
+    order = Order("at", direction is OrderDirection.DESC)
+    return await page_of(info, AuditEntryModel, page, order=order, conditions=conditions)

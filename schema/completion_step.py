@@ -28,7 +28,7 @@ from models.encryption.keyring import UNWRAPPABLE, unknown_key
 from models.inventory import Column, Entity, entity_of
 from models.row import ColumnOpener, Opened
 from schema.completion import Batch, Completion, PathOf, Step, Values
-from schema.field import ColumnField, LinkField, Listed, RowsField
+from schema.field import ColumnField, LinkField, Listed, RowsField, column_shown
 from schema.leaf import converter_of, unchanged
 from schema.selection import Needs, selected_under
 from schema.wiring import declaration_of, python_name
@@ -69,7 +69,7 @@ def _step(
         convert = converter_of(field)
         if convert is None:
             return ordinary
-        column = entity.columns[said.name or python_name(field)]
+        column = column_shown(object_type.name, entity.columns[said.name or python_name(field)])
         return _column_step(object_type, key, details, field, column, convert)
     if isinstance(said, LinkField):
         target = get_named_type(field.type)

@@ -5,7 +5,7 @@ What a selection is made of is worked out once for each place in an operation an
 """
 
 from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from graphql import GraphQLObjectType, get_nullable_type
 from graphql.execution.collect_fields import FieldDetailsList
@@ -13,12 +13,15 @@ from graphql.pyutils import Path
 from graphql.type.definition import GraphQLResolveInfoHelpers
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from models.audit_entry import AuditEntry
 from models.inventory import entity_of
 from models.row import Row
 from schema.completion import Batch, Completion, PathOf
 from schema.completion_step import compile_selection
 from schema.field import TYPES
 from schema.selection import NEEDS, place_of
+
+_TRAIL: Final = entity_of(AuditEntry)
 
 
 class RowsExecutor(StrawberryGraphQLCoreExecutionContext):
@@ -70,7 +73,12 @@ class RowsExecutor(StrawberryGraphQLCoreExecutionContext):
         return self.complete(details, Batch.of_rows(self, object_type, rows, path_of)) if rows else []
 
     def complete(self, details: FieldDetailsList, batch: Batch) -> Any:
-        """Return the objects that the rows of a batch become, or an awaitable of them."""
+        """Return the objects that the rows of a batch become, or an awaitable of them.
+
+        That somebody reads entries of the trail is noted here, where they pass however they are come by.
+        """
+        if batch.entity is _TRAIL:
+            self.context_value.read_log.note_entries(batch.ids)
         return self._completion(batch.object_type, details).run(batch)
 
     def _completion(self, object_type: GraphQLObjectType, details: FieldDetailsList) -> Completion:

@@ -9,7 +9,7 @@ Each field says one thing about itself, and the start-up sweep refuses a field t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -18,6 +18,7 @@ from strawberry.schema_directive import Location
 
 from auth.permission import Permission
 from models.base import WardModel
+from models.inventory import Column
 from models.order import Order
 
 DECLARATION: Final = "fieldward"
@@ -101,9 +102,13 @@ Declaration = ColumnField | LinkField | RowsField | DerivedField | RootField
 
 @dataclass(frozen=True, slots=True)
 class TypeDeclaration:
-    """What a GraphQL type stands for: a table's rows, or with `model` None a mere structure around guarded things."""
+    """What a GraphQL type stands for: a table's rows, or with `model` None a mere structure around guarded things.
+
+    is_past: its objects are rows as they were at a moment, which no statement reads from the table, and no id names.
+    """
 
     model: type[WardModel] | None = None
+    is_past: bool = False
     connection_of: type[WardModel] | None = None
 
 
@@ -113,11 +118,24 @@ TYPES: Final[dict[str, TypeDeclaration]] = {}
 T = TypeVar("T")
 
 
-def stands_for(model: type[WardModel]) -> Callable[[type[T]], type[T]]:
-    """Declare that the type's objects are rows of the table."""
+def column_shown(type_name: str, column: Column) -> Column:
+    """Return a column as objects of the type show it. Of the past no pseudonym is known: nothing stands for a name."""
+    is_past = TYPES.get(type_name, TypeDeclaration()).is_past
+    return replace(column, masked_by=None) if is_past and column.masked_by is not None else column
+
+
+def types_of_rows() -> dict[str, type[WardModel]]:
+    """Return the type of each table's rows as they are, by its GraphQL name, with the table."""
+    return {
+        name: declared.model for name, declared in TYPES.items() if declared.model is not None and not declared.is_past
+    }
+
+
+def stands_for(model: type[WardModel], *, is_past: bool = False) -> Callable[[type[T]], type[T]]:
+    """Declare that the type's objects are rows of the table; is_past: as they were at a moment."""
 
     def declare(cls: type[T]) -> type[T]:
-        TYPES[cls.__name__] = TypeDeclaration(model=model)
+        TYPES[cls.__name__] = TypeDeclaration(model, is_past)
         return cls
 
     return declare

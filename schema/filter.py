@@ -9,6 +9,7 @@ from dataclasses import is_dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, cast
+from uuid import UUID
 
 import strawberry
 from graphql import GraphQLInputField
@@ -69,6 +70,12 @@ class IdFilter:
         default=strawberry.UNSET, description="This one; null asks for absence."
     )
     in_: list[strawberry.ID] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+
+
+@strawberry.input(description="Compares an id that is no object's, such as a request's.")
+class UuidFilter:
+    eq: UUID | None = strawberry.field(default=strawberry.UNSET, description="This one; null asks for absence.")
+    in_: list[UUID] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
 
 
 def demanding(permission: Permission) -> dict[str, Any]:

@@ -45,7 +45,7 @@ SIZES: Final = frozenset({"first", "last"})
 
 _LISTS: Final = frozenset({"measurements", "projectRoles", "changes"})
 _PAGES: Final = frozenset(
-    {"projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"}
+    {"projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts", "history"}
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
 _INVENTORY: Final = "dataInventory"

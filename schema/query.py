@@ -1,5 +1,6 @@
 """The entries to the graph for reading. What you don't see is answered as what never was: null."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import strawberry
@@ -37,6 +38,7 @@ from schema.organization import Organization
 from schema.project import Project, ProjectFilter, ProjectOrder, list_projects
 from schema.record import Record, RecordFilter, RecordOrder, list_records
 from schema.record_group import RecordGroup, RecordGroupKey, group_records
+from schema.record_past import PastRecord, load_past
 from schema.selection import load_selected
 from schema.service_account import ServiceAccount, list_service_accounts
 from schema.user import User, UserFilter, UserOrder, list_users
@@ -109,6 +111,14 @@ class Query:
     @resolved("A record by its id.", root())
     async def record(info: strawberry.Info, id: strawberry.ID) -> Record | None:
         return await _by_id(info, RecordModel, "Record", id)
+
+    @resolved(
+        "What a record that you see was at a moment, by the database's clock: null where there was none. A change"
+        " counts from when its transaction began, or the one before it if that was later.",
+        root(),
+    )
+    async def record_as_of(info: strawberry.Info, id: strawberry.ID, at: datetime) -> PastRecord | None:
+        return await load_past(info, parse_id(id, "Record", at=("id",)), at)
 
     @resolved("The records of all projects that you see.", root())
     async def records(

@@ -18,10 +18,21 @@ from models.order import Order
 from models.project import Project as ProjectModel
 from models.record import Medium, RecordStatus, SignatureMeaning
 from models.record import Record as RecordModel
+from models.record_version import RecordVersion as RecordVersionModel
 from resolvers.record import MOST_MEASUREMENTS
-from schema.connection import OrderDirection, PageArguments, Parent, page_of
+from schema.connection import (
+    After,
+    Before,
+    Connection,
+    First,
+    Last,
+    OrderDirection,
+    PageArguments,
+    Parent,
+    page_of,
+)
 from schema.context import context_of
-from schema.field import column, derived, link, listed, stands_for, structure
+from schema.field import column, derived, link, listed, resolved, rows, stands_for, structure
 from schema.filter import (
     ExactTextFilter,
     IdFilter,
@@ -33,6 +44,7 @@ from schema.filter import (
     filters,
 )
 from schema.node import Node
+from schema.record_history import RecordVersion, list_versions
 from schema.viewer_can import RecordViewerCan, ViewerCanRead, viewer_can
 
 if TYPE_CHECKING:
@@ -41,9 +53,10 @@ if TYPE_CHECKING:
     from schema.user import User
 
 
-@stands_for(MeasurementModel)
-@strawberry.type(description="One result of a record, in the words of the Water Quality Exchange (WQX).")
-class Measurement(Node):
+@strawberry.type
+class MeasurementFields:
+    """What a measurement says, now or as of a moment."""
+
     characteristic: str | None = column("What was measured.")
     fraction: str | None = column("Which part of the sample: total, dissolved, suspended.")
     value: float | None = column("The number, where what was reported is one.")
@@ -61,6 +74,11 @@ class Measurement(Node):
     source_row: str | None = column(
         "The row of the file that it was imported from, as a JSON object by column; without who collected."
     )
+
+
+@stands_for(MeasurementModel)
+@strawberry.type(description="One result of a record, in the words of the Water Quality Exchange (WQX).")
+class Measurement(Node, MeasurementFields):
     viewer_can: ViewerCanRead = viewer_can(ViewerCanRead)
 
 
@@ -71,9 +89,10 @@ class Point:
     longitude: float | None = strawberry.field(description="Degrees east.", metadata=derived())
 
 
-@stands_for(RecordModel)
-@strawberry.type(description="One field event: a visit to a site, and what was found there.")
-class Record(Node):
+@strawberry.type
+class RecordFields:
+    """What a record says, now or as of a moment. A link leads to what it names as that is now."""
+
     site_code: str | None = column("The site's code.")
     site_name: str | None = column("The site's name.")
     latitude: float | None = column("Degrees north, WGS 84; of the centre of its cell where `locationIsCoarse`.")
@@ -113,6 +132,10 @@ class Record(Node):
         "Who reviewed it, if you see the organization's people.", to=Membership, by="reviewed_by_id"
     )
 
+
+@stands_for(RecordModel)
+@strawberry.type(description="One field event: a visit to a site, and what was found there.")
+class Record(Node, RecordFields):
     viewer_can: RecordViewerCan = viewer_can(RecordViewerCan, needs=("created_by_id", "contributor_ids", "status"))
 
     measurements: list[Measurement] = listed(
@@ -122,6 +145,22 @@ class Record(Node):
         order=Order("position"),
         limit=MOST_MEASUREMENTS,
     )
+
+    @resolved(
+        "What it was: each version, with what became of it and of its measurements. What was reverted, and the"
+        " reverting, are versions like any other. What a record was that was deleted is in `auditEntries` alone.",
+        rows(RecordVersionModel),
+    )
+    async def history(
+        src: strawberry.Parent[Any],
+        info: strawberry.Info,
+        direction: OrderDirection = OrderDirection.DESC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[RecordVersion]:
+        return await list_versions(info, src["id"], direction, PageArguments(first, after, last, before))
 
 
 @strawberry.enum(description="What records are ordered by.")

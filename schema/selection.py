@@ -20,7 +20,7 @@ from models.along import Along, Named, Naming, Selected
 from models.base import WardModel
 from models.inventory import entity_of
 from schema.context import RequestContext, ResolveInfo
-from schema.field import TYPES, LinkField, RowsField
+from schema.field import TYPES, LinkField, RowsField, types_of_rows
 
 NEEDS: Final = "needs"
 """The key of the schema's extensions that holds what each field needs."""
@@ -159,7 +159,7 @@ async def load_selected(info: Info, model: type[WardModel], row_id: UUID) -> Any
 
 @cache
 def _type_of(model: type[WardModel]) -> str:
-    return next(name for name, declared in TYPES.items() if declared.model is model)
+    return next(name for name, one in types_of_rows().items() if one is model)
 
 
 def _under(fragments: Fragments, nodes: Sequence[FieldNode]) -> frozenset[str]:

@@ -37,6 +37,7 @@ from schema.field import (
     Otherwise,
     RootField,
     RowsField,
+    column_shown,
 )
 from schema.filter import FILTERS
 from schema.mutation import mutation_of
@@ -105,7 +106,9 @@ def guard_of(type_name: str, field: GraphQLField) -> tuple[str, Otherwise] | Non
         return (said.guard, Otherwise.NULL_AND_ERROR) if said.guard else None
     if declared is None or declared.model is None or not isinstance(said, ColumnField | LinkField):
         return None
-    column = _column(f"{type_name}.{python_name(field)}", entity_of(declared.model), said, field)
+    column = column_shown(
+        type_name, _column(f"{type_name}.{python_name(field)}", entity_of(declared.model), said, field)
+    )
     if column.guard is None:
         return None
     return column.guard, Otherwise.PSEUDONYM if column.masked_by else Otherwise.NULL_AND_ERROR

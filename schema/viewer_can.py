@@ -23,7 +23,7 @@ from models.visibility import scope_of
 from resolvers.record import Standing, may_delete, may_review, may_submit, may_update
 from resolvers.standing import known_permissions
 from schema.context import RequestContext, context_of
-from schema.field import TYPES, derived, resolved, structure
+from schema.field import derived, resolved, structure, types_of_rows
 from schema.sweep import guard_of
 
 GUARDS = "guards"
@@ -98,12 +98,12 @@ class Can:
 def publish_readable(core: GraphQLSchema) -> None:
     """Work out, once, what reading each field of each table's type takes."""
     guards: dict[str, list[tuple[str, P | None]]] = {}
-    for name, declared in TYPES.items():
+    for name, model in types_of_rows().items():
         one = core.type_map.get(name)
-        if declared.model is None or not isinstance(one, GraphQLObjectType):
+        if not isinstance(one, GraphQLObjectType):
             continue
         found = [(field_name, guard_of(name, field)) for field_name, field in one.fields.items()]
-        guards[entity_of(declared.model).name] = [
+        guards[entity_of(model).name] = [
             (field_name, P(guard[0]) if guard else None) for field_name, guard in found if field_name != "viewerCan"
         ]
     core.extensions[GUARDS] = guards

@@ -30,6 +30,8 @@ from schema.field import (
     LinkField,
     RootField,
     RowsField,
+    column_shown,
+    types_of_rows,
 )
 from schema.guard import Resolve, column_resolver, guarded, link_resolver, rows_resolver
 from schema.leaf import converter_of
@@ -65,7 +67,7 @@ def object_types(core: GraphQLSchema) -> list[GraphQLObjectType]:
 def wire(core: GraphQLSchema) -> Needs:
     """Give every declared field its resolve function; return what each needs."""
     needs = _needs(core)
-    names = {declared.model: name for name, declared in TYPES.items() if declared.model is not None}
+    names = {model: name for name, model in types_of_rows().items()}
 
     def type_of_row(value: Any, *_: Any) -> str | None:
         return names.get(value.entity.model) if isinstance(value, Row) else None
@@ -82,7 +84,7 @@ def wire(core: GraphQLSchema) -> Needs:
         for name, field in object_type.fields.items():
             said = declaration_of(field)
             if isinstance(said, ColumnField):
-                column = entity.columns[said.name or python_name(field)]
+                column = column_shown(object_type.name, entity.columns[said.name or python_name(field)])
                 field.resolve = column_resolver(entity, column)
             elif isinstance(said, LinkField):
                 target = get_named_type(field.type).name
@@ -144,7 +146,7 @@ def _needs(core: GraphQLSchema) -> Needs:
                 column_name = said.name or python_name(field)
                 if column_name not in entity.columns:
                     raise SchemaError(f"{object_type.name}.{name}: {entity.name} has no column {column_name!r}.")
-                mask = entity.columns[column_name].masked_by
+                mask = column_shown(object_type.name, entity.columns[column_name]).masked_by
                 columns[at] = (column_name, mask) if mask else (column_name,)
                 if converter_of(field) is not None:
                     plain.add(at)
@@ -153,10 +155,12 @@ def _needs(core: GraphQLSchema) -> Needs:
                 links[at] = (get_named_type(field.type).name, said)
             elif isinstance(said, RowsField):
                 columns[at] = said.needs
-                if said.listed is not None and not field.args:
+                if said.listed is not None and not field.args and not declared.is_past:
                     lists[at] = (get_named_type(field.type).name, said)
             elif isinstance(said, DerivedField):
                 columns[at] = said.needs
                 if name == "id":
                     plain.add(at)
-    return Needs(columns, links, lists, frozenset(plain))
+    # What was is read by no statement along with other rows, nor by one alone.
+    past = {name for name, declared in TYPES.items() if declared.is_past}
+    return Needs(columns, links, lists, frozenset(at for at in plain if at[0] not in past))

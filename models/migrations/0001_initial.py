@@ -70,6 +70,7 @@ class Migration(migrations.Migration):
                 ('entity_id', fields.UUIDField()),
                 ('project_id', fields.UUIDField(null=True)),
                 ('membership_id', fields.UUIDField(null=True)),
+                ('part_of_id', fields.UUIDField(null=True)),
                 ('columns', fields.JSONField(encoder=JSON_DUMPS, decoder=loads)),
             ],
             options={'table': 'change', 'app': 'models', 'pk_attr': 'id', 'table_description': 'The change of one row. `columns` maps each changed column to `[before, after]` as JSON.'},

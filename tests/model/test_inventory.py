@@ -93,13 +93,19 @@ async def test_triggers_fire_always_and_know_the_tables_secrets_and_place(world:
         name for name, one in sorted(entity.columns.items()) if one.classification is Classification.SECRET
     )
     own = "" if placement.own_is_user else placement.own_column or ""
-    expected = [placement.tenant_column or "", secret, placement.project_column or "", own]
+    expected = [
+        placement.tenant_column or "",
+        secret,
+        placement.project_column or "",
+        own,
+        placement.whole_column or "",
+    ]
 
     assert {row["tgname"] for row in triggers} == {"refuse", "change_insert", "change_update", "change_delete"}
     assert all(row["enabled"] == "A" for row in triggers)
     for row in triggers:
         if row["tgname"] != "refuse":
-            arguments = row["arguments"].split("|")[:4]
+            arguments = row["arguments"].split("|")[:5]
             arguments[1] = ",".join(sorted(arguments[1].split(",")))
             assert arguments == expected
 

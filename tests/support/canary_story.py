@@ -4,6 +4,7 @@ import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -197,6 +198,7 @@ async def ground(story: Story, contract: Contract, url: str) -> Writing:
         roles=roles,
         spare=UUID(members["spare"].partition(":")[2]),
         superuser=made.postgres.superuser("fieldward"),
+        trail_until=datetime.now(UTC),
     )
     return Writing(
         canaries=canaries,

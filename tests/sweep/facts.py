@@ -23,14 +23,35 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The table of a type: the columns that name the row's tenant and project, and whose it is; and its order."""
+    """The table of a type: the columns that name the row's tenant and project, and whose it is; and its order.
+
+    query: what its rows are, where they are not simply those of the table.
+    """
 
     name: str
     project: str | None = None
     own: str | None = None
     tenant: str = "organization_id"
     order: str = "created_at"
+    query: str | None = None
 
+
+_VERSIONS: Final = """
+    select concat(r.id, '/', e.id) as id, r.id as record_id, r.organization_id, r.project_id, e.id as entry_id,
+           e.membership_id, e.service_account_id, e.device_id,
+           max(c.id) as place, array_agg(c.id order by c.id) as changes
+      from record r
+      join change c on c.entity = 'record' and c.entity_id = r.id
+        or c.entity = 'measurement' and (c.columns -> 'record_id') @> to_jsonb(array[r.id::text])
+        or c.entity = 'measurement' and c.entity_id in (select m.id from measurement m where m.record_id = r.id)
+      join audit_entry e on e.id = c.entry_id
+     group by r.organization_id, r.id, e.organization_id, e.id
+"""
+_WITH_A_PAST: Final = """
+    select r.* from {table} r where exists (
+        select from change c where c.entity = '{table}' and c.entity_id = r.id and c.operation = 'INSERT')
+"""
+"""Of the others the stage has cut off the beginning."""
 
 TABLES: Final[Mapping[str, Table]] = {
     "Organization": Table("organization", tenant="id"),
@@ -44,6 +65,11 @@ TABLES: Final[Mapping[str, Table]] = {
     "ServiceAccount": Table("service_account"),
     "AuditEntry": Table("audit_entry", order="at"),
     "Change": Table("change", order="id"),
+    "RecordVersion": Table("version", project="project_id", order="place", query=_VERSIONS),
+    "PastRecord": Table("record", project="project_id", query=_WITH_A_PAST.format(table="record")),
+    "PastMeasurement": Table(
+        "measurement", project="project_id", order="position", query=_WITH_A_PAST.format(table="measurement")
+    ),
 }
 CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Project", "records"): ("Record", "project_id"),
@@ -51,6 +77,8 @@ CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Record", "measurements"): ("Measurement", "record_id"),
     ("User", "projectRoles"): ("ProjectMember", "membership_id"),
     ("AuditEntry", "changes"): ("Change", "entry_id"),
+    ("Record", "history"): ("RecordVersion", "record_id"),
+    ("PastRecord", "measurements"): ("PastMeasurement", "record_id"),
 }
 """By type and field: whose rows it leads to, and the column of those that names this one."""
 
@@ -58,6 +86,7 @@ COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("Device", "user"): "membership_id",
     ("ProjectMember", "user"): "membership_id",
     ("AuditEntry", "user"): "membership_id",
+    ("RecordVersion", "user"): "membership_id",
 }
 """The columns that have another name than their field."""
 
@@ -68,10 +97,29 @@ the trail, as what is plain of its table is.
 NEVER_SHOWN: Final = frozenset(
     {
         *("creation_digest", "token_digest", "refresh_digest", "spent_digest", "password_hash"),
-        *("collector_index", "serial_index"),
+        *("collector_index", "collector_pseudonym", "serial_index"),
     }
 )
 """Columns of which the trail shows no value to anybody."""
+
+
+NAMED_BY: Final[Mapping[str, tuple[str, str]]] = {
+    "RecordVersion": ("entryId", "entry_id"),
+    "PastMeasurement": ("measurementId", "id"),
+}
+"""By which field, and of which column, objects are known that have no id of their own."""
+NODELESS: Final = frozenset({"Change", "RecordVersion", "PastRecord", "PastMeasurement"})
+"""Types whose objects are not fetched by an id."""
+
+
+def named_by(type_name: str) -> str:
+    """Return the field by which objects of a type are known."""
+    return NAMED_BY[type_name][0] if type_name in NAMED_BY else "id"
+
+
+def name_of(type_name: str, row: Row) -> str:
+    """Return what that field says of a row."""
+    return str(row[NAMED_BY[type_name][1]]) if type_name in NAMED_BY else f"{type_name}:{row['id']}"
 
 
 def column_of(type_name: str, name: str, columns: Iterable[str]) -> str:
@@ -86,11 +134,15 @@ def column_of(type_name: str, name: str, columns: Iterable[str]) -> str:
 
 @dataclass
 class Facts:
-    """All rows by type and id, in their order; and all values by type, id and field, as an owner reads them."""
+    """All rows by type and id, in their order; and all values by type, id and field, as an owner reads them.
+
+    at: the moment that all of it is of. trail_until: the end of what is known of the trail.
+    """
 
     page: Page
     contract: Contract
     at: datetime
+    trail_until: datetime
     rows: Mapping[str, Mapping[Any, Row]]
     values: dict[str, dict[Any, dict[str, Any]]]
     _visible: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
@@ -139,22 +191,23 @@ class Facts:
 
 
 async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
-    """Read all that there is now. Of the trail, what was written before this moment."""
+    """Read all that there is now. Of the trail, what was written before the first question."""
     connection: asyncpg.Connection = await connect(cast.superuser)
     try:
         at: datetime = await connection.fetchval("select clock_timestamp()")
         rows: dict[str, dict[Any, Row]] = {}
         for type_name, table in TABLES.items():
             late = " where at < $1" if type_name == "AuditEntry" else ""
+            source = f"({table.query}) q" if table.query is not None else f'"{table.name}"'
             found = await connection.fetch(
-                f'select * from "{table.name}"{late} order by {table.order}, id', *([at] if late else [])
+                f"select * from {source}{late} order by {table.order}, id", *([cast.trail_until] if late else [])
             )
             rows[type_name] = {row["id"]: dict(row) for row in found}
     finally:
         await connection.close()
     missing = set(page.fields) - set(TABLES) - {"RecordGroup", "MeasurementGroup"}
     assert not missing, f"say in TABLES where the rows of {missing} lie"
-    facts = Facts(page, contract, at, rows, {})
+    facts = Facts(page, contract, at, cast.trail_until, rows, {})
     for owner in ("owner", "other-owner"):
         _read_values(facts, cast.principals[owner])
     return facts
@@ -169,9 +222,12 @@ def _read_values(facts: Facts, owner: Principal) -> None:
     for type_name, rows in facts.rows.items():
         mine = [row for row in rows.values() if row[TABLES[type_name].tenant] == owner.organization_id]
         values = facts.values.setdefault(type_name, {})
-        if type_name != "Change":
+        if type_name not in NODELESS:
             _read_nodes(facts, owner, type_name, mine, values)
-    before = f"{{at: {{lt: {literal(facts.at)}}}}}"
+    for record in facts.rows["Record"].values():
+        if record["organization_id"] == owner.organization_id:
+            _read_past(facts, owner, record["id"])
+    before = f"{{at: {{lt: {literal(facts.trail_until)}}}}}"
     reply = owner.caller.run(
         f"{{ auditEntries(first: 1000, filter: {before}) {{ nodes {{ id changes {{"
         f" {' '.join(facts.contract.leaves('Change'))} columns {{ column before after }} }} }} }} }}"
@@ -183,6 +239,24 @@ def _read_values(facts: Facts, owner: Principal) -> None:
         changed = by_entry.get(entry["id"].partition(":")[2], [])
         for row, shown in zip(changed, entry["changes"], strict=True):
             facts.values["Change"][row["id"]] = shown
+
+
+def _read_past(facts: Facts, owner: Principal, record_id: UUID) -> None:
+    """Read a record's versions, and what it was: at the end of what is known, as it is."""
+    past, part, version = [
+        " ".join(facts.contract.selected(one)) for one in ("PastRecord", "PastMeasurement", "RecordVersion")
+    ]
+    reply = owner.caller.run(
+        f'{{ past: recordAsOf(id: "Record:{record_id}", at: {literal(facts.at)}) {{ {past} measurements {{ {part} }} }}'
+        f' record(id: "Record:{record_id}") {{ history(first: 100, direction: ASC) {{ nodes {{ {version} }} }} }} }}'
+    )
+    assert not reply.errors, reply.errors[:3]
+    for shown in reply.data["record"]["history"]["nodes"]:
+        facts.values["RecordVersion"][f"{record_id}/{shown['entryId']}"] = shown
+    if reply.data["past"] is not None:
+        facts.values["PastRecord"][record_id] = reply.data["past"]
+        for shown in reply.data["past"]["measurements"]:
+            facts.values["PastMeasurement"][UUID(shown["measurementId"])] = shown
 
 
 def _read_nodes(

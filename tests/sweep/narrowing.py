@@ -18,6 +18,7 @@ MATCHES: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "in": lambda value, wanted: value in wanted,
     "gte": lambda value, wanted: value is not None and value >= wanted,
     "lt": lambda value, wanted: value is not None and value < wanted,
+    "has": lambda value, wanted: wanted in value,
     "startsWith": lambda value, wanted: value is not None and value.startswith(wanted),
 }
 """What each operator means; an operator that the contract has and this has not is a failure."""
@@ -47,8 +48,18 @@ class Narrowing:
         """Return whether the page lets somebody find the row by this."""
         # An id is found by whoever sees the row: the page has no letter for it.
         letter = "r" if self.said.field == "id" else "f"
-        value = value_of(facts, self.said, self.column, row)
+        value = touched_by(facts, row) if self.operator == "has" else value_of(facts, self.said, self.column, row)
         return letter in facts.letters(who, self.said, row) and MATCHES[self.operator](value, self.wanted)
+
+
+def touched_by(facts: Facts, entry: Row) -> frozenset[UUID]:
+    """Return what an entry is about: the rows that it names or changed, and of measurements their records."""
+    about = set(entry["entity_ids"] or ())
+    for change in facts.rows["Change"].values():
+        if change["entry_id"] == entry["id"]:
+            about |= {change["entity_id"], change["part_of_id"]} - {None}
+    measurements = facts.rows["Measurement"]
+    return frozenset(about | {measurements[one]["record_id"] for one in about if one in measurements})
 
 
 def value_of(facts: Facts, said: FieldRow, column: str, row: Row) -> Any:
@@ -92,8 +103,8 @@ def narrowings(facts: Facts, who: Principal, contract: Contract, target: str, fi
 def _until(facts: Facts, name: str, operator: str, written: str) -> str:
     """Return the filter of the trail, which grows by each question, cut where the facts end."""
     if name != "at":
-        return f"{name}: {{{operator}: {written}}}, at: {{lt: {literal(facts.at)}}}"
-    end = "" if operator == "lt" else f", lt: {literal(facts.at)}"
+        return f"{name}: {{{operator}: {written}}}, at: {{lt: {literal(facts.trail_until)}}}"
+    end = "" if operator == "lt" else f", lt: {literal(facts.trail_until)}"
     return f"at: {{{operator}: {written}{end}}}"
 
 
@@ -123,6 +134,13 @@ def _is_refused(facts: Facts, who: Principal, said: FieldRow) -> bool:
 def _values(facts: Facts, who: Principal, said: FieldRow, column: str, operator: str) -> Iterator[Any]:
     """Yield values to narrow by: of a row that is shown, of one that is not, and that there is none."""
     type_name = said.type_name
+    if operator == "has":
+        records = {one for row in facts.rows[type_name].values() for one in touched_by(facts, row)} & facts.rows[
+            "Record"
+        ].keys()
+        assert records, "no entry is about a record: there is nothing to try"
+        yield from sorted(records)[:3]
+        return
     rows = [
         (row, value)
         for row in facts.rows[type_name].values()
@@ -152,6 +170,10 @@ def _written(contract: Contract, said: FieldRow, takes: Any, wanted: Any) -> str
         return str(wanted)
     if isinstance(wanted, float):
         return repr(wanted)
+    if isinstance(wanted, UUID) and named.name == "UUID":
+        return literal(str(wanted))
+    if isinstance(wanted, UUID) and said.field == "entityIds":
+        return literal(f"Record:{wanted}")
     if isinstance(wanted, UUID):
         target = said.type_name if said.field == "id" else row_type(contract.type(said.type_name).fields[said.field])
         return literal(f"{target}:{wanted}")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from tests.support.served import Reply
 from tests.sweep.contract import Contract, is_connection, is_plain_list, row_type, takes_arguments
-from tests.sweep.facts import NEVER_SHOWN, PUBLIC, TABLES, Facts, Row
+from tests.sweep.facts import NEVER_SHOWN, PUBLIC, TABLES, Facts, Row, name_of, named_by
 from tests.sweep.page import FieldRow
 from tests.sweep.principal import Names, Principal
 
@@ -17,6 +17,18 @@ PAGE_OF: Final = 100
 BELOW: Final = 2
 """Rows of a list further below: there, a few are as good as all, and cost what a few cost."""
 CAN: Final = "viewerCan"
+TOLD: Final = "changes"
+"""The field of a version that says what became of which columns."""
+ELSEWHERE: Final = {("RecordVersion", "reason"): "audit:read"}
+"""Fields that show a value of another row, and what seeing that row takes in the organization."""
+HISTORY: Final = "history"
+VERSIONS: Final = 5
+"""Versions asked for of each record: each with its changes, more would be more than an operation may ask for."""
+WHO: Final = {
+    **dict.fromkeys(("created_by_id", "reviewed_by_id", "contributor_ids"), "membership:read"),
+    "device_id": "device:read",
+}
+"""Columns that name people and their devices: in a history, told to who sees all of those."""
 Path = tuple[str | int, ...]
 
 
@@ -26,8 +38,12 @@ def selection(contract: Contract, type_name: str, depth: int, *, first: int = PA
     parts = list(contract.selected(type_name))
     if type_name == "Change":
         return " ".join([*parts, "columns { column before after }"])
+    if type_name == "RecordVersion":
+        parts.append(f"{TOLD} {{ operation entity entityId columns {{ column before after }} }}")
     for name, one in contract.branches(type_name).items() if depth else ():
         assert not takes_arguments(one), f"{type_name}.{name} takes an argument: say which"
+        if (type_name, name) == ("RecordVersion", TOLD):
+            continue
         if name == CAN:
             parts.append(f"{CAN} {{ readableFields }}")
             continue
@@ -43,13 +59,17 @@ def asked(contract: Contract, type_name: str, depth: int) -> frozenset[str]:
     for name, one in contract.type(type_name).fields.items():
         if name in contract.leaves(type_name) or type_name == "Change" or depth:
             found.add(f"{type_name}.{name}")
+        if (type_name, name) == ("RecordVersion", TOLD):
+            continue
         if name not in contract.leaves(type_name) and type_name != "Change" and depth:
             found |= asked(contract, row_type(one), depth - 1) if name != CAN else set()
     return frozenset(found)
 
 
 def _list(name: str, inner: str, first: int) -> str:
-    return f"{name}(first: {first}) {{ totalCount nodes {{ {inner} }} edges {{ node {{ id }} }} }}"
+    named = named_by("RecordVersion") if name == HISTORY else "id"
+    given = f"first: {min(first, VERSIONS)}, direction: ASC" if name == HISTORY else f"first: {first}"
+    return f"{name}({given}) {{ totalCount nodes {{ {inner} }} edges {{ node {{ {named} }} }} }}"
 
 
 @dataclass
@@ -76,11 +96,16 @@ class Comparison:
         if type_name == "Change":
             self._columns(row, shown["columns"], (*at, "columns"))
             return
+        if type_name == "RecordVersion":
+            self._told(row, shown[TOLD], (*at, TOLD))
         for name, one in contract.branches(type_name).items() if depth else ():
+            if (type_name, name) == ("RecordVersion", TOLD):
+                continue
             if name == CAN:
                 self._can(fields, row, shown[name]["readableFields"], (*at, name))
             elif is_connection(one) or is_plain_list(one):
                 limit = first if is_connection(one) else None
+                limit = min(first, VERSIONS) if name == HISTORY else limit
                 self._many(fields[name], row, shown[name], row_type(one), depth - 1, (*at, name), limit)
             else:
                 self._one(fields[name], row, shown[name], row_type(one), depth - 1, (*at, name))
@@ -100,16 +125,16 @@ class Comparison:
         if not isinstance(shown, dict | list):
             self._differs(type_name, "", at, f"{len(rows)} rows", shown)
             return
-        nodes, wanted = shown, list(rows)
+        nodes, wanted, named = shown, list(rows), named_by(type_name)
         if isinstance(shown, dict):
             nodes, at = shown["nodes"], (*at, "nodes")
             if shown["totalCount"] != len(rows):
                 self._differs(type_name, "totalCount", at, len(rows), shown["totalCount"])
-            if [edge["node"]["id"] for edge in shown["edges"]] != [node["id"] for node in nodes]:
+            if [edge["node"][named] for edge in shown["edges"]] != [node[named] for node in nodes]:
                 self._differs(type_name, "edges", at, "the nodes' ids", shown["edges"])
             wanted = wanted[:limit]
         if type_name != "Change":
-            got, expected = [node["id"] for node in nodes], [f"{type_name}:{row['id']}" for row in wanted]
+            got, expected = [node[named] for node in nodes], [name_of(type_name, row) for row in wanted]
             if got != expected:
                 self._differs(type_name, "id", at, expected, got)
                 return
@@ -144,6 +169,8 @@ class Comparison:
         letters = self.facts.letters(self.who, said, row)
         value = self.facts.values[said.type_name][row["id"]][said.field]
         if "r" in letters:
+            # What lies in another row is there for who sees that one.
+            value = value if ELSEWHERE.get((said.type_name, said.field)) in {None, *self.who.held(None)} else None
             if shown != value:
                 self._differs(said.type_name, said.field, at, value, shown)
         elif "m" in letters:
@@ -191,6 +218,27 @@ class Comparison:
                         self._differs("ColumnChange", column["column"], place, value[side], column[side])
                 else:
                     self._denied_value("ColumnChange", side, takes, self._scope_of_change(row), column[side], place)
+
+    def _told(self, row: Row, shown: Any, at: Path) -> None:
+        """Compare what a version says of each row that it changed: all columns that may be read, and no other."""
+        changes = [self.facts.rows["Change"][one] for one in row["changes"]]
+        wanted = [
+            {
+                "operation": change["operation"],
+                "entity": change["entity"],
+                "entityId": str(change["entity_id"]),
+                "columns": [
+                    one
+                    for one in self.facts.values["Change"][change["id"]]["columns"]
+                    if one["column"] not in NEVER_SHOWN
+                    and "r" in self._guard_of_column(change, one["column"])[1]
+                    and WHO.get(one["column"], "record:read") in {"record:read", *self.who.held(None)}
+                ],
+            }
+            for change in changes
+        ]
+        if shown != wanted:
+            self._differs("RecordVersion", TOLD, at, wanted, shown)
 
     def _guard_of_column(self, row: Row, column: str) -> tuple[str, Names]:
         """Return what the page says of the field that shows the column, in the scope of the row that was changed."""

@@ -76,7 +76,10 @@ PRINCIPALS: Final = (*INSIDE, *OUTSIDE)
 
 @dataclass(frozen=True)
 class Cast:
-    """Everybody who asks, by key; and of the first organization the projects by code, and what is there to act on."""
+    """Everybody who asks, by key; and of the first organization the projects by code, and what is there to act on.
+
+    trail_until: the end of the trail that is asked about. It grows by each question, whoever reads it too.
+    """
 
     principals: Mapping[str, Principal]
     projects: Mapping[str, UUID]
@@ -84,6 +87,7 @@ class Cast:
     roles: Mapping[str, str]
     spare: UUID
     superuser: Endpoint
+    trail_until: datetime
 
 
 async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
@@ -144,7 +148,11 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
             account_id=account_id,
         )
     assert set(everybody) == set(PRINCIPALS)
-    return Cast(everybody, projects, targets, roles, members["spare"], superuser)
+    # And that a program read something.
+    reading = Client(http, tokens["token-reads"][1])
+    read = (await reading.run("{ records(first: 200) { nodes { comment } } }")).data["records"]["nodes"]
+    assert any(one["comment"] for one in read)
+    return Cast(everybody, projects, targets, roles, members["spare"], superuser, await world.now())
 
 
 def _standing(key: str, projects: Mapping[str, UUID]) -> Standing:

@@ -10,7 +10,7 @@ from models.base import new_id
 from tests.support.served import Reply
 from tests.sweep.conftest import Tally
 from tests.sweep.contract import Contract, is_connection, row_type, takes_arguments
-from tests.sweep.facts import Facts, Row, literal
+from tests.sweep.facts import NODELESS, Facts, Row, literal
 from tests.sweep.page import Page
 from tests.sweep.principal import BUILT_IN, MEMBER, Principal, letters_of
 from tests.sweep.reading import PAGE_OF, Comparison, asked, sample, selection
@@ -49,7 +49,8 @@ class _LookedUp:
     def variables(self) -> Mapping[str, str]:
         """The ids, by the alias of what is looked up."""
         ids = [*(row["id"] for row in self.rows), new_id()]
-        return {f"a{index}": f"{self.type_name}:{one}" for index, one in enumerate(ids)}
+        type_name = self.type_name.removeprefix("Past")
+        return {f"a{index}": f"{type_name}:{one}" for index, one in enumerate(ids)}
 
     def __call__(self, comparison: Comparison, reply: Reply) -> None:
         facts, who, shown = comparison.facts, comparison.who, reply.data or {}
@@ -195,7 +196,7 @@ def _lists(contract: Contract, facts: Facts) -> list[tuple[str, Compare]]:
             continue
         target = row_type(one)
         inner = selection(contract, target, 1)
-        narrowed = f", filter: {{at: {{lt: {literal(facts.at)}}}}}" if target == "AuditEntry" else ""
+        narrowed = f", filter: {{at: {{lt: {literal(facts.trail_until)}}}}}" if target == "AuditEntry" else ""
         way = ", direction: ASC" if target == "AuditEntry" else ""
         query = (
             f"{{ {name}(first: 200{narrowed}{way}) {{ totalCount nodes {{ {inner} }} edges {{ node {{ id }} }} }} }}"
@@ -213,19 +214,20 @@ def _lookups(contract: Contract, facts: Facts, who: Principal) -> list[tuple[str
         if takes_arguments(one) and name != "node" and not is_leaf_type(one.type)
     }
     for type_name in facts.rows:
-        if type_name == "Change":
+        if type_name in NODELESS and type_name != "PastRecord":
             continue
         rows = sample(facts, who, type_name)
         # A program with one scope sees nothing beside what it reads: one step is as good as two.
         deepest = 1 if who.scope is not None and len(who.scope) <= 2 else 2
         for root, depth in (("node", deepest), (by_type.get(type_name), 1)):
-            if root is None:
+            if root is None or (root == "node" and type_name in NODELESS):
                 continue
             inner = selection(contract, type_name, depth, first=3)
             compare = _LookedUp(root, type_name, rows, depth)
             # The ids are variables, so that everybody's operations are the same, and parsed once.
             declared = ", ".join(f"${name}: ID!" for name in compare.variables)
-            aliases = " ".join(f"{name}: {root}(id: ${name}) {{ ...F }}" for name in compare.variables)
+            at = f", at: {literal(facts.at)}" if type_name == "PastRecord" else ""
+            aliases = " ".join(f"{name}: {root}(id: ${name}{at}) {{ ...F }}" for name in compare.variables)
             query = f"query({declared}) {{ {aliases} }} fragment F on {type_name} {{ {inner} }}"
             found.append((query, compare))
     inner = selection(contract, "Organization", 1)

@@ -95,6 +95,7 @@ create index on audit_entry (organization_id, at, id);
 alter table audit_entry alter column entity_ids set storage external;
 create index on change (organization_id, entry_id);
 create index on change (organization_id, entity, entity_id);
+create index on change (organization_id, part_of_id) where part_of_id is not null;
 
 -- ------------------------------------------------------------------ row-level security: the second wall
 do $$
@@ -180,7 +181,8 @@ create function fieldward_difference(before jsonb, after jsonb, secret text[]) r
 -- an entry is found by the transaction's own id and start, which nobody can choose, not by a setting, which anybody can.
 -- Arguments: the column that names the tenant ('' for a table outside the tenants: the entry's tenant is taken), and
 -- the SECRET columns, comma-separated; the columns that say which project and whose membership the row is about, so
--- that whoever reads the change is asked in the row's own scope.
+-- that whoever reads the change is asked in the row's own scope; the column that names the row that it is part of, by
+-- which the history of that row is found.
 create function fieldward_record_change() returns trigger language plpgsql security definer
   set search_path = pg_catalog, public, pg_temp as $$
 declare
@@ -189,6 +191,7 @@ declare
   secret text[] := string_to_array(tg_argv[1], ',');
   project text := nullif(tg_argv[2], '');
   own text := nullif(tg_argv[3], '');
+  whole text := nullif(tg_argv[4], '');
   strangers bigint;
 begin
   select e.organization_id, e.id into entry from public.audit_entry e
@@ -200,9 +203,10 @@ begin
   if tg_op = 'INSERT' then
     with n as materialized (select to_jsonb(r) as j from new_rows r),
     written as (
-      insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
+      insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id,
+                                 part_of_id, columns)
       select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
-             (n.j ->> own)::uuid,
+             (n.j ->> own)::uuid, (n.j ->> whole)::uuid,
              (select coalesce(jsonb_object_agg(k.key, jsonb_build_array(null,
                        case when k.key = any (secret) then '"secret"' else k.value end)), '{}')
                 from jsonb_each(n.j) as k where k.value <> 'null')
@@ -212,9 +216,10 @@ begin
   elsif tg_op = 'DELETE' then
     with o as materialized (select to_jsonb(r) as j from old_rows r),
     written as (
-      insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
+      insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id,
+                                 part_of_id, columns)
       select entry.organization_id, entry.id, tg_op, tg_table_name, (o.j ->> 'id')::uuid, (o.j ->> project)::uuid,
-             (o.j ->> own)::uuid,
+             (o.j ->> own)::uuid, (o.j ->> whole)::uuid,
              (select coalesce(jsonb_object_agg(k.key, jsonb_build_array(
                        case when k.key = any (secret) then '"secret"' else k.value end, null)), '{}')
                 from jsonb_each(o.j) as k where k.value <> 'null')
@@ -222,17 +227,20 @@ begin
     select count(*) into strangers from o
      where tenant <> '' and (o.j ->> tenant)::uuid is distinct from entry.organization_id;
   else
-    insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
+    insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id,
+                                 part_of_id, columns)
     select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
-           (n.j ->> own)::uuid, fieldward_difference(o.j, n.j, secret)
+           (n.j ->> own)::uuid, (n.j ->> whole)::uuid, fieldward_difference(o.j, n.j, secret)
       from (select to_jsonb(r) as j from old_rows r) o
       join (select to_jsonb(r) as j from new_rows r) n on n.j -> 'id' = o.j -> 'id'
      where n.j is distinct from o.j;
-    -- A row that changed its id, or its tenant, would have no counterpart: refused, whoever tries.
+    -- A row that changed its id, or its tenant, would have no counterpart, and one that went over to another whole would
+    -- be missing in the history of the one before: refused, whoever tries.
     select count(*) into strangers from (select to_jsonb(r) as j from new_rows r) n
      where not exists (select 1 from (select to_jsonb(r) as j from old_rows r) o
                         where o.j -> 'id' = n.j -> 'id'
-                          and (tenant = '' or o.j -> tenant = n.j -> tenant))
+                          and (tenant = '' or o.j -> tenant = n.j -> tenant)
+                          and (whole is null or o.j -> whole = n.j -> whole))
         or (tenant <> '' and (n.j ->> tenant)::uuid is distinct from entry.organization_id);
   end if;
   if tenant = '' then
@@ -248,7 +256,8 @@ begin
     end if;
   end if;
   if strangers > 0 then
-    raise exception 'a row of % left its tenant or its id, or lies in another tenant than the audit entry', tg_table_name
+    raise exception 'a row of % left its tenant, its id or its whole, or lies in another tenant than the audit entry',
+      tg_table_name
       using errcode = 'insufficient_privilege';
   end if;
   return null;
@@ -259,27 +268,27 @@ do $$
 declare t record;
 begin
   for t in select * from (values
-      ('organization', 'id', '', '', ''),
-      ('user_account', '', 'email_index,password_hash', '', ''),
-      ('custom_role', 'organization_id', 'creation_digest', '', ''),
-      ('membership', 'organization_id', '', '', 'id'),
-      ('project_membership', 'organization_id', '', 'project_id', 'membership_id'),
-      ('project', 'organization_id', 'creation_digest', 'id', ''),
-      ('device', 'organization_id', 'creation_digest,serial_index', '', 'membership_id'),
-      ('record', 'organization_id', 'collector_index,collector_pseudonym,creation_digest', 'project_id', ''),
-      ('measurement', 'organization_id', '', 'project_id', ''),
-      ('service_account', 'organization_id', 'token_digest', '', ''),
-      ('session', 'organization_id', 'refresh_digest,spent_digest', '', 'membership_id'))
-    as v(name, tenant, secret, project, own) loop
+      ('organization', 'id', '', '', '', ''),
+      ('user_account', '', 'email_index,password_hash', '', '', ''),
+      ('custom_role', 'organization_id', 'creation_digest', '', '', ''),
+      ('membership', 'organization_id', '', '', 'id', ''),
+      ('project_membership', 'organization_id', '', 'project_id', 'membership_id', ''),
+      ('project', 'organization_id', 'creation_digest', 'id', '', ''),
+      ('device', 'organization_id', 'creation_digest,serial_index', '', 'membership_id', ''),
+      ('record', 'organization_id', 'collector_index,collector_pseudonym,creation_digest', 'project_id', '', ''),
+      ('measurement', 'organization_id', '', 'project_id', '', 'record_id'),
+      ('service_account', 'organization_id', 'token_digest', '', '', ''),
+      ('session', 'organization_id', 'refresh_digest,spent_digest', '', 'membership_id', ''))
+    as v(name, tenant, secret, project, own, whole) loop
     execute format('create trigger change_insert after insert on %I referencing new table as new_rows
-                    for each statement execute function fieldward_record_change(%L, %L, %L, %L)',
-                   t.name, t.tenant, t.secret, t.project, t.own);
+                    for each statement execute function fieldward_record_change(%L, %L, %L, %L, %L)',
+                   t.name, t.tenant, t.secret, t.project, t.own, t.whole);
     execute format('create trigger change_update after update on %I referencing old table as old_rows new table as new_rows
-                    for each statement execute function fieldward_record_change(%L, %L, %L, %L)',
-                   t.name, t.tenant, t.secret, t.project, t.own);
+                    for each statement execute function fieldward_record_change(%L, %L, %L, %L, %L)',
+                   t.name, t.tenant, t.secret, t.project, t.own, t.whole);
     execute format('create trigger change_delete after delete on %I referencing old table as old_rows
-                    for each statement execute function fieldward_record_change(%L, %L, %L, %L)',
-                   t.name, t.tenant, t.secret, t.project, t.own);
+                    for each statement execute function fieldward_record_change(%L, %L, %L, %L, %L)',
+                   t.name, t.tenant, t.secret, t.project, t.own, t.whole);
     execute format('alter table %I enable always trigger change_insert, enable always trigger change_update,
                     enable always trigger change_delete', t.name);
   end loop;
