@@ -118,9 +118,10 @@ class EntryKindFilter:
 
 @strawberry.input(description="Says which object entries are about.")
 class ObjectFilter:
-    has: strawberry.ID = strawberry.field(
+    has: strawberry.ID | None = strawberry.field(
+        default=None,
         description="This one, or what is part of it: a record's measurements, a person's account. By its global id."
-        " Each entry of the time that is asked for is looked at, so long trails want `at` beside it."
+        " Each entry of the time that is asked for is looked at, so long trails want `at` beside it.",
     )
 
 
@@ -153,11 +154,11 @@ async def list_audit_entries(
     context = context_of(info)
     if has_everywhere(context.viewer, {Permission.AUDIT_READ}):
         context.read_log.note_entries(())
-    about = filter.entity_ids if filter is not None else None
+    about = filter.entity_ids.has if filter is not None and filter.entity_ids else None
     compared = replace(filter, entity_ids=None) if filter is not None else None
     conditions = await conditions_of(info, compared, AuditEntryModel, links=_LINKS)
-    if about:
-        type_name, row_id = split_id(about.has, at=("filter", "entityIds", "has"))
+    if about is not None:
+        type_name, row_id = split_id(about, at=("filter", "entityIds", "has"))
         model = types_of_rows().get(type_name)
         # Of what is no type there is nothing, as of a row that is not there.
         touched = Touched(entity_of(model).name if model is not None else "", row_id)

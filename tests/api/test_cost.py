@@ -152,6 +152,26 @@ READS: Final = (
         who="auditor",
         why="Names and values are of several owners of keys; the first time each key is loaded.",
     ),
+    read(
+        "who read or changed a record",
+        "query($f: AuditEntryFilter) { auditEntries(first: 20, filter: $f) { nodes { action at } } }",
+        lambda on, _: {"f": {"entityIds": {"has": on.stage.draft}}},
+        who="auditor",
+        why="The entries, and one that says that they were read.",
+    ),
+    read(
+        "the history of a record",
+        "query($id: ID!) { record(id: $id)"
+        " { history { nodes { version at action changes { columns { column before after } } } } } }",
+        lambda on, _: {"id": on.stage.draft},
+        why="The record, its versions in one statement, and an entry for each column that was opened.",
+    ),
+    read(
+        "what a record was",
+        "query($id: ID!, $at: DateTime!) { recordAsOf(id: $id, at: $at) { siteCode comment measurements { value } } }",
+        lambda on, _: {"id": on.stage.draft, "at": LATER},
+        why="Its versions; the record they make, and the measurements.",
+    ),
     read("programs", "{ serviceAccounts(first: 20) { nodes { name permissions createdBy { name } } } }", who="owner"),
     read("roles of the organization's own", "{ roles(first: 20) { nodes { name level permissions } } }", who="owner"),
     read(

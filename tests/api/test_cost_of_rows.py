@@ -11,7 +11,10 @@ from schema.field import TYPES
 from tests.support.world import World
 
 _CORE = build_api()._schema
-_WHO = {"auditEntries": "auditor", "users": "owner", "members": "owner", "roles": "owner", "serviceAccounts": "owner"}
+_WHO = {
+    "auditEntries": "auditor",
+    **dict.fromkeys(("history", "members", "roles", "serviceAccounts", "users"), "owner"),
+}
 
 
 def _leaves(of: GraphQLObjectType) -> str:
@@ -49,7 +52,7 @@ def _places() -> Iterator[tuple[str, str]]:
                 selected = f"{name} {{ {_leaves(target) or '__typename'} }}"
             else:
                 continue
-            yield f"{{ {root}(first: %d) {{ nodes {{ id {selected} }} }} }}", who
+            yield f"{{ {root}(first: %d) {{ nodes {{ id {selected} }} }} }}", _WHO.get(name, who)
 
 
 PLACES = list(_places())

@@ -146,6 +146,9 @@ def test_the_roles_that_read_a_column_read_the_fields_that_show_it_by_the_page_o
         if declared is None or declared.model is None:
             continue
         entity: Entity = entity_of(declared.model)
+        if declared.model.drawn_from is not None:
+            # Nothing of it is stored.
+            continue
         columns = {one.name: one for one in tables[entity.name].columns}
         for name, field in object_type.fields.items():
             said = declaration_of(field)

@@ -62,8 +62,14 @@ def _parts(schema: GraphQLSchema, parent: GraphQLObjectType, above: tuple[str, .
         target = get_named_type(field.type)
         if any(is_required_argument(one) for one in field.args.values()) or target.name in above:
             continue
+        if name == "history" and len(above) > 2:
+            # Asked for of the records at the root: further below it would be too deep.
+            continue
         if is_leaf_type(target):
             parts.append(name)
+        elif parent.name == "RecordVersion" and "id" in getattr(target, "fields", ()):
+            # All ways on from there were gone from the record.
+            parts.append(f"{name} {{ id }}")
         elif isinstance(target, GraphQLObjectType):
             inner = leaves(schema, target, (*above, target.name))
             parts += [f"{name}{_given(name, field)} {{ {inner} }}"] if inner else []
@@ -164,7 +170,7 @@ async def test_all_that_is_shown_is_reached_and_what_is_not_is_denied(world: Wor
     hidden = {name.partition(".")[2] for name in names_of(api._schema) - names_of(shown)}
     assert denied <= hidden
     assert denied == {
-        "viewer": {"exactLocation", "comment", "sourceRow", "reviewer", "reviewReason", "dataInventory"},
+        "viewer": {"exactLocation", "comment", "sourceRow", "reviewer", "reviewReason", "reason", "dataInventory"},
         "member": {"dataInventory"},
     }.get(who, set())
 

@@ -256,3 +256,21 @@ async def test_every_row_that_was_never_changed_is_told_as_it_is(world: World, t
 
     assert rows
     assert all(row["same"] for row in rows)
+
+
+async def test_a_measurement_does_not_go_over_to_another_record(world: World, service: asyncpg.Connection) -> None:
+    organization = await world.organization_id("clearwater")
+    before = await world.value("select md5(string_agg(m::text, '' order by m.id)) from measurement m")
+    transaction = service.transaction()
+    await transaction.start()
+    await service.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
+    await insert_entry(service, organization)
+
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="its whole"):
+        await service.execute(
+            "update measurement m set record_id = r.id from record r"
+            " where r.organization_id = m.organization_id and r.project_id = m.project_id and r.id <> m.record_id"
+        )
+
+    await transaction.rollback()
+    assert await world.value("select md5(string_agg(m::text, '' order by m.id)) from measurement m") == before
