@@ -1,7 +1,7 @@
 """What is built once and handed down: keys, passwords, tokens, the clock, the schema."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from models.encryption.provider import KeyProvider
 from models.encryption.vault_transit_provider import VaultTransitProvider
+from models.ledger.checkpoint import HeadSigner
+from resolvers.sealing import Sealer
 from resolvers.services import Services, SessionPolicy
 
 
@@ -23,7 +25,7 @@ def build_services(settings: Settings) -> Services:
     """Build the services from the keys in the data directory, making the keys where there are none yet."""
     directory = settings.data_directory
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    signing_key = load_signing_key(directory / "signing-key.pem")
+    signing_key = SigningKey.from_pem(_kept(directory / "signing-key.pem", lambda: SigningKey.generate().to_pem()))
     store = KeyStore()
     return Services(
         keyring=_build_keyring(settings, store),
@@ -32,6 +34,7 @@ def build_services(settings: Settings) -> Services:
         passwords=Passwords(Parameters.for_tests() if settings.password_cost == "test" else Parameters()),
         signing_key=signing_key,
         verifying_keys={signing_key.id: signing_key.public},
+        sealer=build_sealer(settings),
         sessions=SessionPolicy(issuer=settings.issuer, audience=settings.audience),
         clock=lambda: datetime.now(UTC),
     )
@@ -94,12 +97,28 @@ def _build_keyring(settings: Settings, store: KeyStore) -> Keyring:
     )
 
 
-def load_signing_key(path: Path) -> SigningKey:
-    """Open the key that signs access tokens, or make it, readable by its owner alone."""
-    if path.exists():
-        return SigningKey.from_pem(path.read_bytes())
-    key = SigningKey.generate()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key.to_pem())
-    return key
+def build_sealer(settings: Settings) -> Sealer:
+    """Return who signs the heads of the audit trail, by the key in the data directory, made where there is none."""
+    path = settings.data_directory / "audit-signing-key.pem"
+    return Sealer(HeadSigner.from_pem(_kept(path, lambda: HeadSigner.generate().to_pem())), settings.audit_name)
+
+
+def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
+    """Return what a file holds; where there is none, what was made for it, readable by its owner alone.
+
+    Of two processes that start at once, both use the one that came first, and neither sees half of it.
+    """
+    if not path.exists():
+        made = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(make())
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            pass
+        finally:
+            made.unlink()
+    return path.read_bytes()

@@ -59,6 +59,13 @@ class Settings(BaseSettings):
     vault_key: str | None = Field(None, description="The name of the key in Vault's transit engine.")
     vault_mount: str = Field("transit", description="Where the transit engine is mounted.")
     vault_namespace: str | None = Field(None, description="The namespace in Vault.")
+    audit_name: str = Field(
+        "fieldward",
+        max_length=120,
+        pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$",
+        description="This installation's name in the heads of the audit trail, best one that is nobody else's, such as"
+        " audit.example.org. Not to be changed: every head signed so far is under it.",
+    )
     log_format: Literal["json", "console"] = Field("json", description="How the log is written.")
     password_cost: Literal["standard", "test"] = Field(
         "standard",
