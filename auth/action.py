@@ -8,6 +8,9 @@ class Action(StrEnum):
 
     ACCESS_RUN_AS = "access.run_as"
 
+    AUDIT_RESTART = "audit.restart"
+    AUDIT_SEAL = "audit.seal"
+
     DEVICE_BLOCK = "device.block"
     DEVICE_REGISTER = "device.register"
     DEVICE_UNBLOCK = "device.unblock"

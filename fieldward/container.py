@@ -17,6 +17,8 @@ from models.encryption.keystore import KeyStore
 from models.encryption.provider import KeyProvider
 from models.encryption.vault_transit_provider import VaultTransitProvider
 from models.ledger.checkpoint import HeadSigner
+from models.signed_heads import SignedHeads
+from resolvers.rollback_guard import RollbackGuard
 from resolvers.sealing import Sealer
 from resolvers.services import Services, SessionPolicy
 
@@ -99,8 +101,9 @@ def _build_keyring(settings: Settings, store: KeyStore) -> Keyring:
 
 def build_sealer(settings: Settings) -> Sealer:
     """Return who signs the heads of the audit trail, by the key in the data directory, made where there is none."""
-    path = settings.data_directory / "audit-signing-key.pem"
-    return Sealer(HeadSigner.from_pem(_kept(path, lambda: HeadSigner.generate().to_pem())), settings.audit_name)
+    directory = settings.data_directory
+    signer = HeadSigner.from_pem(_kept(directory / "audit-signing-key.pem", lambda: HeadSigner.generate().to_pem()))
+    return Sealer(signer, settings.audit_name, RollbackGuard(SignedHeads(directory / "signed-heads.sqlite")))
 
 
 def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
