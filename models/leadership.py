@@ -4,6 +4,7 @@ The lock lives as long as the connection that took it. A process that dies, or l
 that, and another one has it a moment later; after a failover whoever reaches the new primary first.
 """
 
+import asyncio
 from contextlib import suppress
 from typing import Final
 
@@ -27,6 +28,7 @@ class Leadership:
         self._lock = lock
         self._connection: asyncpg.Connection | None = None
         self._has_lock = False
+        self._turn = asyncio.Lock()
 
     async def is_ours(self) -> bool:
         """Return whether this process has the lock, and the connection that holds it lives.
@@ -34,6 +36,18 @@ class Leadership:
         Raises:
             UnavailableError: the database is away. Then it has not.
         """
+        async with self._turn:
+            return await self._ask()
+
+    def let_go(self) -> None:
+        """Give up the lock, by closing its connection."""
+        self._has_lock = False
+        if self._connection is not None:
+            with suppress(*AWAY):
+                self._connection.terminate()
+            self._connection = None
+
+    async def _ask(self) -> bool:
         with database_failures():
             try:
                 if self._connection is None or self._connection.is_closed():
@@ -47,11 +61,3 @@ class Leadership:
                 self.let_go()
                 raise
         return self._has_lock
-
-    def let_go(self) -> None:
-        """Give up the lock, by closing its connection."""
-        self._has_lock = False
-        if self._connection is not None:
-            with suppress(*AWAY):
-                self._connection.terminate()
-            self._connection = None

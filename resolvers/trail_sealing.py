@@ -7,6 +7,7 @@ by itself: it holds up no other, and is tried again.
 """
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -68,7 +69,7 @@ class _Waiting:
 class TrailSealing:
     """Seals what is not sealed, where this process is the one that does.
 
-    leads: says whether it is.
+    leads: says whether it is. sealed: how many entries it has sealed, by organization.
     """
 
     def __init__(self, sealer: Sealer, leads: Callable[[], Awaitable[bool]]) -> None:
@@ -78,11 +79,17 @@ class TrailSealing:
         self._waiting: dict[UUID, _Waiting] = {}
         self._told: dict[UUID, float] = {}
         self._is_away = False
+        self.sealed: Counter[UUID] = Counter()
+
+    @property
+    def failing(self) -> list[UUID]:
+        """The organizations that could not be sealed when it was last tried."""
+        return [key for key, one in self._waiting.items() if one.failures]
 
     async def step(self) -> bool:
         """Seal a batch of each organization that has something to seal. Returns whether there is more."""
         try:
-            more = await self._round()
+            more = await self.round()
         except UnavailableError as error:
             if not self._is_away:
                 log.warning("sealing_waits", failure=type(error.__cause__ or error).__name__)
@@ -91,7 +98,8 @@ class TrailSealing:
         self._is_away = False
         return more
 
-    async def _round(self) -> bool:
+    async def round(self) -> bool:
+        """As `step`; raises `UnavailableError` where the database is away."""
         if not await self._leads():
             # Another process seals; what was known here is old when that one ends.
             self._since = None
@@ -136,6 +144,8 @@ class TrailSealing:
             return
         self._told.pop(organization_id, None)
         waiting.failures = 0
+        if step.sealed is not None:
+            self.sealed[organization_id] += step.sealed.entries
         if step.coming is not None:
             waiting.look = step.coming
         elif isinstance(waiting.look, Page):
@@ -155,6 +165,32 @@ class TrailSealing:
             actor = Actor(SYSTEM_ID, Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward"))
             subjects = [organization_id]
             await record_attempt(Intent(Action.AUDIT_SEAL, actor, entity="organization", subjects=subjects), error)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedAll:
+    """What was sealed, which organizations could not be, and how old the oldest entry is that is left, in seconds."""
+
+    entries: int
+    organizations: int
+    failed: list[UUID]
+    lag_s: float
+
+
+async def seal_everything(sealer: Sealer) -> SealedAll:
+    """Seal all that can be sealed at this moment, beside whoever else does.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+
+    async def leads() -> bool:
+        return True
+
+    job = TrailSealing(sealer, leads)
+    while await job.round():
+        pass
+    return SealedAll(job.sealed.total(), len(job.sealed), sorted(job.failing), await sealing_lag())
 
 
 async def sealing_lag() -> float:

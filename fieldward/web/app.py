@@ -12,10 +12,11 @@ from starlette.types import ASGIApp
 from fieldward.background import Background
 from fieldward.container import build_services
 from fieldward.database import Databases, open_pools, opening
-from fieldward.jobs import INTERVALS_S, build_jobs
+from fieldward.jobs import build_jobs, intervals_s
 from fieldward.key_watch import watching_keys
 from fieldward.settings import Settings
 from fieldward.web.authentication import context_factory, holds_our_token
+from fieldward.web.checkpoint import checkpoint_routes
 from fieldward.web.endpoint import GraphQLEndpoint
 from fieldward.web.failure import LastResort, answer_refusal
 from fieldward.web.gate import Gate
@@ -43,7 +44,9 @@ def build_app(
     gate = Gate()
     leadership = Leadership(opening(databases.main, settings, name="fieldward sealing"), SEALING)
     jobs = build_jobs(services, settings, leads=leadership.is_ours)
-    background = Background(services.keyring, {name: gate.behind(job) for name, job in jobs.items()}, but_s=INTERVALS_S)
+    background = Background(
+        services.keyring, {name: gate.behind(job) for name, job in jobs.items()}, but_s=intervals_s(settings)
+    )
     services = replace(services, wake_afterwards=background.wake_afterwards)
     endpoint = GraphQLEndpoint(
         GraphQLTransport(api or build_api(), context_factory(services)),
@@ -64,7 +67,7 @@ def build_app(
             yield
 
     others = Starlette(
-        routes=[*health_routes(gate), *page_routes()],
+        routes=[*health_routes(gate), *checkpoint_routes(services.sealer), *page_routes()],
         middleware=[Middleware(LastResort)],
         exception_handlers={HTTPException: answer_refusal},
         lifespan=lifespan,

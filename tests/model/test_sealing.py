@@ -264,10 +264,9 @@ async def test_a_leaf_of_many_changes_is_made_from_a_few_at_a_time(world: World,
     # By another way than the sealer's.
     leaf = Leaf()
     leaf.begun()
-    for row in await superuser.fetch(
-        f"select {SELECT_CHANGE} from change c where c.entry_id = $1 order by c.id", entry_id
-    ):
-        leaf.change(row)
+    changes = f"select {SELECT_CHANGE} from change c where c.entry_id = $1 order by c.id"
+    for row in await superuser.fetch(changes, entry_id):
+        leaf.change(dict(row))
     (entry,) = await superuser.fetch(f"select {SELECT_ENTRY} from audit_entry e where e.id = $1", entry_id)
     leaf.ended(dict(entry))
     await superuser.close()
