@@ -30,10 +30,12 @@ async def _sealed(world: World, tmp_path: Path) -> None:
     """The trail is sealed, and its heads are published and cosigned, so that no table is empty."""
     await seal_everything(a_sealer(tmp_path))
     for statement in (
-        "insert into cosignature select organization_id, gen_random_uuid(), tree_size, 'w', '', now() from sealed_batch",
-        "insert into publication select organization_id, gen_random_uuid(), tree_size, now() from sealed_batch",
-        "insert into sealed_node select organization_id, gen_random_uuid(), 8, 0, root_hash from sealed_batch"
-        " on conflict do nothing",
+        "insert into cosignature (organization_id, id, tree_size, witness, line, cosigned_at)"
+        " select organization_id, gen_random_uuid(), tree_size, 'w', '', now() from sealed_batch",
+        "insert into publication (organization_id, id, heads_size, published_at)"
+        " select organization_id, gen_random_uuid(), tree_size, now() from sealed_batch",
+        "insert into sealed_node (organization_id, id, level, node_index, node_hash)"
+        " select organization_id, gen_random_uuid(), 8, 1000 + tree_size, root_hash from sealed_batch",
     ):
         await world.sql(statement)
 
