@@ -28,8 +28,10 @@ COSIGNED = """example.com/behind-the-sofa
 20852163
 CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 
-— example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
-— witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==
+— example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URY\
+N7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
+— witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZC\
+B9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==
 """
 
 ORIGIN = "audit.example/organization/0198c0de-0000-7000-8000-000000000001"
@@ -66,7 +68,10 @@ def test_every_part_of_a_verifier_key_and_every_change_of_it_is_refused() -> Non
         with pytest.raises(CheckpointError):
             VerifierKey.parse(PETER[:at] + chr(ord(PETER[at]) + 1) + PETER[at + 1 :])
     # A key of another length, and one of an unknown kind, each with the id that fits.
-    for wrong in ("+cc469956+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TWBADKEY==", "+173116ae+ZRpc2QcUPDhMQegwxbzhKqi"):
+    for wrong in (
+        "+cc469956+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TWBADKEY==",
+        "+173116ae+ZRpc2QcUPDhMQegwxbzhKqi",
+    ):
         with pytest.raises(CheckpointError):
             VerifierKey.parse(f"PeterNeumann{wrong}")
 
@@ -181,7 +186,7 @@ def test_any_text_is_a_note_that_is_written_the_same_or_is_refused(text: str) ->
 
 
 @given(
-    st.lists(st.text(st.characters(min_codepoint=32, exclude_categories=("Cs",)), min_size=1), min_size=1, max_size=5),
+    st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=0xD7FF), min_size=1), min_size=1, max_size=5),
     st.binary(min_size=5, max_size=80),
 )
 def test_what_is_written_is_read_again(lines: list[str], signed: bytes) -> None:

@@ -21,7 +21,7 @@ from models.ledger.merkle import (
     verify_inclusion,
 )
 
-# The test leaves and roots of Certificate Transparency (google/certificate-transparency, python/ct/crypto/merkle_test.py).
+# The test leaves and roots of google/certificate-transparency, python/ct/crypto/merkle_test.py.
 CT_LEAVES = [
     bytes.fromhex(one)
     for one in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")
@@ -171,7 +171,7 @@ def test_every_consistency_proof_is_that_of_the_definition_and_is_accepted() -> 
 
 
 def test_proofs_of_larger_trees_are_accepted() -> None:
-    chosen = random.Random(9162)
+    chosen = random.Random(9162)  # noqa: S311
     for size in range(130, MOST + 1):
         index, old = chosen.randrange(size), chosen.randrange(1, size + 1)
         verify_inclusion(LEAVES[index], index, size, by_ranges(inclusion_ranges(index, size)), ROOTS[size])
