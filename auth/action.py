@@ -9,6 +9,8 @@ class Action(StrEnum):
     ACCESS_RUN_AS = "access.run_as"
 
     AUDIT_READ = "audit.read"
+    AUDIT_RESTART = "audit.restart"
+    AUDIT_SEAL = "audit.seal"
 
     DEVICE_BLOCK = "device.block"
     DEVICE_REGISTER = "device.register"

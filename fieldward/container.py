@@ -1,7 +1,8 @@
 """What is built once and handed down: keys, passwords, tokens, the clock, the schema."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from models.encryption.provider import KeyProvider
 from models.encryption.vault_transit_provider import VaultTransitProvider
+from models.ledger.checkpoint import HeadSigner
+from models.outside.place import FilePlace, Place, WebhookPlace, directory_of
+from models.outside.s3_place import S3Place
+from models.signed_heads import SignedHeads
+from resolvers.publication import reader_of
+from resolvers.rollback_guard import RollbackGuard
+from resolvers.sealing import Sealer
 from resolvers.services import Services, SessionPolicy
 
 
@@ -23,7 +31,7 @@ def build_services(settings: Settings) -> Services:
     """Build the services from the keys in the data directory, making the keys where there are none yet."""
     directory = settings.data_directory
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    signing_key = load_signing_key(directory / "signing-key.pem")
+    signing_key = SigningKey.from_pem(_kept(directory / "signing-key.pem", lambda: SigningKey.generate().to_pem()))
     store = KeyStore()
     return Services(
         keyring=_build_keyring(settings, store),
@@ -32,6 +40,7 @@ def build_services(settings: Settings) -> Services:
         passwords=Passwords(Parameters.for_tests() if settings.password_cost == "test" else Parameters()),
         signing_key=signing_key,
         verifying_keys={signing_key.id: signing_key.public},
+        sealer=build_sealer(settings),
         sessions=SessionPolicy(issuer=settings.issuer, audience=settings.audience),
         clock=lambda: datetime.now(UTC),
     )
@@ -94,12 +103,52 @@ def _build_keyring(settings: Settings, store: KeyStore) -> Keyring:
     )
 
 
-def load_signing_key(path: Path) -> SigningKey:
-    """Open the key that signs access tokens, or make it, readable by its owner alone."""
-    if path.exists():
-        return SigningKey.from_pem(path.read_bytes())
-    key = SigningKey.generate()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key.to_pem())
-    return key
+def build_sealer(settings: Settings) -> Sealer:
+    """Return who signs the heads of the audit trail, by the key in the data directory, made where there is none."""
+    directory = settings.data_directory
+    sealer = Sealer(kept_signer(directory / "audit-signing-key.pem"), settings.audit_name)
+    place = build_place(settings)
+    outside = None if place is None else reader_of(place, sealer)
+    return replace(sealer, guard=RollbackGuard(SignedHeads(directory / "signed-heads.sqlite"), outside))
+
+
+def kept_signer(path: Path) -> HeadSigner:
+    """Return who signs by the key in a file, made where there is none. Raises `ValueError` if it is no such key."""
+    return HeadSigner.from_pem(_kept(path, lambda: HeadSigner.generate().to_pem()))
+
+
+def build_place(settings: Settings) -> Place | None:
+    """Return where heads are published; None where no such place is set.
+
+    Raises:
+        PlaceError: it can't be set up.
+    """
+    url = settings.audit_publish_url
+    if url is None:
+        return None
+    if url.startswith("file:"):
+        return FilePlace(directory_of(url))
+    if url.startswith("s3:"):
+        return S3Place(url, region=settings.audit_bucket_region, endpoint_url=settings.audit_bucket_endpoint_url)
+    return WebhookPlace(url)
+
+
+def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
+    """Return what a file holds; where there is none, what was made for it, readable by its owner alone.
+
+    Of two processes that start at once, both use the one that came first, and neither sees half of it.
+    """
+    if not path.exists():
+        made = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(make())
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            pass
+        finally:
+            made.unlink()
+    return path.read_bytes()

@@ -28,6 +28,7 @@ MODELS_APP: Final = {
         "models.session",
         "models.audit_entry",
         "models.change",
+        "models.sealed_batch",
     ],
     "migrations": "models.migrations",
 }

@@ -103,6 +103,19 @@ async def write_transaction(tenant: Tenant) -> AsyncIterator[BaseDBAsyncClient]:
         UnavailableError: the database went away before the commit. Nothing was changed.
         UnknownOutcomeError: it went away while committing.
     """
+    client = cast(AsyncpgDBClient, get_connection(MAIN))
+    async with raw_write_transaction(tenant) as connection:
+        # A model that is given no connection writes by this one, too.
+        token = get_connections().set(MAIN, changing := _Changing(client, connection))
+        try:
+            yield changing
+        finally:
+            get_connections().reset(token)
+
+
+@asynccontextmanager
+async def raw_write_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connection]:
+    """Yield a connection that writes for the tenant, for what no model writes; otherwise as `write_transaction`."""
     committing = False
     try:
         async with AsyncExitStack() as stack:
@@ -110,16 +123,12 @@ async def write_transaction(tenant: Tenant) -> AsyncIterator[BaseDBAsyncClient]:
             async with asyncio.timeout(LONGEST_WAIT_S):
                 connection: asyncpg.Connection = await stack.enter_async_context(client.acquire_connection())
             await connection.execute("begin;" + tenant.entering())
-            # A model that is given no connection writes by this one, too.
-            token = get_connections().set(MAIN, changing := _Changing(client, connection))
             try:
-                yield changing
+                yield connection
             except BaseException:
                 if not connection.is_closed():
                     await connection.execute("rollback")
                 raise
-            finally:
-                get_connections().reset(token)
             committing = True
             await connection.execute("commit")
     except AWAY as error:

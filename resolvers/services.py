@@ -14,6 +14,7 @@ from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
+from resolvers.sealing import Sealer
 from resolvers.standing import service_account_states, session_states
 from resolvers.state_batch import StateBatches
 
@@ -60,7 +61,7 @@ def _leave_asleep(_: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Keys, passwords, tokens and the clock, and what requests of the same moment do together.
+    """Keys, passwords, tokens, the clock and who seals the trail, and what requests of the same moment do together.
 
     wake_afterwards: has a background job, by its name, look for work when the running task has ended.
     """
@@ -71,6 +72,7 @@ class Services:
     passwords: Passwords
     signing_key: SigningKey
     verifying_keys: Mapping[str, PublicKey]
+    sealer: Sealer
     sessions: SessionPolicy
     clock: Callable[[], datetime]
     hashing: Hashing = field(default_factory=Hashing)

@@ -5,13 +5,14 @@ from asyncpg import PostgresError, UndefinedColumnError, UndefinedTableError
 from tortoise.exceptions import OperationalError
 
 from auth.errors import Code, FieldwardError
-from fieldward.cli import access, demo, erasing, importing, inventory, keys, people, serving
+from fieldward.cli import access, auditing, demo, erasing, importing, inventory, keys, people, serving
 from fieldward.cli.environment import refuse
 from fieldward.core_dumps import forbid_core_dumps
 from fieldward.database import DatabaseUrlError
 from fieldward.logs import places
 from models.encryption.provider import WrappingKeyError
 from models.inventory import InventoryError
+from models.outside.s3_place import PlaceError
 from schema.wiring import SchemaError
 
 EXAMPLES = """
@@ -47,6 +48,7 @@ app.command("inventory")(inventory.inventory)
 app.command("roles")(access.roles)
 app.add_typer(access.access_app, name="access")
 app.add_typer(importing.app, name="import")
+app.add_typer(auditing.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(erasing.app, name="erase")
 app.add_typer(people.organization_app, name="organization")
@@ -68,7 +70,7 @@ def run() -> None:
         refuse(message, code=2 if error.code is Code.INVALID_INPUT else 1)
     except DatabaseUrlError as error:
         refuse(str(error))
-    except (WrappingKeyError, SchemaError, InventoryError) as error:
+    except (WrappingKeyError, PlaceError, SchemaError, InventoryError) as error:
         refuse(str(error), code=1)
     except (OperationalError, UndefinedTableError, UndefinedColumnError):
         refuse("the database's schema is not the one of this version: run `fieldward migrate`", code=1)
