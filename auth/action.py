@@ -8,6 +8,9 @@ class Action(StrEnum):
 
     ACCESS_RUN_AS = "access.run_as"
 
+    AUDIT_EXPORT = "audit.export"
+    AUDIT_VERIFY = "audit.verify"
+
     DEVICE_BLOCK = "device.block"
     DEVICE_REGISTER = "device.register"
     DEVICE_UNBLOCK = "device.unblock"

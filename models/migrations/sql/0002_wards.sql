@@ -176,19 +176,30 @@ create function fieldward_difference(before jsonb, after jsonb, secret text[]) r
   from jsonb_object_keys(coalesce(after, before)) as k(key)
   where coalesce(before -> k.key, 'null') is distinct from coalesce(after -> k.key, 'null') $$;
 
+-- A row in which digests stand for what lies in the columns named in `digested`: imprints of random tokens and of
+-- passwords, which can be compared with the row for good and tell nobody more than they do.
+create function fieldward_imprinted(line jsonb, digested text[]) returns jsonb
+  language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
+  select line || coalesce(jsonb_object_agg(d.name, 'sha256:' || encode(sha256(convert_to(line ->> d.name, 'UTF8')), 'hex')), '{}')
+  from unnest(digested) as d(name)
+  where line ->> d.name is not null $$;
+
 -- Writes the changes of one statement, and refuses it in a transaction that has no audit entry *of that transaction*:
 -- an entry is found by the transaction's own id and start, which nobody can choose, not by a setting, which anybody can.
 -- Arguments: the column that names the tenant ('' for a table outside the tenants: the entry's tenant is taken), and
--- the SECRET columns, comma-separated; the columns that say which project and whose membership the row is about, so
--- that whoever reads the change is asked in the row's own scope.
+-- the SECRET columns of which nothing is told, comma-separated; the columns that say which project and whose membership
+-- the row is about, so that whoever reads the change is asked in the row's own scope; the SECRET columns that are told
+-- by a digest. Values are told in one form, whatever the session that changes them has set.
 create function fieldward_record_change() returns trigger language plpgsql security definer
-  set search_path = pg_catalog, public, pg_temp as $$
+  set search_path = pg_catalog, public, pg_temp set timezone = 'UTC' set bytea_output = 'hex'
+  set extra_float_digits = 1 as $$
 declare
   entry record;
   tenant text := tg_argv[0];
   secret text[] := string_to_array(tg_argv[1], ',');
   project text := nullif(tg_argv[2], '');
   own text := nullif(tg_argv[3], '');
+  digested text[] := nullif(string_to_array(tg_argv[4], ','), '{}');
   strangers bigint;
 begin
   select e.organization_id, e.id into entry from public.audit_entry e
@@ -198,7 +209,8 @@ begin
       using errcode = 'insufficient_privilege';
   end if;
   if tg_op = 'INSERT' then
-    with n as materialized (select to_jsonb(r) as j from new_rows r),
+    with n as materialized (select case when digested is null then to_jsonb(r) else public.fieldward_imprinted(to_jsonb(r), digested) end as j
+                               from new_rows r),
     written as (
       insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
       select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
@@ -210,7 +222,8 @@ begin
     select count(*) into strangers from n
      where tenant <> '' and (n.j ->> tenant)::uuid is distinct from entry.organization_id;
   elsif tg_op = 'DELETE' then
-    with o as materialized (select to_jsonb(r) as j from old_rows r),
+    with o as materialized (select case when digested is null then to_jsonb(r) else public.fieldward_imprinted(to_jsonb(r), digested) end as j
+                               from old_rows r),
     written as (
       insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
       select entry.organization_id, entry.id, tg_op, tg_table_name, (o.j ->> 'id')::uuid, (o.j ->> project)::uuid,
@@ -225,8 +238,10 @@ begin
     insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
     select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
            (n.j ->> own)::uuid, fieldward_difference(o.j, n.j, secret)
-      from (select to_jsonb(r) as j from old_rows r) o
-      join (select to_jsonb(r) as j from new_rows r) n on n.j -> 'id' = o.j -> 'id'
+      from (select case when digested is null then to_jsonb(r) else public.fieldward_imprinted(to_jsonb(r), digested) end as j
+              from old_rows r) o
+      join (select case when digested is null then to_jsonb(r) else public.fieldward_imprinted(to_jsonb(r), digested) end as j
+              from new_rows r) n on n.j -> 'id' = o.j -> 'id'
      where n.j is distinct from o.j;
     -- A row that changed its id, or its tenant, would have no counterpart: refused, whoever tries.
     select count(*) into strangers from (select to_jsonb(r) as j from new_rows r) n
@@ -259,27 +274,27 @@ do $$
 declare t record;
 begin
   for t in select * from (values
-      ('organization', 'id', '', '', ''),
-      ('user_account', '', 'email_index,password_hash', '', ''),
-      ('custom_role', 'organization_id', 'creation_digest', '', ''),
-      ('membership', 'organization_id', '', '', 'id'),
-      ('project_membership', 'organization_id', '', 'project_id', 'membership_id'),
-      ('project', 'organization_id', 'creation_digest', 'id', ''),
-      ('device', 'organization_id', 'creation_digest,serial_index', '', 'membership_id'),
-      ('record', 'organization_id', 'collector_index,collector_pseudonym,creation_digest', 'project_id', ''),
-      ('measurement', 'organization_id', '', 'project_id', ''),
-      ('service_account', 'organization_id', 'token_digest', '', ''),
-      ('session', 'organization_id', 'refresh_digest,spent_digest', '', 'membership_id'))
-    as v(name, tenant, secret, project, own) loop
+      ('organization', 'id', '', '', '', ''),
+      ('user_account', '', 'email_index', '', '', 'password_hash'),
+      ('custom_role', 'organization_id', 'creation_digest', '', '', ''),
+      ('membership', 'organization_id', '', '', 'id', ''),
+      ('project_membership', 'organization_id', '', 'project_id', 'membership_id', ''),
+      ('project', 'organization_id', 'creation_digest', 'id', '', ''),
+      ('device', 'organization_id', 'creation_digest,serial_index', '', 'membership_id', ''),
+      ('record', 'organization_id', 'collector_index,collector_pseudonym,creation_digest', 'project_id', '', ''),
+      ('measurement', 'organization_id', '', 'project_id', '', ''),
+      ('service_account', 'organization_id', '', '', '', 'token_digest'),
+      ('session', 'organization_id', '', '', 'membership_id', 'refresh_digest,spent_digest'))
+    as v(name, tenant, secret, project, own, digested) loop
     execute format('create trigger change_insert after insert on %I referencing new table as new_rows
-                    for each statement execute function fieldward_record_change(%L, %L, %L, %L)',
-                   t.name, t.tenant, t.secret, t.project, t.own);
+                    for each statement execute function fieldward_record_change(%L, %L, %L, %L, %L)',
+                   t.name, t.tenant, t.secret, t.project, t.own, t.digested);
     execute format('create trigger change_update after update on %I referencing old table as old_rows new table as new_rows
-                    for each statement execute function fieldward_record_change(%L, %L, %L, %L)',
-                   t.name, t.tenant, t.secret, t.project, t.own);
+                    for each statement execute function fieldward_record_change(%L, %L, %L, %L, %L)',
+                   t.name, t.tenant, t.secret, t.project, t.own, t.digested);
     execute format('create trigger change_delete after delete on %I referencing old table as old_rows
-                    for each statement execute function fieldward_record_change(%L, %L, %L, %L)',
-                   t.name, t.tenant, t.secret, t.project, t.own);
+                    for each statement execute function fieldward_record_change(%L, %L, %L, %L, %L)',
+                   t.name, t.tenant, t.secret, t.project, t.own, t.digested);
     execute format('alter table %I enable always trigger change_insert, enable always trigger change_update,
                     enable always trigger change_delete', t.name);
   end loop;

@@ -1,0 +1,497 @@
+"""Whether a sealed tree is what was signed: its leaves, its heads, its stored nodes, and the heads that others kept.
+
+Leaves are taken in the order of their numbers, some hundreds at a time, and each head is compared with the root over
+all leaves before it, from the leaves alone. An entry that is not the one of its leaf is named; that its leaf's hash is
+the one that was signed, the next head says.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from models.finding import FindingKind, Findings
+from models.ledger.checkpoint import CheckpointError, Head, Note, SignatureType, VerifierKey
+from models.ledger.leaf import SELECT_CHANGE, SELECT_ENTRY, Leaf
+from models.ledger.merkle import Frontier
+from models.ledger.tree import TILE_LEVELS
+from models.sealed_batch import HEADS_ID
+from resolvers.pace import Pace
+from resolvers.sealing import CHANGES_AT_ONCE, Sealer
+
+WINDOW: Final = 500
+"""Leaves or heads that are looked at together."""
+SEALED_WITHIN: Final = timedelta(minutes=1)
+"""How old an entry is at the most that no tree holds."""
+FIRST_ID: Final = UUID(int=0)
+LEAST_KEPT: Final = timedelta(days=90)
+"""How long an entry is in its tree at the least before the trail may let go of it."""
+
+SEALED: Final = "Sealed entries"
+UNSEALED: Final = "Entries and their leaves"
+
+_LEAVES: Final = """
+    select l.leaf_index, l.leaf_hash, l.expired_by, l.id as leaf_id{entry} from sealed_leaf l{join}
+    where l.organization_id = $1 and l.leaf_index > $2 order by l.leaf_index limit $3
+"""
+_ENTRY_LEAVES: Final = _LEAVES.format(
+    entry=f", {SELECT_ENTRY}", join=" left join audit_entry e on e.organization_id = $1 and e.id = l.id"
+)
+_BARE_LEAVES: Final = _LEAVES.format(entry="", join="")
+_CHANGES: Final = f"""
+    select {SELECT_CHANGE} from unnest($2::uuid[]) with ordinality w(entry_id, place)
+    join change c on c.organization_id = $1 and c.entry_id = w.entry_id
+    order by w.place, c.id
+"""
+_HEADS: Final = """
+    select id, tree_size, root_hash, frontier, through_transaction, sealed_at, checkpoint from sealed_batch
+    where organization_id = $1 and tree_size > $2 order by tree_size limit $3
+"""
+_NODES: Final = """
+    select level, node_index, node_hash from sealed_node where organization_id = $1
+    and (level, node_index) in (select * from unnest($2::int2[], $3::bigint[]))
+"""
+# Which leaves an act of letting go names, of those that say that they left by it, where it is sealed itself.
+_EXPIRING: Final = """
+    select x.id, x.at, array(select unnest(x.entity_ids) intersect select unnest($3::uuid[])) as named
+    from audit_entry x join sealed_leaf l on l.organization_id = $1 and l.id = x.id
+    where x.organization_id = $1 and x.id = any($2) and x.action = 'audit.expire' and x.outcome = 'DONE'
+"""
+_SEALED_AT: Final = """
+    select n.place, b.sealed_at from unnest($2::bigint[]) n(place) join lateral (
+        select sealed_at from sealed_batch where organization_id = $1 and tree_size > n.place order by tree_size limit 1
+    ) b on true
+"""
+_ENTRIES: Final = """
+    select e.id, e.at, e.transaction_id, l.id as leaf_id from audit_entry e
+    left join sealed_leaf l on l.organization_id = $1 and l.id = e.id
+    where e.organization_id = $1 and e.id >= $2 order by e.id limit $3
+"""
+_MOMENT: Final = (
+    "select transaction_timestamp() as at, pg_snapshot_xmin(s)::text::bigint as oldest,"
+    " pg_snapshot_xmax(s)::text::bigint as coming from pg_current_snapshot() s"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedTree:
+    """What was looked at: how many leaves, the root over them, and the last head, if there is one."""
+
+    size: int
+    root: bytes
+    head_id: UUID | None
+    through: int
+
+
+class _Tree:
+    """A tree as its leaves are told, and the heads that it must meet on the way."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        sealer: Sealer,
+        findings: Findings,
+        organization_id: UUID,
+        kept: Sequence[Head],
+        witnesses: Sequence[VerifierKey],
+    ) -> None:
+        self.connection = connection
+        self.findings = findings
+        self.organization_id = organization_id
+        self.origin = sealer.origin(organization_id)
+        self.key = sealer.signer.verifier_key(self.origin)
+        self.witnesses = witnesses
+        self.frontier = Frontier()
+        self.size = 0
+        self.is_whole = True
+        self.last: Any = None
+        self.coming: Any = None
+        self.nodes = 0
+        self._kept = sorted(kept, key=lambda one: one.size)
+        self._heads: AsyncIterator[Any] = self._in_order()
+        self._waiting: list[bytes] = []
+        self._completed: dict[tuple[int, int], bytes] = {}
+        self._right = 0
+        self._wrong = 0
+
+    async def begin(self) -> None:
+        """Look for the first head, and compare heads of the empty tree."""
+        self.coming = await anext(self._heads, None)
+        self._meet_kept()
+
+    async def add(self, index: int, hashed: bytes) -> None:
+        """Append the leaf of that number."""
+        if index != self.size:
+            if self.is_whole:
+                self.findings.add(
+                    FindingKind.GAP,
+                    f"leaves from {self.size} to {index - 1} are missing" if index > self.size else f"leaf {index}",
+                    expected=f"number {self.size}",
+                    got=f"number {index}",
+                    table="sealed_leaf",
+                )
+            self.is_whole = False
+            self.size = index
+        self.size += 1
+        if self.is_whole:
+            self._waiting.append(hashed)
+        await self._meet()
+
+    async def compare_nodes(self) -> None:
+        """Compare the nodes that became complete with those that are stored."""
+        self._grow()
+        completed, self._completed = self._completed, {}
+        if not completed:
+            return
+        self.nodes += len(completed)
+        levels, indexes = zip(*completed, strict=True)
+        rows = await self.connection.fetch(_NODES, self.organization_id, levels, indexes)
+        stored = {(row["level"], row["node_index"]): row["node_hash"] for row in rows}
+        for place, hashed in completed.items():
+            if stored.get(place) != hashed:
+                got = stored[place].hex() if place in stored else "none"
+                what = f"node {place[1]} of level {place[0]}"
+                self.findings.add(FindingKind.NODE, what, expected=hashed.hex(), got=got, table="sealed_node")
+
+    async def end(self) -> VerifiedTree:
+        """Say what no leaf was left for."""
+        await self.compare_nodes()
+        if self.last is not None and self.size > self.last["tree_size"] and self.coming is None:
+            what = f"leaves from {self.last['tree_size']} on"
+            self.findings.add(FindingKind.HEAD, what, expected="a signed head over them", got="none")
+        elif self.size and self.last is None and self.coming is None:
+            self.findings.add(FindingKind.HEAD, "all leaves", expected="a signed head over them", got="none")
+        largest = None
+        while self.coming is not None:
+            largest = self.coming
+            self._verify_signed(largest)
+            self.coming = await anext(self._heads, None)
+        if largest is not None:
+            self._truncated(f"the signed head of {largest['tree_size']} leaves", largest["tree_size"])
+        for one in self._kept:
+            self._truncated(f"the published head of {one.size} leaves", one.size)
+        stored = await self.connection.fetchval(
+            "select count(*) from sealed_node where organization_id = $1", self.organization_id
+        )
+        if self.is_whole and stored > self.nodes:
+            self.findings.add(FindingKind.NODE, "stored nodes", expected=self.nodes, got=stored, table="sealed_node")
+        if self._wrong > 1:
+            self.findings.add(FindingKind.FORKED, f"{self._wrong - 1} later heads have other roots, too")
+        last = largest or self.last
+        return VerifiedTree(
+            self.size,
+            self.frontier.root,
+            last["id"] if last is not None else None,
+            last["through_transaction"] if last is not None else 0,
+        )
+
+    async def _in_order(self) -> AsyncIterator[Any]:
+        after = -1
+        while True:
+            rows = await self.connection.fetch(_HEADS, self.organization_id, after, WINDOW)
+            for row in rows:
+                yield row
+            if len(rows) < WINDOW:
+                return
+            after = rows[-1]["tree_size"]
+
+    async def _meet(self) -> None:
+        while self.coming is not None and self.coming["tree_size"] <= self.size:
+            self._compare(self.coming)
+            self.last = self.coming
+            self.coming = await anext(self._heads, None)
+        self._meet_kept()
+
+    def _meet_kept(self) -> None:
+        while self._kept and self._kept[0].size <= self.size:
+            one = self._kept.pop(0)
+            self._grow()
+            if self.is_whole and one.root != self.frontier.root:
+                self._forked(f"the published head of {one.size} leaves", one.root)
+
+    def _compare(self, head: Any) -> None:
+        self._verify_signed(head)
+        if not self.is_whole:
+            return
+        self._grow()
+        if head["tree_size"] != self.size:
+            self.findings.add(FindingKind.HEAD, f"the head of {head['tree_size']} leaves", expected=self.size)
+        elif head["root_hash"] != self.frontier.root:
+            self._wrong += 1
+            if self._wrong == 1:
+                self._forked(
+                    f"the signed head of {self.size} leaves (that of {self._right} was right)", head["root_hash"]
+                )
+        elif head["frontier"] != self.frontier.to_bytes():
+            what = f"the frontier of the head of {self.size} leaves"
+            self.findings.add(FindingKind.NODE, what, table="sealed_batch", row_id=head["id"])
+        else:
+            self._right = self.size
+
+    def _verify_signed(self, head: Any) -> None:
+        said = Head(self.origin, head["tree_size"], head["root_hash"])
+        what = f"the head of {said.size} leaves"
+        try:
+            note = Note.parse(head["checkpoint"])
+            self.key.verify(note)
+        except CheckpointError as error:
+            self.findings.add(FindingKind.SIGNATURE, f"{what}: {error}", table="sealed_batch", row_id=head["id"])
+            return
+        if note.text != said.text:
+            self.findings.add(
+                FindingKind.HEAD,
+                what,
+                expected=_one_line(note.text),
+                got=_one_line(said.text),
+                table="sealed_batch",
+                row_id=head["id"],
+            )
+        verify_cosignatures(self.findings, what, note, self.witnesses)
+
+    def _forked(self, what: str, root: bytes) -> None:
+        got = self.frontier.root.hex()
+        self.findings.add(FindingKind.FORKED, what, expected=f"root {root.hex()}", got=f"root {got}")
+
+    def _truncated(self, what: str, size: int) -> None:
+        self.findings.add(FindingKind.TRUNCATED, what, expected=f"{size} leaves", got=f"{self.size} leaves")
+
+    def _grow(self) -> None:
+        waiting, self._waiting = self._waiting, []
+
+        def completed(level: int, index: int, hashed: bytes) -> None:
+            if level % TILE_LEVELS == 0:
+                self._completed[level, index] = hashed
+
+        self.frontier = self.frontier.extended(waiting, completed=completed)
+
+
+async def verify_organization_tree(
+    connection: asyncpg.Connection,
+    sealer: Sealer,
+    findings: Findings,
+    pace: Pace,
+    *,
+    kept: Sequence[Head] = (),
+    witnesses: Sequence[VerifierKey] = (),
+) -> VerifiedTree:
+    """Verify an organization's tree against its entries, from the snapshot that the connection sees.
+
+    kept: heads of the tree that others kept, whose signatures were verified. witnesses: whose signatures must be right.
+    """
+    tree = _Tree(connection, sealer, findings, findings.organization_id, kept, witnesses)
+    await tree.begin()
+    before: Any = None
+    async for rows in _windows(connection, findings.organization_id, _ENTRY_LEAVES):
+        hashes = await _hashes(connection, findings.organization_id, rows)
+        await _verify_expired(tree, rows)
+        for row in rows:
+            _verify_leaf(findings, row, hashes.get(row["leaf_id"]))
+            if row["id"] is not None:
+                _verify_order(tree, before, row)
+            before = row if row["id"] is not None else None
+            is_last_of_batch = tree.coming is not None and tree.coming["tree_size"] == tree.size + 1
+            await tree.add(row["leaf_index"], row["leaf_hash"])
+            before = None if is_last_of_batch else before
+        await tree.compare_nodes()
+        await pace.note(SEALED, len(rows))
+    verified = await tree.end()
+    await _verify_all_sealed(connection, findings, verified.through, pace)
+    return verified
+
+
+async def verify_heads_tree(
+    connection: asyncpg.Connection,
+    sealer: Sealer,
+    findings: Findings,
+    *,
+    kept: Sequence[Head],
+    witnesses: Sequence[VerifierKey],
+    known: "KnownLeaves | None",
+) -> VerifiedTree:
+    """Verify the tree of heads. known: which of its leaves heads were found for; None where not all were looked for."""
+    tree = _Tree(connection, sealer, findings, HEADS_ID, kept, witnesses)
+    await tree.begin()
+    async for rows in _windows(connection, HEADS_ID, _BARE_LEAVES):
+        for row in rows:
+            await tree.add(row["leaf_index"], row["leaf_hash"])
+            if known is not None and not known.has(row["leaf_index"]):
+                what = f"the head of leaf {row['leaf_index']} of the tree of heads"
+                findings.add(
+                    FindingKind.HEAD,
+                    what,
+                    expected=row["leaf_id"],
+                    got="none",
+                    table="sealed_batch",
+                    row_id=row["leaf_id"],
+                )
+        await tree.compare_nodes()
+    return await tree.end()
+
+
+@dataclass(slots=True)
+class KnownLeaves:
+    """Which leaves of the tree of heads are accounted for: a bit of each."""
+
+    _bits: bytearray = field(default_factory=bytearray)
+
+    def add(self, index: int) -> None:
+        """Note a leaf."""
+        place = index >> 3
+        if place >= len(self._bits):
+            self._bits.extend(bytes(max(place + 1 - len(self._bits), 4096)))
+        self._bits[place] |= 1 << (index & 7)
+
+    def has(self, index: int) -> bool:
+        """Return whether the leaf was noted."""
+        return index >> 3 < len(self._bits) and bool(self._bits[index >> 3] & 1 << (index & 7))
+
+
+def id_after(last: UUID) -> UUID | None:
+    """Return the id that follows; None after the last that there can be."""
+    return UUID(int=last.int + 1) if last.int < 2**128 - 1 else None
+
+
+def verify_cosignatures(findings: Findings, what: str, note: Note, witnesses: Sequence[VerifierKey]) -> None:
+    """Verify the signatures of witnesses below a head. That there is none yet is not wrong."""
+    for witness in witnesses:
+        if witness.type is SignatureType.COSIGNATURE and any(one.key_id == witness.id for one in note.signatures):
+            try:
+                witness.verify(note)
+            except CheckpointError as error:
+                findings.add(FindingKind.COSIGNATURE, f"{what}: {error}")
+
+
+async def _windows(
+    connection: asyncpg.Connection, organization_id: UUID, statement: str
+) -> AsyncIterator[Sequence[Any]]:
+    after = -(2**63)
+    while True:
+        rows = await connection.fetch(statement, organization_id, after, WINDOW)
+        if rows:
+            yield rows
+            after = rows[-1]["leaf_index"]
+        if len(rows) < WINDOW:
+            return
+
+
+async def _hashes(connection: asyncpg.Connection, organization_id: UUID, rows: Sequence[Any]) -> Mapping[UUID, bytes]:
+    """Return the hash of each entry's leaf, as its rows are now."""
+    entries = [row for row in rows if row["id"] is not None]
+    changes = connection.cursor(
+        _CHANGES, organization_id, [row["id"] for row in entries], prefetch=CHANGES_AT_ONCE
+    ).__aiter__()
+    coming: Any = await anext(changes, None)
+    hashes: dict[UUID, bytes] = {}
+    for entry in entries:
+        leaf = Leaf()
+        leaf.begun()
+        while coming is not None and coming["entry_id"] == entry["id"]:
+            leaf.change(coming)
+            coming = await anext(changes, None)
+        leaf.ended(dict(entry))
+        hashes[entry["id"]] = leaf.hash
+    return hashes
+
+
+def _verify_leaf(findings: Findings, row: Any, hashed: bytes | None) -> None:
+    what = f"entry {row['leaf_id']}, leaf {row['leaf_index']}"
+    if hashed is None:
+        if row["expired_by"] is None:
+            expected = row["leaf_hash"].hex()
+            findings.add(
+                FindingKind.DELETED, what, expected=expected, got="none", table="audit_entry", row_id=row["leaf_id"]
+            )
+    elif hashed != row["leaf_hash"]:
+        findings.add(
+            FindingKind.CHANGED,
+            what,
+            expected=row["leaf_hash"].hex(),
+            got=hashed.hex(),
+            table="audit_entry",
+            row_id=row["leaf_id"],
+        )
+
+
+def _verify_order(tree: _Tree, before: Any, row: Any) -> None:
+    """Verify that the entry has its place: sorted within its batch, and of no transaction that was sealed before."""
+    is_behind = before is not None and _place(row) < _place(before)
+    last = tree.last
+    if last is not None and row["at"] is not None:
+        is_behind |= row["transaction_id"] < last["through_transaction"] and row["at"] < last["sealed_at"]
+    if is_behind:
+        what = f"entry {row['id']}, leaf {row['leaf_index']}"
+        got = f"transaction {row['transaction_id']} of {row['at']}, behind later ones"
+        tree.findings.add(FindingKind.REORDERED, what, got=got, table="audit_entry", row_id=row["id"])
+
+
+def _place(row: Any) -> tuple[int, datetime, UUID]:
+    return row["transaction_id"], row["at"] or datetime.min.replace(tzinfo=UTC), row["id"]
+
+
+async def _verify_expired(tree: _Tree, rows: Sequence[Any]) -> None:
+    """Verify that the trail says of leaves without an entry that it let go of them, and not before it might."""
+    gone = [row for row in rows if row["expired_by"] is not None]
+    if not gone:
+        return
+    acts = await tree.connection.fetch(
+        _EXPIRING,
+        tree.organization_id,
+        list({row["expired_by"] for row in gone}),
+        [row["leaf_id"] for row in gone],
+    )
+    by_id = {act["id"]: (act["at"], frozenset(act["named"])) for act in acts}
+    sealed = await tree.connection.fetch(
+        _SEALED_AT,
+        tree.organization_id,
+        [row["leaf_index"] for row in gone],
+    )
+    sealed_at = {one["place"]: one["sealed_at"] for one in sealed}
+    for row in gone:
+        act_at, named = by_id.get(row["expired_by"], (None, frozenset()))
+        what = f"entry {row['leaf_id']}, leaf {row['leaf_index']}"
+        since = sealed_at.get(row["leaf_index"])
+        if act_at is None or row["leaf_id"] not in named:
+            expected, got = f"entry {row['expired_by']} that says that it was let go of", "none"
+        elif since is None or since + LEAST_KEPT > act_at:
+            expected, got = f"{LEAST_KEPT.days} days in the tree", f"sealed at {since}, let go of at {act_at}"
+        else:
+            continue
+        tree.findings.add(
+            FindingKind.EXPIRED, what, expected=expected, got=got, table="audit_entry", row_id=row["leaf_id"]
+        )
+
+
+async def _verify_all_sealed(connection: asyncpg.Connection, findings: Findings, through: int, pace: Pace) -> None:
+    """Verify that entries have leaves: those that are old enough, and those of transactions that were sealed."""
+    moment = (await connection.fetch(_MOMENT))[0]
+    start: UUID | None = FIRST_ID
+    while start is not None:
+        rows = await connection.fetch(_ENTRIES, findings.organization_id, start, WINDOW * 4)
+        for row in rows:
+            if row["leaf_id"] is None:
+                _verify_unsealed(findings, row, moment, through)
+        await pace.note(UNSEALED, len(rows))
+        start = id_after(rows[-1]["id"]) if len(rows) == WINDOW * 4 else None
+
+
+def _verify_unsealed(findings: Findings, row: Any, moment: Any, through: int) -> None:
+    transaction, at = row["transaction_id"], row["at"]
+    # Numbers that this server has not reached are those of another, from which the data were brought.
+    if transaction < through <= moment["coming"]:
+        kind, expected = FindingKind.LATE, f"a transaction from {through} on, as all before were sealed"
+    elif transaction >= moment["oldest"] and transaction < moment["coming"]:
+        return
+    elif at is None or not moment["at"] - SEALED_WITHIN < at < moment["at"] + SEALED_WITHIN:
+        kind, expected = FindingKind.UNSEALED, "a leaf within a minute (fieldward audit seal makes them)"
+    else:
+        return
+    got = f"transaction {transaction} of {at}, no leaf"
+    what = f"entry {row['id']}"
+    findings.add(kind, what, expected=expected, got=got, table="audit_entry", row_id=row["id"])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
