@@ -12,14 +12,15 @@ MOST_FINDINGS: Final = 1000
 class FindingKind(StrEnum):
     """What is wrong.
 
-    CHANGED: an entry, or what it changed, is another than was sealed. DELETED: it was sealed, and is gone unsaid. GAP: a number of the tree has no leaf. REORDERED: a leaf was sealed behind younger ones. UNSEALED: an entry has no
+    CHANGED: an entry, or what it changed, is another than was sealed. DELETED: it was sealed, and is gone unsaid.
+    GAP: a number of the tree has no leaf. REORDERED: a leaf was sealed behind younger ones. UNSEALED: an entry has no
     leaf although it is time. LATE: one is of a transaction that was sealed already, or claims so. STRAY: a change
     belongs to no entry. EXPIRED: a leaf's entry left before its time, or no entry of the trail says that it did.
-    TRUNCATED: a tree is smaller than a head that was signed. FORKED: its root at a head's size is another. HEAD: a head
-    is missing, or is not the one that the tree of heads holds. SIGNATURE: one is not signed by this installation.
-    COSIGNATURE: a witness's signature is wrong. NODE: a stored hash is not the one that follows from the leaves.
-    ROW_CHANGED, ROW_DELETED, ROW_INSERTED: a row is not what the trail says of it. BROKEN_OFF: a change of a row does
-    not go on from the one before.
+    TRUNCATED: a tree is smaller than a head that was signed. FORKED: its root at a head's size is another. HEAD: a
+    head is missing, or is not the one that the tree of heads holds. SIGNATURE: one is not signed by this
+    installation. COSIGNATURE: a witness's signature is wrong. NODE: a stored hash is not the one that follows from
+    the leaves. ROW_CHANGED, ROW_DELETED, ROW_INSERTED: a row is not what the trail says of it. BROKEN_OFF: a change
+    of a row does not go on from the one before.
     """
 
     CHANGED = "CHANGED"

@@ -44,7 +44,8 @@ def told(entity: Entity, row: Mapping[str, Any]) -> dict[str, Any]:
 class Trace:
     """A row, as it becomes known change by change, in the order in which they happened.
 
-    is_whole: whether the trail still holds all changes; else the first that is left says what was before it.
+    is_whole: whether the trail still holds all changes; else the first that is left says what was before it, and of the
+        other columns nothing is known but what later ones say.
     departed: the columns in which a change does not go on from the one before it.
     """
 
@@ -52,6 +53,7 @@ class Trace:
     values: dict[str, Any] | None = None
     departed: set[str] = field(default_factory=set)
     _is_begun: bool = False
+    _known: set[str] | None = None
 
     def follow(self, operation: str, columns: Mapping[str, Any]) -> None:
         """Take up the next change. columns: `[before, after]` by name. What has no such form departs from all."""
@@ -60,11 +62,14 @@ class Trace:
         values = self.values if self.values is not None else {}
         if not self._is_begun and not self.is_whole and operation != ChangeOperation.INSERT:
             values = {name: before for name, (before, _) in pairs.items() if before is not None}
+            self._known = set(pairs)
         elif (self.values is None) is not (operation == ChangeOperation.INSERT):
             # It came although it was there, or changed although it was not.
             self.departed.add("id")
         self._is_begun = True
-        self.departed |= {name for name, (before, _) in pairs.items() if before != values.get(name)}
+        told = pairs if self._known is None else pairs.keys() & self._known
+        self.departed |= {name for name in told if pairs[name][0] != values.get(name)}
+        self._known = self._known | pairs.keys() if self._known is not None else None
         values = values | {name: after for name, (_, after) in pairs.items()}
         left = {name: value for name, value in values.items() if value is not None}
         if operation == ChangeOperation.DELETE:
@@ -78,7 +83,7 @@ class Trace:
         """Return in which columns a row, as `told`, is another one than the trail says. None: there is no such row."""
         if row is None or self.values is None:
             return [] if row is self.values else ["id"]
-        names = row.keys() | self.values.keys() if self.is_whole else self.values.keys()
+        names = row.keys() | self.values.keys()
         return sorted(name for name in names if row.get(name) != self.values.get(name))
 
 

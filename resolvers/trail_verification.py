@@ -13,19 +13,20 @@ from uuid import UUID
 import asyncpg
 
 from auth.action import Action
-from auth.errors import Code
+from auth.errors import Code, NotFoundError
 from auth.principal import SYSTEM_ID
 from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import append_entries
 from models.encryption.keyring import active_keyring
 from models.encryption.keystore import KeyStore
 from models.finding import Finding, FindingKind, Findings
-from models.ledger.checkpoint import CheckpointError, Head, Note, VerifierKey
+from models.ledger.checkpoint import CheckpointError, Head, VerifierKey
 from models.ledger.merkle import leaf_hash
-from models.reading import Snapshot
+from models.reading import OneStatement, Snapshot
 from models.sealed_batch import HEADS_ID
 from models.transaction import Tenant
 from resolvers.change import Change, Intent, commit_change
+from resolvers.kept_heads import KeptHead
 from resolvers.pace import Pace
 from resolvers.row_verification import verify_rows
 from resolvers.sealing import Sealer, heads_leaf
@@ -48,14 +49,6 @@ _BATCHES: Final = """
     where organization_id = $1 and tree_size > $2 order by tree_size limit $3
 """
 _ABOVE: Final = "select id, leaf_index, leaf_hash from sealed_leaf where organization_id = $1 and id = any($2)"
-
-
-@dataclass(frozen=True, slots=True)
-class KeptHead:
-    """A checkpoint that somebody kept. source: where it was kept, for who is told that it does not fit."""
-
-    note: Note
-    source: str
 
 
 @dataclass(slots=True)
@@ -124,6 +117,15 @@ async def verify_trail(
     if len(above):
         await _write_down(_within(actor, SYSTEM_ID), above, None)
     return result
+
+
+async def organization_named(store: KeyStore, slug: str) -> UUID:
+    """Return the id of the organization of that slug. Raises `NotFoundError` if there is none."""
+    for organization_id in await store.organizations():
+        async with OneStatement(Tenant(organization_id=organization_id)) as connection:
+            if await connection.fetchval("select slug = $2 from organization where id = $1", organization_id, slug):
+                return organization_id
+    raise NotFoundError(f"There is no organization {slug!r}.")
 
 
 def _verified_heads(

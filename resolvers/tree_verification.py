@@ -416,8 +416,11 @@ def _verify_leaf(findings: Findings, row: Any, hashed: bytes | None) -> None:
 
 
 def _verify_order(tree: _Tree, before: Any, row: Any) -> None:
-    """Verify that the entry has its place: sorted within its batch, and of no transaction that was sealed before."""
-    is_behind = before is not None and _place(row) < _place(before)
+    """Verify that the entry has its place: sorted within its batch, and of no transaction that was sealed before.
+
+    A batch is in the order of transactions, or of time where data were brought from a server that counted others.
+    """
+    is_behind = before is not None and _place(row) < _place(before) and _place(row)[1:] < _place(before)[1:]
     last = tree.last
     if last is not None and row["at"] is not None:
         is_behind |= row["transaction_id"] < last["through_transaction"] and row["at"] < last["sealed_at"]

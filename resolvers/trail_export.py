@@ -1,0 +1,198 @@
+"""Exporting an organization's trail as a bundle that others verify without us: every leaf's bytes, every signed head.
+
+Ciphertext stays ciphertext: a bundle shows what the database shows to whoever has no keys. It is read from one snapshot
+and written as it is read, so that it takes no more memory for a million entries than for one.
+"""
+
+import json
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Any, Final, Protocol
+from uuid import UUID
+
+import asyncpg
+
+from auth.action import Action
+from auth.permission import Permission
+from auth.policy import require
+from auth.scope import ORGANIZATION
+from models.errors import ConflictError
+from models.ledger.checkpoint import Head, Note
+from models.ledger.leaf import SELECT_CHANGE, SELECT_ENTRY, Leaf
+from models.ledger.merkle import inclusion_ranges
+from models.ledger.tree import last_head, range_hashes
+from models.reading import Snapshot
+from models.sealed_batch import HEADS_ID
+from models.transaction import Tenant
+from resolvers.change import Change, Intent, commit_change
+from resolvers.pace import Pace
+from resolvers.sealing import CHANGES_AT_ONCE, Sealer, heads_leaf
+from resolvers.trail import Actor
+
+FORMAT: Final = "fieldward-audit-bundle/1"
+WINDOW: Final = 500
+"""Leaves or heads that are read together."""
+EXPORTED: Final = "Exporting entries"
+
+_LEAVES: Final = f"""
+    select l.leaf_index, l.leaf_hash, l.expired_by, l.id as leaf_id, {SELECT_ENTRY} from sealed_leaf l
+    left join audit_entry e on e.organization_id = $1 and e.id = l.id
+    where l.organization_id = $1 and l.leaf_index > $2 and l.leaf_index < $3 order by l.leaf_index limit $4
+"""
+_CHANGES: Final = f"""
+    select {SELECT_CHANGE} from unnest($2::uuid[]) with ordinality w(entry_id, place)
+    join change c on c.organization_id = $1 and c.entry_id = w.entry_id
+    order by w.place, c.id
+"""
+_HEADS: Final = """
+    select id, tree_size, root_hash, sealed_at, checkpoint from sealed_batch
+    where organization_id = $1 and tree_size > $2 order by tree_size limit $3
+"""
+
+
+class Archive(Protocol):
+    """Where the files of a bundle are written, one after the other."""
+
+    def open(self, name: str, mode: Any, *, force_zip64: bool) -> AbstractContextManager[IO[bytes]]:
+        """Open a file of the bundle for writing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What a bundle holds: how many entries, the root over them, and by which key its heads are verified."""
+
+    origin: str
+    size: int
+    root: str
+    verifier_key: str
+
+
+async def note_export(actor: Actor, reason: str | None) -> datetime:
+    """Write into the trail that it is about to be exported, by whom and why; committed before anything is.
+
+    Returns the database's time of it.
+
+    Raises:
+        ForbiddenError: the viewer in whose name it is may not read the trail.
+    """
+
+    async def work(change: Change) -> datetime:
+        if change.intent.actor.viewer is not None:
+            require(change.viewer, Permission.AUDIT_READ, ORGANIZATION)
+        return change.at
+
+    return await commit_change(Intent(Action.AUDIT_EXPORT, actor, reason=reason, entity="audit_entry"), work)
+
+
+async def export_trail(
+    sealer: Sealer,
+    organization_id: UUID,
+    archive: Archive,
+    pace: Pace,
+    *,
+    said: dict[str, Any],
+) -> Exported:
+    """Write an organization's sealed trail, up to its last signed head, into an archive.
+
+    said: what the manifest says beside what is exported: by whom, when, of which version.
+
+    Raises:
+        ConflictError: nothing of it is sealed yet.
+        UnavailableError: the database is away.
+    """
+    async with Snapshot(Tenant(organization_id=organization_id)) as connection:
+        stored = await last_head(connection, organization_id)
+        size, root = stored.frontier.size, stored.frontier.root
+        if not size:
+            raise ConflictError("Nothing of this organization's trail is sealed yet.")
+        with tempfile.TemporaryFile() as leaves:
+            with archive.open("entries.jsonl", "w", force_zip64=True) as file:
+                async for piece in _lines(connection, organization_id, size, leaves, pace):
+                    file.write(piece)
+            leaves.seek(0)
+            with archive.open("leaves.bin", "w", force_zip64=True) as file:
+                while chunk := leaves.read(65_536):
+                    file.write(chunk)
+        last: Any = None
+        with archive.open("heads.txt", "w", force_zip64=True) as file:
+            async for last in _heads(connection, organization_id):
+                file.write(f"{last['checkpoint']}\n".encode())
+        above = await _proof_above(connection, sealer, organization_id, last)
+    origin = Head.parse(Note.parse(last["checkpoint"]).text).origin
+    exported = Exported(origin, size, root.hex(), str(sealer.signer.verifier_key(origin)))
+    manifest = {
+        "format": FORMAT,
+        "organization_id": str(organization_id),
+        "origin": exported.origin,
+        "verifier_key": exported.verifier_key,
+        "size": size,
+        "root": exported.root,
+        **said,
+    }
+    for name, content in (("tree-of-heads.json", above), ("manifest.json", manifest)):
+        with archive.open(name, "w", force_zip64=True) as file:
+            file.write(json.dumps(content, indent=1).encode() + b"\n")
+    return exported
+
+
+async def _lines(
+    connection: asyncpg.Connection, organization_id: UUID, size: int, leaves: IO[bytes], pace: Pace
+) -> AsyncIterator[bytes]:
+    """Yield the lines of the entries piece by piece, and write the hashes of their leaves aside."""
+    after = -1
+    while rows := await connection.fetch(_LEAVES, organization_id, after, size, WINDOW):
+        ids = [row["id"] for row in rows if row["id"] is not None]
+        changes = connection.cursor(_CHANGES, organization_id, ids, prefetch=CHANGES_AT_ONCE).__aiter__()
+        coming: Any = await anext(changes, None)
+        for row in rows:
+            leaves.write(row["leaf_hash"])
+            if row["id"] is None:
+                # What is gone without a word has no line: whoever verifies the bundle will miss it.
+                if row["expired_by"] is not None:
+                    yield _expired(row)
+                continue
+            leaf = Leaf()
+            yield leaf.begun()
+            while coming is not None and coming["entry_id"] == row["id"]:
+                yield leaf.change(coming)
+                coming = await anext(changes, None)
+            yield leaf.ended(dict(row)) + b"\n"
+        after = rows[-1]["leaf_index"]
+        await pace.note(EXPORTED, len(rows), size)
+
+
+def _expired(row: Any) -> bytes:
+    said = {"by": str(row["expired_by"]), "expired": row["leaf_hash"].hex(), "id": str(row["leaf_id"])}
+    return json.dumps(said, separators=(",", ":")).encode() + b"\n"
+
+
+async def _heads(connection: asyncpg.Connection, organization_id: UUID) -> AsyncIterator[Any]:
+    after = -1
+    while rows := await connection.fetch(_HEADS, organization_id, after, WINDOW):
+        for row in rows:
+            yield row
+        after = rows[-1]["tree_size"]
+
+
+async def _proof_above(
+    connection: asyncpg.Connection, sealer: Sealer, organization_id: UUID, last: Any
+) -> dict[str, Any]:
+    """Return the proof that the last head is in the tree over the heads of all organizations."""
+    head = Head(sealer.origin(organization_id), last["tree_size"], last["root_hash"])
+    await connection.execute(Tenant(HEADS_ID).entering())
+    above = await last_head(connection, HEADS_ID)
+    index = await connection.fetchval(
+        "select leaf_index from sealed_leaf where organization_id = $1 and id = $2", HEADS_ID, last["id"]
+    )
+    path: Sequence[bytes] = []
+    if index is not None:
+        path = await range_hashes(connection, HEADS_ID, inclusion_ranges(index, above.frontier.size))
+    return {
+        "leaf": heads_leaf(head, last["sealed_at"]).decode(),
+        "index": index,
+        "path": [one.hex() for one in path],
+        "checkpoint": above.checkpoint,
+    }
