@@ -21,32 +21,20 @@ from auth.policy import require
 from auth.scope import ORGANIZATION
 from models.errors import ConflictError
 from models.ledger.checkpoint import Head, Note
-from models.ledger.leaf import SELECT_CHANGE, SELECT_ENTRY, Leaf
 from models.ledger.merkle import inclusion_ranges
 from models.ledger.tree import last_head, range_hashes
 from models.reading import Snapshot
 from models.sealed_batch import HEADS_ID
 from models.transaction import Tenant
 from resolvers.change import Change, Intent, commit_change
+from resolvers.leaf_reading import WINDOW, StoredLeaf, leaf_pieces, leaf_windows
 from resolvers.pace import Pace
-from resolvers.sealing import CHANGES_AT_ONCE, Sealer, heads_leaf
+from resolvers.sealing import Sealer, heads_leaf
 from resolvers.trail import Actor
 
 FORMAT: Final = "fieldward-audit-bundle/1"
-WINDOW: Final = 500
-"""Leaves or heads that are read together."""
 EXPORTED: Final = "Exporting entries"
 
-_LEAVES: Final = f"""
-    select l.leaf_index, l.leaf_hash, l.expired_by, l.id as leaf_id, {SELECT_ENTRY} from sealed_leaf l
-    left join audit_entry e on e.organization_id = $1 and e.id = l.id
-    where l.organization_id = $1 and l.leaf_index > $2 and l.leaf_index < $3 order by l.leaf_index limit $4
-"""
-_CHANGES: Final = f"""
-    select {SELECT_CHANGE} from unnest($2::uuid[]) with ordinality w(entry_id, place)
-    join change c on c.organization_id = $1 and c.entry_id = w.entry_id
-    order by w.place, c.id
-"""
 _HEADS: Final = """
     select id, tree_size, root_hash, sealed_at, checkpoint from sealed_batch
     where organization_id = $1 and tree_size > $2 order by tree_size limit $3
@@ -142,30 +130,25 @@ async def _lines(
     connection: asyncpg.Connection, organization_id: UUID, size: int, leaves: IO[bytes], pace: Pace
 ) -> AsyncIterator[bytes]:
     """Yield the lines of the entries piece by piece, and write the hashes of their leaves aside."""
-    after = -1
-    while rows := await connection.fetch(_LEAVES, organization_id, after, size, WINDOW):
-        ids = [row["id"] for row in rows if row["id"] is not None]
-        changes = connection.cursor(_CHANGES, organization_id, ids, prefetch=CHANGES_AT_ONCE).__aiter__()
-        coming: Any = await anext(changes, None)
-        for row in rows:
-            leaves.write(row["leaf_hash"])
-            if row["id"] is None:
-                # What is gone without a word has no line: whoever verifies the bundle will miss it.
-                if row["expired_by"] is not None:
-                    yield _expired(row)
-                continue
-            leaf = Leaf()
-            yield leaf.begun()
-            while coming is not None and coming["entry_id"] == row["id"]:
-                yield leaf.change(coming)
-                coming = await anext(changes, None)
-            yield leaf.ended(dict(row)) + b"\n"
-        after = rows[-1]["leaf_index"]
-        await pace.note(EXPORTED, len(rows), size)
+    async for window in leaf_windows(connection, organization_id):
+        stored = [leaf for leaf in window if 0 <= leaf.index < size]
+        pieces = leaf_pieces(connection, organization_id, stored)
+        for leaf in stored:
+            leaves.write(leaf.hash)
+            if leaf.entry is not None:
+                async for _, piece, hashed in pieces:
+                    yield piece
+                    if hashed is not None:
+                        break
+                yield b"\n"
+            elif leaf.expired_by is not None:
+                yield _expired(leaf)
+            # What is gone without a word has no line: whoever verifies the bundle will miss it.
+        await pace.note(EXPORTED, len(stored), size)
 
 
-def _expired(row: Any) -> bytes:
-    said = {"by": str(row["expired_by"]), "expired": row["leaf_hash"].hex(), "id": str(row["leaf_id"])}
+def _expired(leaf: StoredLeaf) -> bytes:
+    said = {"by": str(leaf.expired_by), "expired": leaf.hash.hex(), "id": str(leaf.id)}
     return json.dumps(said, separators=(",", ":")).encode() + b"\n"
 
 

@@ -27,12 +27,12 @@ from models.sealed_batch import HEADS_ID
 from models.transaction import Tenant
 from resolvers.change import Change, Intent, commit_change
 from resolvers.kept_heads import KeptHead
+from resolvers.leaf_reading import WINDOW
 from resolvers.pace import Pace
 from resolvers.row_verification import verify_rows
 from resolvers.sealing import Sealer, heads_leaf
 from resolvers.trail import Actor, new_entry
 from resolvers.tree_verification import (
-    WINDOW,
     KnownLeaves,
     VerifiedTree,
     verify_cosignatures,

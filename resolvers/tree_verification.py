@@ -5,7 +5,7 @@ all leaves before it, from the leaves alone. An entry that is not the one of its
 the one that was signed, the next head says.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -15,15 +15,13 @@ import asyncpg
 
 from models.finding import FindingKind, Findings
 from models.ledger.checkpoint import CheckpointError, Head, Note, SignatureType, VerifierKey
-from models.ledger.leaf import SELECT_CHANGE, SELECT_ENTRY, Leaf
 from models.ledger.merkle import Frontier
 from models.ledger.tree import TILE_LEVELS
 from models.sealed_batch import HEADS_ID
+from resolvers.leaf_reading import WINDOW, StoredLeaf, leaf_pieces, leaf_windows
 from resolvers.pace import Pace
-from resolvers.sealing import CHANGES_AT_ONCE, Sealer
+from resolvers.sealing import Sealer
 
-WINDOW: Final = 500
-"""Leaves or heads that are looked at together."""
 SEALED_WITHIN: Final = timedelta(minutes=1)
 """How old an entry is at the most that no tree holds."""
 FIRST_ID: Final = UUID(int=0)
@@ -33,19 +31,6 @@ LEAST_KEPT: Final = timedelta(days=90)
 SEALED: Final = "Sealed entries"
 UNSEALED: Final = "Entries and their leaves"
 
-_LEAVES: Final = """
-    select l.leaf_index, l.leaf_hash, l.expired_by, l.id as leaf_id{entry} from sealed_leaf l{join}
-    where l.organization_id = $1 and l.leaf_index > $2 order by l.leaf_index limit $3
-"""
-_ENTRY_LEAVES: Final = _LEAVES.format(
-    entry=f", {SELECT_ENTRY}", join=" left join audit_entry e on e.organization_id = $1 and e.id = l.id"
-)
-_BARE_LEAVES: Final = _LEAVES.format(entry="", join="")
-_CHANGES: Final = f"""
-    select {SELECT_CHANGE} from unnest($2::uuid[]) with ordinality w(entry_id, place)
-    join change c on c.organization_id = $1 and c.entry_id = w.entry_id
-    order by w.place, c.id
-"""
 _HEADS: Final = """
     select id, tree_size, root_hash, frontier, through_transaction, sealed_at, checkpoint from sealed_batch
     where organization_id = $1 and tree_size > $2 order by tree_size limit $3
@@ -284,19 +269,22 @@ async def verify_organization_tree(
     tree = _Tree(connection, sealer, findings, findings.organization_id, kept, witnesses)
     await tree.begin()
     before: Any = None
-    async for rows in _windows(connection, findings.organization_id, _ENTRY_LEAVES):
-        hashes = await _hashes(connection, findings.organization_id, rows)
-        await _verify_expired(tree, rows)
-        for row in rows:
-            _verify_leaf(findings, row, hashes.get(row["leaf_id"]))
-            if row["id"] is not None:
-                _verify_order(tree, before, row)
-            before = row if row["id"] is not None else None
+    async for leaves in leaf_windows(connection, findings.organization_id):
+        await _verify_expired(tree, leaves)
+        hashes = {
+            leaf.id: hashed
+            async for leaf, _, hashed in leaf_pieces(connection, findings.organization_id, leaves)
+            if hashed is not None
+        }
+        for leaf in leaves:
+            _verify_leaf(findings, leaf, hashes.get(leaf.id))
+            if leaf.entry is not None:
+                _verify_order(tree, before, leaf)
             is_last_of_batch = tree.coming is not None and tree.coming["tree_size"] == tree.size + 1
-            await tree.add(row["leaf_index"], row["leaf_hash"])
-            before = None if is_last_of_batch else before
+            await tree.add(leaf.index, leaf.hash)
+            before = None if is_last_of_batch else leaf.entry
         await tree.compare_nodes()
-        await pace.note(SEALED, len(rows))
+        await pace.note(SEALED, len(leaves))
     verified = await tree.end()
     await _verify_all_sealed(connection, findings, verified.through, pace)
     return verified
@@ -314,19 +302,12 @@ async def verify_heads_tree(
     """Verify the tree of heads. known: which of its leaves heads were found for; None where not all were looked for."""
     tree = _Tree(connection, sealer, findings, HEADS_ID, kept, witnesses)
     await tree.begin()
-    async for rows in _windows(connection, HEADS_ID, _BARE_LEAVES):
-        for row in rows:
-            await tree.add(row["leaf_index"], row["leaf_hash"])
-            if known is not None and not known.has(row["leaf_index"]):
-                what = f"the head of leaf {row['leaf_index']} of the tree of heads"
-                findings.add(
-                    FindingKind.HEAD,
-                    what,
-                    expected=row["leaf_id"],
-                    got="none",
-                    table="sealed_batch",
-                    row_id=row["leaf_id"],
-                )
+    async for leaves in leaf_windows(connection, HEADS_ID, with_entries=False):
+        for leaf in leaves:
+            await tree.add(leaf.index, leaf.hash)
+            if known is not None and not known.has(leaf.index):
+                what = f"the head of leaf {leaf.index} of the tree of heads"
+                findings.add(FindingKind.HEAD, what, expected=leaf.id, got="none", table="sealed_batch", row_id=leaf.id)
         await tree.compare_nodes()
     return await tree.end()
 
@@ -364,106 +345,63 @@ def verify_cosignatures(findings: Findings, what: str, note: Note, witnesses: Se
                 findings.add(FindingKind.COSIGNATURE, f"{what}: {error}")
 
 
-async def _windows(
-    connection: asyncpg.Connection, organization_id: UUID, statement: str
-) -> AsyncIterator[Sequence[Any]]:
-    after = -(2**63)
-    while True:
-        rows = await connection.fetch(statement, organization_id, after, WINDOW)
-        if rows:
-            yield rows
-            after = rows[-1]["leaf_index"]
-        if len(rows) < WINDOW:
-            return
+def _verify_leaf(findings: Findings, leaf: StoredLeaf, hashed: bytes | None) -> None:
+    if hashed == leaf.hash or (hashed is None and leaf.expired_by is not None):
+        return
+    findings.add(
+        FindingKind.DELETED if hashed is None else FindingKind.CHANGED,
+        _named(leaf),
+        expected=leaf.hash.hex(),
+        got="none" if hashed is None else hashed.hex(),
+        table="audit_entry",
+        row_id=leaf.id,
+    )
 
 
-async def _hashes(connection: asyncpg.Connection, organization_id: UUID, rows: Sequence[Any]) -> Mapping[UUID, bytes]:
-    """Return the hash of each entry's leaf, as its rows are now."""
-    entries = [row for row in rows if row["id"] is not None]
-    changes = connection.cursor(
-        _CHANGES, organization_id, [row["id"] for row in entries], prefetch=CHANGES_AT_ONCE
-    ).__aiter__()
-    coming: Any = await anext(changes, None)
-    hashes: dict[UUID, bytes] = {}
-    for entry in entries:
-        leaf = Leaf()
-        leaf.begun()
-        while coming is not None and coming["entry_id"] == entry["id"]:
-            leaf.change(coming)
-            coming = await anext(changes, None)
-        leaf.ended(dict(entry))
-        hashes[entry["id"]] = leaf.hash
-    return hashes
-
-
-def _verify_leaf(findings: Findings, row: Any, hashed: bytes | None) -> None:
-    what = f"entry {row['leaf_id']}, leaf {row['leaf_index']}"
-    if hashed is None:
-        if row["expired_by"] is None:
-            expected = row["leaf_hash"].hex()
-            findings.add(
-                FindingKind.DELETED, what, expected=expected, got="none", table="audit_entry", row_id=row["leaf_id"]
-            )
-    elif hashed != row["leaf_hash"]:
-        findings.add(
-            FindingKind.CHANGED,
-            what,
-            expected=row["leaf_hash"].hex(),
-            got=hashed.hex(),
-            table="audit_entry",
-            row_id=row["leaf_id"],
-        )
-
-
-def _verify_order(tree: _Tree, before: Any, row: Any) -> None:
+def _verify_order(tree: _Tree, before: Any, leaf: StoredLeaf) -> None:
     """Verify that the entry has its place: sorted within its batch, and of no transaction that was sealed before.
 
     A batch is in the order of transactions, or of time where data were brought from a server that counted others.
     """
-    is_behind = before is not None and _place(row) < _place(before) and _place(row)[1:] < _place(before)[1:]
-    last = tree.last
-    if last is not None and row["at"] is not None:
-        is_behind |= row["transaction_id"] < last["through_transaction"] and row["at"] < last["sealed_at"]
+    entry, last = leaf.entry, tree.last
+    is_behind = before is not None and _place(entry) < _place(before) and _place(entry)[1:] < _place(before)[1:]
+    if last is not None and entry["at"] is not None:
+        is_behind |= entry["transaction_id"] < last["through_transaction"] and entry["at"] < last["sealed_at"]
     if is_behind:
-        what = f"entry {row['id']}, leaf {row['leaf_index']}"
-        got = f"transaction {row['transaction_id']} of {row['at']}, behind later ones"
-        tree.findings.add(FindingKind.REORDERED, what, got=got, table="audit_entry", row_id=row["id"])
+        got = f"transaction {entry['transaction_id']} of {entry['at']}, behind later ones"
+        tree.findings.add(FindingKind.REORDERED, _named(leaf), got=got, table="audit_entry", row_id=leaf.id)
 
 
-def _place(row: Any) -> tuple[int, datetime, UUID]:
-    return row["transaction_id"], row["at"] or datetime.min.replace(tzinfo=UTC), row["id"]
+def _named(leaf: StoredLeaf) -> str:
+    return f"entry {leaf.id}, leaf {leaf.index}"
 
 
-async def _verify_expired(tree: _Tree, rows: Sequence[Any]) -> None:
+def _place(entry: Any) -> tuple[int, datetime, UUID]:
+    return entry["transaction_id"], entry["at"] or datetime.min.replace(tzinfo=UTC), entry["id"]
+
+
+async def _verify_expired(tree: _Tree, leaves: Sequence[StoredLeaf]) -> None:
     """Verify that the trail says of leaves without an entry that it let go of them, and not before it might."""
-    gone = [row for row in rows if row["expired_by"] is not None]
+    gone = [leaf for leaf in leaves if leaf.expired_by is not None]
     if not gone:
         return
     acts = await tree.connection.fetch(
-        _EXPIRING,
-        tree.organization_id,
-        list({row["expired_by"] for row in gone}),
-        [row["leaf_id"] for row in gone],
+        _EXPIRING, tree.organization_id, list({leaf.expired_by for leaf in gone}), [leaf.id for leaf in gone]
     )
     by_id = {act["id"]: (act["at"], frozenset(act["named"])) for act in acts}
-    sealed = await tree.connection.fetch(
-        _SEALED_AT,
-        tree.organization_id,
-        [row["leaf_index"] for row in gone],
-    )
+    sealed = await tree.connection.fetch(_SEALED_AT, tree.organization_id, [leaf.index for leaf in gone])
     sealed_at = {one["place"]: one["sealed_at"] for one in sealed}
-    for row in gone:
-        act_at, named = by_id.get(row["expired_by"], (None, frozenset()))
-        what = f"entry {row['leaf_id']}, leaf {row['leaf_index']}"
-        since = sealed_at.get(row["leaf_index"])
-        if act_at is None or row["leaf_id"] not in named:
-            expected, got = f"entry {row['expired_by']} that says that it was let go of", "none"
+    for leaf in gone:
+        act_at, named = by_id.get(leaf.expired_by, (None, frozenset()))
+        since = sealed_at.get(leaf.index)
+        if act_at is None or leaf.id not in named:
+            expected, got = f"entry {leaf.expired_by} that says that it was let go of", "none"
         elif since is None or since + LEAST_KEPT > act_at:
             expected, got = f"{LEAST_KEPT.days} days in the tree", f"sealed at {since}, let go of at {act_at}"
         else:
             continue
         tree.findings.add(
-            FindingKind.EXPIRED, what, expected=expected, got=got, table="audit_entry", row_id=row["leaf_id"]
+            FindingKind.EXPIRED, _named(leaf), expected=expected, got=got, table="audit_entry", row_id=leaf.id
         )
 
 
