@@ -9,6 +9,8 @@ class Action(StrEnum):
     ACCESS_RUN_AS = "access.run_as"
 
     AUDIT_EXPORT = "audit.export"
+    AUDIT_RESTART = "audit.restart"
+    AUDIT_SEAL = "audit.seal"
     AUDIT_VERIFY = "audit.verify"
 
     DEVICE_BLOCK = "device.block"

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -39,12 +40,20 @@ class Background:
 
     What a job raises is logged by its type and place, and the job is called again when its time has come.
 
-    jobs: by the name under which they are woken and logged. every_s: seconds between two calls of a job without work.
+    jobs: by the name under which they are woken and logged. every_s: seconds between two calls of a job without work;
+    but_s: of those jobs for which it is other than that.
     """
 
-    def __init__(self, keyring: Keyring, jobs: Mapping[str, Job], *, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        jobs: Mapping[str, Job],
+        *,
+        every_s: float = EVERY_S,
+        but_s: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         self._keyring = keyring
-        self._jobs = {name: _Named(name, job, every_s) for name, job in jobs.items()}
+        self._jobs = {name: _Named(name, job, but_s.get(name, every_s)) for name, job in jobs.items()}
         self._is_ending = False
 
     def wake(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from models.encryption.keystore import KeyStore
 from models.encryption.provider import KeyProvider
 from models.encryption.vault_transit_provider import VaultTransitProvider
 from models.ledger.checkpoint import HeadSigner
+from models.outside.place import FilePlace, Place, WebhookPlace, directory_of
+from models.outside.s3_place import S3Place
+from models.signed_heads import SignedHeads
+from resolvers.publication import reader_of
+from resolvers.rollback_guard import RollbackGuard
 from resolvers.sealing import Sealer
 from resolvers.services import Services, SessionPolicy
 
@@ -99,8 +105,32 @@ def _build_keyring(settings: Settings, store: KeyStore) -> Keyring:
 
 def build_sealer(settings: Settings) -> Sealer:
     """Return who signs the heads of the audit trail, by the key in the data directory, made where there is none."""
-    path = settings.data_directory / "audit-signing-key.pem"
-    return Sealer(HeadSigner.from_pem(_kept(path, lambda: HeadSigner.generate().to_pem())), settings.audit_name)
+    directory = settings.data_directory
+    sealer = Sealer(kept_signer(directory / "audit-signing-key.pem"), settings.audit_name)
+    place = build_place(settings)
+    outside = None if place is None else reader_of(place, sealer)
+    return replace(sealer, guard=RollbackGuard(SignedHeads(directory / "signed-heads.sqlite"), outside))
+
+
+def kept_signer(path: Path) -> HeadSigner:
+    """Return who signs by the key in a file, made where there is none. Raises `ValueError` if it is no such key."""
+    return HeadSigner.from_pem(_kept(path, lambda: HeadSigner.generate().to_pem()))
+
+
+def build_place(settings: Settings) -> Place | None:
+    """Return where heads are published; None where no such place is set.
+
+    Raises:
+        PlaceError: it can't be set up.
+    """
+    url = settings.audit_publish_url
+    if url is None:
+        return None
+    if url.startswith("file:"):
+        return FilePlace(directory_of(url))
+    if url.startswith("s3:"):
+        return S3Place(url, region=settings.audit_s3_region, endpoint_url=settings.audit_s3_endpoint_url)
+    return WebhookPlace(url)
 
 
 def _kept(path: Path, make: Callable[[], bytes]) -> bytes:

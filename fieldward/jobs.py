@@ -1,21 +1,27 @@
 """The jobs of a server process (`fieldward/background.py`)."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
 
 from auth.principal import SYSTEM_ID, Channel, Origin
 from fieldward.background import Job
+from fieldward.container import build_place
 from fieldward.settings import Settings
 from models.base import new_id
 from models.encryption.file_provider import FileKeyProvider
 from models.errors import UnavailableError
+from models.ledger.checkpoint import VerifierKey
 from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
+from resolvers.publication import PUBLISH_HEADS, HeadPublishing
 from resolvers.services import Services
 from resolvers.trail import Actor
+from resolvers.trail_sealing import EVERY_S as SEALING_EVERY_S
+from resolvers.trail_sealing import SEAL_TRAIL, TrailSealing
+from resolvers.witnessing import Witness
 
 log = structlog.get_logger()
 
@@ -30,11 +36,25 @@ BATCHES: Final = 10
 """Batches that it does before the job is asked whether the process ends."""
 
 
-def build_jobs(services: Services, settings: Settings) -> Mapping[str, Job]:
+def intervals_s(settings: Settings) -> Mapping[str, float]:
+    """Return the seconds between two calls of those jobs that can't wait for as long as others."""
+    return {SEAL_TRAIL: SEALING_EVERY_S, PUBLISH_HEADS: settings.audit_publish_interval_s}
+
+
+async def _always() -> bool:
+    return True
+
+
+def build_jobs(
+    services: Services, settings: Settings, *, leads: Callable[[], Awaitable[bool]] = _always
+) -> Mapping[str, Job]:
     """Return the jobs, by their names.
+
+    leads: says whether this process does what only one of several need do.
 
     A connection of the service sees the rows of one organization at a time; the keystore says which there are.
     """
+    witnesses = [Witness(VerifierKey.parse(key), url) for key, url in settings.witnesses]
     rewrite = LocationRewrite()
     store = services.keystore
 
@@ -67,7 +87,12 @@ def build_jobs(services: Services, settings: Settings) -> Mapping[str, Job]:
             log.info("keys_kept", rewrapped=rewrapped, replaced=replaced, resealed=done.values, broken=len(done.broken))
         return not done.is_through
 
-    return {REWRITE_LOCATIONS: rewrite_locations, KEEP_KEYS: keep_keys}
+    return {
+        REWRITE_LOCATIONS: rewrite_locations,
+        KEEP_KEYS: keep_keys,
+        SEAL_TRAIL: TrailSealing(services.sealer, leads).step,
+        PUBLISH_HEADS: HeadPublishing(leads, build_place(settings), witnesses).step,
+    }
 
 
 async def _keep_wrapped(services: Services, actor: Actor, oldest_days: float | None) -> int:

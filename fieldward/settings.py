@@ -1,11 +1,16 @@
 """All configuration, read from the environment here and nowhere else. Every name begins with `FIELDWARD_`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.ledger.checkpoint import CheckpointError, SignatureType, VerifierKey
+from models.outside.http import require_address
+from models.outside.place import require_place
 
 
 class Settings(BaseSettings):
@@ -66,6 +71,22 @@ class Settings(BaseSettings):
         description="This installation's name in the heads of the audit trail, best one that is nobody else's, such as"
         " audit.example.org. Not to be changed: every head signed so far is under it.",
     )
+    audit_publish_url: str | None = Field(
+        None,
+        description="Where the heads of the audit trail are laid down: file:///directory, s3://bucket/prefix, or the"
+        " https:// URL of a webhook.",
+    )
+    audit_publish_interval_s: float = Field(
+        20.0, gt=0, le=60, description="Seconds from one look for new heads to publish to the next."
+    )
+    audit_s3_region: str | None = Field(None, description="The bucket's region; else what boto3 finds.")
+    audit_s3_endpoint_url: str | None = Field(None, description="Where S3 answers; else boto3's own.")
+    audit_witnesses: str | None = Field(
+        None,
+        max_length=10_000,
+        description="Who cosigns the heads: of each witness its verifier key, a space, and its URL; several are"
+        " separated by commas.",
+    )
     log_format: Literal["json", "console"] = Field("json", description="How the log is written.")
     password_cost: Literal["standard", "test"] = Field(
         "standard",
@@ -82,6 +103,29 @@ class Settings(BaseSettings):
                 )
         return self
 
+    @field_validator("audit_publish_url")
+    @classmethod
+    def _require_place(cls, url: str | None) -> str | None:
+        return None if url is None else require_place(url)
+
+    @field_validator("audit_witnesses")
+    @classmethod
+    def _require_witnesses(cls, text: str | None) -> str | None:
+        for key, url in _pairs(text):
+            try:
+                is_witness = VerifierKey.parse(key).type is SignatureType.COSIGNATURE
+            except CheckpointError:
+                is_witness = False
+            if not is_witness:
+                raise ValueError("Expected a witness's verifier key, a space, and its URL.")
+            require_address(url)
+        return text
+
+    @property
+    def witnesses(self) -> Sequence[tuple[str, str]]:
+        """Of each witness its verifier key and its URL."""
+        return _pairs(self.audit_witnesses)
+
     @property
     def reading_pool_size(self) -> int:
         """How many of `pool_size` are for reading: most of them, and at least one is left for changes."""
@@ -92,3 +136,8 @@ class Settings(BaseSettings):
         """Whether the embedded PostgreSQL is used: where no database is named at all."""
         named = (self.database_url, self.owner_database_url, self.keystore_url, self.owner_keystore_url)
         return not any(named)
+
+
+def _pairs(text: str | None) -> Sequence[tuple[str, str]]:
+    found = [one.strip().partition(" ") for one in (text or "").split(",") if one.strip()]
+    return [(key.strip(), url.strip()) for key, _, url in found]

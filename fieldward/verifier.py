@@ -503,8 +503,8 @@ class Hashes:
 class Trust:
     """By which keys is verified: those that were given, or the bundle's own, of which nobody knows whose it is.
 
-    One key signs for all logs of an installation, each under the log's own origin; a log that was begun anew after a
-    loss has a number behind its origin.
+    One key signs for all logs of an installation, each under the log's own origin: whoever trusts it by the name of the
+    installation, or of one log, knows it in all. A log that was begun anew after a loss has a number behind its origin.
     """
 
     keys: list[Key]
@@ -540,7 +540,8 @@ def verify(path: Path, keys: list[Key], earlier: list[tuple[str, Head]], witness
         manifest = bundle.small(MANIFEST)
         organization_id = _manifest_fits(manifest)
         report.origin = manifest["origin"]
-        report.is_authenticated = any(_log(key.name) == _log(report.origin) and key.kind == _ED25519 for key in keys)
+        of_log = {_log(report.origin), _installation(report.origin)}
+        report.is_authenticated = any(key.kind == _ED25519 and _log(key.name) in of_log for key in keys)
         trusted = [key for key in keys if key.kind == _ED25519]
         if not keys:
             trusted = [Key.parse(manifest["verifier_key"])]
@@ -864,7 +865,9 @@ class _Parser(argparse.ArgumentParser):
 def _given(arguments: list[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="verify", description="Verify an exported audit trail.")
     parser.add_argument("bundle", type=Path, help="the bundle, a ZIP file")
-    parser.add_argument("--key", action="append", default=[], help="the log's verifier key, name+id+key")
+    parser.add_argument(
+        "--key", action="append", default=[], help="the verifier key of the log or of its installation, name+id+key"
+    )
     parser.add_argument("--head", action="append", default=[], type=Path, help="a file with heads that were kept")
     parser.add_argument("--witness", action="append", default=[], help="a witness's verifier key")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")

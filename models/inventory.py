@@ -27,7 +27,7 @@ from models.membership import Membership, ProjectMembership
 from models.organization import Organization
 from models.project import Project
 from models.record import Record
-from models.sealed_batch import SealedBatch, SealedLeaf, SealedNode
+from models.sealed_batch import Cosignature, Publication, SealedBatch, SealedLeaf, SealedNode
 from models.service_account import ServiceAccount
 from models.session import Session
 from models.user import User
@@ -49,6 +49,8 @@ MODELS: tuple[type[WardModel], ...] = (
     SealedLeaf,
     SealedNode,
     SealedBatch,
+    Cosignature,
+    Publication,
 )
 
 

@@ -63,8 +63,11 @@ class SealedNode(WardModel):
 class SealedBatch(WardModel):
     """A signed head: what the tree was when a batch of entries had been added to it.
 
-    `frontier` are the hashes from which it grows on; `through_transaction` is the first transaction of which entries
-    may not be in it yet; `checkpoint` is the head as it was signed (C2SP tlog-checkpoint).
+    `frontier` are the hashes from which it grows on. `through_transaction` is the first transaction of which entries
+    may not be in it yet, of the tree of heads those of any organization: a number of the server that `cluster` names.
+    `checkpoint` is the head as it was signed (C2SP tlog-checkpoint). `heads_index` is the number of the leaf in the
+    tree of heads that is about it. `generation` counts how often the log began anew under another origin, after a
+    restore that had lost what was published.
     """
 
     noun = "audit"
@@ -77,8 +80,48 @@ class SealedBatch(WardModel):
     root_hash = ward(C.INTERNAL, fields.BinaryField())
     frontier = ward(C.INTERNAL, fields.BinaryField())
     through_transaction = ward(C.INTERNAL, fields.BigIntField())
+    cluster = ward(C.INTERNAL, fields.BigIntField())
+    generation = ward(C.INTERNAL, fields.SmallIntField(default=1))
+    heads_index = ward(C.INTERNAL, fields.BigIntField(null=True))
     sealed_at = ward(C.INTERNAL, fields.DatetimeField())
     checkpoint = ward(C.INTERNAL, fields.CharField(max_length=4096))
 
     class Meta:
         table = "sealed_batch"
+
+
+class Cosignature(WardModel):
+    """What a witness said of a signed head: that the log had only grown since it saw it the last time.
+
+    `line` is the signature as it stands below the checkpoint (C2SP tlog-cosignature).
+    """
+
+    noun = "audit"
+    kept = _FOR_GOOD
+    is_audited = False
+
+    id = ward(C.INTERNAL, fields.UUIDField(primary_key=True, default=new_id))
+    organization_id = ward(C.PUBLIC, fields.UUIDField())
+    tree_size = ward(C.INTERNAL, fields.BigIntField())
+    witness = ward(C.INTERNAL, fields.CharField(max_length=512))
+    line = ward(C.INTERNAL, fields.CharField(max_length=1024))
+    cosigned_at = ward(C.INTERNAL, fields.DatetimeField())
+
+    class Meta:
+        table = "cosignature"
+
+
+class Publication(WardModel):
+    """That the heads were laid down at the outside place: all that the tree of heads had seen when it had that size."""
+
+    noun = "audit"
+    kept = _FOR_GOOD
+    is_audited = False
+
+    id = ward(C.INTERNAL, fields.UUIDField(primary_key=True, default=new_id))
+    organization_id = ward(C.PUBLIC, fields.UUIDField())
+    heads_size = ward(C.INTERNAL, fields.BigIntField())
+    published_at = ward(C.INTERNAL, fields.DatetimeField())
+
+    class Meta:
+        table = "publication"

@@ -105,7 +105,7 @@ async def erase_name(services: Services, actor: Actor, *, slug: str, names: Coll
     reason = require_reason(reason, at=("reason",))
     for name in names:
         require_text(name, at=("names",), longest=COLLECTOR.max_length or 0)
-    organization_id = await _organization_named(services, slug)
+    organization_id = await organization_named(services, slug)
     owners = await _subjects(organization_id, names)
     if not await services.keystore.keys_of(owners):
         raise NotFoundError("No record of the organization names them.")
@@ -123,7 +123,7 @@ async def erase_organization(services: Services, actor: Actor, *, slug: str, rea
         NotFoundError: there is no such organization.
     """
     reason = require_reason(reason, at=("reason",))
-    organization_id = await _organization_named(services, slug)
+    organization_id = await organization_named(services, slug)
     owners = [organization_owner(organization_id)]
     return await _erase(services, actor, reason, owners, {organization_id}, organization_id=organization_id)
 
@@ -345,7 +345,8 @@ async def _unknown(services: Services, within: Iterable[UUID], names: Collection
     return tuple(name for name in names if name not in known)
 
 
-async def _organization_named(services: Services, slug: str) -> UUID:
+async def organization_named(services: Services, slug: str) -> UUID:
+    """Return the id of an organization, by its slug. Raises `NotFoundError` if there is none."""
     for organization_id in await services.keystore.organizations():
         async with OneStatement(Tenant(organization_id=organization_id)) as connection:
             found = await connection.fetchval(

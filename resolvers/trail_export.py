@@ -36,8 +36,10 @@ FORMAT: Final = "fieldward-audit-bundle/1"
 EXPORTED: Final = "Exporting entries"
 
 _HEADS: Final = """
-    select id, tree_size, root_hash, sealed_at, checkpoint from sealed_batch
-    where organization_id = $1 and tree_size > $2 order by tree_size limit $3
+    select b.id, b.tree_size, b.sealed_at, b.checkpoint, array(
+        select rtrim(c.line, E'\n') || E'\n' from cosignature c
+        where c.organization_id = $1 and c.tree_size = b.tree_size order by c.cosigned_at, c.id) as cosignatures
+    from sealed_batch b where b.organization_id = $1 and b.tree_size > $2 order by b.tree_size limit $3
 """
 
 
@@ -107,9 +109,10 @@ async def export_trail(
         last: Any = None
         with archive.open("heads.txt", "w", force_zip64=True) as file:
             async for last in _heads(connection, organization_id):
-                file.write(f"{last['checkpoint']}\n".encode())
-        above = await _proof_above(connection, sealer, organization_id, last)
-    origin = Head.parse(Note.parse(last["checkpoint"]).text).origin
+                file.write(f"{last['checkpoint']}{''.join(last['cosignatures'])}\n".encode())
+        head = Head.parse(Note.parse(last["checkpoint"]).text)
+        above = await _proof_above(connection, head, last)
+    origin = head.origin
     exported = Exported(origin, size, root.hex(), str(sealer.signer.verifier_key(origin)))
     manifest = {
         "format": FORMAT,
@@ -160,11 +163,8 @@ async def _heads(connection: asyncpg.Connection, organization_id: UUID) -> Async
         after = rows[-1]["tree_size"]
 
 
-async def _proof_above(
-    connection: asyncpg.Connection, sealer: Sealer, organization_id: UUID, last: Any
-) -> dict[str, Any]:
+async def _proof_above(connection: asyncpg.Connection, head: Head, last: Any) -> dict[str, Any]:
     """Return the proof that the last head is in the tree over the heads of all organizations."""
-    head = Head(sealer.origin(organization_id), last["tree_size"], last["root_hash"])
     await connection.execute(Tenant(HEADS_ID).entering())
     above = await last_head(connection, HEADS_ID)
     index = await connection.fetchval(

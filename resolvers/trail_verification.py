@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from auth.action import Action
-from auth.errors import Code, NotFoundError
+from auth.errors import Code
 from auth.principal import SYSTEM_ID
 from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import append_entries
@@ -22,7 +22,8 @@ from models.encryption.keystore import KeyStore
 from models.finding import Finding, FindingKind, Findings
 from models.ledger.checkpoint import CheckpointError, Head, VerifierKey
 from models.ledger.merkle import leaf_hash
-from models.reading import OneStatement, Snapshot
+from models.ledger.tree import last_head
+from models.reading import Snapshot
 from models.sealed_batch import HEADS_ID
 from models.transaction import Tenant
 from resolvers.change import Change, Intent, commit_change
@@ -45,7 +46,7 @@ MOST_NAMED: Final = 1000
 """Rows that an entry about a failed verification names."""
 
 _BATCHES: Final = """
-    select id, tree_size, root_hash, sealed_at from sealed_batch
+    select id, tree_size, root_hash, generation, heads_index, sealed_at from sealed_batch
     where organization_id = $1 and tree_size > $2 order by tree_size limit $3
 """
 _ABOVE: Final = "select id, leaf_index, leaf_hash from sealed_leaf where organization_id = $1 and id = any($2)"
@@ -82,10 +83,11 @@ async def verify_trail(
 ) -> TrailVerification:
     """Verify the trails of all organizations, or of one, and write down in each what came out.
 
-    kept: heads as others kept them. witnesses: those whose signatures below heads are verified.
+    kept: heads as others kept them; those that are published outside of the database, or were written down there when
+        they were signed, are looked up besides. witnesses: those whose signatures below heads are verified.
 
     Raises:
-        UnavailableError: the database is away, or took too long.
+        UnavailableError: the database is away, or took too long; or what was published can't be read.
     """
     result = TrailVerification()
     above = Findings(HEADS_ID)
@@ -94,11 +96,13 @@ async def verify_trail(
         # The snapshot is of the first statement: whoever has a head in it had a key before.
         await connection.fetchval("select 1")
         organizations = [SYSTEM_ID, *await store.organizations()] if only is None else [only]
-        await _verify_heads(connection, sealer, above, organizations, pace, heads.pop(HEADS_ID, []), witnesses, only)
+        mine = heads.pop(HEADS_ID, []) + await _published(connection, sealer, HEADS_ID)
+        await _verify_heads(connection, sealer, above, organizations, pace, mine, witnesses, only)
     for organization_id in organizations:
         found = Findings(organization_id)
         mine = heads.pop(organization_id, [])
         async with Snapshot(Tenant(organization_id=organization_id)) as connection:
+            mine += await _published(connection, sealer, organization_id)
             tree = await verify_organization_tree(connection, sealer, found, pace, kept=mine, witnesses=witnesses)
             is_whole = not await connection.fetchval(
                 "select exists (select from sealed_leaf where organization_id = $1 and expired_by is not null)",
@@ -119,13 +123,27 @@ async def verify_trail(
     return result
 
 
-async def organization_named(store: KeyStore, slug: str) -> UUID:
-    """Return the id of the organization of that slug. Raises `NotFoundError` if there is none."""
-    for organization_id in await store.organizations():
-        async with OneStatement(Tenant(organization_id=organization_id)) as connection:
-            if await connection.fetchval("select slug = $2 from organization where id = $1", organization_id, slug):
-                return organization_id
-    raise NotFoundError(f"There is no organization {slug!r}.")
+def _tree_of(sealer: Sealer, origin: str) -> UUID:
+    """Return the organization whose tree has the origin. Raises `CheckpointError` if it is none of ours."""
+    # A log that was begun anew has a number behind its origin.
+    for shortened in (origin, origin.rpartition("/")[0]):
+        if shortened == sealer.origin(HEADS_ID):
+            return HEADS_ID
+        try:
+            organization_id = UUID(shortened.rpartition("/")[2])
+        except ValueError:
+            continue
+        if shortened == sealer.origin(organization_id):
+            return organization_id
+    raise CheckpointError(f"{origin} is no log of this installation.")
+
+
+async def _published(connection: asyncpg.Connection, sealer: Sealer, organization_id: UUID) -> list[Head]:
+    """Return the heads of a tree that are known outside of the database, under its newest origin."""
+    if sealer.guard is None:
+        return []
+    generation = (await last_head(connection, organization_id)).generation
+    return await sealer.guard.published(sealer.origin(organization_id, generation))
 
 
 def _verified_heads(
@@ -133,19 +151,13 @@ def _verified_heads(
 ) -> dict[UUID, list[Head]]:
     """Return the heads that this installation signed, by the organization whose they are."""
     heads: dict[UUID, list[Head]] = defaultdict(list)
-    prefix = f"{sealer.name}/organization/"
     for one in kept:
         try:
             head = Head.parse(one.note.text)
             sealer.signer.verifier_key(head.origin).verify(one.note)
             verify_cosignatures(findings, f"the head in {one.source}", one.note, witnesses)
-            if head.origin == sealer.origin(HEADS_ID):
-                heads[HEADS_ID].append(head)
-            elif head.origin.startswith(prefix):
-                heads[UUID(head.origin.removeprefix(prefix))].append(head)
-            else:
-                raise CheckpointError(f"{head.origin} is no tree of this installation.")
-        except (CheckpointError, ValueError) as error:
+            heads[_tree_of(sealer, head.origin)].append(head)
+        except CheckpointError as error:
             findings.add(FindingKind.SIGNATURE, f"the head in {one.source}: {error}")
     return dict(heads)
 
@@ -171,12 +183,14 @@ async def _verify_heads(
             leaves = await connection.fetch(_ABOVE, HEADS_ID, [batch["id"] for batch in batches])
             by_id = {leaf["id"]: leaf for leaf in leaves}
             for batch in batches:
-                head = Head(sealer.origin(organization_id), batch["tree_size"], batch["root_hash"])
+                origin = sealer.origin(organization_id, batch["generation"])
+                head = Head(origin, batch["tree_size"], batch["root_hash"])
                 expected = leaf_hash(heads_leaf(head, batch["sealed_at"]))
                 leaf = by_id.get(batch["id"])
                 if leaf is not None:
                     known.add(leaf["leaf_index"])
-                if leaf is None or leaf["leaf_hash"] != expected:
+                is_there = leaf is not None and leaf["leaf_index"] == batch["heads_index"]
+                if leaf is None or not is_there or leaf["leaf_hash"] != expected:
                     findings.add(
                         FindingKind.HEAD,
                         f"the head of {head.size} leaves of {head.origin}, in the tree of heads",
@@ -197,7 +211,7 @@ async def _verify_heads(
 async def _write_down(actor: Actor, found: Findings, tree: VerifiedTree | None) -> None:
     """Write what came out into the trail: up to which head all is right, or of which tables what is not."""
     if not len(found):
-        head = [tree.head_id] if tree is not None and tree.head_id is not None else []
+        head = [tree.last["id"]] if tree is not None and tree.last is not None else []
         intent = Intent(Action.AUDIT_VERIFY, actor, entity="sealed_batch", subjects=head)
         await commit_change(intent, _nothing_else)
         return

@@ -32,8 +32,11 @@ SEALED: Final = "Sealed entries"
 UNSEALED: Final = "Entries and their leaves"
 
 _HEADS: Final = """
-    select id, tree_size, root_hash, frontier, through_transaction, sealed_at, checkpoint from sealed_batch
-    where organization_id = $1 and tree_size > $2 order by tree_size limit $3
+    select id, tree_size, root_hash, frontier, through_transaction, cluster, generation, sealed_at, checkpoint
+    from sealed_batch where organization_id = $1 and tree_size > $2 order by tree_size limit $3
+"""
+_COSIGNATURES: Final = """
+    select tree_size, line from cosignature where organization_id = $1 and tree_size = any($2) and witness = any($3)
 """
 _NODES: Final = """
     select level, node_index, node_hash from sealed_node where organization_id = $1
@@ -57,18 +60,18 @@ _ENTRIES: Final = """
 """
 _MOMENT: Final = (
     "select transaction_timestamp() as at, pg_snapshot_xmin(s)::text::bigint as oldest,"
-    " pg_snapshot_xmax(s)::text::bigint as coming from pg_current_snapshot() s"
+    " pg_snapshot_xmax(s)::text::bigint as coming, (select system_identifier from pg_control_system()) as cluster"
+    " from pg_current_snapshot() s"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedTree:
-    """What was looked at: how many leaves, the root over them, and the last head, if there is one."""
+    """What was looked at: how many leaves, the root over them, and the row of the last head, if there is one."""
 
     size: int
     root: bytes
-    head_id: UUID | None
-    through: int
+    last: Any
 
 
 class _Tree:
@@ -86,9 +89,9 @@ class _Tree:
         self.connection = connection
         self.findings = findings
         self.organization_id = organization_id
-        self.origin = sealer.origin(organization_id)
-        self.key = sealer.signer.verifier_key(self.origin)
+        self.sealer = sealer
         self.witnesses = witnesses
+        self.generation = 1
         self.frontier = Frontier()
         self.size = 0
         self.is_whole = True
@@ -97,6 +100,7 @@ class _Tree:
         self.nodes = 0
         self._kept = sorted(kept, key=lambda one: one.size)
         self._heads: AsyncIterator[Any] = self._in_order()
+        self._cosigned: dict[int, list[str]] = {}
         self._waiting: list[bytes] = []
         self._completed: dict[tuple[int, int], bytes] = {}
         self._right = 0
@@ -165,18 +169,15 @@ class _Tree:
             self.findings.add(FindingKind.NODE, "stored nodes", expected=self.nodes, got=stored, table="sealed_node")
         if self._wrong > 1:
             self.findings.add(FindingKind.FORKED, f"{self._wrong - 1} later heads have other roots, too")
-        last = largest or self.last
-        return VerifiedTree(
-            self.size,
-            self.frontier.root,
-            last["id"] if last is not None else None,
-            last["through_transaction"] if last is not None else 0,
-        )
+        return VerifiedTree(self.size, self.frontier.root, largest or self.last)
 
     async def _in_order(self) -> AsyncIterator[Any]:
         after = -1
         while True:
             rows = await self.connection.fetch(_HEADS, self.organization_id, after, WINDOW)
+            self._cosigned = await cosignatures(
+                self.connection, self.organization_id, [row["tree_size"] for row in rows], self.witnesses
+            )
             for row in rows:
                 yield row
             if len(rows) < WINDOW:
@@ -217,11 +218,15 @@ class _Tree:
             self._right = self.size
 
     def _verify_signed(self, head: Any) -> None:
-        said = Head(self.origin, head["tree_size"], head["root_hash"])
+        said = Head(self.sealer.origin(self.organization_id, head["generation"]), head["tree_size"], head["root_hash"])
         what = f"the head of {said.size} leaves"
+        if head["generation"] < self.generation:
+            expected = f"the log's generation {self.generation}, or a later one"
+            self.findings.add(FindingKind.HEAD, what, expected=expected, got=head["generation"])
+        self.generation = head["generation"]
         try:
-            note = Note.parse(head["checkpoint"])
-            self.key.verify(note)
+            note = Note.parse(head["checkpoint"] + "".join(self._cosigned.get(said.size, ())))
+            self.sealer.signer.verifier_key(said.origin).verify(note)
         except CheckpointError as error:
             self.findings.add(FindingKind.SIGNATURE, f"{what}: {error}", table="sealed_batch", row_id=head["id"])
             return
@@ -286,7 +291,7 @@ async def verify_organization_tree(
         await tree.compare_nodes()
         await pace.note(SEALED, len(leaves))
     verified = await tree.end()
-    await _verify_all_sealed(connection, findings, verified.through, pace)
+    await _verify_all_sealed(connection, findings, verified.last, pace)
     return verified
 
 
@@ -333,6 +338,18 @@ class KnownLeaves:
 def id_after(last: UUID) -> UUID | None:
     """Return the id that follows; None after the last that there can be."""
     return UUID(int=last.int + 1) if last.int < 2**128 - 1 else None
+
+
+async def cosignatures(
+    connection: asyncpg.Connection, organization_id: UUID, sizes: Sequence[int], witnesses: Sequence[VerifierKey]
+) -> dict[int, list[str]]:
+    """Return the lines by which these witnesses cosigned heads, by the heads' sizes."""
+    lines: dict[int, list[str]] = {}
+    if witnesses and sizes:
+        names = [str(one) for one in witnesses]
+        for row in await connection.fetch(_COSIGNATURES, organization_id, sizes, names):
+            lines.setdefault(row["tree_size"], []).append(row["line"].removesuffix("\n") + "\n")
+    return lines
 
 
 def verify_cosignatures(findings: Findings, what: str, note: Note, witnesses: Sequence[VerifierKey]) -> None:
@@ -405,9 +422,12 @@ async def _verify_expired(tree: _Tree, leaves: Sequence[StoredLeaf]) -> None:
         )
 
 
-async def _verify_all_sealed(connection: asyncpg.Connection, findings: Findings, through: int, pace: Pace) -> None:
+async def _verify_all_sealed(connection: asyncpg.Connection, findings: Findings, last: Any, pace: Pace) -> None:
     """Verify that entries have leaves: those that are old enough, and those of transactions that were sealed."""
-    moment = (await connection.fetch(_MOMENT))[0]
+    (moment,) = await connection.fetch(_MOMENT)
+    # From the number of a transaction of another server nothing follows.
+    is_known = last is not None and last["cluster"] == moment["cluster"]
+    through = last["through_transaction"] if is_known else 0
     start: UUID | None = FIRST_ID
     while start is not None:
         rows = await connection.fetch(_ENTRIES, findings.organization_id, start, WINDOW * 4)
@@ -420,8 +440,7 @@ async def _verify_all_sealed(connection: asyncpg.Connection, findings: Findings,
 
 def _verify_unsealed(findings: Findings, row: Any, moment: Any, through: int) -> None:
     transaction, at = row["transaction_id"], row["at"]
-    # Numbers that this server has not reached are those of another, from which the data were brought.
-    if transaction < through <= moment["coming"]:
+    if transaction < through <= moment["oldest"]:
         kind, expected = FindingKind.LATE, f"a transaction from {through} on, as all before were sealed"
     elif transaction >= moment["oldest"] and transaction < moment["coming"]:
         return

@@ -7,9 +7,9 @@ from tortoise.exceptions import OperationalError
 from auth.errors import Code, FieldwardError
 from fieldward.cli import (
     access,
-    audit,
     audit_export,
     audit_verify,
+    auditing,
     demo,
     erasing,
     importing,
@@ -24,6 +24,7 @@ from fieldward.database import DatabaseUrlError
 from fieldward.logs import places
 from models.encryption.provider import WrappingKeyError
 from models.inventory import InventoryError
+from models.outside.s3_place import PlaceError
 from schema.wiring import SchemaError
 
 EXAMPLES = """
@@ -47,8 +48,8 @@ Examples:
   --field comment
 
 Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 some of an import's rows were rejected; 4 access
-explain: denied; 5 a stored value does not open; 6 the audit trail, or a row, is not what was sealed; 130 and 143
-interrupted.
+explain: denied; 5 a stored value does not open; 6 not all of the audit trail could be sealed; 7 the audit trail, or a
+row, is not what was sealed; 130 and 143 interrupted.
 """
 
 app = typer.Typer(
@@ -62,10 +63,10 @@ app.command("inventory")(inventory.inventory)
 app.command("roles")(access.roles)
 app.add_typer(access.access_app, name="access")
 app.add_typer(importing.app, name="import")
+app.add_typer(auditing.app, name="audit")
+auditing.app.command("verify")(audit_verify.verify)
+auditing.app.command("export")(audit_export.export)
 app.add_typer(keys.app, name="keys")
-app.add_typer(audit.app, name="audit")
-audit.app.command("verify")(audit_verify.verify)
-audit.app.command("export")(audit_export.export)
 app.add_typer(erasing.app, name="erase")
 app.add_typer(people.organization_app, name="organization")
 app.add_typer(people.user_app, name="user")
@@ -86,7 +87,7 @@ def run() -> None:
         refuse(message, code=2 if error.code is Code.INVALID_INPUT else 1)
     except DatabaseUrlError as error:
         refuse(str(error))
-    except (WrappingKeyError, SchemaError, InventoryError) as error:
+    except (WrappingKeyError, PlaceError, SchemaError, InventoryError) as error:
         refuse(str(error), code=1)
     except (OperationalError, UndefinedTableError, UndefinedColumnError):
         refuse("the database's schema is not the one of this version: run `fieldward migrate`", code=1)

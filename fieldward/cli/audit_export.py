@@ -16,10 +16,10 @@ import fieldward.verifier
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.cli.progress import showing_progress
 from resolvers.account import member_viewer
+from resolvers.erasure import organization_named
 from resolvers.pace import Pace
 from resolvers.trail import Actor
 from resolvers.trail_export import Exported, export_trail, note_export
-from resolvers.trail_verification import organization_named
 
 README = """\
 The sealed audit trail of one organization, up to a signed head.
@@ -68,7 +68,7 @@ def export(
         settings = load_settings()
         with reach(settings, may_join=True) as reached:
             async with services(settings, reached.service) as built:
-                organization_id = await organization_named(built.keystore, organization)
+                organization_id = await organization_named(built, organization)
                 actor = replace(operator(), organization_id=organization_id)
                 if acting is not None:
                     viewer = await member_viewer(organization, email=acting)

@@ -10,13 +10,14 @@ import typer
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.cli.progress import showing_progress
 from models.ledger.checkpoint import CheckpointError, VerifierKey
+from resolvers.erasure import organization_named
 from resolvers.kept_heads import KeptHead, parse_kept
 from resolvers.pace import SLOWEST_PER_S, Pace
 from resolvers.row_verification import CHANGES, ROWS
-from resolvers.trail_verification import TrailVerification, organization_named, verify_trail
+from resolvers.trail_verification import TrailVerification, verify_trail
 from resolvers.tree_verification import SEALED
 
-NOT_RIGHT = 6
+NOT_RIGHT = 7
 """The exit code where the trail, or a row, is not what it should be."""
 MOST_HEAD_BYTES = 2**20
 
@@ -49,21 +50,22 @@ def verify(
     Whoever kept a head gives it by --head: a trail that was cut, or written anew with the service's own key, does not
     go on from it.
 
-    What came out is an entry of the trail itself. Exit code 6 where something is wrong.
+    What came out is an entry of the trail itself. Exit code 7 where something is wrong.
 
     Example: fieldward audit verify --head kept.txt --rate 2000
     """
     kept = [one for path in head or [] for one in _kept(path)]
+    settings = load_settings()
     try:
         witnesses = [VerifierKey.parse(one) for one in witness or []]
     except CheckpointError as error:
         refuse(f"--witness: {error}")
+    witnesses += [VerifierKey.parse(key) for key, _ in settings.witnesses]
 
     async def work() -> tuple[TrailVerification, Pace]:
-        settings = load_settings()
         with reach(settings, may_join=True) as reached:
             async with services(settings, reached.service) as built:
-                only = await organization_named(built.keystore, organization) if organization is not None else None
+                only = await organization_named(built, organization) if organization is not None else None
                 with showing_progress(as_json) as told:
                     pace = Pace(rate, progress=told)
                     found = await verify_trail(

@@ -12,10 +12,11 @@ from starlette.types import ASGIApp
 from fieldward.background import Background
 from fieldward.container import build_services
 from fieldward.database import Databases, open_pools, opening
-from fieldward.jobs import build_jobs
+from fieldward.jobs import build_jobs, intervals_s
 from fieldward.key_watch import watching_keys
 from fieldward.settings import Settings
 from fieldward.web.authentication import context_factory, holds_our_token
+from fieldward.web.checkpoint import checkpoint_routes
 from fieldward.web.endpoint import GraphQLEndpoint
 from fieldward.web.failure import LastResort, answer_refusal
 from fieldward.web.gate import Gate
@@ -23,6 +24,7 @@ from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.pages import page_routes
 from fieldward.web.request import Frame
+from models.leadership import SEALING, Leadership
 from schema.api import Api, build_api
 from schema.transport import GraphQLTransport
 
@@ -40,8 +42,11 @@ def build_app(
     """
     services = build_services(settings)
     gate = Gate()
-    jobs = {name: gate.behind(job) for name, job in build_jobs(services, settings).items()}
-    background = Background(services.keyring, jobs)
+    leadership = Leadership(opening(databases.main, settings, name="fieldward sealing"), SEALING)
+    jobs = build_jobs(services, settings, leads=leadership.is_ours)
+    background = Background(
+        services.keyring, {name: gate.behind(job) for name, job in jobs.items()}, but_s=intervals_s(settings)
+    )
     services = replace(services, wake_afterwards=background.wake_afterwards)
     endpoint = GraphQLEndpoint(
         GraphQLTransport(api or build_api(), context_factory(services)),
@@ -56,12 +61,13 @@ def build_app(
             connect = opening(databases.keystore, settings, name="fieldward key watch")
             await stack.enter_async_context(watching_keys(services.keyring, connect))
             await stack.enter_async_context(gate.opening(services))
+            stack.callback(leadership.let_go)
             if has_background:
                 await stack.enter_async_context(background.running())
             yield
 
     others = Starlette(
-        routes=[*health_routes(gate), *page_routes()],
+        routes=[*health_routes(gate), *checkpoint_routes(services.sealer), *page_routes()],
         middleware=[Middleware(LastResort)],
         exception_handlers={HTTPException: answer_refusal},
         lifespan=lifespan,

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from models.ledger.merkle import HASH_LENGTH
 
-MOST_NOTE_BYTES: Final = 16_384
-"""A longer note is refused before it is parsed."""
+MOST_NOTE_BYTES: Final = 131_072
+"""A longer note is refused before it is parsed. Sixteen signatures fit, of a kind that no quantum computer breaks."""
 MOST_SIGNATURES: Final = 64
 
 _ID_BYTES: Final = 4

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from models.base import new_id
-from models.ledger.merkle import Frontier, Range, complete_subtrees, hash_over, root_of
+from models.ledger.merkle import EMPTY_ROOT, Frontier, Range, complete_subtrees, hash_over, root_of
 
 TILE_LEVELS: Final = 8
 """Of how many levels one is stored: a proof reads at most 256 hashes for each that it could have found there."""
@@ -26,12 +26,14 @@ class Fetching(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredHead:
-    """The last head of a tree, and from where it goes on."""
+    """The last head of a tree, and from where it goes on; see `models/sealed_batch.py: SealedBatch`."""
 
     frontier: Frontier
     through_transaction: int
     checkpoint: str
     sealed_at: datetime | None
+    cluster: int = 0
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Growth:
 async def last_head(connection: Fetching, organization_id: UUID) -> StoredHead:
     """Return the tree's last head; that of an empty tree where there is none."""
     rows = await connection.fetch(
-        "select tree_size, frontier, through_transaction, checkpoint, sealed_at from sealed_batch"
+        "select tree_size, frontier, through_transaction, checkpoint, sealed_at, cluster, generation from sealed_batch"
         " where organization_id = $1 order by tree_size desc limit 1",
         organization_id,
     )
@@ -57,7 +59,14 @@ async def last_head(connection: Fetching, organization_id: UUID) -> StoredHead:
         return StoredHead(Frontier(), 0, "", None)
     row = rows[0]
     frontier = Frontier.from_bytes(row["tree_size"], row["frontier"])
-    return StoredHead(frontier, row["through_transaction"], row["checkpoint"], row["sealed_at"])
+    return StoredHead(
+        frontier,
+        row["through_transaction"],
+        row["checkpoint"],
+        row["sealed_at"],
+        row["cluster"],
+        row["generation"],
+    )
 
 
 def grown(organization_id: UUID, frontier: Frontier, ids: Sequence[UUID], hashes: Sequence[bytes]) -> Growth:
@@ -116,6 +125,18 @@ async def range_hashes(connection: Fetching, organization_id: UUID, ranges: Iter
     known = await _stored_hashes(connection, organization_id, parts.values())
     hashes = {place: root_of(known[level, index] for index in indexes) for place, (level, indexes) in parts.items()}
     return [hash_over([hashes[place] for place in each]) for each in wanted]
+
+
+async def root_at(connection: Fetching, organization_id: UUID, size: int) -> bytes:
+    """Return the root that the tree had at a size, from its leaves and nodes, whatever the heads say.
+
+    Raises:
+        LookupError: a leaf or node is missing: the tree is smaller, or damaged.
+    """
+    if size == 0:
+        return EMPTY_ROOT
+    (root,) = await range_hashes(connection, organization_id, [(0, size)])
+    return root
 
 
 async def _stored_hashes(

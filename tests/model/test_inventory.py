@@ -135,6 +135,8 @@ async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None
         "sealed_leaf": ["INSERT", "SELECT"],
         "sealed_node": ["INSERT", "SELECT"],
         "sealed_batch": ["INSERT", "SELECT"],
+        "cosignature": ["INSERT", "SELECT"],
+        "publication": ["INSERT", "SELECT"],
     }
 
 

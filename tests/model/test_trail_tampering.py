@@ -535,7 +535,7 @@ async def test_an_entry_that_only_seems_to_have_expired_is_named(case: Case) -> 
     assert verdict.lines == [await case.index(entry_id) + 1]
 
 
-async def test_the_command_names_it_and_ends_with_6(case: Case, template: Template, databases: str) -> None:
+async def test_the_command_names_it_and_ends_with_7(case: Case, template: Template, databases: str) -> None:
     row_id = await case.commented()
     settings = {
         "FIELDWARD_DATABASE_URL": url_of(case.world.service),
@@ -563,7 +563,7 @@ async def test_the_command_names_it_and_ends_with_6(case: Case, template: Templa
 
     assert (right.returncode, right.stdout.splitlines()[-1]) == (0, "verified"), right.stderr
     assert "entries/s" in right.stdout
-    assert wrong.returncode == 6, wrong.stderr
+    assert wrong.returncode == 7, wrong.stderr
     said = json.loads(wrong.stdout)
     assert said["verified"] is False
     assert [(one["kind"], one["row_id"]) for one in said["findings"]] == [("ROW_CHANGED", str(row_id))]

@@ -2,15 +2,18 @@
 
 import subprocess
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from models.base import new_id
 from models.inventory import entities
+from resolvers.trail_sealing import seal_everything
 from tests.conftest import Template
 from tests.support.entry import insert_entry
 from tests.support.mutation import mutate
+from tests.support.sealing import a_sealer
 from tests.support.world import World, connect
 
 
@@ -20,6 +23,20 @@ async def service(world: World) -> AsyncIterator[asyncpg.Connection]:
     connection = await connect(world.service)
     yield connection
     await connection.close()
+
+
+@pytest.fixture(autouse=True)
+async def _sealed(world: World, tmp_path: Path) -> None:
+    """The trail is sealed, and its heads are published and cosigned, so that no table is empty."""
+    await seal_everything(a_sealer(tmp_path))
+    for statement in (
+        "insert into cosignature select organization_id, gen_random_uuid(), tree_size, 'w', '', now()"
+        " from sealed_batch",
+        "insert into publication select organization_id, gen_random_uuid(), tree_size, now() from sealed_batch",
+        "insert into sealed_node select organization_id, gen_random_uuid(), 8, 0, root_hash from sealed_batch"
+        " on conflict do nothing",
+    ):
+        await world.sql(statement)
 
 
 TENANT_TABLES = [entity.name for entity in entities()]
