@@ -455,6 +455,8 @@ class Entries:
             raise BundleError("its changes are of another entry")
         self._note(number, entry_id, None)
         transaction, at = int(entry["transaction_id"]), datetime.fromisoformat(entry["at"])
+        if not 0 <= transaction < 2**63:
+            raise BundleError("expected the number of a transaction")
         # Numbers of transactions begin anew on another server, and then what is later is later by the clock.
         if self._last is not None and transaction < self._last[0] and at + LONGEST_TRANSACTION < self._last[1]:
             what = f"line {number}: transaction {transaction} stands behind transaction {self._last[0]}, a younger one"

@@ -7,6 +7,7 @@ thousand entries. Each is verified online, and offline by an export made afterwa
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,9 @@ import pytest
 from fieldward.cli.environment import services
 from fieldward.database import Databases
 from models.base import new_id
+from models.ledger.checkpoint import Head, Note
+from models.signed_heads import SignedHeads
+from resolvers.rollback_guard import RollbackGuard
 from resolvers.sealing import seal_organization
 from tests.conftest import Template
 from tests.support.served import url_of
@@ -57,7 +61,7 @@ def long_trail(template: Template) -> Iterator[str]:
             keystore={**postgres.service("fieldward_keys").dsn_parameters()},
         )
         async with services(template.settings, reached) as built:
-            await write_trail(replace(built, sealer=replace(built.sealer)), organization_id)
+            await write_trail(replace(built, sealer=replace(built.sealer, guard=None)), organization_id)
         await superuser.close()
 
     async def drop() -> None:
@@ -146,6 +150,15 @@ async def case(world: World, tmp_path: Path) -> Case:
     head = tmp_path / "kept.txt"
     head.write_text(await checkpoint(world, organization_id))
     return Case(world, organization_id, head, tmp_path / "bundle.zip")
+
+
+def _with_signed(case: Case, head: Head) -> World:
+    """Return the world of a service that has written down, on its own machine, that it signed a head."""
+    signed = SignedHeads(case.head.with_name("signed-heads.sqlite"))
+    signed.note([(head, head)])
+    signed.settle([head])
+    sealer = replace(case.world.services.sealer, guard=RollbackGuard(signed))
+    return replace(case.world, services=replace(case.world.services, sealer=sealer))
 
 
 async def _told(world: World, organization_id: UUID) -> Any:
@@ -337,7 +350,8 @@ async def test_an_entry_deleted_with_its_leaf_is_named(case: Case) -> None:
 
 
 async def test_the_newest_hundred_deleted_with_their_leaves_and_heads_are_missed(case: Case) -> None:
-    """Nothing in the database says that they were there; who kept a head does."""
+    """Nothing in the organization's trail says that they were there; who kept a head does."""
+    signed = Head.parse(Note.parse(case.head.read_text()).text)
     size = await case.world.value(
         "select max(tree_size) from sealed_batch where organization_id = $1", case.organization_id
     )
@@ -360,10 +374,13 @@ async def test_the_newest_hundred_deleted_with_their_leaves_and_heads_are_missed
         )
 
     found = await verified(case.world, case.head.read_text())
+    known = await verified(_with_signed(case, signed))
 
     truncated = [one for one in found.findings if one.kind == "TRUNCATED"]
     assert [(one.expected, one.got) for one in truncated] == [(f"{size} leaves", f"{size - 100} leaves")]
     assert "HEAD" in kinds(found)
+    # Where the database alone was touched, the service knows by itself what it has signed.
+    assert "TRUNCATED" in kinds(known)
     verdict = await case.offline()
     assert verdict.code == 1
     assert "truncated" in verdict.kinds
@@ -537,6 +554,8 @@ async def test_an_entry_that_only_seems_to_have_expired_is_named(case: Case) -> 
 
 async def test_the_command_names_it_and_ends_with_7(case: Case, template: Template, databases: str) -> None:
     row_id = await case.commented()
+    directory = case.head.with_name("data")
+    shutil.copytree(template.settings.data_directory, directory)
     settings = {
         "FIELDWARD_DATABASE_URL": url_of(case.world.service),
         "FIELDWARD_KEYSTORE_URL": url_of(case.world.keystore),
@@ -546,7 +565,7 @@ async def test_the_command_names_it_and_ends_with_7(case: Case, template: Templa
         return subprocess.run(
             [sys.executable, "-m", "fieldward", "audit", *arguments],
             cwd=ROOT,
-            env=environment(template.settings.data_directory, **settings),
+            env=environment(directory, **settings),
             capture_output=True,
             text=True,
             check=False,
