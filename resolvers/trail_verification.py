@@ -54,9 +54,13 @@ _ABOVE: Final = "select id, leaf_index, leaf_hash from sealed_leaf where organiz
 
 @dataclass(slots=True)
 class TrailVerification:
-    """What was looked at, and what is wrong. sizes: how many leaves each organization's tree has."""
+    """What was looked at, and what is wrong.
+
+    sizes: how many leaves each organization's tree has. slugs: of the organizations that have one.
+    """
 
     sizes: dict[UUID, int] = field(default_factory=dict)
+    slugs: dict[UUID, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     more: int = 0
 
@@ -109,6 +113,9 @@ async def verify_trail(
                 organization_id,
             )
             await verify_rows(connection, found, pace, is_whole=is_whole)
+            slug = await connection.fetchval("select slug from organization where id = $1", organization_id)
+        if slug is not None:
+            result.slugs[organization_id] = slug
         result.sizes[organization_id] = tree.size
         result.take(found)
         await _write_down(_within(actor, organization_id), found, tree)

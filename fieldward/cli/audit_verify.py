@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from auth.principal import SYSTEM_ID
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.cli.progress import showing_progress
 from models.ledger.checkpoint import CheckpointError, VerifierKey
+from models.sealed_batch import HEADS_ID
 from resolvers.erasure import organization_named
 from resolvers.kept_heads import KeptHead, parse_kept
 from resolvers.pace import SLOWEST_PER_S, Pace
@@ -99,15 +101,17 @@ def _show(found: TrailVerification, pace: Pace, as_json: bool) -> None:
             **counts,
             "entries_per_s": per_s,
             "sizes": {str(organization_id): size for organization_id, size in found.sizes.items()},
+            "slugs": {str(organization_id): slug for organization_id, slug in found.slugs.items()},
             "findings": [asdict(one) for one in found.findings],
             "more": found.more,
         }
         print(json.dumps(shown, default=str))
         return
+    names = {SYSTEM_ID: "the service", HEADS_ID: "the tree of heads", **found.slugs}
     for organization_id, size in found.sizes.items():
-        print(f"{organization_id}: {size:,} sealed entries")
+        print(f"{names.get(organization_id, organization_id)}: {size:,} sealed entries")
     for one in found.findings:
-        print(f"{one.organization_id}: {one}")
+        print(f"{names.get(one.organization_id, one.organization_id)}: {one}")
     if found.more:
         print(f"and {found.more:,} more")
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
