@@ -8,9 +8,11 @@ class Action(StrEnum):
 
     ACCESS_RUN_AS = "access.run_as"
 
+    AUDIT_EXPORT = "audit.export"
     AUDIT_READ = "audit.read"
     AUDIT_RESTART = "audit.restart"
     AUDIT_SEAL = "audit.seal"
+    AUDIT_VERIFY = "audit.verify"
 
     DEVICE_BLOCK = "device.block"
     DEVICE_REGISTER = "device.register"

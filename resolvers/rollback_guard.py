@@ -76,6 +76,17 @@ class RollbackGuard:
             await self._require_signed(connection, organization_id, head, signed)
         self._known[head.origin] = head
 
+    async def published(self, origin: str) -> list[Head]:
+        """Return the last heads of a log as they are known outside of the database.
+
+        Raises:
+            UnavailableError: they can't be read.
+        """
+        signed = await _in_thread(self._signed.last, origin)
+        found = [] if signed is None else [signed.head if signed.is_settled else signed.earlier]
+        outside = None if self._outside is None else await self._outside(origin)
+        return found if outside is None else [*found, outside]
+
     async def note(self, growths: Sequence[tuple[Head, Head]]) -> None:
         """Write down heads before they are committed, each after the one that it grows from.
 

@@ -5,7 +5,19 @@ from asyncpg import PostgresError, UndefinedColumnError, UndefinedTableError
 from tortoise.exceptions import OperationalError
 
 from auth.errors import Code, FieldwardError
-from fieldward.cli import access, auditing, demo, erasing, importing, inventory, keys, people, serving
+from fieldward.cli import (
+    access,
+    audit_export,
+    audit_verify,
+    auditing,
+    demo,
+    erasing,
+    importing,
+    inventory,
+    keys,
+    people,
+    serving,
+)
 from fieldward.cli.environment import refuse
 from fieldward.core_dumps import forbid_core_dumps
 from fieldward.database import DatabaseUrlError
@@ -30,11 +42,14 @@ Examples:
 
   fieldward keys rotate
 
+  fieldward audit verify --head kept.txt
+
   fieldward access explain --organization acme --as ada@acme.example --principal bo@acme.example --on Record:…
   --field comment
 
 Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 some of an import's rows were rejected; 4 access
-explain: denied; 5 a stored value does not open; 130 and 143 interrupted.
+explain: denied; 5 a stored value does not open; 6 not all of the audit trail could be sealed; 7 the audit trail, or a
+row, is not what was sealed; 130 and 143 interrupted.
 """
 
 app = typer.Typer(
@@ -49,6 +64,8 @@ app.command("roles")(access.roles)
 app.add_typer(access.access_app, name="access")
 app.add_typer(importing.app, name="import")
 app.add_typer(auditing.app, name="audit")
+auditing.app.command("verify")(audit_verify.verify)
+auditing.app.command("export")(audit_export.export)
 app.add_typer(keys.app, name="keys")
 app.add_typer(erasing.app, name="erase")
 app.add_typer(people.organization_app, name="organization")

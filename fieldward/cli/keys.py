@@ -1,18 +1,15 @@
 """`keys`: what keys there are, replacing them, and whether everything still opens."""
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
+from fieldward.cli.progress import showing_progress
 from fieldward.settings import Settings
 from models.encryption.envelope import MOST_SEALS, SEALS_BEFORE_ROTATION, KeyPurpose
 from models.encryption.file_provider import FileKeyProvider
@@ -190,7 +187,7 @@ def verify(as_json: AsJson = False) -> None:
         settings = load_settings()
         with reach(settings, may_join=True) as reached:
             async with services(settings, reached.service) as built:
-                with _progress(as_json) as told:
+                with showing_progress(as_json) as told:
                     found = await verify_values(built.keystore, progress=told)
                 return _verified(found)
 
@@ -206,14 +203,14 @@ async def _rotate_kek(built: Services, again: bool, as_json: bool) -> dict[str, 
     )
     if is_through or again:
         newest = await provider.rotate()
-    with _progress(as_json) as told:
+    with showing_progress(as_json) as told:
         done = await rewrap_data_keys(built.keyring, built.keystore, operator(), progress=told)
     return {"wrapping_key": newest, "rewrapped": done}
 
 
 async def _rotate_data(built: Services, settings: Settings, again: bool, share: float, as_json: bool) -> dict[str, Any]:
     begun = await built.keystore.left()
-    with _progress(as_json) as told:
+    with showing_progress(as_json) as told:
         replaced = 0
         if not begun or again:
             replaced = await rotate_data_keys(built.keyring, built.keystore, operator(), progress=told)
@@ -247,21 +244,3 @@ def _show(result: dict[str, Any], as_json: bool) -> None:
             print(f"{name.replace('_', ' ')}:{shown}")
     if result.get("broken"):
         raise typer.Exit(SOME_LEFT)
-
-
-@contextmanager
-def _progress(as_json: bool) -> Iterator[Any]:
-    """Yield what is told of progress: a bar on a terminal, and for a program lines of JSON on standard error."""
-    is_shown = not as_json and sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), transient=True, disable=not is_shown) as bar:
-        tasks: dict[str, Any] = {}
-
-        def told(step: str, done: int, total: int | None) -> None:
-            if as_json:
-                print(json.dumps({"step": step, "done": done, "total": total}), file=sys.stderr, flush=True)
-                return
-            if step not in tasks:
-                tasks[step] = bar.add_task(step, total=total)
-            bar.update(tasks[step], completed=done, total=total)
-
-        yield told

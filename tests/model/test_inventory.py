@@ -12,6 +12,7 @@ from models.encryption.blind_index import normalize_code
 from models.encryption.codec import Date
 from models.encryption.column import EncryptedField
 from models.inventory import Entity, InventoryError, entities, entity_of
+from models.retracing import is_told_by_digest
 from tests.support.world import World
 
 ENTITIES = {entity.name: entity for entity in entities()}
@@ -89,15 +90,16 @@ async def test_triggers_fire_always_and_know_the_tables_secrets_and_place(world:
     )
     placement = entity.placement
     assert placement is not None
-    secret = ",".join(
-        name for name, one in sorted(entity.columns.items()) if one.classification is Classification.SECRET
-    )
+    secrets = [one for _, one in sorted(entity.columns.items()) if one.classification is Classification.SECRET]
+    digested = ",".join(one.name for one in secrets if is_told_by_digest(one))
+    secret = ",".join(one.name for one in secrets if not is_told_by_digest(one))
     own = "" if placement.own_is_user else placement.own_column or ""
     expected = [
         placement.tenant_column or "",
         secret,
         placement.project_column or "",
         own,
+        digested,
         placement.whole_column or "",
     ]
 
@@ -105,8 +107,8 @@ async def test_triggers_fire_always_and_know_the_tables_secrets_and_place(world:
     assert all(row["enabled"] == "A" for row in triggers)
     for row in triggers:
         if row["tgname"] != "refuse":
-            arguments = row["arguments"].split("|")[:5]
-            arguments[1] = ",".join(sorted(arguments[1].split(",")))
+            arguments = row["arguments"].split("|")[:6]
+            arguments[1], arguments[4] = (",".join(sorted(arguments[at].split(","))) for at in (1, 4))
             assert arguments == expected
 
 

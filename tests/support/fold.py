@@ -16,6 +16,7 @@ _UNTOLD = """
     cross join lateral jsonb_each(to_jsonb(r)) v
     left join told t on t.entity_id = r.id and t.key = v.key
     where v.value is distinct from coalesce(t.value, 'null') and t.value is distinct from '"secret"'
+      and t.value is distinct from to_jsonb('sha256:' || encode(sha256(convert_to(v.value #>> '{{}}', 'UTF8')), 'hex'))
 """
 
 

@@ -165,134 +165,154 @@ begin
   end loop;
 end $$;
 
--- Which columns changed, as {column: [before, after]}. Of the columns named in `secret` it says only that they changed.
--- A row that came or went is told the same way below, where it takes less.
-create function fieldward_difference(before jsonb, after jsonb, secret text[]) returns jsonb
-  language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
-  select coalesce(jsonb_object_agg(k.key,
-           case when k.key = any (secret)
-                then jsonb_build_array(case when coalesce(before -> k.key, 'null') <> 'null' then '"secret"'::jsonb end,
-                                       case when coalesce(after -> k.key, 'null') <> 'null' then '"secret"'::jsonb end)
-                else jsonb_build_array(before -> k.key, after -> k.key) end), '{}')
-  from jsonb_object_keys(coalesce(after, before)) as k(key)
-  where coalesce(before -> k.key, 'null') is distinct from coalesce(after -> k.key, 'null') $$;
-
--- Writes the changes of one statement, and refuses it in a transaction that has no audit entry *of that transaction*:
--- an entry is found by the transaction's own id and start, which nobody can choose, not by a setting, which anybody can.
--- Arguments: the column that names the tenant ('' for a table outside the tenants: the entry's tenant is taken), and
--- the SECRET columns, comma-separated; the columns that say which project and whose membership the row is about, so
--- that whoever reads the change is asked in the row's own scope; the column that names the row that it is part of, by
--- which the history of that row is found.
-create function fieldward_record_change() returns trigger language plpgsql security definer
-  set search_path = pg_catalog, public, pg_temp as $$
+-- Has a table audited: makes the function that writes its changes, and the triggers that call it.
+--
+-- The function tells the changes of one statement, a row of `change` for each changed row, with the columns that differ as
+-- {column: [before, after]}; what is null on both sides is left out. Of the columns named in `secret` it says only that
+-- they changed; of those in `digested`, imprints of random tokens and of passwords, it tells a digest, which can be
+-- compared with the row for good and tells nobody more than they do. It refuses the statement in a transaction that has no
+-- audit entry *of that transaction*: an entry is found by the transaction's own id and start, which nobody can choose, not
+-- by a setting, which anybody can. Values are told in one form, whatever the session that changes them has set.
+--
+-- tenant: the column that names the tenant; null for a table outside the tenants: the entry's tenant is taken.
+-- project, own: the columns that say which project and whose membership the row is about, so that whoever reads the change
+-- is asked in the row's own scope; or null.
+-- whole: the column that names the row that it is part of, by which the history of that row is found; or null.
+--
+-- Its columns are written out, since taking a row apart as JSON costs as much as the rest of a small change. A table whose
+-- columns are others by now is refused, by the `union all` that nothing comes of, until it is audited anew by this.
+create function fieldward_audit(name text, tenant text, secret text[], digested text[], project text, own text, whole text)
+  returns void
+  language plpgsql set search_path = pg_catalog, pg_temp as $make$
 declare
-  entry record;
-  tenant text := tg_argv[0];
-  secret text[] := string_to_array(tg_argv[1], ',');
-  project text := nullif(tg_argv[2], '');
-  own text := nullif(tg_argv[3], '');
-  whole text := nullif(tg_argv[4], '');
-  strangers bigint;
+  called text := 'fieldward_change_of_' || name;
+  columns text;
+  came text;
+  went text;
+  became text;
+  lost text;
+  stranger text := case when tenant is null then 'false' else format('r.%I is distinct from tenant', tenant) end;
+  strange_insert text := stranger;
+  strange_update text;
+  operation text;
 begin
-  select e.organization_id, e.id into entry from public.audit_entry e
-   where e.transaction_id = pg_current_xact_id()::text::bigint and e.at = transaction_timestamp() and e.kind = 'CHANGE';
-  if not found then
-    raise exception 'a change of % needs an audit entry in its transaction', tg_table_name
-      using errcode = 'insufficient_privilege';
-  end if;
-  if tg_op = 'INSERT' then
-    with n as materialized (select to_jsonb(r) as j from new_rows r),
-    written as (
-      insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id,
-                                 part_of_id, columns)
-      select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
-             (n.j ->> own)::uuid, (n.j ->> whole)::uuid,
-             (select coalesce(jsonb_object_agg(k.key, jsonb_build_array(null,
-                       case when k.key = any (secret) then '"secret"' else k.value end)), '{}')
-                from jsonb_each(n.j) as k where k.value <> 'null')
-        from n)
-    select count(*) into strangers from n
-     where tenant <> '' and (n.j ->> tenant)::uuid is distinct from entry.organization_id;
-  elsif tg_op = 'DELETE' then
-    with o as materialized (select to_jsonb(r) as j from old_rows r),
-    written as (
-      insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id,
-                                 part_of_id, columns)
-      select entry.organization_id, entry.id, tg_op, tg_table_name, (o.j ->> 'id')::uuid, (o.j ->> project)::uuid,
-             (o.j ->> own)::uuid, (o.j ->> whole)::uuid,
-             (select coalesce(jsonb_object_agg(k.key, jsonb_build_array(
-                       case when k.key = any (secret) then '"secret"' else k.value end, null)), '{}')
-                from jsonb_each(o.j) as k where k.value <> 'null')
-        from o)
-    select count(*) into strangers from o
-     where tenant <> '' and (o.j ->> tenant)::uuid is distinct from entry.organization_id;
-  else
-    insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id,
-                                 part_of_id, columns)
-    select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
-           (n.j ->> own)::uuid, (n.j ->> whole)::uuid, fieldward_difference(o.j, n.j, secret)
-      from (select to_jsonb(r) as j from old_rows r) o
-      join (select to_jsonb(r) as j from new_rows r) n on n.j -> 'id' = o.j -> 'id'
-     where n.j is distinct from o.j;
-    -- A row that changed its id, or its tenant, would have no counterpart, and one that went over to another whole would
-    -- be missing in the history of the one before: refused, whoever tries.
-    select count(*) into strangers from (select to_jsonb(r) as j from new_rows r) n
-     where not exists (select 1 from (select to_jsonb(r) as j from old_rows r) o
-                        where o.j -> 'id' = n.j -> 'id'
-                          and (tenant = '' or o.j -> tenant = n.j -> tenant)
-                          and (whole is null or o.j -> whole = n.j -> whole))
-        or (tenant <> '' and (n.j ->> tenant)::uuid is distinct from entry.organization_id);
-  end if;
-  if tenant = '' then
+  select string_agg(format('r.%I', c.name), ', ' order by c.place),
+         string_agg(format('(%L, case when r.%I is not null then jsonb_build_array(null, %s) end)', c.name, c.name, c.after),
+           E',\n          ' order by c.place),
+         string_agg(format('(%L, case when r.%I is not null then jsonb_build_array(%s, null) end)', c.name, c.name, c.after),
+           E',\n          ' order by c.place),
+         string_agg(format('(%L, case when o.%I is distinct from r.%I then jsonb_build_array(%s, %s) end)',
+           c.name, c.name, c.name, c.before, c.after), E',\n          ' order by c.place)
+    into columns, came, went, became
+    from (select a.attname as name, a.attnum as place, format(t.form, 'o', a.attname) as before,
+                 format(t.form, 'r', a.attname) as after
+            from pg_attribute a,
+                 lateral (select case
+                   when a.attname = any (secret) then $$case when %1$s.%2$I is not null then 'secret' end$$
+                   when a.attname = any (digested)
+                     then $$'sha256:' || encode(sha256(convert_to(%1$s.%2$I::text, 'UTF8')), 'hex')$$
+                   else '%1$s.%2$I' end as form) t
+           where a.attrelid = format('public.%I', name)::regclass and a.attnum > 0 and not a.attisdropped) c;
+  -- A row that changed its id, or its tenant, would have no counterpart, and one that went over to another whole would be
+  -- missing in the history of the one before: refused, whoever tries.
+  lost := 'not exists (select from old_rows o where o.id = r.id'
+          || case when tenant is null then '' else format(' and o.%I = r.%I', tenant, tenant) end
+          || case when whole is null then ')' else format(' and o.%I = r.%I)', whole, whole) end;
+  strange_update := format('%s or %s', stranger, lost);
+  if tenant is null then
     -- An account lies outside the tenants; the entry must be one of a tenant that the person belongs to, so that a
     -- change of it stands where somebody reads it. A new account belongs to none yet.
-    if tg_op = 'INSERT' then
-      select count(*) into strangers from new_rows
-       where not exists (select 1 from public.organization o where o.id = entry.organization_id);
-    elsif tg_op = 'UPDATE' then
-      select count(*) into strangers from new_rows r
-       where not exists (select 1 from public.membership m
-                          where m.organization_id = entry.organization_id and m.user_id = (to_jsonb(r) ->> 'id')::uuid);
-    end if;
+    strange_insert := 'not exists (select from public.organization t where t.id = tenant)';
+    strange_update := lost
+      || ' or not exists (select from public.membership m where m.organization_id = tenant and m.user_id = r.id)';
   end if;
-  if strangers > 0 then
-    raise exception 'a row of % left its tenant, its id or its whole, or lies in another tenant than the audit entry',
-      tg_table_name
-      using errcode = 'insufficient_privilege';
-  end if;
-  return null;
-end $$;
-revoke execute on function fieldward_record_change() from public;
-
-do $$
-declare t record;
-begin
-  for t in select * from (values
-      ('organization', 'id', '', '', '', ''),
-      ('user_account', '', 'email_index,password_hash', '', '', ''),
-      ('custom_role', 'organization_id', 'creation_digest', '', '', ''),
-      ('membership', 'organization_id', '', '', 'id', ''),
-      ('project_membership', 'organization_id', '', 'project_id', 'membership_id', ''),
-      ('project', 'organization_id', 'creation_digest', 'id', '', ''),
-      ('device', 'organization_id', 'creation_digest,serial_index', '', 'membership_id', ''),
-      ('record', 'organization_id', 'collector_index,collector_pseudonym,creation_digest', 'project_id', '', ''),
-      ('measurement', 'organization_id', '', 'project_id', '', 'record_id'),
-      ('service_account', 'organization_id', 'token_digest', '', '', ''),
-      ('session', 'organization_id', 'refresh_digest,spent_digest', '', 'membership_id', ''))
-    as v(name, tenant, secret, project, own, whole) loop
-    execute format('create trigger change_insert after insert on %I referencing new table as new_rows
-                    for each statement execute function fieldward_record_change(%L, %L, %L, %L, %L)',
-                   t.name, t.tenant, t.secret, t.project, t.own, t.whole);
-    execute format('create trigger change_update after update on %I referencing old table as old_rows new table as new_rows
-                    for each statement execute function fieldward_record_change(%L, %L, %L, %L, %L)',
-                   t.name, t.tenant, t.secret, t.project, t.own, t.whole);
-    execute format('create trigger change_delete after delete on %I referencing old table as old_rows
-                    for each statement execute function fieldward_record_change(%L, %L, %L, %L, %L)',
-                   t.name, t.tenant, t.secret, t.project, t.own, t.whole);
-    execute format('alter table %I enable always trigger change_insert, enable always trigger change_update,
-                    enable always trigger change_delete', t.name);
+  execute format($text$
+    create or replace function public.%1$I() returns trigger language plpgsql security definer
+      set search_path = pg_catalog, pg_temp set timezone = 'UTC' set bytea_output = 'hex' set extra_float_digits = 1
+      as $body$
+    declare
+      tenant uuid;
+      entry uuid;
+      is_strange boolean := false;
+    begin
+      select e.organization_id, e.id into tenant, entry from public.audit_entry e
+       where e.transaction_id = pg_current_xact_id()::text::bigint and e.at = transaction_timestamp()
+         and e.kind = 'CHANGE';
+      if not found then
+        raise exception 'a change of %% needs an audit entry in its transaction', tg_table_name
+          using errcode = 'insufficient_privilege';
+      end if;
+      if tg_op = 'INSERT' then
+        insert into public.change
+               (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id,
+                part_of_id, columns)
+        select tenant, entry, tg_op, %2$L, r.id, %3$s, %4$s, %12$s,
+               (select coalesce(jsonb_object_agg(c.name, c.told), '{}') from (values
+          %5$s) as c(name, told)
+                 where c.told is not null)
+          from (select * from new_rows union all select %8$s from new_rows r where false) r;
+        is_strange := exists (select from new_rows r where %9$s);
+      elsif tg_op = 'DELETE' then
+        insert into public.change
+               (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id,
+                part_of_id, columns)
+        select tenant, entry, tg_op, %2$L, r.id, %3$s, %4$s, %12$s,
+               (select coalesce(jsonb_object_agg(c.name, c.told), '{}') from (values
+          %6$s) as c(name, told)
+                 where c.told is not null)
+          from (select * from old_rows union all select %8$s from old_rows r where false) r;
+        is_strange := exists (select from old_rows r where %11$s);
+      else
+        insert into public.change
+               (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id,
+                part_of_id, columns)
+        select tenant, entry, tg_op, %2$L, r.id, %3$s, %4$s, %12$s,
+               (select coalesce(jsonb_object_agg(c.name, c.told), '{}') from (values
+          %7$s) as c(name, told)
+                 where c.told is not null)
+          from (select * from new_rows union all select %8$s from new_rows r where false) r
+          join old_rows o on o.id = r.id
+         where row(o.*) is distinct from row(r.*);
+        is_strange := exists (select from new_rows r where %10$s);
+      end if;
+      if is_strange then
+        raise exception 'a row of %% left its tenant, its id or its whole, or lies in another tenant than the audit entry',
+          tg_table_name using errcode = 'insufficient_privilege';
+      end if;
+      return null;
+    end $body$ $text$,
+    called, name, case when project is null then 'null::uuid' else format('r.%I', project) end,
+    case when own is null then 'null::uuid' else format('r.%I', own) end,
+    came, went, became, columns, strange_insert, strange_update, stranger,
+    case when whole is null then 'null::uuid' else format('r.%I', whole) end);
+  execute format('revoke execute on function public.%I() from public', called);
+  foreach operation in array array['insert', 'update', 'delete'] loop
+    -- The arguments say what the function was made from.
+    execute format('create or replace trigger change_%1$s after %1$s on public.%2$I referencing %3$s for each statement
+                    execute function public.%4$I(%5$L, %6$L, %7$L, %8$L, %9$L, %10$L)',
+                   operation, name,
+                   concat_ws(' ', case when operation <> 'insert' then 'old table as old_rows' end,
+                                  case when operation <> 'delete' then 'new table as new_rows' end),
+                   called, coalesce(tenant, ''), array_to_string(secret, ','), coalesce(project, ''), coalesce(own, ''),
+                   array_to_string(digested, ','), coalesce(whole, ''));
+    execute format('alter table public.%I enable always trigger change_%s', name, operation);
   end loop;
-end $$;
+end $make$;
+revoke execute on function fieldward_audit(text, text, text[], text[], text, text, text) from public;
+
+select fieldward_audit(t.name, t.tenant, t.secret, t.digested, t.project, t.own, t.whole) from (values
+    ('organization', 'id', array[]::text[], array[]::text[], null, null, null),
+    ('user_account', null, '{email_index}', '{password_hash}', null, null, null),
+    ('custom_role', 'organization_id', '{creation_digest}', '{}', null, null, null),
+    ('membership', 'organization_id', '{}', '{}', null, 'id', null),
+    ('project_membership', 'organization_id', '{}', '{}', 'project_id', 'membership_id', null),
+    ('project', 'organization_id', '{creation_digest}', '{}', 'id', null, null),
+    ('device', 'organization_id', '{creation_digest,serial_index}', '{}', null, 'membership_id', null),
+    ('record', 'organization_id', '{collector_index,collector_pseudonym,creation_digest}', '{}', 'project_id', null, null),
+    ('measurement', 'organization_id', '{}', '{}', 'project_id', null, 'record_id'),
+    ('service_account', 'organization_id', '{}', '{token_digest}', null, null, null),
+    ('session', 'organization_id', '{}', '{refresh_digest,spent_digest}', null, 'membership_id', null))
+  as t(name, tenant, secret, digested, project, own, whole);
 
 -- ------------------------------------------------------------------ the service's role: it owns nothing
 do $$ begin
