@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from bench.report import Report, table
-from drills.rotation import DrillError, Rotated, rotate_under_load
+from drills.error import DrillError
+from drills.rotation import Rotated, rotate_under_load
 
 EXAMPLES = """
 Goes through what must hold in bad hours, with real processes that are really killed. drills/README.md says how each
