@@ -43,13 +43,17 @@ class Caller:
         self._token = ""
         self._signed_in_at = -float(FRESH_S)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
     def freshen(self) -> None:
         """Sign in, unless that was a moment ago, and let go of a server that is gone.
 
         Raises:
             DrillError: the sign-in is refused, or not answered.
         """
-        self._http.close()
+        self.close()
         self._http = httpx.Client(timeout=TIMEOUT_S)
         if time.monotonic() - self._signed_in_at < FRESH_S:
             return

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -77,13 +78,7 @@ def crash_under_load(directory: Path, rounds: int, *, seed: int, say: Any = lamb
     machine, chance = Machine(directory), random.Random(seed)
     outcome, acknowledged = Crashed(seed), Acknowledged()
     say(f"seed {seed}")
-    people = [Person("olive@basin.example", OrganizationRole.OWNER)]
-    people += [Person(f"writer{place}@basin.example", OrganizationRole.MEMBER) for place in range(WRITERS)]
-    with machine.standing():
-        asyncio.run(machine.found(people))
-        machine.start()
-        owner = Caller(machine, people[0])
-        writers = _writers(machine, owner, people[1:], seed)
+    with scene(machine, seed=seed) as (owner, writers):
         began = time.monotonic()
         for number, kill in zip(range(1, rounds + 1), _kills(chance), strict=False):
             journal = Round()
@@ -106,6 +101,24 @@ def crash_under_load(directory: Path, rounds: int, *, seed: int, say: Any = lamb
     return outcome
 
 
+@contextmanager
+def scene(machine: Machine, *, seed: int, writers: int = WRITERS) -> Iterator[tuple[Caller, list[Writer]]]:
+    """Start the service with an owner, and writers who manage one project together; yield them, and stop it all."""
+    people = [Person("olive@basin.example", OrganizationRole.OWNER)]
+    people += [Person(f"writer{place}@basin.example", OrganizationRole.MEMBER) for place in range(writers)]
+    with machine.standing(), ExitStack() as stack:
+        asyncio.run(machine.found(people))
+        machine.start()
+        owner, *others = [stack.enter_context(closing(Caller(machine, person))) for person in people]
+        project: dict[str, Any] = {"code": "CRASH", "name": "What crashes leave"}
+        project_id = owner.data(_PROJECT, {"input": project})["createProject"]["project"]["id"]
+        for one in others:
+            user_id = one.data(_WHO)["viewer"]["user"]["id"]
+            given = {"userId": user_id, "projectId": project_id, "role": "MANAGER", "reason": "Writes in the drill."}
+            owner.data(_ASSIGN, {"input": given})
+        yield owner, [Writer(place, one, project_id, seed) for place, one in enumerate(others)]
+
+
 def verify_trail(machine: Machine) -> str | None:
     """Have `fieldward audit verify` verify the trail, and return what it says; None where there is no such command.
 
@@ -126,20 +139,6 @@ def _kills(chance: random.Random) -> Iterator[Kill]:
         kinds = list(Kill)
         chance.shuffle(kinds)
         yield from kinds
-
-
-def _writers(machine: Machine, owner: Caller, people: Sequence[Person], seed: int) -> list[Writer]:
-    """Return the writers, who manage one project together."""
-    given: dict[str, Any] = {"code": "CRASH", "name": "What crashes leave"}
-    project_id = owner.data(_PROJECT, {"input": given})["createProject"]["project"]["id"]
-    writers = []
-    for place, person in enumerate(people):
-        caller = Caller(machine, person)
-        user_id = caller.data(_WHO)["viewer"]["user"]["id"]
-        given = {"userId": user_id, "projectId": project_id, "role": "MANAGER", "reason": "Writes in the drill."}
-        owner.data(_ASSIGN, {"input": given})
-        writers.append(Writer(place, caller, project_id, seed))
-    return writers
 
 
 def _go_on_and_kill(
