@@ -164,126 +164,135 @@ begin
   end loop;
 end $$;
 
--- Which columns changed, as {column: [before, after]}. Of the columns named in `secret` it says only that they changed.
--- A row that came or went is told the same way below, where it takes less.
-create function fieldward_difference(before jsonb, after jsonb, secret text[]) returns jsonb
-  language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
-  select coalesce(jsonb_object_agg(k.key,
-           case when k.key = any (secret)
-                then jsonb_build_array(case when coalesce(before -> k.key, 'null') <> 'null' then '"secret"'::jsonb end,
-                                       case when coalesce(after -> k.key, 'null') <> 'null' then '"secret"'::jsonb end)
-                else jsonb_build_array(before -> k.key, after -> k.key) end), '{}')
-  from jsonb_object_keys(coalesce(after, before)) as k(key)
-  where coalesce(before -> k.key, 'null') is distinct from coalesce(after -> k.key, 'null') $$;
-
--- Writes the changes of one statement, and refuses it in a transaction that has no audit entry *of that transaction*:
--- an entry is found by the transaction's own id and start, which nobody can choose, not by a setting, which anybody can.
--- Arguments: the column that names the tenant ('' for a table outside the tenants: the entry's tenant is taken), and
--- the SECRET columns, comma-separated; the columns that say which project and whose membership the row is about, so
--- that whoever reads the change is asked in the row's own scope.
-create function fieldward_record_change() returns trigger language plpgsql security definer
-  set search_path = pg_catalog, public, pg_temp as $$
+-- Has a table audited: makes the function that writes its changes, and the triggers that call it.
+--
+-- The function tells the changes of one statement, a row of `change` for each changed row, with the columns that differ as
+-- {column: [before, after]}; what is null on both sides is left out. Of the columns named in `secret` it says only that
+-- they changed. It refuses the statement in a transaction that has no audit entry *of that transaction*: an entry is found
+-- by the transaction's own id and start, which nobody can choose, not by a setting, which anybody can.
+--
+-- tenant: the column that names the tenant; null for a table outside the tenants: the entry's tenant is taken.
+-- project, own: the columns that say which project and whose membership the row is about, so that whoever reads the change
+-- is asked in the row's own scope; or null.
+--
+-- Its columns are written out, since taking a row apart as JSON costs as much as the rest of a small change. A table whose
+-- columns are others by now is refused, by the `union all` that nothing comes of, until it is audited anew by this.
+create function fieldward_audit(name text, tenant text, secret text[], project text, own text) returns void
+  language plpgsql set search_path = pg_catalog, pg_temp as $make$
 declare
-  entry record;
-  tenant text := tg_argv[0];
-  secret text[] := string_to_array(tg_argv[1], ',');
-  project text := nullif(tg_argv[2], '');
-  own text := nullif(tg_argv[3], '');
-  strangers bigint;
+  called text := 'fieldward_change_of_' || name;
+  columns text;
+  came text;
+  went text;
+  became text;
+  lost text;
+  stranger text := case when tenant is null then 'false' else format('r.%I is distinct from tenant', tenant) end;
+  strange_insert text := stranger;
+  strange_update text;
+  operation text;
 begin
-  select e.organization_id, e.id into entry from public.audit_entry e
-   where e.transaction_id = pg_current_xact_id()::text::bigint and e.at = transaction_timestamp() and e.kind = 'CHANGE';
-  if not found then
-    raise exception 'a change of % needs an audit entry in its transaction', tg_table_name
-      using errcode = 'insufficient_privilege';
-  end if;
-  if tg_op = 'INSERT' then
-    with n as materialized (select to_jsonb(r) as j from new_rows r),
-    written as (
-      insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
-      select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
-             (n.j ->> own)::uuid,
-             (select coalesce(jsonb_object_agg(k.key, jsonb_build_array(null,
-                       case when k.key = any (secret) then '"secret"' else k.value end)), '{}')
-                from jsonb_each(n.j) as k where k.value <> 'null')
-        from n)
-    select count(*) into strangers from n
-     where tenant <> '' and (n.j ->> tenant)::uuid is distinct from entry.organization_id;
-  elsif tg_op = 'DELETE' then
-    with o as materialized (select to_jsonb(r) as j from old_rows r),
-    written as (
-      insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
-      select entry.organization_id, entry.id, tg_op, tg_table_name, (o.j ->> 'id')::uuid, (o.j ->> project)::uuid,
-             (o.j ->> own)::uuid,
-             (select coalesce(jsonb_object_agg(k.key, jsonb_build_array(
-                       case when k.key = any (secret) then '"secret"' else k.value end, null)), '{}')
-                from jsonb_each(o.j) as k where k.value <> 'null')
-        from o)
-    select count(*) into strangers from o
-     where tenant <> '' and (o.j ->> tenant)::uuid is distinct from entry.organization_id;
-  else
-    insert into public.change (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
-    select entry.organization_id, entry.id, tg_op, tg_table_name, (n.j ->> 'id')::uuid, (n.j ->> project)::uuid,
-           (n.j ->> own)::uuid, fieldward_difference(o.j, n.j, secret)
-      from (select to_jsonb(r) as j from old_rows r) o
-      join (select to_jsonb(r) as j from new_rows r) n on n.j -> 'id' = o.j -> 'id'
-     where n.j is distinct from o.j;
-    -- A row that changed its id, or its tenant, would have no counterpart: refused, whoever tries.
-    select count(*) into strangers from (select to_jsonb(r) as j from new_rows r) n
-     where not exists (select 1 from (select to_jsonb(r) as j from old_rows r) o
-                        where o.j -> 'id' = n.j -> 'id'
-                          and (tenant = '' or o.j -> tenant = n.j -> tenant))
-        or (tenant <> '' and (n.j ->> tenant)::uuid is distinct from entry.organization_id);
-  end if;
-  if tenant = '' then
+  select string_agg(format('r.%I', c.name), ', ' order by c.place),
+         string_agg(format('%L: case when r.%I is not null then %s end', c.name, c.name,
+           case when c.hidden then $$'[null, "secret"]'::jsonb$$ else format('jsonb_build_array(null, r.%I)', c.name) end),
+           E',\n        ' order by c.place),
+         string_agg(format('%L: case when r.%I is not null then %s end', c.name, c.name,
+           case when c.hidden then $$'["secret", null]'::jsonb$$ else format('jsonb_build_array(r.%I, null)', c.name) end),
+           E',\n        ' order by c.place),
+         string_agg(format('%L: case when o.%I is distinct from r.%I then jsonb_build_array(%s) end', c.name, c.name, c.name,
+           case when c.hidden
+                then format($$case when o.%I is not null then 'secret' end, case when r.%I is not null then 'secret' end$$,
+                            c.name, c.name)
+                else format('o.%I, r.%I', c.name, c.name) end),
+           E',\n        ' order by c.place)
+    into columns, came, went, became
+    from (select a.attname as name, a.attnum as place, a.attname = any (secret) as hidden from pg_attribute a
+           where a.attrelid = format('public.%I', name)::regclass and a.attnum > 0 and not a.attisdropped) c;
+  -- A row that changed its id, or its tenant, would have no counterpart: refused, whoever tries.
+  lost := 'not exists (select from old_rows o where o.id = r.id'
+          || case when tenant is null then ')' else format(' and o.%I = r.%I)', tenant, tenant) end;
+  strange_update := format('%s or %s', stranger, lost);
+  if tenant is null then
     -- An account lies outside the tenants; the entry must be one of a tenant that the person belongs to, so that a
     -- change of it stands where somebody reads it. A new account belongs to none yet.
-    if tg_op = 'INSERT' then
-      select count(*) into strangers from new_rows
-       where not exists (select 1 from public.organization o where o.id = entry.organization_id);
-    elsif tg_op = 'UPDATE' then
-      select count(*) into strangers from new_rows r
-       where not exists (select 1 from public.membership m
-                          where m.organization_id = entry.organization_id and m.user_id = (to_jsonb(r) ->> 'id')::uuid);
-    end if;
+    strange_insert := 'not exists (select from public.organization t where t.id = tenant)';
+    strange_update := lost
+      || ' or not exists (select from public.membership m where m.organization_id = tenant and m.user_id = r.id)';
   end if;
-  if strangers > 0 then
-    raise exception 'a row of % left its tenant or its id, or lies in another tenant than the audit entry', tg_table_name
-      using errcode = 'insufficient_privilege';
-  end if;
-  return null;
-end $$;
-revoke execute on function fieldward_record_change() from public;
-
-do $$
-declare t record;
-begin
-  for t in select * from (values
-      ('organization', 'id', '', '', ''),
-      ('user_account', '', 'email_index,password_hash', '', ''),
-      ('custom_role', 'organization_id', 'creation_digest', '', ''),
-      ('membership', 'organization_id', '', '', 'id'),
-      ('project_membership', 'organization_id', '', 'project_id', 'membership_id'),
-      ('project', 'organization_id', 'creation_digest', 'id', ''),
-      ('device', 'organization_id', 'creation_digest,serial_index', '', 'membership_id'),
-      ('record', 'organization_id', 'collector_index,collector_pseudonym,creation_digest', 'project_id', ''),
-      ('measurement', 'organization_id', '', 'project_id', ''),
-      ('service_account', 'organization_id', 'token_digest', '', ''),
-      ('session', 'organization_id', 'refresh_digest,spent_digest', '', 'membership_id'))
-    as v(name, tenant, secret, project, own) loop
-    execute format('create trigger change_insert after insert on %I referencing new table as new_rows
-                    for each statement execute function fieldward_record_change(%L, %L, %L, %L)',
-                   t.name, t.tenant, t.secret, t.project, t.own);
-    execute format('create trigger change_update after update on %I referencing old table as old_rows new table as new_rows
-                    for each statement execute function fieldward_record_change(%L, %L, %L, %L)',
-                   t.name, t.tenant, t.secret, t.project, t.own);
-    execute format('create trigger change_delete after delete on %I referencing old table as old_rows
-                    for each statement execute function fieldward_record_change(%L, %L, %L, %L)',
-                   t.name, t.tenant, t.secret, t.project, t.own);
-    execute format('alter table %I enable always trigger change_insert, enable always trigger change_update,
-                    enable always trigger change_delete', t.name);
+  execute format($text$
+    create or replace function public.%1$I() returns trigger language plpgsql security definer
+      set search_path = pg_catalog, pg_temp as $body$
+    declare
+      tenant uuid;
+      entry uuid;
+      is_strange boolean := false;
+    begin
+      select e.organization_id, e.id into tenant, entry from public.audit_entry e
+       where e.transaction_id = pg_current_xact_id()::text::bigint and e.at = transaction_timestamp()
+         and e.kind = 'CHANGE';
+      if not found then
+        raise exception 'a change of %% needs an audit entry in its transaction', tg_table_name
+          using errcode = 'insufficient_privilege';
+      end if;
+      if tg_op = 'INSERT' then
+        insert into public.change
+               (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
+        select tenant, entry, tg_op, %2$L, r.id, %3$s, %4$s, json_object(
+        %5$s absent on null returning jsonb)
+          from (select * from new_rows union all select %8$s from new_rows r where false) r;
+        is_strange := exists (select from new_rows r where %9$s);
+      elsif tg_op = 'DELETE' then
+        insert into public.change
+               (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
+        select tenant, entry, tg_op, %2$L, r.id, %3$s, %4$s, json_object(
+        %6$s absent on null returning jsonb)
+          from (select * from old_rows union all select %8$s from old_rows r where false) r;
+        is_strange := exists (select from old_rows r where %11$s);
+      else
+        insert into public.change
+               (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id, columns)
+        select tenant, entry, tg_op, %2$L, r.id, %3$s, %4$s, json_object(
+        %7$s absent on null returning jsonb)
+          from (select * from new_rows union all select %8$s from new_rows r where false) r
+          join old_rows o on o.id = r.id
+         where row(o.*) is distinct from row(r.*);
+        is_strange := exists (select from new_rows r where %10$s);
+      end if;
+      if is_strange then
+        raise exception 'a row of %% left its tenant or its id, or lies in another tenant than the audit entry',
+          tg_table_name using errcode = 'insufficient_privilege';
+      end if;
+      return null;
+    end $body$ $text$,
+    called, name, case when project is null then 'null::uuid' else format('r.%I', project) end,
+    case when own is null then 'null::uuid' else format('r.%I', own) end,
+    came, went, became, columns, strange_insert, strange_update, stranger);
+  execute format('revoke execute on function public.%I() from public', called);
+  foreach operation in array array['insert', 'update', 'delete'] loop
+    -- The arguments say what the function was made from.
+    execute format('create or replace trigger change_%1$s after %1$s on public.%2$I referencing %3$s for each statement
+                    execute function public.%4$I(%5$L, %6$L, %7$L, %8$L)',
+                   operation, name,
+                   concat_ws(' ', case when operation <> 'insert' then 'old table as old_rows' end,
+                                  case when operation <> 'delete' then 'new table as new_rows' end),
+                   called, coalesce(tenant, ''), array_to_string(secret, ','), coalesce(project, ''), coalesce(own, ''));
+    execute format('alter table public.%I enable always trigger change_%s', name, operation);
   end loop;
-end $$;
+end $make$;
+revoke execute on function fieldward_audit(text, text, text[], text, text) from public;
+
+select fieldward_audit(t.name, t.tenant, t.secret, t.project, t.own) from (values
+    ('organization', 'id', array[]::text[], null, null),
+    ('user_account', null, array['email_index', 'password_hash'], null, null),
+    ('custom_role', 'organization_id', array['creation_digest'], null, null),
+    ('membership', 'organization_id', array[]::text[], null, 'id'),
+    ('project_membership', 'organization_id', array[]::text[], 'project_id', 'membership_id'),
+    ('project', 'organization_id', array['creation_digest'], 'id', null),
+    ('device', 'organization_id', array['creation_digest', 'serial_index'], null, 'membership_id'),
+    ('record', 'organization_id', array['collector_index', 'collector_pseudonym', 'creation_digest'], 'project_id', null),
+    ('measurement', 'organization_id', array[]::text[], 'project_id', null),
+    ('service_account', 'organization_id', array['token_digest'], null, null),
+    ('session', 'organization_id', array['refresh_digest', 'spent_digest'], null, 'membership_id'))
+  as t(name, tenant, secret, project, own);
 
 -- ------------------------------------------------------------------ the service's role: it owns nothing
 do $$ begin
