@@ -55,6 +55,7 @@ class Acknowledged:
 
     def __init__(self) -> None:
         self._last_change = 0
+        self._changes = 0
         self._repeated: set[UUID] = set()
 
     async def hold(
@@ -102,7 +103,7 @@ class Acknowledged:
         return len(expected)
 
     async def _hold_entries(self, superuser: asyncpg.Connection) -> int:
-        """Hold changes against entries in both directions.
+        """Hold changes against entries in both directions, and return how many changes are new.
 
         One entry has no change by right: of a creation that was tried again and answered as it was. It says that
         somebody asked for it again, and no row changed.
@@ -115,7 +116,8 @@ class Acknowledged:
             if not (row["action"] == Action.RECORD_CREATE and row["request_id"] in self._repeated)
         ]
         require(not bare, f"{len(bare)} entries say that something was done, and nothing changed: {bare[:1]}")
-        return int(await superuser.fetchval("select count(*) from change"))
+        before, self._changes = self._changes, int(await superuser.fetchval("select count(*) from change"))
+        return self._changes - before
 
 
 def _is_read(act: Act) -> bool:
