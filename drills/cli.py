@@ -148,7 +148,7 @@ def _crash_lines(found: Crashed) -> list[str]:
         ["changes in the trail, of which without their entry", f"{held['changes']:,}, 0"],
         ["entries of changes that say DONE and have none", "0"],
         ["reads of confidential values answered, of which not in the log", f"{held['reads']:,}, 0"],
-        ["refusals with an entry of their own", f"{held['refused']:,}"],
+        ["refusals, with an entry of their own, else in the log", f"{told['REFUSED']:,}, {held['refused']:,}"],
         ["values of rows other than the changes say", "0"],
         ["records at the end, each read as it was acknowledged", f"{found.records:,}"],
         ["values opened at the end, in rows and trail", f"{found.opened:,}"],
