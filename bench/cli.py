@@ -28,6 +28,7 @@ from bench.load import Generator, LoadError, settle_generator
 from bench.process import ROOT, ProcessError
 from bench.report import Report, workload_report
 from bench.run import TARGETS, Plan, measure_targets, say
+from bench.sections.audit import measure_audit
 from bench.sections.counts import RECORDS, measure_counts
 from bench.sections.depth import measure_depth
 from bench.sections.encryption import Cipher, measure_encryption
@@ -225,6 +226,29 @@ def encryption_command(
     publish(report, as_json=as_json, write=write, note=note)
 
 
+@app.command("audit")
+def audit_command(
+    directory: Directory = DEFAULT,
+    records: Records = 50_000,
+    rounds: Rounds = 5,
+    seconds: Seconds = 5,
+    warm_up: WarmUp = 2,
+    connections: Connections = 16,
+    generator: GeneratorOption = Generator.AUTO,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure what the audit trail costs: mutations with entry and triggers, and without.
+
+    Example: python -m bench audit --rounds 3 --seconds 3
+    """
+    plan = _plan(directory, records, rounds, seconds, warm_up, connections, generator)
+    with opened(directory) as databases:
+        report = measure_audit(plan, databases)
+    publish(report, as_json=as_json, write=write, note=note)
+
+
 @app.command("guards")
 def guards_command(
     directory: Directory = DEFAULT,
@@ -338,6 +362,7 @@ def all_command(
         lambda databases: measure_guards(plan, databases),
         lambda databases: measure_encryption(plan, databases, Cipher.GCM_SIV),
         lambda databases: measure_encryption(plan, databases, Cipher.GCM),
+        lambda databases: measure_audit(plan, databases),
     ]
     data: dict[str, Any] = {}
     for section in sections:

@@ -1,7 +1,10 @@
 """The command line: `python -m drills --help`."""
 
 import json
+import secrets
 import shlex
+import shutil
+import statistics
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,7 +14,9 @@ from typing import Annotated
 import typer
 
 from bench.report import Report, table
-from drills.rotation import DrillError, Rotated, rotate_under_load
+from drills.crash import Crashed, crash_under_load
+from drills.error import DrillError
+from drills.rotation import Rotated, rotate_under_load
 
 EXAMPLES = """
 Goes through what must hold in bad hours, with real processes that are really killed. drills/README.md says how each
@@ -20,6 +25,8 @@ went the last time.
 Examples:
 
   python -m drills rotation --records 100000 --write
+
+  python -m drills crash --rounds 50 --write
 
   python -m drills all
 
@@ -60,10 +67,32 @@ def rotation(
     except DrillError as error:
         print(f"drill: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
-    report = Report("rotation", _lines(found), asdict(found))
-    print(json.dumps(report.data) if as_json else report.text)
-    if write:
-        report.write(path=README)
+    _publish(Report("rotation", _rotation_lines(found), asdict(found)), as_json=as_json, write=write)
+
+
+@app.command("crash")
+def crash(
+    directory: Directory = DEFAULT,
+    rounds: Annotated[int, typer.Option(min=1, help="How often something is killed.")] = 50,
+    seed: Annotated[int | None, typer.Option(help="Of when what is killed; a new one by default.")] = None,
+    as_json: AsJson = False,
+    write: Write = False,
+) -> None:
+    """Kill the service and PostgreSQL at random moments while many write, and look for what is lost.
+
+    Example: python -m drills crash --rounds 4 --seed 7
+    """
+    directory = directory.resolve() / "crash"
+    shutil.rmtree(directory, ignore_errors=True)
+    seed = secrets.randbelow(1_000_000) if seed is None else seed
+    try:
+        found = crash_under_load(directory, rounds, seed=seed, say=_say)
+    except DrillError as error:
+        # What was found lies there, with the logs, for who looks into it.
+        print(f"drill: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    shutil.rmtree(directory, ignore_errors=True)
+    _publish(Report("crash", _crash_lines(found), asdict(found)), as_json=as_json, write=write)
 
 
 @app.command("all")
@@ -73,10 +102,21 @@ def all_drills(directory: Directory = DEFAULT, write: Write = False) -> None:
     Example: python -m drills all --write
     """
     rotation(directory=directory, write=write)
+    crash(directory=directory, write=write)
 
 
-def _lines(found: Rotated) -> list[str]:
+def _publish(report: Report, *, as_json: bool, write: bool) -> None:
+    print(json.dumps(report.data) if as_json else report.text)
+    if write:
+        report.write(path=README)
+
+
+def _heading() -> list[str]:
     command = shlex.join(["python", "-m", "drills", *sys.argv[1:]])
+    return [f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, `{command}`", ""]
+
+
+def _rotation_lines(found: Rotated) -> list[str]:
     rows = [
         ["records before", f"{found.records:,}"],
         ["seconds of rotation under load", f"{found.took_s:.0f}"],
@@ -92,7 +132,33 @@ def _lines(found: Rotated) -> list[str]:
         ["the same before it began", f"{found.p50_before_ms:.0f}, {found.p99_before_ms:.0f}"],
         ["the slowest", f"{found.slowest_ms:.0f}"],
     ]
-    return [f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, `{command}`", "", *table(["what", "how much"], rows)]
+    return [*_heading(), *table(["what", "how much"], rows)]
+
+
+def _crash_lines(found: Crashed) -> list[str]:
+    told, held, settled = found.told, found.held, found.settled
+    rows = [
+        ["rounds, seed", f"{found.rounds}, {found.seed}"],
+        *([f"killed by SIGKILL: {what}", f"{count}"] for what, count in sorted(found.kills.items())),
+        ["seconds in all, and of an outage, median and longest", _seconds(found)],
+        ["changes of records acknowledged, of which lost or doubled", f"{held['writes'] - settled['done']:,}, 0"],
+        ["operations without an answer, found done and not done", f"{settled['done']}, {settled['not done']}"],
+        ["creations tried again that were done, answered as they were", f"{told['REPEATED']}"],
+        ["refused because the database is away, of which done after all", f"{told['AWAY']:,}, 0"],
+        ["changes in the trail, of which without their entry", f"{held['changes']:,}, 0"],
+        ["entries of changes that say DONE and have none", "0"],
+        ["reads of confidential values answered, of which not in the log", f"{held['reads']:,}, 0"],
+        ["refusals, with an entry of their own, else in the log", f"{told['REFUSED']:,}, {held['refused']:,}"],
+        ["values of rows other than the changes say", "0"],
+        ["records at the end, each read as it was acknowledged", f"{found.records:,}"],
+        ["values opened at the end, in rows and trail", f"{found.opened:,}"],
+        ["the trees of the trail", "not checked" if found.trail is None else "verified"],
+    ]
+    return [*_heading(), *table(["what", "how much"], rows)]
+
+
+def _seconds(found: Crashed) -> str:
+    return f"{found.took_s:.0f}, {statistics.median(found.outages_s):.1f}, {max(found.outages_s):.1f}"
 
 
 def _say(what: str) -> None:

@@ -22,16 +22,13 @@ from bench.process import ROOT
 from bench.server import Databases
 from bench.targets.base import Setting
 from bench.targets.fieldward import FieldwardTarget
+from drills.error import DrillError, require
 from drills.load import Load
 
 LIFETIME_S: Final = 20
 """For so long the server keeps a key in memory: short, so that the drill lasts longer than that."""
 KILLED_AT: Final = (1 / 3, 2 / 3)
 WARM_S: Final = 5.0
-
-
-class DrillError(Exception):
-    """Something did not hold. The message says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +84,16 @@ def rotate_under_load(directory: Path, records: int, *, share: float, say: Any =
             took_s = time.monotonic() - began
             with counts.lock:
                 busy = list(counts.took_s)
-        _require(not counts.failures, f"{len(counts.failures)} requests failed, the first: {counts.failures[:1]}")
-        _require(kills == len(KILLED_AT), f"the rotation was killed {kills} times")
+        require(not counts.failures, f"{len(counts.failures)} requests failed, the first: {counts.failures[:1]}")
+        require(kills == len(KILLED_AT), f"the rotation was killed {kills} times")
         after = asyncio.run(_count(databases, target))
-        _require(after == before + counts.created, f"{after} records, expected {before} and {counts.created} more")
+        require(after == before + counts.created, f"{after} records, expected {before} and {counts.created} more")
         under_old = asyncio.run(_under_old_keys(databases, target))
-        _require(not under_old, f"{under_old} values lie under keys that were replaced")
+        require(not under_old, f"{under_old} values lie under keys that were replaced")
         verified = _command(target, "keys", "verify", say=say)
-        _require(verified["broken"] == [], f"values do not open: {verified['broken'][:3]}")
+        require(verified["broken"] == [], f"values do not open: {verified['broken'][:3]}")
         say("every value opens")
-        _require(done["broken"] == [] == late["broken"], "values were broken before they were sealed anew")
+        require(done["broken"] == [] == late["broken"], "values were broken before they were sealed anew")
         return Rotated(
             records=records,
             took_s=took_s,
@@ -110,11 +107,6 @@ def rotate_under_load(directory: Path, records: int, *, share: float, say: Any =
             opened=verified["opened"],
             **_times(busy, quiet),
         )
-
-
-def _require(holds: bool, what: str) -> None:
-    if not holds:
-        raise DrillError(what)
 
 
 def _times(busy: list[float], quiet: list[float]) -> dict[str, float]:

@@ -81,10 +81,18 @@ def database_failures() -> Iterator[None]:
 
 
 def unavailable(error: BaseException) -> UnavailableError:
-    """Return what one of `AWAY` is for whoever asked."""
+    """Return what one of `AWAY` is for whoever asked.
+
+    It does not say that nothing was changed: what could not be read may be what a mutation shows once it is committed.
+    """
     if isinstance(error, asyncpg.QueryCanceledError):
-        return UnavailableError("The database took too long. Nothing was changed; ask for less, or try again.")
-    return UnavailableError("The database does not answer. Nothing was changed; try again.")
+        return UnavailableError("The database took too long. Ask for less, or try again.")
+    return UnavailableError("The database does not answer. Try again.")
+
+
+def _unchanged(error: BaseException) -> UnavailableError:
+    """Return what one of `AWAY` is for whoever was about to change something."""
+    return UnavailableError(f"{unavailable(error).message} Nothing was changed.")
 
 
 class _Changing(TransactionWrapper):
@@ -136,7 +144,7 @@ async def raw_write_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connect
             raise UnknownOutcomeError(
                 "The connection was lost while the change was being saved. Look whether it happened before you repeat."
             ) from error
-        raise unavailable(error) from error
+        raise _unchanged(error) from error
 
 
 async def fetch(connection: BaseDBAsyncClient, text: str, *arguments: Any) -> list[dict[str, Any]]:

@@ -42,6 +42,8 @@ class FieldwardTarget(CursorTarget):
     """Fieldward, with a database of its own made by its migrations."""
 
     name = "fieldward"
+    command: tuple[str, ...] = ("fieldward", "serve")
+    """The module that is run, and its arguments."""
 
     def __init__(self, setting: Setting, *, with_measurements: bool = True) -> None:
         super().__init__(setting)
@@ -107,7 +109,7 @@ class FieldwardTarget(CursorTarget):
         process = stack.enter_context(
             Process.start(
                 self.name,
-                [sys.executable, "-m", "fieldward", "serve"],
+                [sys.executable, "-m", *self.command],
                 log=log,
                 environment=self.environment(FIELDWARD_PORT=str(port)),
                 directory=ROOT,

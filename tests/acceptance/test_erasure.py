@@ -16,8 +16,8 @@ import asyncpg
 import httpx
 import pytest
 
+from drills.fold import untold
 from fieldward.embedded import EmbeddedPostgres
-from tests.support.fold import untold
 from tests.support.served import Caller
 from tests.support.server import ROOT, Server, environment, free_port, start_demo
 

@@ -27,6 +27,20 @@ from tests.support.server import ROOT
 
 COMMAND = [sys.executable, "-m", "bench", "run"]
 ENCRYPTION = [sys.executable, "-m", "bench", "encryption", "--records", "2000", "--rounds", "1"]
+AUDIT = [
+    sys.executable,
+    "-m",
+    "bench",
+    "audit",
+    "--records",
+    "2000",
+    "--rounds",
+    "1",
+    "--seconds",
+    "1",
+    "--warm-up",
+    "0",
+]
 GUARDS = [sys.executable, "-m", "bench", "guards", "--records", "1000", "--rounds", "1"]
 SHORT = ("--records", "200", "--rounds", "1", "--seconds", "1", "--warm-up", "0", "--connections", "4")
 
@@ -166,8 +180,12 @@ def _processes_of(place: Path) -> list[int]:
 
 @pytest.mark.parametrize(
     ("command", "row"),
-    [(GUARDS, "| all of them "), (ENCRYPTION, "| with an encrypted column, and the log of its reading ")],
-    ids=["guards", "encryption"],
+    [
+        (GUARDS, "| all of them "),
+        (ENCRYPTION, "| with an encrypted column, and the log of its reading "),
+        (AUDIT, "| create a record with 3 measurements: one at a time, ms "),
+    ],
+    ids=["guards", "encryption", "audit"],
 )
 def test_a_round_of_a_section_prints_its_ratio(directory: Path, command: list[str], row: str) -> None:
     done = subprocess.run(

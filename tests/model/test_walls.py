@@ -182,7 +182,8 @@ async def test_the_service_owns_nothing_and_can_take_no_wall_down(service: async
         "create table mine (id int)",
         "create function mine() returns int language sql as 'select 1'",
         "set role fieldward_owner",
-        "select fieldward_record_change()",
+        "select fieldward_change_of_record()",
+        "select fieldward_audit('record', null, '{}', '{}', null, null, null)",
         "insert into change (organization_id, entry_id, operation, entity, entity_id, columns)"
         " values (gen_random_uuid(), gen_random_uuid(), 'INSERT', 'record', gen_random_uuid(), '{}')",
     ):
@@ -237,22 +238,44 @@ async def test_psql_as_the_service_is_refused_whatever_it_sets(world: World, tem
     assert await world.fingerprint() == before
 
 
-async def test_a_row_that_came_or_went_is_told_as_a_difference_to_nothing(world: World) -> None:
-    """The two ways in which the trigger makes a change's columns say the same."""
+TOLD = """
+    (select coalesce(jsonb_object_agg(k.key, case when k.key = any ({secret})
+              then jsonb_build_array(case when coalesce(k.before, 'null') <> 'null' then 'secret' end,
+                                     case when coalesce(k.after, 'null') <> 'null' then 'secret' end)
+              when k.key = any ({digested})
+              then jsonb_build_array('sha256:' || encode(sha256(convert_to(k.before #>> '{{}}', 'UTF8')), 'hex'),
+                                     'sha256:' || encode(sha256(convert_to(k.after #>> '{{}}', 'UTF8')), 'hex'))
+              else jsonb_build_array(k.before, k.after) end), '{{}}')
+       from (select key, {before}::jsonb -> key as before, {after}::jsonb -> key as after
+               from jsonb_object_keys(coalesce({after}::jsonb, {before}::jsonb)) as keys(key)) k
+      where coalesce(k.before, 'null') is distinct from coalesce(k.after, 'null'))
+"""
+"""What a change's columns must say, worked out from the rows as JSON and not from the columns that there are."""
+
+
+async def test_a_row_that_came_changed_and_went_is_told_by_its_columns(world: World) -> None:
     client = await world.client("manager")
     project_id = str(await world.project_id("CANAL"))
     row_id = str(new_id())
-    made = {"projectId": project_id, "siteCode": "W-1", "medium": "WATER", "comment": "Gone."}
+    row = "select to_jsonb(r)::text from record r where id = $1"
+    made = {"projectId": project_id, "siteCode": "W-1", "medium": "WATER", "comment": "Gone.", "collector": "Ada"}
     await mutate(client, "createRecord", {"id": row_id, "collectedAt": "2026-01-02T03:04:05Z", **made})
-    before = await world.value("select to_jsonb(r)::text from record r where id = $1", row_id)
-    await mutate(client, "deleteRecord", {"id": row_id, "expectedVersion": 1, "reason": "A mistake."})
+    first = await world.value(row, row_id)
+    changed = {"siteCode": "W-2", "comment": None, "collector": "Bo", "latitude": 1.5, "method": "Grab"}
+    await mutate(client, "updateRecord", {"id": row_id, "expectedVersion": 1, **changed})
+    last = await world.value(row, row_id)
+    await mutate(client, "deleteRecord", {"id": row_id, "expectedVersion": 2, "reason": "A mistake."})
 
-    secret = "'{collector_index,creation_digest}'"
-    told = "select columns::text from change where entity = 'record' and entity_id = $1 and operation = $2"
-    came, went = [await world.value(told, row_id, operation) for operation in ("INSERT", "DELETE")]
-    assert "secret" in came
-    assert came == await world.value(f"select fieldward_difference(null, $1::text::jsonb, {secret})::text", before)
-    assert went == await world.value(f"select fieldward_difference($1::text::jsonb, null, {secret})::text", before)
+    told = TOLD.format(before="$1::text", after="$2::text", secret="$3::text[]", digested="'{}'::text[]")
+    secret = ["collector_index", "collector_pseudonym", "creation_digest"]
+    for operation, before, after in (("INSERT", None, first), ("UPDATE", first, last), ("DELETE", last, None)):
+        found = await world.value(
+            "select columns::text from change where entity = 'record' and entity_id = $1 and operation = $2",
+            row_id,
+            operation,
+        )
+        assert "secret" in found
+        assert found == await world.value(f"select {told}::text", before, after, secret), operation
 
 
 @pytest.mark.parametrize("table", AUDITED)
@@ -264,9 +287,9 @@ async def test_every_row_that_was_never_changed_is_told_as_it_is(world: World, t
         table,
     )
     secret, digested = ([name for name in arguments.split("\\000")[at].split(",") if name] for at in (1, 4))
+    told = TOLD.format(before="null", after="to_jsonb(r)", secret="$2::text[]", digested="$3::text[]")
     rows = await world.sql(
-        "select c.columns = fieldward_difference(null, fieldward_imprinted(to_jsonb(r), $3::text[]), $2::text[])"
-        f" as same from {table} r"
+        f"select c.columns = {told} as same from {table} r"
         " join change c on c.entity = $1::text and c.entity_id = r.id and c.operation = 'INSERT'"
         " where not exists (select 1 from change u where u.entity_id = r.id and u.operation = 'UPDATE')",
         table,
@@ -294,3 +317,36 @@ async def test_a_measurement_does_not_go_over_to_another_record(world: World, se
 
     await transaction.rollback()
     assert await world.value("select md5(string_agg(m::text, '' order by m.id)) from measurement m") == before
+
+
+async def test_a_table_with_another_column_takes_no_change_until_it_is_audited_anew(world: World) -> None:
+    organization = await world.organization_id("suncoast")
+    change = "update project set name = 'Another', weather = 'Fog' where id = (select min(id::text)::uuid from project)"
+    arguments = "'project', 'organization_id', '{creation_digest}', '{}', 'id', null, null"
+    owner = await connect(world.owner)
+    try:
+        async with owner.transaction():
+            await owner.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
+            entry = await insert_entry(owner, organization)
+            await owner.execute("update project set name = 'Told before'")
+            await owner.execute("alter table project add column weather text")
+            with pytest.raises(asyncpg.PostgresSyntaxError, match="same number of columns"):
+                async with owner.transaction():
+                    await owner.execute(change)
+            await owner.execute(f"select fieldward_audit({arguments})")
+            await owner.execute(change)
+            told = await owner.fetchval(
+                "select columns -> 'weather' from change where entry_id = $1 order by id desc limit 1", entry
+            )
+            enabled = await owner.fetch(
+                "select tgenabled::text from pg_trigger where tgrelid = 'project'::regclass and not tgisinternal"
+            )
+            await owner.execute("alter table project rename column weather to sky")
+            with pytest.raises(asyncpg.UndefinedColumnError):
+                async with owner.transaction():
+                    await owner.execute("update project set name = 'A third'")
+    finally:
+        await owner.close()
+
+    assert told == '[null, "Fog"]'
+    assert {row["tgenabled"] for row in enabled} == {"A"}

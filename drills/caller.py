@@ -1,0 +1,95 @@
+"""Somebody who calls the service over HTTP, signed in for as long as it takes, whatever becomes of the service."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+import orjson
+
+from bench.targets.fieldward import SIGN_IN
+from drills.error import DrillError
+from drills.machine import ORGANIZATION, Machine, Person
+
+FRESH_S: Final = 200
+"""Seconds that an access token is used for; it lives five minutes."""
+TIMEOUT_S: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. code: of the first error."""
+
+    request_id: UUID
+    data: Any
+    code: str | None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the mutation named `done` was committed, whatever could be shown of it afterwards."""
+        payload = (self.data or {}).get("done")
+        return payload is not None and payload["errors"] == []
+
+
+class Caller:
+    """A person with a connection of their own."""
+
+    def __init__(self, machine: Machine, person: Person) -> None:
+        self._machine = machine
+        self._person = person
+        self._http = httpx.Client(timeout=TIMEOUT_S)
+        self._token = ""
+        self._signed_in_at = -float(FRESH_S)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def freshen(self) -> None:
+        """Sign in, unless that was a moment ago, and let go of a server that is gone.
+
+        Raises:
+            DrillError: the sign-in is refused, or not answered.
+        """
+        self.close()
+        self._http = httpx.Client(timeout=TIMEOUT_S)
+        if time.monotonic() - self._signed_in_at < FRESH_S:
+            return
+        self._token = ""
+        given = {"email": self._person.email, "password": self._person.password, "organization": ORGANIZATION}
+        self._token = self._data(SIGN_IN, {"input": given})["signIn"]["accessToken"]
+        self._signed_in_at = time.monotonic()
+
+    def data(self, query: str, variables: Mapping[str, Any] | None = None) -> Any:
+        """Return the data of an operation, which is answered without errors.
+
+        Raises:
+            DrillError: it is not.
+        """
+        self.freshen()
+        return self._data(query, variables or {})
+
+    def ask(self, query: str, variables: Mapping[str, Any]) -> Answer | None:
+        """Return what is answered to an operation; None where nothing came back, or what is no answer."""
+        headers = {"content-type": "application/json"}
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
+        content = orjson.dumps({"query": query, "variables": variables})
+        try:
+            response = self._http.post(self._machine.url, content=content, headers=headers)
+            body = orjson.loads(response.content)
+            request_id = UUID(response.headers["x-request-id"])
+        except (httpx.HTTPError, orjson.JSONDecodeError, KeyError):
+            return None
+        data = body.get("data")
+        errors = [one["extensions"] for one in body.get("errors") or ()]
+        errors += [one for payload in (data or {}).values() if payload for one in payload.get("errors") or ()]
+        return Answer(request_id, data, (errors[0].get("code") or str(errors[0])) if errors else None)
+
+    def _data(self, query: str, variables: Mapping[str, Any]) -> Any:
+        answer = self.ask(query, variables)
+        if answer is None or answer.code is not None:
+            raise DrillError(f"{self._person.email} is not answered: {query.strip()[:60]} {answer and answer.code}")
+        return answer.data
