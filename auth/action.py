@@ -8,6 +8,9 @@ class Action(StrEnum):
 
     ACCESS_RUN_AS = "access.run_as"
 
+    AUDIT_EXPIRE = "audit.expire"
+    AUDIT_SET_RETENTION = "audit.set_retention"
+
     DEVICE_BLOCK = "device.block"
     DEVICE_REGISTER = "device.register"
     DEVICE_UNBLOCK = "device.unblock"

@@ -16,11 +16,17 @@ from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.services import Services
 from resolvers.trail import Actor
+from resolvers.trail_expiry import TrailExpiry
 
 log = structlog.get_logger()
 
 KEEP_KEYS: Final = "keep_keys"
 """The name of the job that replaces keys which are due, and seals anew what lies under old ones."""
+
+EXPIRE_TRAIL: Final = "expire_trail"
+"""The name of the job that lets go of entries of the trail whose period is over."""
+EXPIRE_EVERY_S: Final = 3600.0
+"""Seconds between two looks for such entries."""
 
 SHARE: Final = 0.25
 """The part of the time that sealing anew works; the rest is the requests'."""
@@ -67,7 +73,31 @@ def build_jobs(services: Services, settings: Settings) -> Mapping[str, Job]:
             log.info("keys_kept", rewrapped=rewrapped, replaced=replaced, resealed=done.values, broken=len(done.broken))
         return not done.is_through
 
-    return {REWRITE_LOCATIONS: rewrite_locations, KEEP_KEYS: keep_keys}
+    expiry = TrailExpiry()
+    expire_at = 0.0
+
+    async def expire_trail() -> bool:
+        nonlocal expire_at
+        if time.monotonic() < expire_at:
+            return False
+        found = False
+        for organization_id in await store.organizations():
+            origin = Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward")
+            try:
+                done = await expiry.step(Actor(organization_id, origin))
+            except UnavailableError:
+                raise
+            except Exception as error:
+                log.error("trail_not_expired", organization_id=str(organization_id), exc_info=error)
+                continue
+            for one in done:
+                found = True
+                log.info("trail_expired", organization_id=str(organization_id), kind=one.kind, entries=one.entries)
+        if not found:
+            expire_at = time.monotonic() + EXPIRE_EVERY_S
+        return found
+
+    return {REWRITE_LOCATIONS: rewrite_locations, KEEP_KEYS: keep_keys, EXPIRE_TRAIL: expire_trail}
 
 
 async def _keep_wrapped(services: Services, actor: Actor, oldest_days: float | None) -> int:

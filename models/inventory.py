@@ -30,6 +30,7 @@ from models.record import Record
 from models.sealed_batch import SealedBatch, SealedLeaf, SealedNode
 from models.service_account import ServiceAccount
 from models.session import Session
+from models.trail_retention import TrailRetention
 from models.user import User
 
 MODELS: tuple[type[WardModel], ...] = (
@@ -49,6 +50,7 @@ MODELS: tuple[type[WardModel], ...] = (
     SealedLeaf,
     SealedNode,
     SealedBatch,
+    TrailRetention,
 )
 
 

@@ -5,7 +5,7 @@ from asyncpg import PostgresError, UndefinedColumnError, UndefinedTableError
 from tortoise.exceptions import OperationalError
 
 from auth.errors import Code, FieldwardError
-from fieldward.cli import access, demo, erasing, importing, inventory, keys, people, serving
+from fieldward.cli import access, audit, audit_expire, demo, erasing, importing, inventory, keys, people, serving
 from fieldward.cli.environment import refuse
 from fieldward.core_dumps import forbid_core_dumps
 from fieldward.database import DatabaseUrlError
@@ -29,6 +29,8 @@ Examples:
 
   fieldward keys rotate
 
+  fieldward audit expire --dry-run
+
   fieldward access explain --organization acme --as ada@acme.example --principal bo@acme.example --on Record:…
   --field comment
 
@@ -48,6 +50,8 @@ app.command("roles")(access.roles)
 app.add_typer(access.access_app, name="access")
 app.add_typer(importing.app, name="import")
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
+audit.app.command("expire")(audit_expire.expire)
 app.add_typer(erasing.app, name="erase")
 app.add_typer(people.organization_app, name="organization")
 app.add_typer(people.user_app, name="user")
