@@ -44,6 +44,7 @@ TABLES: Final[Mapping[str, Table]] = {
     "ServiceAccount": Table("service_account"),
     "AuditEntry": Table("audit_entry", order="at"),
     "Change": Table("change", order="id"),
+    "TrailRetention": Table("trail_retention", order="kind"),
 }
 CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Project", "records"): ("Record", "project_id"),
@@ -51,6 +52,7 @@ CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Record", "measurements"): ("Measurement", "record_id"),
     ("User", "projectRoles"): ("ProjectMember", "membership_id"),
     ("AuditEntry", "changes"): ("Change", "entry_id"),
+    ("Organization", "trailRetention"): ("TrailRetention", "organization_id"),
 }
 """By type and field: whose rows it leads to, and the column of those that names this one."""
 

@@ -135,6 +135,7 @@ def complete(aim: Aim) -> dict[str, Input]:
             "reason": REASON,
         },
         "revokeServiceAccount": reasoned,
+        "setTrailRetention": {"kind": "READ", "days": 365 + number, "reason": REASON},
     }
 
 
