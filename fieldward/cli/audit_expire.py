@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from resolvers.trail_expiry import TrailExpiry, expirable
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many entries may leave, and let none go.")]
 
-_Left = dict[str, dict[str, int]]
+_Left = Mapping[str, Mapping[str, int]]
 
 
 def expire(dry_run: DryRun = False, as_json: AsJson = False) -> None:
@@ -30,7 +31,7 @@ def expire(dry_run: DryRun = False, as_json: AsJson = False) -> None:
         settings = load_settings()
         with reach(settings, may_join=True) as reached:
             async with services(settings, reached.service) as built:
-                return await _expired(built, dry_run=dry_run)
+                return await expire_everywhere(built, dry_run=dry_run)
 
     left = run(work())
     if as_json:
@@ -43,7 +44,8 @@ def expire(dry_run: DryRun = False, as_json: AsJson = False) -> None:
         print("Nothing may leave.")
 
 
-async def _expired(built: Services, *, dry_run: bool) -> _Left:
+async def expire_everywhere(built: Services, *, dry_run: bool) -> _Left:
+    """Let go of all that may leave, or only count it; return how many entries, by organization and kind."""
     left: dict[str, Counter[str]] = {}
     expiry = TrailExpiry()
     for organization_id in await built.keystore.organizations():

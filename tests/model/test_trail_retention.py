@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from fieldward.cli.audit_expire import expire_everywhere
 from fieldward.jobs import EXPIRE_TRAIL, build_jobs
 from fieldward.settings import Settings
 from models.audit_entry import EntryKind
@@ -589,3 +590,17 @@ async def test_the_job_lets_go_in_every_organization_that_decided(world: World, 
         await require_whole(await world.organization_id(slug))
     acts = await world.sql("select channel, user_id from audit_entry where action = 'audit.expire'")
     assert [tuple(act) for act in acts] == [("JOB", None)] * 2
+
+
+async def test_the_command_counts_what_may_leave_and_lets_it_go(
+    world: World, organization_id: UUID, old_reads: set[UUID]
+) -> None:
+    expected = {str(organization_id): {"READ": len(old_reads)}}
+
+    assert await expire_everywhere(world.services, dry_run=True) == expected
+    assert await ids_of(world, HOME_READS) >= old_reads
+    assert await expire_everywhere(world.services, dry_run=False) == expected
+    assert await expire_everywhere(world.services, dry_run=True) == {}
+
+    assert set(await require_whole(organization_id)) == old_reads
+    assert await world.value("select channel from audit_entry where action = 'audit.expire'") == "COMMAND"
