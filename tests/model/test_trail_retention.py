@@ -13,7 +13,7 @@ from fieldward.jobs import EXPIRE_TRAIL, build_jobs
 from fieldward.settings import Settings
 from models.audit_entry import EntryKind
 from models.base import new_id
-from models.trail_retention import LEAST_DAYS, MOST_DAYS
+from models.trail_retention import LEAST_DAYS, MOST_DAYS, WAITING_DAYS
 from resolvers.trail_expiry import Expired, TrailExpiry, expirable
 from tests.support.access import behind_the_triggers, until_waiting
 from tests.support.entry import insert_entry
@@ -181,7 +181,7 @@ async def test_what_is_not_sealed_stays_however_old(world: World, old_reads: set
     assert await ids_of(world, HOME_READS) == unsealed
 
 
-@pytest.mark.parametrize(("days_ago", "leaves"), [(6.9, False), (7.1, True)])
+@pytest.mark.parametrize(("days_ago", "leaves"), [(WAITING_DAYS - 0.1, False), (WAITING_DAYS + 0.1, True)])
 async def test_nothing_leaves_in_the_week_after_the_period_was_decided(
     world: World, old_reads: set[UUID], days_ago: float, leaves: bool
 ) -> None:
