@@ -8,10 +8,12 @@ class Action(StrEnum):
 
     ACCESS_RUN_AS = "access.run_as"
 
+    AUDIT_EXPIRE = "audit.expire"
     AUDIT_EXPORT = "audit.export"
     AUDIT_READ = "audit.read"
     AUDIT_RESTART = "audit.restart"
     AUDIT_SEAL = "audit.seal"
+    AUDIT_SET_RETENTION = "audit.set_retention"
     AUDIT_VERIFY = "audit.verify"
 
     DEVICE_BLOCK = "device.block"

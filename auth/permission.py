@@ -18,6 +18,7 @@ class Permission(StrEnum):
     AUDIT_READ = "audit:read"
     AUDIT_READ_CONFIDENTIAL = "audit:read_confidential"
     AUDIT_READ_PERSONAL = "audit:read_personal"
+    AUDIT_SET_RETENTION = "audit:set_retention"
 
     DEVICE_READ = "device:read"
     DEVICE_READ_CONFIDENTIAL = "device:read_confidential"

@@ -72,11 +72,13 @@ PROJECT_ROLES: Final[Mapping[ProjectRole, frozenset[P]]] = MappingProxyType(
 )
 
 # The owner and the admin differ in one thing that no permission names: only an owner makes or unmakes owners
-# (`auth/escalation.py`). The address and browser of other people in the trail are the auditor's and the owner's.
+# (`auth/escalation.py`). The address and browser of other people in the trail are the auditor's and the owner's, and
+# how long there is a trail of what an admin did is the owner's alone.
 ORGANIZATION_ROLES: Final[Mapping[OrganizationRole, frozenset[P]]] = MappingProxyType(
     {
         OrganizationRole.OWNER: frozenset(P),
-        OrganizationRole.ADMIN: frozenset(P) - {P.AUDIT_READ_PERSONAL, P.AUDIT_READ_CONFIDENTIAL},
+        OrganizationRole.ADMIN: frozenset(P)
+        - {P.AUDIT_READ_PERSONAL, P.AUDIT_READ_CONFIDENTIAL, P.AUDIT_SET_RETENTION},
         OrganizationRole.AUDITOR: _READS,
         OrganizationRole.MEMBER: frozenset({P.ORGANIZATION_READ, P.ROLE_READ}),
     }

@@ -19,6 +19,7 @@ from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.publication import PUBLISH_HEADS, HeadPublishing
 from resolvers.services import Services
 from resolvers.trail import Actor
+from resolvers.trail_expiry import TrailExpiry
 from resolvers.trail_sealing import EVERY_S as SEALING_EVERY_S
 from resolvers.trail_sealing import SEAL_TRAIL, TrailSealing
 from resolvers.witnessing import Witness
@@ -27,6 +28,11 @@ log = structlog.get_logger()
 
 KEEP_KEYS: Final = "keep_keys"
 """The name of the job that replaces keys which are due, and seals anew what lies under old ones."""
+
+EXPIRE_TRAIL: Final = "expire_trail"
+"""The name of the job that lets go of entries of the trail whose period is over."""
+EXPIRE_EVERY_S: Final = 3600.0
+"""Seconds between two looks for such entries."""
 
 SHARE: Final = 0.25
 """The part of the time that sealing anew works; the rest is the requests'."""
@@ -38,7 +44,11 @@ BATCHES: Final = 10
 
 def intervals_s(settings: Settings) -> Mapping[str, float]:
     """Return the seconds between two calls of those jobs that can't wait for as long as others."""
-    return {SEAL_TRAIL: SEALING_EVERY_S, PUBLISH_HEADS: settings.audit_publish_interval_s}
+    return {
+        SEAL_TRAIL: SEALING_EVERY_S,
+        PUBLISH_HEADS: settings.audit_publish_interval_s,
+        EXPIRE_TRAIL: EXPIRE_EVERY_S,
+    }
 
 
 async def _always() -> bool:
@@ -87,11 +97,30 @@ def build_jobs(
             log.info("keys_kept", rewrapped=rewrapped, replaced=replaced, resealed=done.values, broken=len(done.broken))
         return not done.is_through
 
+    expiry = TrailExpiry()
+
+    async def expire_trail() -> bool:
+        found = False
+        for organization_id in await store.organizations():
+            origin = Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward")
+            try:
+                done = await expiry.step(Actor(organization_id, origin))
+            except UnavailableError:
+                raise
+            except Exception as error:
+                log.error("trail_not_expired", organization_id=str(organization_id), exc_info=error)
+                continue
+            for one in done:
+                found = True
+                log.info("trail_expired", organization_id=str(organization_id), kind=one.kind, entries=one.entries)
+        return found
+
     return {
         REWRITE_LOCATIONS: rewrite_locations,
         KEEP_KEYS: keep_keys,
         SEAL_TRAIL: TrailSealing(services.sealer, leads).step,
         PUBLISH_HEADS: HeadPublishing(leads, build_place(settings), witnesses).step,
+        EXPIRE_TRAIL: expire_trail,
     }
 
 

@@ -1,7 +1,8 @@
 """The audit trail: who did or tried what, when, how, why, and with which outcome.
 
 Written by `resolvers/change.py` and `resolvers/read_log.py` alone. The database forces `at` and `transaction_id`,
-refuses every later change, and lets no audited table change in a transaction without an entry of kind CHANGE.
+refuses every later change, lets an entry go only after a period that its organization set for its kind
+(`models/trail_retention.py`), and lets no audited table change in a transaction without an entry of kind CHANGE.
 """
 
 from enum import StrEnum
@@ -45,7 +46,10 @@ class AuditEntry(WardModel):
     """
 
     noun = "audit"
-    kept = Kept("For good: a trigger refuses every change and deletion.")
+    kept = Kept(
+        "For good, where no owner set a period for entries of its kind; else until that ends (never under 90 days), and"
+        " then its leaf hash stays. But for that, a trigger refuses every change and deletion."
+    )
     placement = Placement()
     is_audited = False
 

@@ -27,7 +27,10 @@ class Change(WardModel):
     """
 
     noun = "audit"
-    kept = Kept("For good: a trigger refuses every change and deletion.")
+    kept = Kept(
+        "For good, where no owner set a period for entries of changes; else until that ends (never under 90 days) after"
+        " the row was deleted. But for that, a trigger refuses every change and deletion."
+    )
     placement = Placement()
     is_audited = False
 

@@ -30,6 +30,7 @@ from models.record import Record
 from models.sealed_batch import Cosignature, Publication, SealedBatch, SealedLeaf, SealedNode
 from models.service_account import ServiceAccount
 from models.session import Session
+from models.trail_retention import TrailRetention
 from models.user import User
 
 MODELS: tuple[type[WardModel], ...] = (
@@ -51,6 +52,7 @@ MODELS: tuple[type[WardModel], ...] = (
     SealedBatch,
     Cosignature,
     Publication,
+    TrailRetention,
 )
 
 

@@ -27,7 +27,7 @@ class SealedLeaf(WardModel):
     """
 
     noun = "audit"
-    kept = _FOR_GOOD
+    kept = Kept("For good: a trigger refuses every deletion, and every change but the note that its entry left.")
     is_audited = False
 
     id = ward(C.INTERNAL, fields.UUIDField(primary_key=True))

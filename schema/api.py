@@ -44,6 +44,7 @@ from schema.selection import NEEDS
 from schema.service_account_change import ServiceAccountMutation
 from schema.session import SessionMutation
 from schema.sweep import publish_guards, sweep
+from schema.trail_retention_change import TrailRetentionMutation
 from schema.variable import InvalidVariablesError
 from schema.viewer_can import publish_readable
 from schema.wiring import wire, wire_roots
@@ -58,6 +59,7 @@ _MUTATIONS = (
     RoleMutation,
     CustomRoleMutation,
     ServiceAccountMutation,
+    TrailRetentionMutation,
 )
 
 

@@ -7,6 +7,7 @@ from tortoise.exceptions import OperationalError
 from auth.errors import Code, FieldwardError
 from fieldward.cli import (
     access,
+    audit_expire,
     audit_export,
     audit_verify,
     auditing,
@@ -44,6 +45,8 @@ Examples:
 
   fieldward audit verify --head kept.txt
 
+  fieldward audit expire --dry-run
+
   fieldward access explain --organization acme --as ada@acme.example --principal bo@acme.example --on Record:…
   --field comment
 
@@ -67,6 +70,7 @@ app.add_typer(auditing.app, name="audit")
 auditing.app.command("verify")(audit_verify.verify)
 auditing.app.command("export")(audit_export.export)
 app.add_typer(keys.app, name="keys")
+auditing.app.command("expire")(audit_expire.expire)
 app.add_typer(erasing.app, name="erase")
 app.add_typer(people.organization_app, name="organization")
 app.add_typer(people.user_app, name="user")

@@ -74,6 +74,8 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
     assert json.loads(migrated.stdout)["applied"] == [
         "models.0001_initial",
         "models.0002_wards",
+        "models.0003_ledger",
+        "models.0006_retention",
         "keystore.0001_initial",
     ]
     assert json.loads(run(data, "migrate", "--json").stdout)["applied"] == []
@@ -105,6 +107,9 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
     missing = run(data, "import", "wqx-csv", str(RESULTS), "--project", "WELLS", *as_ada)
 
     assert (missing.returncode, missing.stderr) == (1, "fieldward: There is no project 'WELLS'.\n")
+    counted = run(data, "audit", "expire", "--dry-run", "--json")
+    assert json.loads(counted.stdout) == {"dry_run": True, "organizations": {}}
+    assert run(data, "audit", "expire").stdout == "Nothing may leave.\n"
 
 
 def test_an_import_reports_each_row_that_it_could_not_take_and_exits_with_3(tmp_path: Path) -> None:

@@ -92,6 +92,13 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "project_membership",
         {"project_id", "membership_id", "role"},
     ),
+    "setTrailRetention": (
+        "owner",
+        lambda _: {"kind": "READ", "days": 365, "reason": REASON},
+        "audit.set_retention",
+        "trail_retention",
+        {"kind", "days"},
+    ),
     "createRole": (
         "owner",
         lambda _: {"name": "Writer", "level": "PROJECT", "permissions": ["RECORD_READ"], "reason": REASON},

@@ -133,9 +133,10 @@ async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None
     )
 
     kept = ("organization", "user_account", "membership", "project", "device", "service_account", "session")
+    decided = ("trail_retention",)
     deleted = ("record", "measurement", "project_membership", "custom_role")
     assert {row["table_name"]: row["may"] for row in rows} == {
-        **{name: ["INSERT", "SELECT", "UPDATE"] for name in kept},
+        **{name: ["INSERT", "SELECT", "UPDATE"] for name in (*kept, *decided)},
         **{name: ["DELETE", "INSERT", "SELECT", "UPDATE"] for name in deleted},
         "audit_entry": ["INSERT", "SELECT"],
         "change": ["SELECT"],

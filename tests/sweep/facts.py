@@ -70,6 +70,7 @@ TABLES: Final[Mapping[str, Table]] = {
     "PastMeasurement": Table(
         "measurement", project="project_id", order="position", query=_WITH_A_PAST.format(table="measurement")
     ),
+    "TrailRetention": Table("trail_retention", order="kind"),
 }
 CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Project", "records"): ("Record", "project_id"),
@@ -79,6 +80,7 @@ CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("AuditEntry", "changes"): ("Change", "entry_id"),
     ("Record", "history"): ("RecordVersion", "record_id"),
     ("PastRecord", "measurements"): ("PastMeasurement", "record_id"),
+    ("Organization", "trailRetention"): ("TrailRetention", "organization_id"),
 }
 """By type and field: whose rows it leads to, and the column of those that names this one."""
 

@@ -115,6 +115,8 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
     }
     await _give_roles(owner, members, projects, roles)
     await _hide_places(owner, projects[SECOND])
+    kept = {"kind": "ATTEMPT", "days": 365, "reason": "Set up."}
+    await _done(owner, "setTrailRetention", kept, "trailRetention { days }")
     await _fill_what_is_empty(world, targets, members)
     device = await _device_of(owner, members["blocked"])
     tokens = await _programs(owner, projects[FIRST])

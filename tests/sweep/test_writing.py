@@ -44,6 +44,9 @@ LEAST = 80
 FIELD_BY_FIELD = (*PERSONS, "token-records")
 """Who is tried with one field at a time; what differs between the other programs is what they read."""
 
+OF_ORGANIZATIONS = frozenset({"createProject", "createRole", "createServiceAccount", "setTrailRetention"})
+"""What acts on the organization of whoever asks."""
+
 BESIDES = {("updateProject", "code"): "project:read"}
 """What writing a field takes in the whole organization besides, which the page does not say."""
 
@@ -184,7 +187,7 @@ def _attempts(
                 for said, place in fields
                 if not _may_write(page, who, mutation, said, place, project)
             ]
-        elif is_stranger and mutation in {"createProject", "createRole", "createServiceAccount"}:
+        elif is_stranger and mutation in OF_ORGANIZATIONS:
             continue
         elif who.key in FIELD_BY_FIELD and fields:
             attempts += [(mutation, with_only(contract, mutation, whole, [place]), None) for _, place in fields]

@@ -136,6 +136,7 @@ def complete(aim: Aim) -> dict[str, Input]:
             "reason": REASON,
         },
         "revokeServiceAccount": reasoned,
+        "setTrailRetention": {"kind": "READ", "days": 365 + number, "reason": REASON},
     }
 
 
