@@ -88,8 +88,8 @@ def measure_sealing(plan: Plan, databases: Databases, entries: int, organization
     backlogs, windows = asyncio.run(_measure(plan, databases, entries, (1, organizations)))
     lines = [
         *heading(plan.generator, f"PostgreSQL {asyncio.run(databases.version())}"),
-        f"One in three entries with {_CHANGED} changes, one with {_READ} ids, one attempt; each a transaction of its own,"
-        f" committed to disk. A trail of {entries:,} entries that waits:",
+        f"One in three entries with {_CHANGED} changes, one with {_READ} ids, one attempt; each a transaction of its"
+        f" own, committed to disk. A trail of {entries:,} entries that waits:",
         "",
         *table(
             ["organizations", "entries", "seconds", "sealed/s"],
