@@ -7,6 +7,7 @@ pseudonym stands for a column, persons are renamed one for one, since that two v
 column only leads to a person whom the viewer does not see, it leads to another.
 """
 
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ from tortoise import fields as tortoise_fields
 
 from auth.policy import permissions_in
 from auth.principal import SYSTEM_ID, Viewer
+from auth.scope import ORGANIZATION, project_scope
 from models.base import new_id
 from models.encryption.codec import Place, Point
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import Cell, KeyOwner, seal
 from models.encryption.keyring import Keyring
-from models.inventory import Column, Entity, entities, entity_of
+from models.inventory import Column, Entity, entities, entity_named, entity_of
 from models.membership import Membership
 from models.row import Row, row_type
 from models.visibility import scope_of
@@ -107,6 +109,9 @@ class Perturbation:
         self._seen = {
             entity.name: {row["id"] for row in rows[entity.name] if sight.of(entity, row)} for entity in entities()
         }
+        self._told = {row["id"] for row in rows["change"] if self._is_told(row)}
+        self._seen["change"] |= self._told
+        self._seen["audit_entry"] |= {row["entry_id"] for row in rows["change"] if row["id"] in self._told}
         self._names: dict[tuple[UUID, bytes], tuple[str, bytes]] = {}
         self._count = 0
         self.touched: list[Touched] = []
@@ -174,7 +179,7 @@ class Perturbation:
 
     def _new_values(self, entity: Entity, row: Row, at: Mapping[str, Any]) -> dict[str, Any]:
         """Return what changes of the row, by column; sealed values are sealed for the row `at`."""
-        readable = self._sight.of(entity, row)
+        readable = self._sight.of(entity, row) | self._told_of(entity, row)
         found_by = {one.search.index_column for name in readable if (one := entity.columns[name]).search is not None}
         values: dict[str, Any] = {}
         for name, column in entity.columns.items():
@@ -183,7 +188,40 @@ class Perturbation:
                     values.update(self._renamed(column, row, at))
                 else:
                     values[name] = self._another(column, at)
+        if entity.name == "change" and row["id"] in self._told:
+            values["columns"] = self._retold(row)
         return {name: value for name, value in values.items() if value != at[name]}
+
+    def _is_told(self, change: Row) -> bool:
+        """Return whether a change is in the history of a record that the viewer sees."""
+        named = {change["part_of_id"], change["entity_id"] if change["entity"] == "record" else None}
+        return not named.isdisjoint(self._seen["record"])
+
+    def _told_of(self, entity: Entity, row: Row) -> frozenset[str]:
+        """Return what such a history tells of a row of the trail, whoever reads the trail itself."""
+        if row["id"] not in self._seen[entity.name]:
+            return frozenset()
+        if entity.name == "change":
+            return frozenset(entity.columns)
+        return frozenset({"kind", "action", "at", "channel"}) if entity.name == "audit_entry" else frozenset()
+
+    def _retold(self, change: Row) -> str:
+        """Return what became of the columns, with other values of those that the viewer may not read, and others of
+        them that changed, or did not."""
+        viewer = self._sight.viewer
+        held = permissions_in(viewer, project_scope(change["project_id"])) if viewer is not None else frozenset()
+        everywhere = permissions_in(viewer, ORGANIZATION) if viewer is not None else frozenset()
+        columns = json.loads(change["columns"])
+        for name, column in entity_named(change["entity"]).columns.items():
+            may_read = column.is_in_api and (column.guard is None or column.guard in held)
+            if may_read and (column.names is None or column.names in everywhere):
+                continue
+            self._count += 1
+            if self._count % 3:
+                columns[name] = [None, self._text()]
+            else:
+                columns.pop(name, None)
+        return json.dumps(columns)
 
     def _renamed(self, column: Column, row: Row, at: Mapping[str, Any]) -> dict[str, Any]:
         """Return another name and another blind index, the same ones wherever the index was the same."""

@@ -26,7 +26,7 @@ from models.row import Row, open_column
 from resolvers.account import member_viewer
 from resolvers.location_rewrite import LocationRewrite
 from schema.api import Api
-from schema.field import TYPES
+from schema.field import TYPES, types_of_rows
 from tests.support.arguments import UNKNOWN, Values
 from tests.support.interference import Pair
 from tests.support.mutation import mutate, prepare
@@ -273,7 +273,7 @@ def _values(
     columns: dict[tuple[str, str], list[Any]] = {}
     ids: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
-    names = {declared.model: name for name, declared in TYPES.items() if declared.model is not None}
+    names = {model: name for name, model in types_of_rows().items()}
     for entity in entities():
         seen = [row for row in before[entity.name] if sight.of(entity, row)]
         hidden = [row for row in (*before[entity.name], *after[entity.name]) if not sight.of(entity, row)]
@@ -285,6 +285,10 @@ def _values(
         if (name := names.get(entity.model)) is not None:
             counts[name] = len(seen)
             ids[name] = [f"{name}:{one}" for one in (*columns[entity.name, "id"], UNKNOWN)]
+    for name, declared in TYPES.items():
+        if declared.is_past and declared.model is not None:
+            # What was is asked for by the ids of what is.
+            counts[name], ids[name] = counts[names[declared.model]], ids[names[declared.model]]
     for side in opened:
         for column, some in side.items():
             if column.search is not None:

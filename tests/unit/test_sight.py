@@ -135,6 +135,12 @@ def test_a_table_that_may_not_be_read_goes_with_all_that_leads_to_it_or_is_for_i
         "RecordStatus",
         "RecordStatusFilter",
         "RecordViewerCan",
+        "RecordVersion",
+        "RecordVersionConnection",
+        "RecordVersionEdge",
+        "RowChange",
+        "PastRecord",
+        "PastMeasurement",
         "Point",
         "MediumFilter",
         "NumberFilter",
@@ -148,6 +154,7 @@ def test_a_table_that_may_not_be_read_goes_with_all_that_leads_to_it_or_is_for_i
     }
     assert fields(CORE, "Query") - fields(shown, "Query") == {
         "record",
+        "recordAsOf",
         "records",
         "recordGroups",
         "measurementGroups",
