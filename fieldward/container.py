@@ -129,7 +129,7 @@ def build_place(settings: Settings) -> Place | None:
     if url.startswith("file:"):
         return FilePlace(directory_of(url))
     if url.startswith("s3:"):
-        return S3Place(url, region=settings.audit_s3_region, endpoint_url=settings.audit_s3_endpoint_url)
+        return S3Place(url, region=settings.audit_bucket_region, endpoint_url=settings.audit_bucket_endpoint_url)
     return WebhookPlace(url)
 
 

@@ -79,8 +79,8 @@ class Settings(BaseSettings):
     audit_publish_interval_s: float = Field(
         20.0, gt=0, le=60, description="Seconds from one look for new heads to publish to the next."
     )
-    audit_s3_region: str | None = Field(None, description="The bucket's region; else what boto3 finds.")
-    audit_s3_endpoint_url: str | None = Field(None, description="Where S3 answers; else boto3's own.")
+    audit_bucket_region: str | None = Field(None, description="The bucket's region; else what boto3 finds.")
+    audit_bucket_endpoint_url: str | None = Field(None, description="Where S3 answers; else boto3's own.")
     audit_witnesses: str | None = Field(
         None,
         max_length=10_000,

@@ -39,6 +39,7 @@ from schema.field import column, derived, link, listed, resolved, stands_for, st
 from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, filters
 from schema.guard import read_value
 from schema.node import Node
+from schema.proof import PROVEN, InclusionProof, prove_inclusion
 from schema.viewer_can import ViewerCanRead, viewer_can
 
 if TYPE_CHECKING:
@@ -131,6 +132,10 @@ class AuditEntry(Node):
     entity: str | None = column("The table of the rows acted on or read.")
     field: str | None = column("The column that was read.")
     entity_ids: list[UUID] | None = column("The rows acted on or read.")
+
+    @resolved("The proof that it is in the organization's tree; null until it is sealed, seconds later.", PROVEN)
+    async def proof(src: strawberry.Parent[Any], info: strawberry.Info) -> InclusionProof | None:
+        return await prove_inclusion(info, src["id"])
 
     viewer_can: ViewerCanRead = viewer_can(ViewerCanRead)
 

@@ -35,6 +35,7 @@ from schema.measurement_group import MeasurementFilter, MeasurementGroup, Measur
 from schema.node import Node, parse_id, split_id
 from schema.organization import Organization
 from schema.project import Project, ProjectFilter, ProjectOrder, list_projects
+from schema.proof import AuditTrail, load_trail
 from schema.record import Record, RecordFilter, RecordOrder, list_records
 from schema.record_group import RecordGroup, RecordGroupKey, group_records
 from schema.selection import load_selected
@@ -232,3 +233,9 @@ class Query:
     ) -> Connection[AuditEntry] | None:
         page = PageArguments(first, after, last, before)
         return await list_audit_entries(info, filter, direction, page)
+
+    @resolved(
+        "The audit trail as it was sealed last; null where nothing is sealed yet.", root(takes=Permission.AUDIT_READ)
+    )
+    async def audit_trail(info: strawberry.Info) -> AuditTrail | None:
+        return await load_trail(info)

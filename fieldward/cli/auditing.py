@@ -45,6 +45,8 @@ def seal(as_json: AsJson = False) -> None:
 
     async def work() -> dict[str, Any]:
         settings = load_settings()
+        # What is not sealed is told in the log, which is no part of the result.
+        configure_logs(settings.log_format)
         with reach(settings, may_join=True) as reached:
             async with services(settings, reached.service) as built:
                 return asdict(await seal_everything(built.sealer))
@@ -69,6 +71,7 @@ def key(as_json: AsJson = False) -> None:
     Example: fieldward audit key
     """
     settings = load_settings()
+    settings.data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     signer = kept_signer(settings.data_directory / "audit-signing-key.pem")
     found = str(signer.verifier_key(settings.audit_name))
     print(json.dumps({"verifier_key": found}) if as_json else found)
@@ -95,6 +98,8 @@ def restart(
 
     async def work() -> dict[str, Any]:
         settings = load_settings()
+        # What is not sealed is told in the log, which is no part of the result.
+        configure_logs(settings.log_format)
         with reach(settings, may_join=True) as reached:
             async with services(settings, reached.service) as built:
                 slug = None if organization == "-" else organization
