@@ -13,10 +13,9 @@ from typing import Annotated
 import typer
 
 import fieldward.verifier
-from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
+from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services, trail_named
 from fieldward.cli.progress import showing_progress
 from resolvers.account import member_viewer
-from resolvers.erasure import organization_named
 from resolvers.pace import Pace
 from resolvers.trail import Actor
 from resolvers.trail_export import Exported, export_trail, note_export
@@ -43,7 +42,7 @@ signature the 64 bytes behind the four of the key's id. The line of an entry who
 entry, further below, by which the trail let go of it. Values that begin with \\x01 and are sealed stay so.
 """
 
-Organization = Annotated[str, typer.Option(help="The organization's slug.")]
+Organization = Annotated[str, typer.Option(help="The organization's slug, or - for what was done in none.")]
 Out = Annotated[Path, typer.Option(help="The file to write; it must not be there.", dir_okay=False)]
 Acting = Annotated[
     str | None, typer.Option("--as", help="The address of the member in whose name it is; else the operator's.")
@@ -68,7 +67,7 @@ def export(
         settings = load_settings()
         with reach(settings, may_join=True) as reached:
             async with services(settings, reached.service) as built:
-                organization_id = await organization_named(built, organization)
+                organization_id = await trail_named(built, organization)
                 actor = replace(operator(), organization_id=organization_id)
                 if acting is not None:
                     viewer = await member_viewer(organization, email=acting)

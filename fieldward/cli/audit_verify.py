@@ -8,11 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from auth.principal import SYSTEM_ID
-from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
+from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services, trail_named
 from fieldward.cli.progress import showing_progress
 from models.ledger.checkpoint import CheckpointError, VerifierKey
 from models.sealed_batch import HEADS_ID
-from resolvers.erasure import organization_named
 from resolvers.kept_heads import KeptHead, parse_kept
 from resolvers.pace import SLOWEST_PER_S, Pace
 from resolvers.row_verification import CHANGES, ROWS
@@ -23,7 +22,9 @@ NOT_RIGHT = 7
 """The exit code where the trail, or a row, is not what it should be."""
 MOST_HEAD_BYTES = 2**20
 
-Organization = Annotated[str | None, typer.Option(help="The organization's slug; all of them where none is named.")]
+Organization = Annotated[
+    str | None, typer.Option(help="The organization's slug, or - for what was done in none; all where none is named.")
+]
 Heads = Annotated[
     list[Path] | None,
     typer.Option("--head", help="A file with heads that were kept; may be repeated.", exists=True, dir_okay=False),
@@ -67,7 +68,7 @@ def verify(
     async def work() -> tuple[TrailVerification, Pace]:
         with reach(settings, may_join=True) as reached:
             async with services(settings, reached.service) as built:
-                only = await organization_named(built, organization) if organization is not None else None
+                only = await trail_named(built, organization) if organization is not None else None
                 with showing_progress(as_json) as told:
                     pace = Pace(rate, progress=told)
                     found = await verify_trail(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -17,7 +18,7 @@ from fieldward.embedded import DirectoryInUseError, EmbeddedPostgres, EmbeddedPo
 from fieldward.settings import Settings
 from models.base import new_id
 from models.errors import UnavailableError
-from resolvers.erasure import apply_erasures
+from resolvers.erasure import apply_erasures, organization_named
 from resolvers.services import Services
 from resolvers.trail import Actor
 
@@ -104,6 +105,11 @@ async def services(settings: Settings, databases: Databases) -> AsyncIterator[Se
                 with suppress(UnavailableError):
                     await built.keyring.tell_seals()
                 built.keyring.wipe()
+
+
+async def trail_named(services: Services, slug: str) -> UUID:
+    """Return whose trail is meant: an organization's, by its slug, or with `-` that of what was done in none."""
+    return SYSTEM_ID if slug == "-" else await organization_named(services, slug)
 
 
 def operator() -> Actor:
