@@ -463,8 +463,9 @@ async def test_the_service_lets_go_of_what_may_leave_and_deletes_and_marks_nothi
 async def test_the_time_of_a_head_is_the_databases(service: asyncpg.Connection, organization_id: UUID) -> None:
     async with service.transaction():
         sealed_at = await service.fetchval(
-            "insert into sealed_batch (organization_id, id, tree_size, root_hash, frontier, through_transaction,"
-            " sealed_at, checkpoint) values ($1, gen_random_uuid(), 10000000, sha256(''), '', 0, '2001-01-01', '')"
+            "insert into sealed_batch (organization_id, id, tree_size, root_hash, frontier, cluster,"
+            " through_transaction, sealed_at, checkpoint)"
+            " values ($1, gen_random_uuid(), 10000000, sha256(''), '', 0, 0, '2001-01-01', '')"
             " returning sealed_at",
             organization_id,
         )
