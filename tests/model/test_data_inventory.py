@@ -167,7 +167,7 @@ async def test_what_is_said_to_be_plain_is(world: World) -> None:
     rows = await world.sql("select table_name, column_name, data_type from information_schema.columns")
     stored = {(row["table_name"], row["column_name"]): row["data_type"] for row in rows}
 
-    # Hashes of the trees that seal the trail are public as they are: they stand for what is in a leaf, and show none of it.
+    # Hashes of the trees that seal the trail stand for what is in a leaf, and show none of it.
     hashes = {("sealed_leaf", "leaf_hash"), ("sealed_node", "node_hash")}
     hashes |= {("sealed_batch", "root_hash"), ("sealed_batch", "frontier")}
     for table, column in columns_held(Storage.PLAIN):

@@ -164,12 +164,14 @@ async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
 
 async def _until_sealed(connection: asyncpg.Connection, at: datetime) -> None:
     """Wait until the server has sealed what was written before: from then on it is proved the same to everybody."""
+    left = (
+        "select count(*) from audit_entry e where at < $1 and not exists"
+        " (select from sealed_leaf l where l.organization_id = e.organization_id and l.id = e.id)"
+    )
     async with asyncio.timeout(30):
-        while await connection.fetchval(
-            "select count(*) from audit_entry e where at < $1 and not exists"
-            " (select from sealed_leaf l where l.organization_id = e.organization_id and l.id = e.id)",
-            at,
-        ):
+        while True:
+            if not await connection.fetchval(left, at):
+                return
             await asyncio.sleep(0.1)
 
 
