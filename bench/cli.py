@@ -34,6 +34,7 @@ from bench.sections.encryption import Cipher, measure_encryption
 from bench.sections.guards import measure_guards
 from bench.sections.latency import measure_latency
 from bench.sections.memory import measure_memory
+from bench.sections.sealing import measure_sealing
 from bench.sections.workers import measure_workers
 from bench.server import Databases
 from bench.targets.base import RefusedError
@@ -225,6 +226,26 @@ def encryption_command(
     publish(report, as_json=as_json, write=write, note=note)
 
 
+@app.command("sealing")
+def sealing_command(
+    directory: Directory = DEFAULT,
+    entries: Annotated[int, typer.Option(min=300, help="How many entries wait at first.")] = 100_000,
+    organizations: Annotated[int, typer.Option(min=2, help="Of how many organizations, the second time.")] = 20,
+    seconds: Seconds = 30,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure how fast the trail is sealed, and whether sealing keeps up with 1,000 entries a second.
+
+    Example: python -m bench sealing --seconds 60
+    """
+    plan = _plan(directory, 100, 1, seconds, 0, 1, Generator.AUTO)
+    with opened(directory) as databases:
+        report = measure_sealing(plan, databases, entries, organizations)
+    publish(report, as_json=as_json, write=write, note=note)
+
+
 @app.command("guards")
 def guards_command(
     directory: Directory = DEFAULT,
@@ -338,6 +359,7 @@ def all_command(
         lambda databases: measure_guards(plan, databases),
         lambda databases: measure_encryption(plan, databases, Cipher.GCM_SIV),
         lambda databases: measure_encryption(plan, databases, Cipher.GCM),
+        lambda databases: measure_sealing(plan, databases, records, 20),
     ]
     data: dict[str, Any] = {}
     for section in sections:

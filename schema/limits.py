@@ -37,18 +37,21 @@ WORTH_OF_GROUPS: Final = 5_000
 """Rows that a list of groups is reckoned at, for the work and not for the answer: it may read every row there is."""
 WORTH_OF_INVENTORY: Final = 2_000
 """Rows that the data inventory is reckoned at: it has a column of each table in it, and nothing that narrows it."""
+WORTH_OF_PROOF: Final = 20
+"""Rows that a proof is reckoned at: the hashes in it, and those that they are made of, many of which others share."""
 MOST_MUTATIONS: Final = 20
 ALONE: Final = frozenset({"signIn", "refreshSession"})
 
 SIZES: Final = frozenset({"first", "last"})
 """The arguments that say how many rows a page has."""
 
-_LISTS: Final = frozenset({"measurements", "projectRoles", "changes", "proof"})
+_LISTS: Final = frozenset({"measurements", "projectRoles", "changes"})
 _PAGES: Final = frozenset(
     {"projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"}
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
 _INVENTORY: Final = "dataInventory"
+_PROOFS: Final = frozenset({"proof", "consistencyProof"})
 
 
 class TooComplexError(FieldwardError):
@@ -126,6 +129,8 @@ def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
         return WORTH_OF_GROUPS
     if node.name.value == _INVENTORY:
         return WORTH_OF_INVENTORY
+    if node.name.value in _PROOFS:
+        return WORTH_OF_PROOF
     if node.name.value not in _PAGES:
         return 1
     asked = [DEFAULT_PAGE]

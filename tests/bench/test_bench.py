@@ -26,6 +26,7 @@ from bench.work import Work
 from tests.support.server import ROOT
 
 COMMAND = [sys.executable, "-m", "bench", "run"]
+SEALING = [sys.executable, "-m", "bench", "sealing", "--entries", "600", "--organizations", "3", "--seconds", "2"]
 ENCRYPTION = [sys.executable, "-m", "bench", "encryption", "--records", "2000", "--rounds", "1"]
 GUARDS = [sys.executable, "-m", "bench", "guards", "--records", "1000", "--rounds", "1"]
 SHORT = ("--records", "200", "--rounds", "1", "--seconds", "1", "--warm-up", "0", "--connections", "4")
@@ -166,10 +167,14 @@ def _processes_of(place: Path) -> list[int]:
 
 @pytest.mark.parametrize(
     ("command", "row"),
-    [(GUARDS, "| all of them "), (ENCRYPTION, "| with an encrypted column, and the log of its reading ")],
-    ids=["guards", "encryption"],
+    [
+        (GUARDS, "| all of them "),
+        (ENCRYPTION, "| with an encrypted column, and the log of its reading "),
+        (SEALING, "| 3 "),
+    ],
+    ids=["guards", "encryption", "sealing"],
 )
-def test_a_round_of_a_section_prints_its_ratio(directory: Path, command: list[str], row: str) -> None:
+def test_a_round_of_a_section_prints_its_table(directory: Path, command: list[str], row: str) -> None:
     done = subprocess.run(
         [*command, "--directory", str(directory / "section")],
         cwd=ROOT,
