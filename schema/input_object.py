@@ -45,7 +45,9 @@ def hide_values(core: GraphQLSchema) -> None:
     for kind in core.type_map.values():
         definition = kind.extensions.get("strawberry-definition")
         if isinstance(definition, StrawberryObjectDefinition):
-            definition.origin.__repr__ = _named  # type: ignore[assignment]  # of the class, for all that it makes
+            # What its fields are shared by, as well.
+            for declared in definition.origin.__mro__[:-1]:
+                declared.__repr__ = _named  # type: ignore[assignment]  # of the class, for all that it makes
 
 
 def _named(self: object) -> str:

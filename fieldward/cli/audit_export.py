@@ -100,10 +100,10 @@ def writing(out: Path) -> Iterator[zipfile.ZipFile]:
                 archive.write(Path(fieldward.verifier.__file__), "verify.py")
             file.flush()
             os.fsync(file.fileno())
-        os.link(made, out)
+        made.rename(out)
         _sync(out.parent)
     finally:
-        made.unlink()
+        made.unlink(missing_ok=True)
 
 
 def _sync(directory: Path) -> None:

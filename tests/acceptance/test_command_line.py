@@ -56,6 +56,8 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["keys", "rotate"],
         ["keys", "prune"],
         ["keys", "verify"],
+        ["audit", "verify"],
+        ["audit", "export"],
         ["erase", "person"],
         ["erase", "name"],
         ["erase", "organization"],
@@ -198,6 +200,37 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path, argument
 
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["verify", "--head", "kept.txt"], "kept.txt: Expected a text, an empty line and signatures."),
+        (["verify", "--witness", "nobody"], "--witness: Expected a verifier key"),
+        (["verify", "--rate", "1"], "Invalid value for '--rate'"),
+        (["verify", "--head", "none.txt"], "Invalid value for '--head'"),
+        (["export", "--organization", "acme"], "Missing option '--out'"),
+    ],
+)
+def test_what_no_trail_can_be_verified_by_is_refused(tmp_path: Path, arguments: list[str], said: str) -> None:
+    (tmp_path / "kept.txt").write_text("nothing\n")
+    given = [str(tmp_path / one) if one.endswith(".txt") else one for one in arguments]
+
+    done = run(tmp_path / "data", "audit", *given)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_bundle_does_not_take_the_place_of_a_file_that_is_there(tmp_path: Path) -> None:
+    there = tmp_path / "bundle.zip"
+    there.write_text("kept")
+
+    done = run(tmp_path / "data", "audit", "export", "--organization", "acme", "--out", str(there))
+
+    assert (done.returncode, there.read_text()) == (1, "kept")
+    assert "is there already" in done.stderr
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:

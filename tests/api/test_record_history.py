@@ -83,7 +83,7 @@ async def test_who_may_not_read_a_column_is_not_told_that_it_changed(world: Worl
     versions = answer.data["record"]["history"]["nodes"]
     assert [one["action"] for one in versions] == ACTIONS
     assert columns_of(versions[1]) == {"site_code": ("W-1", "W-2"), "version": ("1", "2")}
-    assert columns_of(versions[5]).keys() == {"status", "reviewed_at", "version"}
+    assert columns_of(versions[5]).keys() == {"status", "reviewed_at", "review_meaning", "version"}
     told = {name for one in versions for entity in ("record", "measurement") for name in columns_of(one, entity)}
     assert told.isdisjoint({"comment", "collector", "exact_location", "review_reason", "reviewer", *PEOPLE})
     for secret in (*CONFIDENTIAL, *COLLECTORS, REASON):

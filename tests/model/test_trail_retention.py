@@ -464,8 +464,8 @@ async def test_the_time_of_a_head_is_the_databases(service: asyncpg.Connection, 
     async with service.transaction():
         sealed_at = await service.fetchval(
             "insert into sealed_batch (organization_id, id, tree_size, root_hash, frontier, cluster,"
-            " through_transaction, sealed_at, checkpoint)"
-            " values ($1, gen_random_uuid(), 10000000, sha256(''), '', 0, 0, '2001-01-01', '')"
+            " through_transaction, sealed_at, checkpoint, generation)"
+            " values ($1, gen_random_uuid(), 10000000, sha256(''), '', 0, 0, '2001-01-01', '', 1)"
             " returning sealed_at",
             organization_id,
         )

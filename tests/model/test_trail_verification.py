@@ -8,8 +8,10 @@ from uuid import UUID
 import pytest
 
 from auth.action import Action
+from auth.errors import ForbiddenError
 from auth.principal import SYSTEM_ID
 from auth.role import OrganizationRole
+from fieldward.cli.audit_export import writing
 from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import append_entries
 from models.base import new_id
@@ -17,11 +19,12 @@ from models.ledger.checkpoint import CheckpointError, Head, HeadSigner, Note, Si
 from models.ledger.merkle import leaf_hash
 from models.sealed_batch import HEADS_ID
 from models.signed_heads import SignedHeads
-from resolvers.account import NewPerson, create_person
+from resolvers.account import NewPerson, create_person, member_viewer
 from resolvers.kept_heads import parse_kept
 from resolvers.pace import Pace
 from resolvers.rollback_guard import RollbackGuard
 from resolvers.trail import new_entry
+from resolvers.trail_export import note_export
 from resolvers.trail_verification import TrailVerification, verify_trail
 from tests.support.mutation import mutate, prepare
 from tests.support.sealing import add_entry, writer
@@ -233,6 +236,39 @@ async def test_an_entry_that_left_by_an_act_that_names_it_is_right_once_it_was_o
     # Old enough by what its batch says; that somebody dated the batch back, the tree of heads tells.
     assert kinds(old) == {"HEAD"}
     assert about(old, ids[0]) == []
+
+
+async def test_who_may_not_read_the_trail_does_not_export_it(world: World) -> None:
+    viewer = await member_viewer("clearwater", email="collector@clearwater.example")
+    auditor = await member_viewer("clearwater", email="auditor@clearwater.example")
+    since = await world.now()
+
+    with pytest.raises(ForbiddenError):
+        await note_export(replace(an_actor(viewer.organization_id), viewer=viewer), "Curious.")
+    await note_export(replace(an_actor(viewer.organization_id), viewer=auditor), "Audit.")
+
+    entries = await world.entries(since=since)
+    assert [(one["kind"], one["action"], one["outcome"], one["user_id"]) for one in entries] == [
+        ("ATTEMPT", "audit.export", "DENIED", viewer.user_id),
+        ("CHANGE", "audit.export", "DONE", auditor.user_id),
+    ]
+    assert all(one["reason"] is not None for one in entries)
+
+
+def test_a_bundle_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "bundle.zip"
+
+    def write_half() -> None:
+        with writing(out) as archive:
+            archive.writestr("entries.jsonl", b"half of it")
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+    with writing(out) as archive:
+        archive.writestr("entries.jsonl", b"")
+    assert [(one.name, one.stat().st_mode & 0o777) for one in tmp_path.iterdir()] == [("bundle.zip", 0o600)]
 
 
 def test_a_text_of_heads_holds_heads_and_nothing_else() -> None:

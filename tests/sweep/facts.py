@@ -3,6 +3,7 @@
 Which row lies in which project, whose it is and what it leads to is said here once more, from the tables alone.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -197,6 +198,7 @@ async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
     connection: asyncpg.Connection = await connect(cast.superuser)
     try:
         at: datetime = await connection.fetchval("select clock_timestamp()")
+        await _until_sealed(connection, at)
         rows: dict[str, dict[Any, Row]] = {}
         for type_name, table in TABLES.items():
             late = " where at < $1" if type_name == "AuditEntry" else ""
@@ -213,6 +215,19 @@ async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
     for owner in ("owner", "other-owner"):
         _read_values(facts, cast.principals[owner])
     return facts
+
+
+async def _until_sealed(connection: asyncpg.Connection, at: datetime) -> None:
+    """Wait until the server has sealed what was written before: from then on it is proved the same to everybody."""
+    left = (
+        "select count(*) from audit_entry e where at < $1 and not exists"
+        " (select from sealed_leaf l where l.organization_id = e.organization_id and l.id = e.id)"
+    )
+    async with asyncio.timeout(30):
+        while True:
+            if not await connection.fetchval(left, at):
+                return
+            await asyncio.sleep(0.1)
 
 
 def literal(value: Any) -> str:
