@@ -14,6 +14,11 @@ class Action(StrEnum):
 
     FIELD_READ = "field.read"
 
+    INCIDENT_ACKNOWLEDGE = "incident.acknowledge"
+    INCIDENT_CLOSE = "incident.close"
+    INCIDENT_OPEN = "incident.open"
+    INCIDENT_RECUR = "incident.recur"
+
     KEY_RESEAL = "key.reseal"
     KEY_REWRAP = "key.rewrap"
     KEY_ROTATE = "key.rotate"

@@ -16,6 +16,8 @@ from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from models.encryption.provider import KeyProvider
 from models.encryption.vault_transit_provider import VaultTransitProvider
+from resolvers.alarm import Outbox
+from resolvers.alarm_channel import AlarmSender, EmailSender, MailServer, WebhookSender, webhook_key
 from resolvers.services import Services, SessionPolicy
 
 
@@ -92,6 +94,26 @@ def _build_keyring(settings: Settings, store: KeyStore) -> Keyring:
         lifetime_s=settings.data_key_lifetime_s,
         algorithm=Algorithm[settings.cipher.replace("-", "_")],
     )
+
+
+def build_outbox(settings: Settings) -> Outbox:
+    """Return how alarms leave: through the channels that the settings name."""
+    senders: list[AlarmSender] = []
+    if settings.alarm_email_to and settings.smtp_host and settings.smtp_from:
+        password = settings.smtp_password
+        server = MailServer(
+            settings.smtp_host,
+            settings.smtp_port,
+            settings.smtp_security,
+            settings.smtp_username,
+            password.get_secret_value() if password is not None else None,
+        )
+        recipients = tuple(one.strip() for one in settings.alarm_email_to.split(",") if one.strip())
+        senders.append(EmailSender(server, settings.smtp_from, recipients))
+    if settings.alarm_webhook_url and settings.alarm_webhook_secret is not None:
+        key = webhook_key(settings.alarm_webhook_secret.get_secret_value())
+        senders.append(WebhookSender(settings.alarm_webhook_url, key))
+    return Outbox(tuple(senders), settings.public_url)
 
 
 def load_signing_key(path: Path) -> SigningKey:

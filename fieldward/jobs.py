@@ -1,17 +1,21 @@
 """The jobs of a server process (`fieldward/background.py`)."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
 
 from auth.principal import SYSTEM_ID, Channel, Origin
 from fieldward.background import Job
+from fieldward.container import build_outbox
 from fieldward.settings import Settings
 from models.base import new_id
 from models.encryption.file_provider import FileKeyProvider
 from models.errors import UnavailableError
+from resolvers.alarm import alarming_organizations, deliver_one
+from resolvers.alarm_channel import channels_of
+from resolvers.incident_judging import Judge, judge_step, note_sealing, unjudged_organizations
 from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.services import Services
@@ -22,6 +26,11 @@ log = structlog.get_logger()
 KEEP_KEYS: Final = "keep_keys"
 """The name of the job that replaces keys which are due, and seals anew what lies under old ones."""
 
+JUDGE_TRAIL: Final = "judge_trail"
+"""The name of the job that looks through what was sealed for incidents."""
+DELIVER_ALARMS: Final = "deliver_alarms"
+"""The name of the job that sends the alarms about them."""
+
 SHARE: Final = 0.25
 """The part of the time that sealing anew works; the rest is the requests'."""
 QUIET_S: Final = 3600.0
@@ -30,8 +39,12 @@ BATCHES: Final = 10
 """Batches that it does before the job is asked whether the process ends."""
 
 
-def build_jobs(services: Services, settings: Settings) -> Mapping[str, Job]:
+def build_jobs(
+    services: Services, settings: Settings, wake: Callable[[str], None] = lambda _: None
+) -> Mapping[str, Job]:
     """Return the jobs, by their names.
+
+    wake: has a job called at once, by its name.
 
     A connection of the service sees the rows of one organization at a time; the keystore says which there are.
     """
@@ -67,7 +80,39 @@ def build_jobs(services: Services, settings: Settings) -> Mapping[str, Job]:
             log.info("keys_kept", rewrapped=rewrapped, replaced=replaced, resealed=done.values, broken=len(done.broken))
         return not done.is_through
 
-    return {REWRITE_LOCATIONS: rewrite_locations, KEEP_KEYS: keep_keys}
+    outbox = build_outbox(settings)
+    judging = Judge(settings.thresholds, channels_of(outbox.senders))
+
+    async def judge_trail() -> bool:
+        opened, is_behind = len((await note_sealing(judging)).opened), False
+        for organization_id in await unjudged_organizations():
+            try:
+                done = await judge_step(judging, organization_id)
+            except UnavailableError:
+                raise
+            except Exception as error:
+                # What can't be judged in one organization holds up no other.
+                log.error("trail_not_judged", organization_id=str(organization_id), exc_info=error)
+                continue
+            opened += len(done.opened)
+            is_behind |= done.is_behind
+        if opened:
+            log.warning("incidents_opened", count=opened)
+            wake(DELIVER_ALARMS)
+        return is_behind
+
+    async def deliver_alarms() -> bool:
+        found = False
+        for organization_id in await alarming_organizations():
+            found |= await deliver_one(outbox, organization_id)
+        return found
+
+    return {
+        REWRITE_LOCATIONS: rewrite_locations,
+        KEEP_KEYS: keep_keys,
+        JUDGE_TRAIL: judge_trail,
+        DELIVER_ALARMS: deliver_alarms,
+    }
 
 
 async def _keep_wrapped(services: Services, actor: Actor, oldest_days: float | None) -> int:

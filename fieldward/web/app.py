@@ -21,6 +21,7 @@ from fieldward.web.failure import LastResort, answer_refusal
 from fieldward.web.gate import Gate
 from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
+from fieldward.web.metrics import metrics_routes
 from fieldward.web.pages import page_routes
 from fieldward.web.request import Frame
 from schema.api import Api, build_api
@@ -40,7 +41,8 @@ def build_app(
     """
     services = build_services(settings)
     gate = Gate()
-    jobs = {name: gate.behind(job) for name, job in build_jobs(services, settings).items()}
+    built = build_jobs(services, settings, wake=lambda name: background.wake(name))
+    jobs = {name: gate.behind(job) for name, job in built.items()}
     background = Background(services.keyring, jobs)
     services = replace(services, wake_afterwards=background.wake_afterwards)
     endpoint = GraphQLEndpoint(
@@ -61,7 +63,7 @@ def build_app(
             yield
 
     others = Starlette(
-        routes=[*health_routes(gate), *page_routes()],
+        routes=[*health_routes(gate), *metrics_routes(settings.metrics_token), *page_routes()],
         middleware=[Middleware(LastResort)],
         exception_handlers={HTTPException: answer_refusal},
         lifespan=lifespan,
