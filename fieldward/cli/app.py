@@ -5,7 +5,7 @@ from asyncpg import PostgresError, UndefinedColumnError, UndefinedTableError
 from tortoise.exceptions import OperationalError
 
 from auth.errors import Code, FieldwardError
-from fieldward.cli import access, demo, erasing, importing, inventory, keys, people, serving
+from fieldward.cli import access, demo, erasing, importing, incidents, inventory, keys, people, serving
 from fieldward.cli.environment import refuse
 from fieldward.core_dumps import forbid_core_dumps
 from fieldward.database import DatabaseUrlError
@@ -49,6 +49,8 @@ app.add_typer(access.access_app, name="access")
 app.add_typer(importing.app, name="import")
 app.add_typer(keys.app, name="keys")
 app.add_typer(erasing.app, name="erase")
+app.add_typer(incidents.app, name="incidents")
+app.add_typer(incidents.alarms_app, name="alarms")
 app.add_typer(people.organization_app, name="organization")
 app.add_typer(people.user_app, name="user")
 
