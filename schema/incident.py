@@ -18,7 +18,7 @@ from schema.connection import OrderDirection, PageArguments, page_of
 from schema.field import column, link, listed, stands_for
 from schema.filter import TextFilter, TimeFilter, conditions_of, filters
 from schema.node import Node
-from schema.viewer_can import IncidentViewerCan, viewer_can
+from schema.viewer_can import IncidentViewerCan, ViewerCanRead, viewer_can
 
 if TYPE_CHECKING:
     from schema.audit import AuditEntry
@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 
 @stands_for(IncidentEvidenceModel)
 @strawberry.type(description="An entry of the audit trail that an incident stands on.")
-class IncidentEvidence:
+class IncidentEvidence(Node):
     entry: Annotated["AuditEntry", strawberry.lazy("schema.audit")] | None = link(
         "The entry; null for who does not see the trail, and once the trail has let go of it.",
         to=AuditEntryModel,
         by="entry_id",
     )
+    created_at: datetime | None = column("When the incident took it in.")
+
+    viewer_can: ViewerCanRead = viewer_can(ViewerCanRead)
 
 
 @stands_for(IncidentModel)
