@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -10,7 +11,6 @@ import typer
 from auth.principal import SYSTEM_ID
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.container import build_outbox
-from models.incident import Channel
 from resolvers.alarm import send_test
 from resolvers.incident import ListedIncident, close_for_installation, list_for_operator
 from resolvers.incident_judging import organizations
@@ -96,16 +96,10 @@ def send_test_command(as_json: AsJson = False) -> None:
     Example: fieldward alarms test
     """
 
-    async def work() -> dict[Channel, str | None]:
-        settings = load_settings()
-        outbox = build_outbox(settings)
-        if not outbox.senders:
-            refuse("no channel is set up: FIELDWARD_ALARM_EMAIL_TO or FIELDWARD_ALARM_WEBHOOK_URL says where to")
-        with reach(settings, may_join=True) as reached:
-            async with services(settings, reached.service):
-                return await send_test(outbox)
-
-    found = run(work())
+    outbox = build_outbox(load_settings())
+    if not outbox.senders:
+        refuse("no channel is set up: FIELDWARD_ALARM_EMAIL_TO or FIELDWARD_ALARM_WEBHOOK_URL says where to")
+    found = run(send_test(outbox, datetime.now(UTC)))
     if as_json:
         print(json.dumps({channel.lower(): failure or "sent" for channel, failure in found.items()}))
     else:

@@ -59,6 +59,9 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["erase", "person"],
         ["erase", "name"],
         ["erase", "organization"],
+        ["incidents", "list"],
+        ["incidents", "close"],
+        ["alarms", "test"],
     ],
 )
 def test_help_has_an_example(tmp_path: Path, arguments: list[str]) -> None:
@@ -74,6 +77,8 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
     assert json.loads(migrated.stdout)["applied"] == [
         "models.0001_initial",
         "models.0002_wards",
+        "models.0003_ledger",
+        "models.0005_incident",
         "keystore.0001_initial",
     ]
     assert json.loads(run(data, "migrate", "--json").stdout)["applied"] == []
