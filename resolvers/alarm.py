@@ -53,6 +53,7 @@ _FAILED: Final = f"""
         state = case when clock_timestamp() + $5::interval > created_at + $6::interval
                      then '{DeliveryState.GIVEN_UP}' else '{DeliveryState.PENDING}' end
     where organization_id = $1 and id = $2
+    returning state
 """
 
 
@@ -97,8 +98,9 @@ async def deliver_one(outbox: Outbox, organization_id: UUID) -> bool:
         destination = sender.destination if sender is not None else None
         arguments: Sequence[Any] = (organization_id, row["id"], error.kind, destination, wait, TRIED_FOR)
         async with raw_write_transaction(tenant) as connection:
-            await connection.execute(_FAILED, *arguments)
-        log.warning("alarm_not_sent", channel=row["channel"], delivery=str(row["id"]), failure=error.kind)
+            state = await connection.fetchval(_FAILED, *arguments)
+        event = "alarm_given_up" if state == DeliveryState.GIVEN_UP else "alarm_not_sent"
+        log.warning(event, channel=row["channel"], delivery=str(row["id"]), failure=error.kind)
         return True
     async with raw_write_transaction(tenant) as connection:
         await connection.execute(_DELIVERED, organization_id, row["id"], sender.destination if sender else None)

@@ -10,6 +10,7 @@ from auth.action import Action
 from auth.errors import ForbiddenError
 from auth.principal import Channel, Origin, Viewer
 from models.base import new_id
+from models.incident import Channel as AlarmChannel
 from models.ledger.checkpoint import HeadSigner
 from resolvers.change import Intent, record_attempt
 from resolvers.incident_judging import Judge, judge_step, unjudged_organizations
@@ -67,13 +68,13 @@ async def refuse(
     await record_attempt(intent, ForbiddenError("Not yours."))
 
 
-async def an_incident(world: World, organization: str = "clearwater") -> UUID:
-    """Have an incident opened in an organization, about an address, and return its id."""
+async def an_incident(world: World, organization: str = "clearwater", *channels: AlarmChannel) -> UUID:
+    """Have an incident opened in an organization, about an address, with alarms for these channels; return its id."""
     organization_id = await world.organization_id(organization)
     for _ in range(3):
         await refuse(organization_id, address="192.0.2.7")
     await seal_trails()
-    (opened,) = await judge_trails(just(denials_from_address=3))
+    (opened,) = await judge_trails(Judge(Thresholds(denials_from_address=3), channels))
     return opened
 
 

@@ -44,6 +44,8 @@ TABLES: Final[Mapping[str, Table]] = {
     "ServiceAccount": Table("service_account"),
     "AuditEntry": Table("audit_entry", order="at"),
     "Change": Table("change", order="id"),
+    "Incident": Table("incident", order="opened_at"),
+    "IncidentEvidence": Table("incident_evidence", order="id"),
 }
 CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Project", "records"): ("Record", "project_id"),
@@ -51,6 +53,7 @@ CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Record", "measurements"): ("Measurement", "record_id"),
     ("User", "projectRoles"): ("ProjectMember", "membership_id"),
     ("AuditEntry", "changes"): ("Change", "entry_id"),
+    ("Incident", "evidence"): ("IncidentEvidence", "incident_id"),
 }
 """By type and field: whose rows it leads to, and the column of those that names this one."""
 
@@ -58,7 +61,13 @@ COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("Device", "user"): "membership_id",
     ("ProjectMember", "user"): "membership_id",
     ("AuditEntry", "user"): "membership_id",
+    ("Incident", "user"): "membership_id",
 }
+GROWING: Final[Mapping[str, tuple[str, str]]] = {"AuditEntry": ("at", "at"), "Incident": ("openedAt", "opened_at")}
+"""The types of which there is more while questions are asked: the filter, and the column, of when a row was made. Their
+lists show the newest first.
+"""
+
 """The columns that have another name than their field."""
 
 PUBLIC: Final = frozenset({"organization_id"})
@@ -145,7 +154,7 @@ async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
         at: datetime = await connection.fetchval("select clock_timestamp()")
         rows: dict[str, dict[Any, Row]] = {}
         for type_name, table in TABLES.items():
-            late = " where at < $1" if type_name == "AuditEntry" else ""
+            late = f" where {GROWING[type_name][1]} < $1" if type_name in GROWING else ""
             found = await connection.fetch(
                 f'select * from "{table.name}"{late} order by {table.order}, id', *([at] if late else [])
             )
@@ -158,6 +167,13 @@ async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
     for owner in ("owner", "other-owner"):
         _read_values(facts, cast.principals[owner])
     return facts
+
+
+def until(facts: Facts, type_name: str) -> str:
+    """Return the argument that cuts a list of what grows where the facts end; nothing of what does not."""
+    if type_name not in GROWING:
+        return ""
+    return f", filter: {{{GROWING[type_name][0]}: {{lt: {literal(facts.at)}}}}}"
 
 
 def literal(value: Any) -> str:

@@ -219,16 +219,19 @@ def _sees_devices(page: Page, who: Principal) -> bool:
 
 
 async def _fingerprint(cast: Cast) -> tuple[dict[str, str], Any]:
-    """Return a digest of each table but the trail's and the sign-ins, and the moment."""
+    """Return a digest of each table but the trail's, what is found in it, and the sign-ins; and the moment."""
     connection: asyncpg.Connection = await connect(cast.superuser)
     try:
         tables = await connection.fetch(
             "select tablename from pg_tables where schemaname = 'public'"
-            " and tablename not in ('audit_entry', 'change', 'session')"
+            " and tablename not in ('audit_entry', 'change', 'session', 'incident_evidence', 'incident_cursor')"
         )
         digests = {
             row["tablename"]: await connection.fetchval(
                 f"select coalesce(md5(string_agg(t::text, '' order by t::text)), '') from \"{row['tablename']}\" t"
+                # What is refused may be an incident itself.
+                f" where {'t.id = $1' if row['tablename'] == 'incident' else '$1::uuid is not null'}",
+                UUID(cast.targets.incident.partition(":")[2]),
             )
             for row in tables
         }
