@@ -15,7 +15,7 @@ from models.encryption.file_provider import FileKeyProvider
 from models.errors import UnavailableError
 from resolvers.alarm import alarming_organizations, deliver_one
 from resolvers.alarm_channel import channels_of
-from resolvers.incident_judging import Judge, judge_step, note_sealing, unjudged_organizations
+from resolvers.incident_judging import Judge, SealingWatch, judge_step, note_sealing, unjudged_organizations
 from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.services import Services
@@ -81,10 +81,10 @@ def build_jobs(
         return not done.is_through
 
     outbox = build_outbox(settings)
-    judging = Judge(settings.thresholds, channels_of(outbox.senders))
+    judging, watch = Judge(settings.thresholds, channels_of(outbox.senders)), SealingWatch()
 
     async def judge_trail() -> bool:
-        opened, is_behind = len((await note_sealing(judging)).opened), False
+        opened, is_behind = len((await note_sealing(judging, watch)).opened), False
         for organization_id in await unjudged_organizations():
             try:
                 done = await judge_step(judging, organization_id)

@@ -10,7 +10,7 @@ import hmac
 import http.client
 import smtplib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -245,7 +245,7 @@ def channels_of(senders: Sequence[AlarmSender]) -> tuple[Channel, ...]:
     return tuple(one.channel for one in senders)
 
 
-async def _in_thread(work: "Work") -> None:
+async def _in_thread(work: Callable[[], None]) -> None:
     try:
         async with asyncio.timeout(LONGEST_S):
             await asyncio.to_thread(work)
@@ -253,11 +253,3 @@ async def _in_thread(work: "Work") -> None:
         raise NotSentError(f"SMTP {error.smtp_code}") from error
     except (OSError, TimeoutError, smtplib.SMTPException, http.client.HTTPException, ValueError) as error:
         raise NotSentError(type(error).__name__) from error
-
-
-class Work(Protocol):
-    """What waits for a server, in a thread."""
-
-    def __call__(self) -> None:
-        """Do it."""
-        ...

@@ -103,6 +103,8 @@ async def commit_decided(
 ) -> T | None:
     """Run the work as `commit_change` does, where only a look inside the transaction says what there is to do.
 
+    For jobs, which have no address and no reason: no key is loaded, and none is waited for.
+
     decide: returns that, or None where there is nothing: then no entry is written, and the work is not run. What it
         writes itself, of what is not in the trail, is committed either way.
 
@@ -111,7 +113,6 @@ async def commit_decided(
     """
     intent: Intent | None = None
     try:
-        await active_keyring().load(actor.key_owners)
         async with write_transaction(_tenant(actor)) as connection:
             intent = await decide(connection)
             if intent is None:

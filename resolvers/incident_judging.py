@@ -7,7 +7,8 @@ the same leaves one writes, and after a crash the next step begins where the las
 Of a trail that nobody has judged yet only the newest part is, so that nobody is alarmed about what is long over.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -164,9 +165,36 @@ async def judge_step(judging: Judge, organization_id: UUID) -> Judged:
     return done or Judged(is_behind=read.is_behind)
 
 
-async def note_sealing(judging: Judge) -> Judged:
+class SealingWatch:
+    """Tells sealing that stands still, or loses ground, from one that catches up after a start. One for a process.
+
+    apart_s: seconds between two looks that are compared.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, apart_s: float = 30.0) -> None:
+        self._clock = clock
+        self._apart_s = apart_s
+        self._seen: tuple[float, float] | None = None
+
+    def is_behind(self, lag_s: float, limit_s: float) -> bool:
+        """Return whether the lag is over the limit, and no less than when it was looked at before."""
+        now = self._clock()
+        if lag_s < limit_s:
+            self._seen = None
+            return False
+        if self._seen is None:
+            self._seen = now, lag_s
+            return False
+        at, before_s = self._seen
+        if now - at < self._apart_s:
+            return False
+        self._seen = now, lag_s
+        return lag_s >= before_s
+
+
+async def note_sealing(judging: Judge, watch: SealingWatch) -> Judged:
     """Open an incident of the installation where sealing is behind, unless there is one that is not closed."""
-    if await sealing_lag_s() < SEALING_BEHIND.limit(judging.thresholds):
+    if not watch.is_behind(await sealing_lag_s(), SEALING_BEHIND.limit(judging.thresholds)):
         return Judged()
     finding = Finding(SEALING_BEHIND, Subject(ORGANIZATION_KEY))
     plan = _Plan({}, {})

@@ -6,6 +6,7 @@ of the organization, and goes no further than here.
 
 import hmac
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -16,7 +17,7 @@ from models.audit_entry import AuditEntry, EntryKind
 from models.encryption.blind_index import subkey
 from models.encryption.column import open_light
 from models.encryption.envelope import Cell, key_bytes_of
-from models.encryption.keyring import active_keyring
+from models.encryption.keyring import active_keyring, load_each
 from models.encryption.owner import index_owner
 from models.errors import ErasedError, SealedError, TamperedError
 from models.incident import IncidentStatus
@@ -161,21 +162,20 @@ async def _entries(organization_id: UUID, rows: Sequence[asyncpg.Record]) -> lis
     anonymous = [row for row in rows if row["ip_address"] is not None and _is_anonymous(row)]
     marks: dict[UUID, str] = {}
     if anonymous:
-        keyring = active_keyring()
-        await keyring.load([index_owner(organization_id)])
-        await keyring.load_ids({UUID(bytes=key_bytes_of(row["ip_address"])) for row in anonymous})
-        try:
-            key = subkey(keyring.current(index_owner(organization_id)), "incident address")
-        except ErasedError:
-            anonymous = []
+        keyring, owner = active_keyring(), index_owner(organization_id)
+        # What does not open, or has no key any more, is nobody's address: nobody blinds the judge with it.
+        await load_each(keyring.load, [owner])
+        named = set()
+        for row in anonymous:
+            with suppress(TamperedError):
+                named.add(UUID(bytes=key_bytes_of(row["ip_address"])))
+        await load_each(keyring.load_ids, named)
         for row in anonymous:
             cell = Cell(organization_id, _TABLE, "ip_address", row["id"])
-            try:
+            with suppress(ErasedError, SealedError, TamperedError):
+                key = subkey(keyring.current(owner), "incident address")
                 address = open_light(row["ip_address"], cell)
-            except (ErasedError, SealedError, TamperedError):
-                # Whose key is gone is nobody; what does not open is another rule's, once somebody reads it.
-                continue
-            marks[row["id"]] = hmac.digest(key, address.encode(), "sha256")[:16].hex()
+                marks[row["id"]] = hmac.digest(key, address.encode(), "sha256")[:16].hex()
     return [
         Entry(
             **{name: row[name] for name in _PLAIN},

@@ -289,7 +289,7 @@ _ROLES: Final = frozenset(
 SEALING_BEHIND: Final = Rule(
     "sealing_behind",
     IncidentSeverity.CRITICAL,
-    "The oldest entry that is not sealed is older than this many seconds, in any organization.",
+    "The oldest entry that is not sealed is older than this many seconds, in any organization, and grows older still.",
     Whom.ORGANIZATION,
     pattern=None,
     threshold="sealing_lag_s",

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from models.incident import Channel
 from resolvers.incident_judging import (
     MOST_EVIDENCE,
     Judge,
+    SealingWatch,
     judge_step,
     note_sealing,
     sealing_lag_s,
@@ -227,6 +229,21 @@ async def test_a_device_that_the_trail_names_and_nobody_has_does_not_stop_the_ju
     assert (found["rule"], found["device_id"]) == ("blocked_device", None)
 
 
+async def test_an_address_that_does_not_open_does_not_stop_the_judge(world: World, organization_id: UUID) -> None:
+    await _refused(organization_id, 4)
+    await world.sql("alter table audit_entry disable trigger refuse")
+    for broken in ("'nonsense'::bytea", "overlay(ip_address placing gen_random_uuid()::text::bytea from 3 for 16)"):
+        await world.sql(
+            f"update audit_entry set ip_address = {broken} where id = (select id from audit_entry"
+            " where error_code = 'FORBIDDEN' and length(ip_address) > 60 order by at desc limit 1)"
+        )
+    await world.sql("alter table audit_entry enable always trigger refuse")
+
+    (found,) = await look_through(world, just(denials_from_address=2))
+
+    assert found["count"] == 2
+
+
 async def test_incidents_of_one_organization_are_made_of_its_own_trail(world: World, organization_id: UUID) -> None:
     other = await world.organization_id("suncoast")
     await _refused(organization_id, 2)
@@ -278,22 +295,39 @@ async def test_sealing_that_falls_behind_is_one_incident_of_the_installation(
     await seal_trails()
     await world.sql("alter table sealed_batch disable trigger refuse")
     assert await sealing_lag_s() == 0
-    assert (await note_sealing(Judge())).opened == ()
     await _refused(organization_id, 1)
     await _wait(world, timedelta(seconds=50))
     assert 50 <= await sealing_lag_s() < 60
-    assert (await note_sealing(Judge())).opened == ()
+    assert await _noted(3) == 0
 
     await _wait(world, timedelta(seconds=20))
-    done = await asyncio.gather(*(note_sealing(Judge()) for _ in range(3)))
-    again = await note_sealing(Judge())
+    assert await _noted(1) == 0
+    assert sum(await asyncio.gather(*(_noted(2) for _ in range(3)))) == 1
+    assert await _noted(3) == 0
 
-    assert sum(len(one.opened) for one in [*done, again]) == 1
     (found,) = await incidents(world)
     assert (found["rule"], found["severity"], found["organization_id"]) == ("sealing_behind", "CRITICAL", SYSTEM_ID)
     assert found["newest_entry_id"] is None
     await seal_trails()
     assert await sealing_lag_s() == 0
+
+
+async def _noted(times: int) -> int:
+    """Look that often, a minute apart, and return how many incidents were opened."""
+    watch = SealingWatch(clock=count(0.0, 60.0).__next__)
+    return sum([len((await note_sealing(Judge(), watch)).opened) for _ in range(times)])
+
+
+def test_sealing_that_catches_up_after_a_start_is_not_behind() -> None:
+    watch = SealingWatch(clock=count(0.0, 60.0).__next__)
+
+    assert [watch.is_behind(lag, 60.0) for lag in (5000.0, 4000.0, 3000.0, 50.0, 70.0, 130.0)] == [False] * 5 + [True]
+
+
+def test_two_looks_at_once_are_not_compared() -> None:
+    watch = SealingWatch(clock=count(0.0, 1.0).__next__)
+
+    assert not any(watch.is_behind(lag, 60.0) for lag in (70.0, 71.0, 72.0))
 
 
 def test_no_rule_looks_at_what_the_judge_writes() -> None:

@@ -188,7 +188,7 @@ def _lists(contract: Contract, facts: Facts) -> Iterator[tuple[str, str, str]]:
 
 def _most(target: str) -> int:
     """Return how many rows to ask for: more than there are. The trail has grown while others asked."""
-    return 800 if target == "AuditEntry" else 200
+    return 1000 if target == "AuditEntry" else 200
 
 
 def _ordered(contract: Contract, facts: Facts) -> Iterator[tuple[str, str, str, bool]]:
