@@ -39,7 +39,7 @@ from resolvers.incident_rule import (
 )
 from resolvers.trail import Actor
 
-LEAVES: Final = 500
+LEAVES: Final = 2000
 """Leaves of one step."""
 MOST_EVIDENCE: Final = 50
 """Entries that an incident names, from the first on; beside them it names the newest."""

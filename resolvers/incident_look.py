@@ -40,6 +40,16 @@ _BATCH: Final = f"""
     select {_COLUMNS}, {_IDS_OF_ATTEMPTS} from {_JOINED}
     where l.organization_id = $1 and l.leaf_index >= $2 and l.leaf_index < $3 order by l.leaf_index
 """
+# Who polls reads the same pages again and again: equal ones are put together before their rows are counted.
+_OF_MANY: Final = f"""
+    select n.membership_id, n.service_account_id
+    from (select d.*, sum(cardinality(d.entity_ids)) over (partition by d.membership_id, d.service_account_id) as named
+          from (select distinct e.membership_id, e.service_account_id, e.entity_ids from {_TABLE} e
+                where {{where}}) d) n
+    cross join unnest(n.entity_ids) as read
+    where n.named >= ${{limit}}
+    group by n.membership_id, n.service_account_id having count(distinct read) >= ${{limit}}
+"""
 # What a closed incident was about is over with it.
 _CLOSED: Final = f"""
     select i.rule, i.key, max(l.leaf_index) as newest
@@ -87,48 +97,46 @@ class Look:
         """Return the new entries after those before them that the rule counts with them."""
         if rule.window is None:
             return new
-        arguments: list[Any] = [self.organization_id, min(one.at for one in new) - rule.window, self.start]
-        wanted = [f"e.kind = '{pattern.kind}'", "e.outcome = $4", "e.at > $2"]
-        arguments.append(pattern.outcome)
-        for column, values in (("action", pattern.actions), ("error_code", pattern.error_codes)):
+        arguments: list[Any] = [self.organization_id, min(one.at for one in new) - rule.window, pattern.outcome]
+        wanted = ["e.organization_id = $1", f"e.kind = '{pattern.kind}'", "e.at > $2", "e.outcome = $3"]
+        columns = {f"{table}.{name}" for table, name in pattern.columns}
+        for place, values in (
+            ("e.action", pattern.actions),
+            ("e.error_code", pattern.error_codes),
+            ("e.entity || '.' || e.field", columns),
+        ):
             if values:
                 arguments.append(sorted(values))
-                wanted.append(f"e.{column} = any(${len(arguments)})")
+                wanted.append(f"{place} = any(${len(arguments)})")
         wanted.append(_about(rule, new, arguments))
-        where = f"e.organization_id = $1 and {' and '.join(wanted)}"
+        where = " and ".join(wanted)
         if rule.measure is Measure.ROWS:
-            return await self._of_many_rows(rule, limit, where, arguments)
-        rows = await self.connection.fetch(
-            f"select {_COLUMNS}, e.entity_ids, e.ip_address from {_JOINED} where {where} and l.leaf_index < $3"
-            f" order by l.leaf_index desc limit {MOST_BEFORE}",
-            *arguments,
-        )
-        return [*reversed(await _entries(self.organization_id, rows)), *new]
+            return await self._of_many_rows(limit, where, arguments)
+        return [*await self._newest(where, arguments, self.start), *new]
 
-    async def _of_many_rows(self, rule: Rule, limit: int, where: str, arguments: list[Any]) -> Sequence[Entry]:
+    async def _of_many_rows(self, limit: int, where: str, arguments: list[Any]) -> Sequence[Entry]:
         """Return the entries with the rows that they name, of those subjects alone that may have read too many.
 
-        Rows named twice are counted twice for that; so nobody is left out who read as many.
+        What is not sealed yet is counted with for that, so nobody is left out.
         """
-        until = [*arguments[:2], self.until, *arguments[3:]]
-        sums = await self.connection.fetch(
-            f"select e.membership_id, e.service_account_id, sum(cardinality(e.entity_ids)) as named from {_JOINED}"
-            f" where {where} and l.leaf_index < $3 group by e.membership_id, e.service_account_id",
-            *until,
-        )
-        many = [row for row in sums if (row["named"] or 0) >= limit]
+        many = await self.connection.fetch(_OF_MANY.format(where=where, limit=len(arguments) + 1), *arguments, limit)
         if not many:
             return []
-        until += [[row["membership_id"] for row in many], [row["service_account_id"] for row in many]]
+        more = [*arguments, [row["membership_id"] for row in many], [row["service_account_id"] for row in many]]
+        person, program = len(more) - 1, len(more)
+        are_many = f"(e.membership_id = any(${person}::uuid[]) or e.service_account_id = any(${program}::uuid[]))"
+        return await self._newest(f"{where} and {are_many}", more, self.until)
+
+    async def _newest(self, where: str, arguments: Sequence[Any], until: int) -> list[Entry]:
+        """Return the entries that are meant, of leaves before that one, in the order of the trail."""
         rows = await self.connection.fetch(
-            f"select {_COLUMNS}, e.entity_ids, null::bytea as ip_address from {_JOINED} where {where}"
-            f" and l.leaf_index < $3 and (e.membership_id = any(${len(until) - 1}::uuid[])"
-            f" or e.service_account_id = any(${len(until)}::uuid[]))"
+            f"select {_COLUMNS}, e.entity_ids, e.ip_address from {_JOINED}"
+            f" where {where} and l.leaf_index < ${len(arguments) + 1}"
             f" order by l.leaf_index desc limit {MOST_BEFORE}",
-            *until,
+            *arguments,
+            until,
         )
-        found = reversed(await _entries(self.organization_id, rows))
-        return [entry for entry in found if rule.looks_at(entry)]
+        return [*reversed(await _entries(self.organization_id, rows))]
 
     async def _over(self, found: Sequence[Finding]) -> dict[Key, int]:
         """Return the newest leaf of incidents about the same that are closed."""

@@ -43,9 +43,9 @@ ALONE: Final = frozenset({"signIn", "refreshSession"})
 SIZES: Final = frozenset({"first", "last"})
 """The arguments that say how many rows a page has."""
 
-_LISTS: Final = frozenset({"measurements", "projectRoles", "changes"})
+_LISTS: Final = frozenset({"measurements", "projectRoles", "changes", "evidence"})
 _PAGES: Final = frozenset(
-    {"projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"}
+    {"projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts", "incidents"}
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
 _INVENTORY: Final = "dataInventory"
