@@ -22,6 +22,11 @@ class Action(StrEnum):
 
     FIELD_READ = "field.read"
 
+    INCIDENT_ACKNOWLEDGE = "incident.acknowledge"
+    INCIDENT_CLOSE = "incident.close"
+    INCIDENT_OPEN = "incident.open"
+    INCIDENT_RECUR = "incident.recur"
+
     KEY_PRUNE = "key.prune"
     KEY_RESEAL = "key.reseal"
     KEY_REWRAP = "key.rewrap"

@@ -28,10 +28,12 @@ class FieldwardError(Exception):
     """Base of every error that may be shown to a caller.
 
     `field` is the path of the input at fault, outermost name first: `("input", "siteCode")`; empty when no single
-    input is.
+    input is. `noted` is what the audit trail says where the code alone would not tell what happened; clients are told
+    the code.
     """
 
     code: ClassVar[Code] = Code.INTERNAL
+    noted: ClassVar[str | None] = None
 
     def __init__(self, message: str, *, field: Sequence[str | int] = ()) -> None:
         super().__init__(message)
@@ -43,6 +45,18 @@ class UnauthenticatedError(FieldwardError):
     """Nobody is signed in, or the session, user or device behind the token is no longer good."""
 
     code = Code.UNAUTHENTICATED
+
+
+class BlockedDeviceError(UnauthenticatedError):
+    """Somebody is who they say, and comes by a device that was blocked."""
+
+    noted = "DEVICE_BLOCKED"
+
+
+class ReusedTokenError(UnauthenticatedError):
+    """A refresh token that was used before came once more: one of the two who used it stole it."""
+
+    noted = "REFRESH_REUSED"
 
 
 class ForbiddenError(FieldwardError):

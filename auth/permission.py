@@ -25,6 +25,10 @@ class Permission(StrEnum):
     DEVICE_REGISTER = "device:register"
     DEVICE_BLOCK = "device:block"
 
+    INCIDENT_READ = "incident:read"
+    INCIDENT_READ_CONFIDENTIAL = "incident:read_confidential"
+    INCIDENT_MANAGE = "incident:manage"
+
     MEMBERSHIP_READ = "membership:read"
     MEMBERSHIP_READ_PERSONAL = "membership:read_personal"
     MEMBERSHIP_ASSIGN = "membership:assign"

@@ -21,6 +21,8 @@ from models.ledger.checkpoint import HeadSigner
 from models.outside.place import FilePlace, Place, WebhookPlace, directory_of
 from models.outside.s3_place import S3Place
 from models.signed_heads import SignedHeads
+from resolvers.alarm import Outbox
+from resolvers.alarm_channel import AlarmSender, EmailSender, MailServer, WebhookSender, webhook_key
 from resolvers.publication import reader_of
 from resolvers.rollback_guard import RollbackGuard
 from resolvers.sealing import Sealer
@@ -152,3 +154,23 @@ def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
         finally:
             made.unlink()
     return path.read_bytes()
+
+
+def build_outbox(settings: Settings) -> Outbox:
+    """Return how alarms leave: through the channels that the settings name."""
+    senders: list[AlarmSender] = []
+    if settings.alarm_email_to and settings.smtp_host and settings.smtp_from:
+        password = settings.smtp_password
+        server = MailServer(
+            settings.smtp_host,
+            settings.smtp_port,
+            settings.smtp_security,
+            settings.smtp_username,
+            password.get_secret_value() if password is not None else None,
+        )
+        recipients = tuple(one.strip() for one in settings.alarm_email_to.split(",") if one.strip())
+        senders.append(EmailSender(server, settings.smtp_from, recipients))
+    if settings.alarm_webhook_url and settings.alarm_webhook_secret is not None:
+        key = webhook_key(settings.alarm_webhook_secret.get_secret_value())
+        senders.append(WebhookSender(settings.alarm_webhook_url, key))
+    return Outbox(tuple(senders), settings.public_url)

@@ -29,6 +29,7 @@ MODELS_APP: Final = {
         "models.audit_entry",
         "models.change",
         "models.sealed_batch",
+        "models.incident",
         "models.trail_retention",
     ],
     "migrations": "models.migrations",

@@ -8,12 +8,15 @@ import structlog
 
 from auth.principal import SYSTEM_ID, Channel, Origin
 from fieldward.background import Job
-from fieldward.container import build_place
+from fieldward.container import build_outbox, build_place
 from fieldward.settings import Settings
 from models.base import new_id
 from models.encryption.file_provider import FileKeyProvider
 from models.errors import UnavailableError
 from models.ledger.checkpoint import VerifierKey
+from resolvers.alarm import alarming_organizations, deliver_one
+from resolvers.alarm_channel import channels_of
+from resolvers.incident_judging import Judge, SealingWatch, judge_step, note_sealing, unjudged_organizations
 from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.publication import PUBLISH_HEADS, HeadPublishing
@@ -33,6 +36,10 @@ EXPIRE_TRAIL: Final = "expire_trail"
 """The name of the job that lets go of entries of the trail whose period is over."""
 EXPIRE_EVERY_S: Final = 3600.0
 """Seconds between two looks for such entries."""
+JUDGE_TRAIL: Final = "judge_trail"
+"""The name of the job that looks through what was sealed for incidents."""
+DELIVER_ALARMS: Final = "deliver_alarms"
+"""The name of the job that sends the alarms about them."""
 
 SHARE: Final = 0.25
 """The part of the time that sealing anew works; the rest is the requests'."""
@@ -56,11 +63,16 @@ async def _always() -> bool:
 
 
 def build_jobs(
-    services: Services, settings: Settings, *, leads: Callable[[], Awaitable[bool]] = _always
+    services: Services,
+    settings: Settings,
+    *,
+    leads: Callable[[], Awaitable[bool]] = _always,
+    wake: Callable[[str], None] = lambda _: None,
 ) -> Mapping[str, Job]:
     """Return the jobs, by their names.
 
     leads: says whether this process does what only one of several need do.
+    wake: has a job called at once, by its name.
 
     A connection of the service sees the rows of one organization at a time; the keystore says which there are.
     """
@@ -115,12 +127,41 @@ def build_jobs(
                 log.info("trail_expired", organization_id=str(organization_id), kind=one.kind, entries=one.entries)
         return found
 
+    outbox = build_outbox(settings)
+    judging, watch = Judge(settings.thresholds, channels_of(outbox.senders)), SealingWatch()
+
+    async def judge_trail() -> bool:
+        opened, is_behind = len((await note_sealing(judging, watch)).opened), False
+        for organization_id in await unjudged_organizations():
+            try:
+                done = await judge_step(judging, organization_id)
+            except UnavailableError:
+                raise
+            except Exception as error:
+                # What can't be judged in one organization holds up no other.
+                log.error("trail_not_judged", organization_id=str(organization_id), exc_info=error)
+                continue
+            opened += len(done.opened)
+            is_behind |= done.is_behind
+        if opened:
+            log.warning("incidents_opened", count=opened)
+            wake(DELIVER_ALARMS)
+        return is_behind
+
+    async def deliver_alarms() -> bool:
+        found = False
+        for organization_id in await alarming_organizations():
+            found |= await deliver_one(outbox, organization_id)
+        return found
+
     return {
         REWRITE_LOCATIONS: rewrite_locations,
         KEEP_KEYS: keep_keys,
         SEAL_TRAIL: TrailSealing(services.sealer, leads).step,
         PUBLISH_HEADS: HeadPublishing(leads, build_place(settings), witnesses).step,
         EXPIRE_TRAIL: expire_trail,
+        JUDGE_TRAIL: judge_trail,
+        DELIVER_ALARMS: deliver_alarms,
     }
 
 

@@ -1,5 +1,6 @@
 """All configuration, read from the environment here and nowhere else. Every name begins with `FIELDWARD_`."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
@@ -11,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from models.ledger.checkpoint import CheckpointError, SignatureType, VerifierKey
 from models.outside.http import require_address
 from models.outside.place import require_place
+from resolvers.alarm_channel import LOOPBACK, is_sound_url, webhook_key
+from resolvers.incident_rule import DEFAULTS, Thresholds
 
 
 class Settings(BaseSettings):
@@ -87,6 +90,49 @@ class Settings(BaseSettings):
         description="Who cosigns the heads: of each witness its verifier key, a space, and its URL; several are"
         " separated by commas.",
     )
+    public_url: str | None = Field(None, description="Where people reach the service: https://fieldward.example")
+    alarm_email_to: str | None = Field(None, description="Whom alarms are mailed to: addresses, separated by commas.")
+    smtp_host: str | None = Field(None, description="The mail server that takes alarms.")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How it is spoken to; none is for a server on this machine alone."
+    )
+    smtp_username: str | None = Field(None, description="The name to sign in to it with.")
+    smtp_password: SecretStr | None = Field(None, description="The password for that.")
+    smtp_from: str | None = Field(None, description="The address that alarms come from.")
+    alarm_webhook_url: str | None = Field(None, description="Where alarms are posted to: by https, or on this machine.")
+    alarm_webhook_secret: SecretStr | None = Field(
+        None, description="What posted alarms are signed with: whsec_ and the base64 of at least 24 bytes."
+    )
+    metrics_token: SecretStr | None = Field(
+        None, min_length=16, description="The bearer token for /metrics; without one there is no such address."
+    )
+    incident_denials: int = Field(
+        DEFAULTS.denials, ge=1, description="Refusals of one person or program in 10 minutes that are an incident."
+    )
+    incident_denials_from_address: int = Field(
+        DEFAULTS.denials_from_address,
+        ge=1,
+        description="Refusals of one address in 10 minutes, nobody being signed in, that are an incident.",
+    )
+    incident_sign_in_failures: int = Field(
+        DEFAULTS.sign_in_failures,
+        ge=1,
+        description="Refused sign-ins to one account in 15 minutes that are an incident.",
+    )
+    incident_personal_rows: int = Field(
+        DEFAULTS.personal_rows,
+        ge=1,
+        description="Rows whose personal values one person or program reads in an hour that are an incident.",
+    )
+    incident_role_denials: int = Field(
+        DEFAULTS.role_denials,
+        ge=1,
+        description="Refusals of one person or program in an hour, about roles or programs, that are an incident.",
+    )
+    incident_sealing_lag_s: int = Field(
+        DEFAULTS.sealing_lag_s, ge=10, description="Seconds that an entry waits to be sealed that are an incident."
+    )
     log_format: Literal["json", "console"] = Field("json", description="How the log is written.")
     password_cost: Literal["standard", "test"] = Field(
         "standard",
@@ -125,6 +171,35 @@ class Settings(BaseSettings):
     def witnesses(self) -> Sequence[tuple[str, str]]:
         """Of each witness its verifier key and its URL."""
         return _pairs(self.audit_witnesses)
+
+    @model_validator(mode="after")
+    def _require_what_alarms_need(self) -> Self:
+        needed = {"alarm_email_to": ("smtp_host", "smtp_from"), "alarm_webhook_url": ("alarm_webhook_secret",)}
+        for given, wanted in needed.items():
+            for name in wanted:
+                if getattr(self, given) and not getattr(self, name):
+                    raise PydanticCustomError(
+                        "missing",
+                        "FIELDWARD_{name}: expected, beside FIELDWARD_{given}",
+                        {"name": name.upper(), "given": given.upper()},
+                    )
+        if self.smtp_security == "none" and self.smtp_host and self.smtp_host not in LOOPBACK:
+            raise PydanticCustomError("insecure", "FIELDWARD_SMTP_SECURITY: none is for a server on this machine alone")
+        if self.alarm_webhook_url and not is_sound_url(self.alarm_webhook_url):
+            raise PydanticCustomError("insecure", "FIELDWARD_ALARM_WEBHOOK_URL: expected https, or this machine")
+        if self.alarm_webhook_secret is not None:
+            try:
+                webhook_key(self.alarm_webhook_secret.get_secret_value())
+            except ValueError:
+                raise PydanticCustomError(
+                    "secret", "FIELDWARD_ALARM_WEBHOOK_SECRET: expected whsec_ and the base64 of at least 24 bytes"
+                ) from None
+        return self
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """From how many on the rules over the trail find an incident."""
+        return Thresholds(**{one.name: getattr(self, f"incident_{one.name}") for one in dataclasses.fields(Thresholds)})
 
     @property
     def reading_pool_size(self) -> int:

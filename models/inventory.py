@@ -22,6 +22,7 @@ from models.custom_role import CustomRole
 from models.device import Device
 from models.encryption.codec import Text
 from models.encryption.column import EncryptedField
+from models.incident import AlarmDelivery, Incident, IncidentCursor, IncidentEvidence
 from models.measurement import Measurement
 from models.membership import Membership, ProjectMembership
 from models.organization import Organization
@@ -53,6 +54,10 @@ MODELS: tuple[type[WardModel], ...] = (
     Cosignature,
     Publication,
     TrailRetention,
+    Incident,
+    IncidentEvidence,
+    IncidentCursor,
+    AlarmDelivery,
 )
 
 

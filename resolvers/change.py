@@ -94,16 +94,7 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
     attempted = replace(intent, done_at=None)
     try:
         await active_keyring().load(actor.key_owners)
-        entry = new_entry(
-            actor,
-            kind=EntryKind.CHANGE,
-            action=intent.action,
-            outcome=Outcome.DONE,
-            reason=intent.reason,
-            entity=intent.entity,
-            entity_ids=intent.subjects,
-            device_at=intent.done_at,
-        )
+        entry = _entry_of(intent)
         async with write_transaction(_tenant(actor)) as connection:
             change = await _begin(intent, connection, entry)
             if intent.done_at is not None:
@@ -118,6 +109,36 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
         raise
 
 
+async def commit_decided(
+    actor: Actor,
+    decide: Callable[[BaseDBAsyncClient], Awaitable[Intent | None]],
+    work: Callable[[Change], Awaitable[T]],
+) -> T | None:
+    """Run the work as `commit_change` does, where only a look inside the transaction says what there is to do.
+
+    For jobs, which have no address and no reason: no key is loaded, and none is waited for.
+
+    decide: returns that, or None where there is nothing: then no entry is written, and the work is not run. What it
+        writes itself, of what is not in the trail, is committed either way.
+
+    Raises:
+        Whatever was raised, after everything was rolled back; and the attempt was written where there was an intent.
+    """
+    intent: Intent | None = None
+    try:
+        async with write_transaction(_tenant(actor)) as connection:
+            intent = await decide(connection)
+            if intent is None:
+                return None
+            return await work(await _begin(intent, connection, _entry_of(intent)))
+    except UnknownOutcomeError:
+        raise
+    except Exception as error:
+        if intent is not None:
+            await record_attempt(intent, error)
+        raise
+
+
 async def record_attempt(intent: Intent, error: Exception) -> None:
     """Write that something was tried and did not happen, or count it where there is a flood of it.
 
@@ -125,13 +146,14 @@ async def record_attempt(intent: Intent, error: Exception) -> None:
     """
     code = error.code if isinstance(error, FieldwardError) else Code.INTERNAL
     outcome = Outcome.DENIED if code in _DENIALS else Outcome.FAILED
+    said = (error.noted if isinstance(error, FieldwardError) else None) or code
     actor = intent.actor
     repeated = 0
     if actor.floodgate is not None:
         # Programs are told apart as people are: one that is refused all day hides nothing of another behind the same
         # address.
         whose = actor.who.principal_id if actor.who is not None else actor.person_id or actor.origin.ip_address
-        kind = (actor.organization_id, whose, intent.action, code)
+        kind = (actor.organization_id, whose, intent.action, said)
         admitted = actor.floodgate.admit(kind)
         if admitted is None:
             return
@@ -143,7 +165,7 @@ async def record_attempt(intent: Intent, error: Exception) -> None:
             kind=EntryKind.ATTEMPT,
             action=intent.action,
             outcome=outcome,
-            error_code=code,
+            error_code=said,
             repeated=repeated,
             reason=intent.reason,
             entity=intent.entity,
@@ -160,6 +182,19 @@ async def record_attempt(intent: Intent, error: Exception) -> None:
             request_id=str(actor.origin.request_id),
             failure=type(failure).__name__,
         )
+
+
+def _entry_of(intent: Intent) -> SealedEntry:
+    return new_entry(
+        intent.actor,
+        kind=EntryKind.CHANGE,
+        action=intent.action,
+        outcome=Outcome.DONE,
+        reason=intent.reason,
+        entity=intent.entity,
+        entity_ids=intent.subjects,
+        device_at=intent.done_at,
+    )
 
 
 async def _begin(intent: Intent, connection: BaseDBAsyncClient, entry: SealedEntry) -> Change:

@@ -6,10 +6,12 @@ entry of the refused attempt.
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from hashlib import blake2b
+from typing import Final
 from uuid import UUID
 
 from auth.action import Action
-from auth.errors import ForbiddenError, UnauthenticatedError
+from auth.errors import BlockedDeviceError, ForbiddenError, ReusedTokenError, UnauthenticatedError
 from auth.password import UnacceptablePasswordError
 from auth.principal import SYSTEM_ID, Origin, Viewer
 from auth.token import AccessClaims, RefreshToken, is_same_digest, issue_access_token, verify_access_token
@@ -26,10 +28,11 @@ from models.transaction import Tenant
 from models.user import User, UserStatus
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.services import Services
-from resolvers.standing import ENDED, require_good, viewer_of
+from resolvers.standing import BLOCKED, ENDED, require_good, viewer_of
 from resolvers.trail import Actor
 
 _EMAIL = entity_of(User).columns["email"]
+_ACCOUNT: Final = entity_of(User).name
 _REFUSED = "The address or the password is wrong."
 
 
@@ -71,13 +74,21 @@ async def sign_in(
     # Whoever's token came along, it is not them who acts: the password says who.
     intent = Intent(action=Action.SESSION_SIGN_IN, actor=replace(actor, organization_id=SYSTEM_ID, viewer=None))
     try:
-        user_id, new_hash = await _verify_password(services, email, password)
+        index = await email_index_of(email)
+        # Which account it was for, whether there is one or not: the same work, and no address.
+        intent = replace(intent, entity=_ACCOUNT, subjects=[account_mark(index)])
+        user_id, new_hash = await _verify_password(services, index, password)
         intent = replace(intent, actor=replace(intent.actor, user_id=user_id))
         choice = await _choose(user_id, organization)
     except Exception as error:
         await record_attempt(intent, error)
         raise
-    inside = replace(intent.actor, organization_id=choice.organization_id, membership_id=choice.membership_id)
+    inside = replace(
+        intent.actor,
+        organization_id=choice.organization_id,
+        membership_id=choice.membership_id,
+        device_id=device_id,
+    )
     secret = RefreshToken.new(choice.organization_id, new_id())
 
     async def open_session(change: Change) -> None:
@@ -120,7 +131,12 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
         error = UnauthenticatedError(ENDED)
         await record_attempt(replace(intent, actor=replace(intent.actor, organization_id=SYSTEM_ID)), error)
         raise error
-    known = replace(intent.actor, user_id=state["user_id"], membership_id=state["membership_id"])
+    known = replace(
+        intent.actor,
+        user_id=state["user_id"],
+        membership_id=state["membership_id"],
+        device_id=state["device_id"],
+    )
     intent = replace(intent, actor=known)
 
     async def rotate(change: Change) -> bool:
@@ -150,9 +166,9 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
         return False
 
     if not await commit_change(intent, rotate):
-        error = UnauthenticatedError("This refresh token was used before. The session has been ended.")
-        await record_attempt(intent, error)
-        raise error
+        reused = ReusedTokenError("This refresh token was used before. The session has been ended.")
+        await record_attempt(intent, reused)
+        raise reused
     return _signed_in(services, state["user_id"], successor)
 
 
@@ -210,6 +226,7 @@ async def authenticate(services: Services, origin: Origin, *, claims: AccessClai
             origin,
             user_id=claims.user_id,
             membership_id=state["membership_id"] if state else None,
+            device_id=state["device_id"] if state else None,
             floodgate=services.floodgate,
         )
         await record_attempt(
@@ -231,9 +248,16 @@ async def email_index_of(email: str) -> bytes:
     return index_of(_EMAIL, SYSTEM_ID, email)
 
 
-async def _verify_password(services: Services, email: str, password: str) -> tuple[UUID, str | None]:
+def account_mark(email_index: bytes) -> UUID:
+    """Return what the trail calls the account of an address in sign-ins that were refused: the same for each of them.
+
+    It is no id of anybody, and who has neither the address nor its blind index can't tell whose it is.
+    """
+    return UUID(bytes=blake2b(email_index, digest_size=16, person=b"sign-in").digest())
+
+
+async def _verify_password(services: Services, index: bytes, password: str) -> tuple[UUID, str | None]:
     """Return whose address and password these are, and the hash to keep from now on if it is to be another."""
-    index = await email_index_of(email)
     async with OneStatement(Tenant(email_index=index)) as connection:
         row = await connection.fetchrow(
             "select id, password_hash, status from user_account where email_index = $1", index
@@ -282,7 +306,7 @@ async def _signing_device(change: Change, choice: _Choice, device_id: UUID | Non
     if device is None:
         raise UnauthenticatedError("This device is not registered for you.", field=("input", "deviceId"))
     if device.status is DeviceStatus.BLOCKED:
-        raise UnauthenticatedError("This device is blocked. Ask your administrator.")
+        raise BlockedDeviceError(BLOCKED)
     device.last_seen_at = change.at
     await device.save(using_db=change.connection, update_fields=["last_seen_at"])
     return device.id

@@ -17,7 +17,7 @@ import asyncpg
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from auth.access import Access, Grant, Permissions, access_of
-from auth.errors import UnauthenticatedError
+from auth.errors import BlockedDeviceError, UnauthenticatedError
 from auth.permission import Permission
 from auth.principal import Viewer
 from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, SERVICE_ACCOUNT_LEVEL, OrganizationRole, ProjectRole
@@ -185,7 +185,7 @@ def require_good(state: State, now: datetime) -> None:
     if state["revoked_at"] is not None or state["expires_at"] <= now:
         raise UnauthenticatedError(ENDED)
     if state["device_status"] == DeviceStatus.BLOCKED:
-        raise UnauthenticatedError(BLOCKED)
+        raise BlockedDeviceError(BLOCKED)
     if not is_active(state):
         raise UnauthenticatedError(SUSPENDED)
 

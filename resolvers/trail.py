@@ -26,9 +26,9 @@ class Operation:
 class Actor:
     """Who acts, in which tenant, and from where.
 
-    `user_id` and `membership_id` say who where there is no viewer yet: in a sign-in. `behind` is who really acts where
-    `viewer` is whom they look as, and `acting_as` says as whom. `floodgate` bounds the entries of attempts that this
-    actor, or many like it, can cause.
+    `user_id` and `membership_id` say who where there is no viewer yet: in a sign-in; `device_id` then is the device
+    that was named. `behind` is who really acts where `viewer` is whom they look as, and `acting_as` says as whom.
+    `floodgate` bounds the entries of attempts that this actor, or many like it, can cause.
     """
 
     organization_id: UUID
@@ -36,6 +36,7 @@ class Actor:
     viewer: Viewer | None = None
     user_id: UUID | None = None
     membership_id: UUID | None = None
+    device_id: UUID | None = None
     behind: Viewer | None = None
     acting_as: str | None = None
     operation: Operation = Operation()
@@ -91,7 +92,7 @@ def new_entry(
             "service_account_id": viewer.service_account_id if viewer else None,
             "acting_as": actor.acting_as,
             "session_id": viewer.session_id if viewer else None,
-            "device_id": viewer.device_id if viewer else None,
+            "device_id": viewer.device_id if viewer else actor.device_id,
             "channel": origin.channel,
             "client_name": origin.client_name,
             "client_version": origin.client_version,

@@ -30,6 +30,7 @@ from schema.device_change import DeviceMutation
 from schema.errors import presented
 from schema.execution import RowsExecutor
 from schema.field import Guard
+from schema.incident_change import IncidentMutation
 from schema.input_object import hide_values
 from schema.introspection import SchemaExecutor, publish_sights
 from schema.limits import TooComplexError
@@ -59,6 +60,7 @@ _MUTATIONS = (
     RoleMutation,
     CustomRoleMutation,
     ServiceAccountMutation,
+    IncidentMutation,
     TrailRetentionMutation,
 )
 

@@ -13,6 +13,7 @@ from models.custom_role import RoleLevel
 from models.data_inventory import Instead, Place
 from models.device import DevicePlatform, DeviceStatus
 from models.encryption.envelope import KeyPurpose, OwnerKind
+from models.incident import IncidentSeverity, IncidentStatus
 from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
 from models.project import ProjectStatus
@@ -34,6 +35,8 @@ for _enum, _name in (
     (Outcome, "AuditOutcome"),
     (Bucket, "TimeBucket"),
     (ChangeOperation, "ChangeOperation"),
+    (IncidentSeverity, "IncidentSeverity"),
+    (IncidentStatus, "IncidentStatus"),
     (Permission, "Permission"),
     (Classification, "Classification"),
     (Storage, "DataStorage"),

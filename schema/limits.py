@@ -45,9 +45,12 @@ ALONE: Final = frozenset({"signIn", "refreshSession"})
 SIZES: Final = frozenset({"first", "last"})
 """The arguments that say how many rows a page has."""
 
-_LISTS: Final = frozenset({"measurements", "projectRoles", "changes", "trailRetention"})
+_LISTS: Final = frozenset({"measurements", "projectRoles", "changes", "evidence", "trailRetention"})
 _PAGES: Final = frozenset(
-    {"projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts", "history"}
+    {
+        *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),
+        *("history", "incidents"),
+    }
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
 _INVENTORY: Final = "dataInventory"

@@ -10,6 +10,7 @@ from models.base import WardModel
 from models.custom_role import CustomRole as CustomRoleModel
 from models.data_inventory import data_inventory
 from models.device import Device as DeviceModel
+from models.incident import Incident as IncidentModel
 from models.membership import Membership
 from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
@@ -32,6 +33,7 @@ from schema.custom_role import CustomRole, list_roles
 from schema.data_inventory import DataTable
 from schema.device import Device, DeviceFilter, DeviceOrder, list_devices
 from schema.field import TYPES, resolved, root
+from schema.incident import Incident, IncidentFilter, list_incidents
 from schema.measurement_group import MeasurementFilter, MeasurementGroup, MeasurementGroupKey, group_measurements
 from schema.node import Node, parse_id, split_id
 from schema.organization import Organization
@@ -207,6 +209,23 @@ class Query:
         info: strawberry.Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Connection[ServiceAccount] | None:
         return await list_service_accounts(info, PageArguments(first, after, last, before))
+
+    @resolved("An incident by its id.", root())
+    async def incident(info: strawberry.Info, id: strawberry.ID) -> Incident | None:
+        return await _by_id(info, IncidentModel, "Incident", id)
+
+    @resolved("The organization's incidents, newest first: empty for those who may not read them.", root())
+    async def incidents(
+        info: strawberry.Info,
+        filter: IncidentFilter | None = None,
+        direction: OrderDirection = OrderDirection.DESC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Incident] | None:
+        page = PageArguments(first, after, last, before)
+        return await list_incidents(info, filter, direction, page)
 
     @resolved(
         "Whether somebody may read a field of an object, or has a permission there, and why.",

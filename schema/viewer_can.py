@@ -16,6 +16,7 @@ from auth.scope import ORGANIZATION
 from models.along import Selected
 from models.custom_role import CustomRole
 from models.device import DeviceStatus
+from models.incident import IncidentStatus
 from models.inventory import entity_of
 from models.project import ProjectStatus
 from models.row import Row
@@ -185,6 +186,24 @@ class CustomRoleViewerCan:
 class ServiceAccountViewerCan:
     revoke: bool = _answer(
         "End it.", lambda can: can.row["revoked_at"] is None and can.may_in_organization(P.SERVICE_ACCOUNT_REVOKE)
+    )
+    readable_fields: list[str] = _readable()
+
+
+@structure
+@strawberry.type(description="What you may do about an incident, by your permissions and by its own state.")
+class IncidentViewerCan:
+    acknowledge: bool = _answer(
+        "Say that you look into it.",
+        lambda can: can.row["status"] == IncidentStatus.OPEN and can.may_in_organization(P.INCIDENT_MANAGE),
+    )
+    close: bool = _answer(
+        "Close it with a note.",
+        lambda can: (
+            can.row["status"] != IncidentStatus.CLOSED
+            and can.holds_all((P.INCIDENT_READ_CONFIDENTIAL,))
+            and can.may_in_organization(P.INCIDENT_MANAGE)
+        ),
     )
     readable_fields: list[str] = _readable()
 

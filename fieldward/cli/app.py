@@ -14,6 +14,7 @@ from fieldward.cli import (
     demo,
     erasing,
     importing,
+    incidents,
     inventory,
     keys,
     people,
@@ -72,6 +73,8 @@ auditing.app.command("export")(audit_export.export)
 app.add_typer(keys.app, name="keys")
 auditing.app.command("expire")(audit_expire.expire)
 app.add_typer(erasing.app, name="erase")
+app.add_typer(incidents.app, name="incidents")
+app.add_typer(incidents.alarms_app, name="alarms")
 app.add_typer(people.organization_app, name="organization")
 app.add_typer(people.user_app, name="user")
 

@@ -22,6 +22,7 @@ from fieldward.web.failure import LastResort, answer_refusal
 from fieldward.web.gate import Gate
 from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
+from fieldward.web.metrics import metrics_routes
 from fieldward.web.pages import page_routes
 from fieldward.web.request import Frame
 from models.leadership import SEALING, Leadership
@@ -43,7 +44,7 @@ def build_app(
     services = build_services(settings)
     gate = Gate()
     leadership = Leadership(opening(databases.main, settings, name="fieldward sealing"), SEALING)
-    jobs = build_jobs(services, settings, leads=leadership.is_ours)
+    jobs = build_jobs(services, settings, leads=leadership.is_ours, wake=lambda name: background.wake(name))
     background = Background(
         services.keyring, {name: gate.behind(job) for name, job in jobs.items()}, but_s=intervals_s(settings)
     )
@@ -67,7 +68,12 @@ def build_app(
             yield
 
     others = Starlette(
-        routes=[*health_routes(gate), *checkpoint_routes(services.sealer), *page_routes()],
+        routes=[
+            *health_routes(gate),
+            *metrics_routes(settings.metrics_token),
+            *checkpoint_routes(services.sealer),
+            *page_routes(),
+        ],
         middleware=[Middleware(LastResort)],
         exception_handlers={HTTPException: answer_refusal},
         lifespan=lifespan,

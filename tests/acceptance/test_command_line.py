@@ -61,6 +61,9 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["erase", "person"],
         ["erase", "name"],
         ["erase", "organization"],
+        ["incidents", "list"],
+        ["incidents", "close"],
+        ["alarms", "test"],
     ],
 )
 def test_help_has_an_example(tmp_path: Path, arguments: list[str]) -> None:
@@ -77,6 +80,7 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
         "models.0001_initial",
         "models.0002_wards",
         "models.0003_ledger",
+        "models.0005_incident",
         "models.0006_retention",
         "keystore.0001_initial",
     ]

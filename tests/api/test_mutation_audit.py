@@ -8,7 +8,7 @@ import pytest
 
 from schema.api import build_api
 from schema.mutation import mutation_of
-from tests.support.mutation import Stage, mutate, prepare
+from tests.support.mutation import Stage, mutate, prepare, prepare_with_incident
 from tests.support.world import World
 
 REASON = "Because the laboratory said so."
@@ -140,6 +140,20 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "service_account",
         {"revoked_at", "revoked_by_id", "version"},
     ),
+    "acknowledgeIncident": (
+        "admin",
+        lambda stage: {"id": stage.incident, "expectedVersion": 1},
+        "incident.acknowledge",
+        "incident",
+        {"status", "acknowledged_by_id", "acknowledged_at", "version"},
+    ),
+    "closeIncident": (
+        "owner",
+        lambda stage: {"id": stage.incident, "expectedVersion": 1, "note": "A test of ours."},
+        "incident.close",
+        "incident",
+        {"status", "closed_by_id", "closed_at", "note", "version"},
+    ),
     "createRecord": (
         "collector",
         lambda stage: {
@@ -199,6 +213,10 @@ DEMAND_A_REASON = {
 SESSION = {"signIn", "refreshSession", "signOut"}
 
 
+async def _prepared(world: World, name: str) -> Stage:
+    return await (prepare_with_incident if name.endswith("Incident") else prepare)(world)
+
+
 def test_every_mutation_of_the_schema_is_tried_here() -> None:
     core = build_api()._schema
     assert core.mutation_type is not None
@@ -211,7 +229,7 @@ def test_every_mutation_of_the_schema_is_tried_here() -> None:
 @pytest.mark.parametrize("name", CASES)
 async def test_a_mutation_leaves_exactly_one_entry_with_who_when_how_and_what(world: World, name: str) -> None:
     who, given, action, entity, columns = CASES[name]
-    client, stage = await world.client(who), await prepare(world)
+    client, stage = await world.client(who), await _prepared(world, name)
     since = await world.now()
 
     answer = await mutate(client, name, given(stage))
@@ -239,7 +257,7 @@ async def test_a_mutation_leaves_exactly_one_entry_with_who_when_how_and_what(wo
 @pytest.mark.parametrize("name", CASES)
 async def test_a_mutation_without_its_permission_leaves_one_entry_and_no_change(world: World, name: str) -> None:
     _, given, action, _, _ = CASES[name]
-    stage = await prepare(world)
+    stage = await _prepared(world, name)
     client = await world.client("viewer")
     since, before = await world.now(), await world.fingerprint()
 
@@ -258,7 +276,7 @@ async def test_a_mutation_without_its_permission_leaves_one_entry_and_no_change(
 @pytest.mark.parametrize("name", CASES)
 async def test_a_mutation_without_a_sign_in_changes_nothing_and_is_logged(world: World, name: str) -> None:
     _, given, action, _, _ = CASES[name]
-    stage = await prepare(world)
+    stage = await _prepared(world, name)
     since, before = await world.now(), await world.fingerprint()
 
     answer = await mutate(world.anonymous, name, given(stage))
@@ -276,7 +294,7 @@ async def test_a_mutation_that_breaks_half_way_leaves_one_entry_and_no_change(
 ) -> None:
     """The database refuses the last thing that the transaction does: everything before it was written by then."""
     who, given, action, _, _ = CASES[name]
-    client, stage = await world.client(who), await prepare(world)
+    client, stage = await world.client(who), await _prepared(world, name)
     await world.sql(
         """
         create function break_it() returns trigger language plpgsql as

@@ -8,7 +8,7 @@ import pytest
 
 from schema.api import Api
 from tests.api.test_mutation_audit import CASES
-from tests.support.mutation import mutate, prepare
+from tests.support.mutation import mutate, prepare, prepare_with_incident
 from tests.support.scene import SOON, Looking, done, readable, selections, set_scene
 from tests.support.world import Client, World
 
@@ -129,6 +129,8 @@ ELSEWHERE = {
     "updateRole": ("role", "update"),
     "deleteRole": ("role", "delete"),
     "revokeServiceAccount": ("program", "revoke"),
+    "acknowledgeIncident": ("incident", "acknowledge"),
+    "closeIncident": ("incident", "close"),
     "createProject": ("organization", "createProject"),
     "registerDevice": ("organization", "registerDevice"),
     "createRole": ("organization", "defineRole"),
@@ -138,7 +140,7 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize("mutation", ELSEWHERE)
 async def test_what_is_said_of_other_objects_is_what_their_mutations_say(world: World, mutation: str) -> None:
-    stage = await prepare(world)
+    stage = await (prepare_with_incident if mutation.endswith("Incident") else prepare)(world)
     subject, word = ELSEWHERE[mutation]
     organization = f"Organization:{await world.organization_id('clearwater')}"
     on = organization if subject == "organization" else str(getattr(stage, subject))
@@ -155,9 +157,8 @@ async def test_what_is_said_of_other_objects_is_what_their_mutations_say(world: 
         can = node is not None and node["viewerCan"]["can"]
         given = {**CASES[mutation][1](stage), **_fresh(mutation, number)}
         if "expectedVersion" in given:
-            table = {"Project": "project", "Device": "device", "CustomRole": "custom_role"}.get(
-                type_name, "service_account"
-            )
+            tables = {"Project": "project", "Device": "device", "CustomRole": "custom_role", "Incident": "incident"}
+            table = tables.get(type_name, "service_account")
             rows = await world.sql(f"select version from {table} where id = $1::uuid", row_id)
             given["expectedVersion"] = rows[0]["version"] if rows else 1
         errors = (await mutate(client, mutation, given)).data[mutation]["errors"]

@@ -31,7 +31,7 @@ from models.inventory import InventoryError, entities, entity_named, entity_of
 from models.trail_retention import LEAST_DAYS
 from resolvers.service_account import LONGEST_LIFE
 from resolvers.services import SessionPolicy
-from tests.support.mutation import mutate, prepare
+from tests.support.mutation import mutate, prepare_with_incident
 from tests.support.scene import create_program, done
 from tests.support.world import Client, World, connect
 
@@ -78,10 +78,11 @@ async def opened(table: DataTable, column: str, row: Any) -> str:
 
 async def fill(world: World) -> None:
     """Have something in every column: the demo, and what has to be done for the rest."""
-    stage = await prepare(world)
+    stage = await prepare_with_incident(world)
     reviewer, owner = await world.client("reviewer"), await world.client("owner")
     review = {"id": stage.submitted, "expectedVersion": 2, "reason": "Too vague."}
     await done(reviewer, "rejectRecord", review)
+    await mutate(owner, "closeIncident", {"id": stage.incident, "expectedVersion": 1, "note": "A test of ours."})
     await done(owner, "deleteRecord", {"id": stage.draft, "expectedVersion": 1})
     await done(owner, "setLocationSensitivity", {"id": stage.project, "expectedVersion": 1, "sensitive": True})
     well = {"siteCode": "WELL-1", "collectedAt": "2026-01-02T03:04:05Z", "medium": "WATER", "latitude": 51.47873}

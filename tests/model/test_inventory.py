@@ -138,6 +138,8 @@ async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None
     assert {row["table_name"]: row["may"] for row in rows} == {
         **{name: ["INSERT", "SELECT", "UPDATE"] for name in (*kept, *decided)},
         **{name: ["DELETE", "INSERT", "SELECT", "UPDATE"] for name in deleted},
+        **{name: ["INSERT", "SELECT", "UPDATE"] for name in ("incident", "incident_cursor", "alarm_delivery")},
+        "incident_evidence": ["INSERT", "SELECT"],
         "audit_entry": ["INSERT", "SELECT"],
         "change": ["SELECT"],
         "sealed_leaf": ["INSERT", "SELECT"],

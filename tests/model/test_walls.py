@@ -8,10 +8,12 @@ import asyncpg
 import pytest
 
 from models.base import new_id
+from models.incident import Channel
 from models.inventory import entities
 from resolvers.trail_sealing import seal_everything
 from tests.conftest import Template
 from tests.support.entry import insert_entry
+from tests.support.incident import an_incident
 from tests.support.mutation import mutate
 from tests.support.retention import decide
 from tests.support.sealing import a_sealer
@@ -48,6 +50,8 @@ AUDITED = [entity.name for entity in entities() if entity.model.is_audited]
 async def _fill(world: World, table: str) -> None:
     """Have rows in a table in which the demo leaves none."""
     await world.client("collector")
+    if table.startswith(("incident", "alarm")):
+        await an_incident(world, "clearwater", Channel.WEBHOOK)
     if table == "trail_retention":
         await decide(world, "READ", 365)
 

@@ -38,6 +38,7 @@ ROWS: Final = """
 {
   users(first: 100) { nodes { name email } }
   devices(first: 100) { nodes { serialNumber blockReason } }
+  incidents(first: 100) { nodes { note } }
   records(first: 100) { nodes { comment collector reviewReason measurements { comment sourceRow } } }
 }
 """
@@ -197,6 +198,7 @@ async def ground(story: Story, contract: Contract, url: str) -> Writing:
         ),
         roles=roles,
         spare=UUID(members["spare"].partition(":")[2]),
+        organization=asyncio.run(made.sql("select id from organization"))[0]["id"],
         superuser=made.postgres.superuser("fieldward"),
         trail_until=datetime.now(UTC),
     )

@@ -1,6 +1,12 @@
 """An audit entry written by hand, as nobody but a test or an attacker does."""
 
+from typing import Any
+from uuid import UUID
+
 import asyncpg
+
+from fieldward.embedded import Endpoint
+from models.base import new_id
 
 
 async def insert_entry(
@@ -16,3 +22,24 @@ async def insert_entry(
         organization,
         action,
     )
+
+
+async def open_incident(superuser: Endpoint, organization: UUID) -> UUID:
+    """Insert an incident that nobody has answered, with the entry that says so, and return its id."""
+    parameters: dict[str, Any] = dict(superuser.dsn_parameters())
+    connection: asyncpg.Connection = await asyncpg.connect(**parameters)
+    incident = new_id()
+    try:
+        async with connection.transaction():
+            await connection.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
+            await insert_entry(connection, organization)
+            await connection.execute(
+                "insert into incident (id, organization_id, created_at, rule, severity, status, key, opened_at,"
+                " first_seen_at, last_seen_at, count, version)"
+                " values ($1, $2, now(), 'denials', 'LOW', 'OPEN', gen_random_uuid()::text, now(), now(), now(), 1, 1)",
+                incident,
+                organization,
+            )
+    finally:
+        await connection.close()
+    return incident

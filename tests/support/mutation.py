@@ -1,10 +1,11 @@
 """What mutations act on, made through the API by those who may."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from schema.api import build_api
+from tests.support.incident import an_incident
 from tests.support.world import Answer, Client, World
 
 _CORE = build_api()._schema
@@ -24,6 +25,7 @@ class Stage:
     blocked_device: str
     role: str
     program: str
+    incident: str = ""
 
 
 async def prepare(world: World) -> Stage:
@@ -49,6 +51,11 @@ async def prepare(world: World) -> Stage:
         role=role,
         program=program,
     )
+
+
+async def prepare_with_incident(world: World) -> Stage:
+    """Make the stage, with an incident that is open."""
+    return replace(await prepare(world), incident=f"Incident:{await an_incident(world)}")
 
 
 async def mutate(client: Client, name: str, given: dict[str, Any], shown: str = "") -> Answer:

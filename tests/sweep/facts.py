@@ -72,6 +72,8 @@ TABLES: Final[Mapping[str, Table]] = {
         "measurement", project="project_id", order="position", query=_WITH_A_PAST.format(table="measurement")
     ),
     "TrailRetention": Table("trail_retention", order="kind"),
+    "Incident": Table("incident", order="opened_at"),
+    "IncidentEvidence": Table("incident_evidence", order="id"),
 }
 CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Project", "records"): ("Record", "project_id"),
@@ -82,6 +84,7 @@ CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Record", "history"): ("RecordVersion", "record_id"),
     ("PastRecord", "measurements"): ("PastMeasurement", "record_id"),
     ("Organization", "trailRetention"): ("TrailRetention", "organization_id"),
+    ("Incident", "evidence"): ("IncidentEvidence", "incident_id"),
 }
 """By type and field: whose rows it leads to, and the column of those that names this one."""
 
@@ -90,7 +93,13 @@ COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("ProjectMember", "user"): "membership_id",
     ("AuditEntry", "user"): "membership_id",
     ("RecordVersion", "user"): "membership_id",
+    ("Incident", "user"): "membership_id",
 }
+GROWING: Final[Mapping[str, tuple[str, str]]] = {"AuditEntry": ("at", "at"), "Incident": ("openedAt", "opened_at")}
+"""The types of which there is more while questions are asked: the filter, and the column, of when a row was made. Their
+lists show the newest first.
+"""
+
 """The columns that have another name than their field."""
 
 PUBLIC: Final = frozenset({"organization_id"})
@@ -201,7 +210,7 @@ async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
         await _until_sealed(connection, at)
         rows: dict[str, dict[Any, Row]] = {}
         for type_name, table in TABLES.items():
-            late = " where at < $1" if type_name == "AuditEntry" else ""
+            late = f" where {GROWING[type_name][1]} < $1" if type_name in GROWING else ""
             source = f"({table.query}) q" if table.query is not None else f'"{table.name}"'
             found = await connection.fetch(
                 f"select * from {source}{late} order by {table.order}, id", *([cast.trail_until] if late else [])
@@ -228,6 +237,13 @@ async def _until_sealed(connection: asyncpg.Connection, at: datetime) -> None:
             if not await connection.fetchval(left, at):
                 return
             await asyncio.sleep(0.1)
+
+
+def until(facts: Facts, type_name: str) -> str:
+    """Return the argument that cuts a list of what grows where the facts end; nothing of what does not."""
+    if type_name not in GROWING:
+        return ""
+    return f", filter: {{{GROWING[type_name][0]}: {{lt: {literal(facts.trail_until)}}}}}"
 
 
 def literal(value: Any) -> str:

@@ -9,7 +9,7 @@ from uuid import UUID
 from graphql import GraphQLEnumType, GraphQLField, GraphQLInputObjectType, get_named_type
 
 from tests.sweep.contract import Contract, filters_of, row_type
-from tests.sweep.facts import Facts, Row, column_of, literal
+from tests.sweep.facts import GROWING, Facts, Row, column_of, literal
 from tests.sweep.page import FieldRow
 from tests.sweep.principal import DEMANDED, Principal
 
@@ -92,20 +92,20 @@ def narrowings(facts: Facts, who: Principal, contract: Contract, target: str, fi
                         # Asked for otherwise than it was written: what is equal is said by the column.
                         written = written.upper().replace(" ", "  ") if wanted is not None else written
                     narrowed = f"{name}: {{{operator}: {written}}}"
-                    if type_name == "AuditEntry":
-                        narrowed = _until(facts, name, operator, written)
+                    if type_name in GROWING:
+                        narrowed = _until(facts, GROWING[type_name][0], name, operator, written)
                     text = f"{argument}: {{{narrowed}}}"
                     refused = _is_refused(facts, who, said)
                     found.append(Narrowing(argument, type_name, said, column, operator, wanted, text, refused))
     return found
 
 
-def _until(facts: Facts, name: str, operator: str, written: str) -> str:
-    """Return the filter of the trail, which grows by each question, cut where the facts end."""
-    if name != "at":
-        return f"{name}: {{{operator}: {written}}}, at: {{lt: {literal(facts.trail_until)}}}"
+def _until(facts: Facts, when: str, name: str, operator: str, written: str) -> str:
+    """Return the filter of what grows while questions are asked, cut where the facts end. when: its filter by time."""
+    if name != when:
+        return f"{name}: {{{operator}: {written}}}, {when}: {{lt: {literal(facts.trail_until)}}}"
     end = "" if operator == "lt" else f", lt: {literal(facts.trail_until)}"
-    return f"at: {{{operator}: {written}{end}}}"
+    return f"{when}: {{{operator}: {written}{end}}}"
 
 
 def _said_of(facts: Facts, type_name: str, name: str) -> FieldRow:

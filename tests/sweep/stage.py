@@ -21,6 +21,7 @@ from fieldward.demo.people import PEOPLE
 from fieldward.embedded import Endpoint
 from resolvers.account import NewPerson, create_person
 from tests.support.entry import insert_entry
+from tests.support.incident import an_incident, incidents, look_through
 from tests.support.mutation import Stage, mutate, prepare
 from tests.support.served import Caller
 from tests.support.world import Client, World, connect
@@ -86,6 +87,7 @@ class Cast:
     targets: Stage
     roles: Mapping[str, str]
     spare: UUID
+    organization: UUID
     superuser: Endpoint
     trail_until: datetime
 
@@ -118,6 +120,7 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
     kept = {"kind": "ATTEMPT", "days": 365, "reason": "Set up."}
     await _done(owner, "setTrailRetention", kept, "trailRetention { days }")
     await _fill_what_is_empty(world, targets, members)
+    targets = replace(targets, incident=await _find_incidents(world, owner, targets))
     device = await _device_of(owner, members["blocked"])
     tokens = await _programs(owner, projects[FIRST])
     made = await _sign_in(http, people["maker"])
@@ -154,7 +157,7 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
     reading = Client(http, tokens["token-reads"][1])
     read = (await reading.run("{ records(first: 200) { nodes { comment } } }")).data["records"]["nodes"]
     assert any(one["comment"] for one in read)
-    return Cast(everybody, projects, targets, roles, members["spare"], superuser, await world.now())
+    return Cast(everybody, projects, targets, roles, members["spare"], organization, superuser, await world.now())
 
 
 def _standing(key: str, projects: Mapping[str, UUID]) -> Standing:
@@ -320,6 +323,36 @@ def _measurement(code: str) -> dict[str, Any]:
         "valueType": "Actual",
         "comment": f"Bottle broken in {code}",
     }
+
+
+async def _find_incidents(world: World, owner: Client, targets: Stage) -> str:
+    """Have an incident found about a person, closed, one about a device and one about a program; return one more."""
+    device, program = [UUID(one.partition(":")[2]) for one in (targets.blocked_device, targets.program)]
+    member, organization = await world.member_id("viewer"), await world.organization_id(HOME)
+    connection: asyncpg.Connection = await connect(world.superuser)
+    try:
+        for columns in (
+            {"membership_id": member, "error_code": "REFRESH_REUSED"},
+            {"device_id": device, "error_code": "DEVICE_BLOCKED"},
+            {"service_account_id": program, "error_code": "REFRESH_REUSED"},
+        ):
+            await connection.execute(
+                "insert into audit_entry (id, organization_id, kind, action, outcome, repeated, channel, request_id,"
+                f" {', '.join(columns)}) values (gen_random_uuid(), $1, 'ATTEMPT', 'session.refresh', 'DENIED', 0,"
+                " 'API', gen_random_uuid(), $2, $3)",
+                organization,
+                *columns.values(),
+            )
+    finally:
+        await connection.close()
+    await look_through(world)
+    (found,) = await incidents(world, membership_id=member)
+    incident = f"Incident:{found['id']}"
+    await _done(owner, "acknowledgeIncident", {"id": incident, "expectedVersion": 1}, "incident { id }")
+    closing = {"id": incident, "expectedVersion": 2, "note": "Vera's second laptop."}
+    await _done(owner, "closeIncident", closing, "incident { id }")
+    await an_incident(world, "suncoast")
+    return f"Incident:{await an_incident(world)}"
 
 
 async def _device_of(owner: Client, member: UUID) -> str:

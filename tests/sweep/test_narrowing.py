@@ -15,7 +15,7 @@ from graphql import GraphQLField, GraphQLInputObjectType, get_named_type
 from tests.support.world import connect
 from tests.sweep.conftest import Tally
 from tests.sweep.contract import Contract, enum_of, filters_of, is_connection, row_type
-from tests.sweep.facts import NODELESS, TABLES, Facts, Row, literal
+from tests.sweep.facts import GROWING, NODELESS, TABLES, Facts, Row, literal, until
 from tests.sweep.narrowing import Narrowing, narrowings
 from tests.sweep.principal import Principal
 from tests.sweep.stage import INSIDE, Cast
@@ -112,7 +112,7 @@ def test_pages_forwards_and_backwards_are_the_list_and_another_s_cursors_lead_no
     who = cast.principals[key]
     lists = list(_lists(contract, facts))
     wanted = {
-        name: [str(row["id"]) for row in facts.visible(who, target)][:: -1 if target == "AuditEntry" else 1]
+        name: [str(row["id"]) for row in facts.visible(who, target)][:: -1 if target in GROWING else 1]
         for name, target, _ in lists
     }
     findings = []
@@ -183,13 +183,12 @@ def _lists(contract: Contract, facts: Facts) -> Iterator[tuple[str, str, str]]:
     """Yield the lists of the entries: name, type of the rows, and what to add to the arguments."""
     for name, field in contract.query.items():
         if is_connection(field):
-            more = f", filter: {{at: {{lt: {literal(facts.trail_until)}}}}}" if row_type(field) == "AuditEntry" else ""
-            yield name, row_type(field), more
+            yield name, row_type(field), until(facts, row_type(field))
 
 
 def _most(target: str) -> int:
     """Return how many rows to ask for: more than there are. The trail has grown while others asked."""
-    return 800 if target == "AuditEntry" else 200
+    return 1000 if target == "AuditEntry" else 200
 
 
 def _ordered(contract: Contract, facts: Facts) -> Iterator[tuple[str, str, str, bool]]:
@@ -199,19 +198,18 @@ def _ordered(contract: Contract, facts: Facts) -> Iterator[tuple[str, str, str, 
         if target in NODELESS:
             # A history's order is held to in tests/api/test_record_history.py.
             continue
-        until = f", filter: {{at: {{lt: {literal(facts.trail_until)}}}}}" if target == "AuditEntry" else ""
-        for text, column, falls in _ways(field):
-            asked = f"{name}(first: {_most(target)}, {text}{until}) {{ nodes {{ id }} }}"
+        for text, column, falls in _ways(field, target):
+            asked = f"{name}(first: {_most(target)}, {text}{until(facts, target)}) {{ nodes {{ id }} }}"
             if parent == "Project":
                 asked = f"projects(first: 50) {{ nodes {{ id {asked} }} }}"
             yield asked, target, column, falls
 
 
-def _ways(field: GraphQLField) -> Iterator[tuple[str, str, bool]]:
+def _ways(field: GraphQLField, target: str) -> Iterator[tuple[str, str, bool]]:
     """Yield the ways to order a list: the argument, the column, whether it falls."""
     if "direction" in field.args:
         for way in enum_of(field.args["direction"]):
-            yield f"direction: {way}", "at", way == "DESC"
+            yield f"direction: {way}", GROWING[target][1], way == "DESC"
     if "orderBy" in field.args:
         given = get_named_type(field.args["orderBy"].type)
         assert isinstance(given, GraphQLInputObjectType)
@@ -224,8 +222,8 @@ def _is_ordered_by(facts: Facts, who: Principal, target: str, column: str, row: 
     """Return whether the page lets somebody find the row in an order of the column."""
     first, *rest = column.split("_")
     said = facts.page.fields[target][first + "".join(map(str.title, rest))]
-    # The trail has one order, by time, of which the page has no letter.
-    letter = "o" if target != "AuditEntry" else "r"
+    # What grows has one order, by time, of which the page has no letter.
+    letter = "o" if target not in GROWING else "r"
     return letter in facts.letters(who, said, row)
 
 

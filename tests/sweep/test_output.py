@@ -10,7 +10,7 @@ from models.base import new_id
 from tests.support.served import Reply
 from tests.sweep.conftest import Tally
 from tests.sweep.contract import Contract, is_connection, row_type, takes_arguments
-from tests.sweep.facts import NODELESS, Facts, Row, literal
+from tests.sweep.facts import GROWING, NODELESS, Facts, Row, literal, until
 from tests.sweep.page import Page
 from tests.sweep.principal import BUILT_IN, MEMBER, Principal, letters_of
 from tests.sweep.reading import PAGE_OF, Comparison, asked, sample, selection
@@ -196,8 +196,8 @@ def _lists(contract: Contract, facts: Facts) -> list[tuple[str, Compare]]:
             continue
         target = row_type(one)
         inner = selection(contract, target, 1)
-        narrowed = f", filter: {{at: {{lt: {literal(facts.trail_until)}}}}}" if target == "AuditEntry" else ""
-        way = ", direction: ASC" if target == "AuditEntry" else ""
+        narrowed = until(facts, target)
+        way = ", direction: ASC" if target in GROWING else ""
         query = (
             f"{{ {name}(first: 200{narrowed}{way}) {{ totalCount nodes {{ {inner} }} edges {{ node {{ id }} }} }} }}"
         )

@@ -37,7 +37,8 @@ from tests.support.access import (
     make_program,
     until_waiting,
 )
-from tests.support.mutation import Stage, mutate, prepare
+from tests.support.incident import an_incident
+from tests.support.mutation import Stage, mutate, prepare, prepare_with_incident
 from tests.support.world import World, connect
 
 LOOKS = frozenset({P.PROJECT_READ, P.RECORD_READ})
@@ -67,6 +68,8 @@ async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
     grant = await world.value("select id from project_membership where organization_id = $1 limit 1", tenant)
     record = await world.value("select record_id from measurement where organization_id = $1 limit 1", tenant)
     measurement = await world.value("select id from measurement where record_id = $1 limit 1", record)
+    incident = await an_incident(world)
+    evidence = await world.value("select id from incident_evidence where incident_id = $1 limit 1", incident)
     return {
         "Organization": f"Organization:{tenant}",
         "Project": stage.project,
@@ -78,6 +81,8 @@ async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
         "CustomRole": stage.role,
         "ServiceAccount": program.id,
         "AuditEntry": f"AuditEntry:{entry}",
+        "Incident": f"Incident:{incident}",
+        "IncidentEvidence": f"IncidentEvidence:{evidence}",
     }
 
 
@@ -157,7 +162,7 @@ async def test_no_query_breaks_for_a_program(world: World, api: Api, kind: str) 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_mutation_breaks_for_a_program_and_none_is_done_beyond_its_scope(world: World, kind: str) -> None:
-    stage = await prepare(world)
+    stage = await prepare_with_incident(world)
     program = await _program(world, kind)
     before = await content(world)
 

@@ -1,5 +1,6 @@
 """What there is to write: a complete input of each mutation, and where in it the fields are that the page names."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from uuid import UUID
 
 from graphql import GraphQLInputField, GraphQLInputObjectType, get_named_type, is_required_input_field
 
+from tests.support.entry import open_incident
 from tests.support.served import Caller, Reply
 from tests.sweep.contract import Contract
 from tests.sweep.page import FieldRow, Page
@@ -137,6 +139,8 @@ def complete(aim: Aim) -> dict[str, Input]:
         },
         "revokeServiceAccount": reasoned,
         "setTrailRetention": {"kind": "READ", "days": 365 + number, "reason": REASON},
+        "acknowledgeIncident": subject,
+        "closeIncident": {**subject, "note": "A test of ours."},
     }
 
 
@@ -228,6 +232,7 @@ class Ground:
             "unblockDevice": (targets.blocked_device, 2),
             **dict.fromkeys(("updateRole", "deleteRole"), (targets.role, 1)),
             "revokeServiceAccount": (targets.program, 1),
+            **dict.fromkeys(("acknowledgeIncident", "closeIncident"), (targets.incident, 1)),
         }
         subject, version = subjects.get(mutation, ("", 1))
         role = self._role(mutation)
@@ -258,6 +263,8 @@ class Ground:
             subject = self._made(owner, "createRole", inputs["createRole"], "role")
         elif mutation == "revokeServiceAccount":
             subject = self._made(owner, "createServiceAccount", inputs["createServiceAccount"], "serviceAccount")
+        elif mutation in {"acknowledgeIncident", "closeIncident"}:
+            subject = f"Incident:{asyncio.run(open_incident(self.cast.superuser, self.cast.organization))}"
         elif mutation in OF_PROJECTS:
             is_any = project is None
             subject = self._made(owner, "createProject", inputs["createProject"], "project") if is_any else aim.project
