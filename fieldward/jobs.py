@@ -38,8 +38,12 @@ EXPIRE_EVERY_S: Final = 3600.0
 """Seconds between two looks for such entries."""
 JUDGE_TRAIL: Final = "judge_trail"
 """The name of the job that looks through what was sealed for incidents."""
+JUDGE_EVERY_S: Final = 5.0
+"""Seconds between two looks for what was sealed since."""
 DELIVER_ALARMS: Final = "deliver_alarms"
-"""The name of the job that sends the alarms about them."""
+"""The name of the job that sends the alarms about them. It is woken where there is one to send."""
+DELIVER_EVERY_S: Final = 15.0
+"""Seconds between two looks for alarms that are to be sent again."""
 
 SHARE: Final = 0.25
 """The part of the time that sealing anew works; the rest is the requests'."""
@@ -50,11 +54,13 @@ BATCHES: Final = 10
 
 
 def intervals_s(settings: Settings) -> Mapping[str, float]:
-    """Return the seconds between two calls of those jobs that can't wait for as long as others."""
+    """Return the seconds between two calls of those jobs that wait for longer, or less long, than others."""
     return {
         SEAL_TRAIL: SEALING_EVERY_S,
         PUBLISH_HEADS: settings.audit_publish_interval_s,
         EXPIRE_TRAIL: EXPIRE_EVERY_S,
+        JUDGE_TRAIL: JUDGE_EVERY_S,
+        DELIVER_ALARMS: DELIVER_EVERY_S,
     }
 
 

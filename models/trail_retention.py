@@ -18,7 +18,7 @@ WAITING_DAYS: Final = 7
 class TrailRetention(TenantModel):
     """After how many days entries of a kind leave the trail; null, or no row of the kind: never.
 
-    What leaves is decided by the database (`models/migrations/sql/0006_retention.sql`), which holds the same limits.
+    What leaves is decided by the database (`models/migrations/sql/0005_retention.sql`), which holds the same limits.
     """
 
     noun = "audit"

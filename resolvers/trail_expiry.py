@@ -1,6 +1,6 @@
 """Letting go of entries whose period is over: what leaves the trail is replaced by its leaf hash.
 
-What may leave is the database's decision (`models/migrations/sql/0006_retention.sql`): this asks for it and names it in
+What may leave is the database's decision (`models/migrations/sql/0005_retention.sql`): this asks for it and names it in
 an entry of its own, `audit.expire`, which stays. Each batch is one short transaction; of two processes that would do
 the same, one does nothing.
 """

@@ -80,8 +80,8 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
         "models.0001_initial",
         "models.0002_wards",
         "models.0003_ledger",
-        "models.0005_incident",
-        "models.0006_retention",
+        "models.0004_incident",
+        "models.0005_retention",
         "keystore.0001_initial",
     ]
     assert json.loads(run(data, "migrate", "--json").stdout)["applied"] == []

@@ -8,13 +8,13 @@ from uuid_utils.compat import uuid7
 
 from models.audit_entry import EntryKind
 
-SQL = Path(__file__).with_name("sql") / "0006_retention.sql"
+SQL = Path(__file__).with_name("sql") / "0005_retention.sql"
 
 
 class Migration(migrations.Migration):
     """The periods, and what lets go of entries. There is no way back: what left does not come back."""
 
-    dependencies = [("models", "0003_ledger")]
+    dependencies = [("models", "0004_incident")]
 
     operations = [
         ops.CreateModel(

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 from models.encryption.column import EncryptedField
 from models.incident import Channel, DeliveryState, IncidentSeverity, IncidentStatus
 
-SQL = Path(__file__).with_name("sql") / "0005_incident.sql"
+SQL = Path(__file__).with_name("sql") / "0004_incident.sql"
 
 
 def _table(name: str, table: str, *columns: tuple[str, fields.Field]) -> ops.CreateModel:  # type: ignore[type-arg]
