@@ -42,7 +42,7 @@ async def _ready(gate: Gate) -> JSONResponse:
         gate.require_open()
         async with asyncio.timeout(5), OneStatement(Tenant()) as connection:
             # The newest table and column of this version: a database that was not migrated is not ready.
-            await connection.fetchval("select count(heads_size) from trail_retention")
+            await connection.fetchval("select count(days) from trail_retention")
             await active_keyring().load([SYSTEM])
     except _NOT_READY:
         return JSONResponse({"status": "unavailable"}, status_code=503)
