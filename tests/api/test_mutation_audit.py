@@ -208,6 +208,7 @@ DEMAND_A_REASON = {
     *("archiveProject", "setLocationSensitivity", "blockDevice", "unblockDevice", "rejectRecord", "deleteRecord"),
     *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
     *("createRole", "updateRole", "deleteRole", "createServiceAccount", "revokeServiceAccount"),
+    "setTrailRetention",
 }
 """What is not done without a reason. A change of a record that is under review or approved demands one as well."""
 SESSION = {"signIn", "refreshSession", "signOut"}

@@ -46,10 +46,16 @@ async def set_back(world: World, kept: dict[str, Sequence[tuple[object, ...]]], 
     """Put the trees back to what they were, and take entries out of the trail: what an older backup does."""
     superuser = await connect(world.superuser)
     for table, rows in kept.items():
-        await superuser.execute(f"alter table {table} disable trigger refuse")
-        await superuser.execute(f"truncate {table}")
+        triggers = await superuser.fetch(
+            "select quote_ident(tgname) as name from pg_trigger"
+            " where tgrelid = $1::text::regclass and not tgisinternal",
+            table,
+        )
+        await superuser.execute(f"alter table {table} disable trigger user")
+        await superuser.execute(f"delete from {table}")
         await superuser.copy_records_to_table(table, records=rows)
-        await superuser.execute(f"alter table {table} enable always trigger refuse")
+        for trigger in triggers:
+            await superuser.execute(f"alter table {table} enable always trigger {trigger['name']}")
     await superuser.execute("alter table audit_entry disable trigger refuse")
     await superuser.execute("delete from audit_entry where id = any($1)", list(without))
     await superuser.execute("alter table audit_entry enable always trigger refuse")
@@ -109,7 +115,7 @@ async def test_a_tree_that_was_changed_below_its_published_head_gets_no_new_head
     sealer = a_sealer(tmp_path)
     await seal_everything(sealer)
     superuser = await connect(world.superuser)
-    await superuser.execute("alter table sealed_leaf disable trigger refuse")
+    await superuser.execute("alter table sealed_leaf disable trigger user")
     await superuser.execute(
         "update sealed_leaf set leaf_hash = sha256('') where organization_id = $1 and leaf_index = 2", organization_id
     )

@@ -18,6 +18,7 @@ import fieldward.web.failure
 import resolvers.change
 import schema.api
 import schema.errors
+from auth.action import Action
 from models.base import new_id
 from models.encryption.envelope import Cell, DataKey, KeyOwner, OwnerKind, seal
 from models.encryption.keystore import KeyStore
@@ -154,7 +155,7 @@ async def test_every_change_of_a_stored_value_is_an_error_and_an_entry(
     assert {(*error["path"][:2], error["path"][3]) for error in answer.errors} == {(*case.path, "shown")}
     assert set(answer.codes) == {"INTERNAL"}
     _assert_is_told(entries, column.entity, column.name, ids[:-1])
-    (read,) = [entry for entry in entries if entry["kind"] == "READ"]
+    (read,) = [entry for entry in entries if entry["action"] == Action.FIELD_READ and entry["kind"] == "READ"]
     assert set(ids) & set(read["entity_ids"]) == {ids[-1]}
     assert "TamperedError" in logged
     assert _holds_nothing_of(logged)

@@ -8,6 +8,7 @@ from models.order import Order
 from models.reading import Snapshot
 from models.transaction import Tenant
 from resolvers.account import member_viewer
+from tests.support.filling import fill
 from tests.support.world import World
 
 LISTED = [entity for entity in entities() if entity.placement is not None and entity.placement.tenant_column]
@@ -38,7 +39,7 @@ async def test_an_owner_lists_all_of_their_tenant_and_nothing_of_another(world: 
 async def test_a_foreign_id_is_not_found_and_a_query_that_forgets_its_filter_sees_nothing_of_it(
     world: World, entity: Entity
 ) -> None:
-    await world.client("owner")
+    await fill(world, entity.name)
     viewer = await member_viewer("suncoast", email="owner@suncoast.example")
     assert entity.placement is not None
     column = entity.placement.tenant_column

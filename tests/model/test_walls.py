@@ -8,14 +8,12 @@ import asyncpg
 import pytest
 
 from models.base import new_id
-from models.incident import Channel
 from models.inventory import entities
 from resolvers.trail_sealing import seal_everything
 from tests.conftest import Template
 from tests.support.entry import insert_entry
-from tests.support.incident import an_incident
+from tests.support.filling import fill
 from tests.support.mutation import mutate
-from tests.support.retention import decide
 from tests.support.sealing import a_sealer
 from tests.support.world import World, connect
 
@@ -47,20 +45,11 @@ TENANT_TABLES = [entity.name for entity in entities()]
 AUDITED = [entity.name for entity in entities() if entity.model.is_audited]
 
 
-async def _fill(world: World, table: str) -> None:
-    """Have rows in a table in which the demo leaves none."""
-    await world.client("collector")
-    if table.startswith(("incident", "alarm")):
-        await an_incident(world, "clearwater", Channel.WEBHOOK)
-    if table == "trail_retention":
-        await decide(world, "READ", 365)
-
-
 @pytest.mark.parametrize("table", TENANT_TABLES)
 async def test_without_a_tenant_set_no_row_of_any_tenant_is_seen(
     world: World, service: asyncpg.Connection, table: str
 ) -> None:
-    await _fill(world, table)
+    await fill(world, table)
     assert await world.value(f"select count(*) from {table}") > 0
 
     assert await service.fetch(f"select * from {table}") == []
@@ -70,7 +59,7 @@ async def test_without_a_tenant_set_no_row_of_any_tenant_is_seen(
 async def test_with_one_tenant_set_no_row_of_another_is_seen(
     world: World, service: asyncpg.Connection, table: str
 ) -> None:
-    await _fill(world, table)
+    await fill(world, table)
     mine, other = await world.organization_id("suncoast"), await world.organization_id("clearwater")
     async with service.transaction():
         await service.execute("select set_config('fieldward.organization_id', $1, true)", str(mine))
@@ -292,7 +281,7 @@ async def test_a_row_that_came_changed_and_went_is_told_by_its_columns(world: Wo
 
 @pytest.mark.parametrize("table", AUDITED)
 async def test_every_row_that_was_never_changed_is_told_as_it_is(world: World, table: str) -> None:
-    await _fill(world, table)
+    await fill(world, table)
     arguments = await world.value(
         "select encode(tgargs, 'escape') from pg_trigger"
         " where tgrelid = $1::text::regclass and tgname = 'change_insert'",
