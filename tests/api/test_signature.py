@@ -229,7 +229,7 @@ async def test_nobody_signs_on_a_blocked_device(world: World) -> None:
 
     assert codes(answer) == ["UNAUTHENTICATED"]
     assert await world.fingerprint() == before
-    assert ("ATTEMPT", "record.approve", "DENIED", "UNAUTHENTICATED") in await kept(world, since)
+    assert ("ATTEMPT", "record.approve", "DENIED", "DEVICE_BLOCKED") in await kept(world, since)
 
 
 async def test_a_record_of_another_tenant_is_not_there_to_be_signed(world: World) -> None:
