@@ -823,7 +823,7 @@ def _verify_above(bundle: Bundle, report: Report, trust: Trust, last: Head, earl
     for source, kept in earlier:
         if _log(kept.origin) != _heads_origin(report.origin) or not _is_signed(report, trust, kept, source):
             continue
-        report.earlier_heads += 1
+        report.earlier_heads += kept.size >= head.size
         if kept.size > head.size:
             report.add("truncated", f"{source} is a head of {kept.size} heads, and the bundle knows {head.size}")
         elif kept.size == head.size and kept.root != head.root:
@@ -865,7 +865,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _given(arguments: list[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="verify", description="Verify an exported audit trail.")
+    parser = _Parser(
+        prog="verify",
+        description="Verify an exported audit trail. --key, --head and --witness may be repeated.",
+        epilog="Example: python verify.py bundle.zip --key name+id+key --head kept.txt. "
+        "Exit codes: 0 verified; 1 something is wrong, and is named; 2 it could not be verified.",
+    )
     parser.add_argument("bundle", type=Path, help="the bundle, a ZIP file")
     parser.add_argument(
         "--key", action="append", default=[], help="the verifier key of the log or of its installation, name+id+key"

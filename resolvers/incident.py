@@ -31,7 +31,8 @@ from resolvers.writing import require_writable
 AT_ID = ("input", "id")
 
 _LISTED: Final = f"""
-    select i.id, i.organization_id, i.rule, i.severity, i.status, i.count, i.first_seen_at, i.last_seen_at, i.opened_at,
+    select i.id, i.organization_id, (select o.slug from organization o where o.id = i.organization_id) as slug,
+           i.rule, i.severity, i.status, i.count, i.first_seen_at, i.last_seen_at, i.opened_at,
            coalesce((select json_object_agg(lower(a.channel), lower(a.state)) from alarm_delivery a
                       where a.organization_id = i.organization_id and a.incident_id = i.id), '{{}}')::text as alarms
     from incident i where i.organization_id = $1 and ($2 or i.status <> '{IncidentStatus.CLOSED}')
@@ -76,10 +77,14 @@ async def close_incident(change: Change, *, incident_id: UUID, expected_version:
 
 @dataclass(frozen=True, slots=True)
 class ListedIncident:
-    """An incident as an operator is shown it: ids and figures, and how its alarms went, by channel."""
+    """An incident as an operator is shown it: ids and figures, and how its alarms went, by channel.
+
+    slug: the organization's; None for the installation.
+    """
 
     id: UUID
     organization_id: UUID
+    slug: str | None
     rule: str
     severity: str
     status: str

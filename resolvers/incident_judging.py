@@ -138,6 +138,13 @@ async def sealing_lag_s() -> float:
     return max(0.0, float(found or 0.0))
 
 
+async def judging_lag_s() -> float:
+    """Return how many seconds the oldest head has waited to be judged, in any organization; 0 where none does."""
+    async with OneStatement(Tenant()) as connection:
+        found = await connection.fetchval("select extract(epoch from clock_timestamp() - fieldward_unjudged_since())")
+    return max(0.0, float(found or 0.0))
+
+
 async def judge_step(judging: Judge, organization_id: UUID) -> Judged:
     """Judge some leaves of an organization's trail. Does nothing where another process was faster.
 

@@ -1,4 +1,4 @@
-"""What is counted of incidents and alarms, of all organizations together: asked of the database each time.
+"""What is counted of incidents, alarms and work on the trail, of all organizations: asked of the database each time.
 
 So every process tells the same, and nothing begins anew when one ends.
 """
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from models.reading import OneStatement
 from models.transaction import Tenant
-from resolvers.incident_judging import sealing_lag_s
+from resolvers.incident_judging import judging_lag_s, sealing_lag_s
+from resolvers.publication import publication_lag
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +33,35 @@ class DeliveryCount:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All of it. sealing_lag_s: how long the oldest entry has waited to be sealed. unjudged: organizations of whose
-    trails more is sealed than was judged.
+    """All of it.
+
+    sealing_lag_s: how long the oldest entry has waited to be sealed. judging_lag_s: the oldest head, to be judged.
+    publication_lag_s: the oldest head, to be laid down outside; None where there is no such place.
     """
 
     incidents: tuple[IncidentCount, ...]
     deliveries: tuple[DeliveryCount, ...]
     sealing_lag_s: float
-    unjudged: int
+    judging_lag_s: float
+    publication_lag_s: float | None
 
 
-async def figures() -> Figures:
-    """Return what is counted now. Raises `UnavailableError` where the database is away."""
+async def figures(*, is_published: bool) -> Figures:
+    """Return what is counted now.
+
+    is_published: whether there is a place outside at which heads are laid down.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
     async with OneStatement(Tenant()) as connection:
         incidents = await connection.fetch("select * from fieldward_incidents() order by rule, severity")
     async with OneStatement(Tenant()) as connection:
         deliveries = await connection.fetch("select * from fieldward_deliveries() order by channel, state")
-    async with OneStatement(Tenant()) as connection:
-        unjudged = await connection.fetchval("select count(*) from fieldward_unjudged()")
     return Figures(
         tuple(IncidentCount(**row) for row in incidents),
         tuple(DeliveryCount(**row) for row in deliveries),
         await sealing_lag_s(),
-        unjudged,
+        await judging_lag_s(),
+        await publication_lag() if is_published else None,
     )

@@ -40,6 +40,7 @@ from resolvers.tree_verification import (
     verify_heads_tree,
     verify_organization_tree,
 )
+from resolvers.trigger_verification import verify_triggers
 
 HEADS: Final = "Signed heads"
 MOST_NAMED: Final = 1000
@@ -94,11 +95,12 @@ async def verify_trail(
         UnavailableError: the database is away, or took too long; or what was published can't be read.
     """
     result = TrailVerification()
-    above = Findings(HEADS_ID)
+    above, guards = Findings(HEADS_ID), Findings(SYSTEM_ID)
     heads = _verified_heads(sealer, kept, above, witnesses)
     async with Snapshot(Tenant(organization_id=HEADS_ID)) as connection:
         # The snapshot is of the first statement: whoever has a head in it had a key before.
         await connection.fetchval("select 1")
+        await verify_triggers(connection, guards)
         organizations = [SYSTEM_ID, *await store.organizations()] if only is None else [only]
         mine = heads.pop(HEADS_ID, []) + await _published(connection, sealer, HEADS_ID)
         await _verify_heads(connection, sealer, above, organizations, pace, mine, witnesses, only)
@@ -124,9 +126,10 @@ async def verify_trail(
             for head in gone:
                 what = f"the published head of {head.origin}"
                 above.add(FindingKind.TRUNCATED, what, expected=f"{head.size} leaves", got=f"none of {organization_id}")
-    result.take(above)
-    if len(above):
-        await _write_down(_within(actor, SYSTEM_ID), above, None)
+    for of_all in (guards, above):
+        result.take(of_all)
+        if len(of_all):
+            await _write_down(_within(actor, SYSTEM_ID), of_all, None)
     return result
 
 

@@ -4,6 +4,7 @@ graphql-core checks the same, and quotes the value in its message: a password ty
 back, and logged. So values are checked here first, and only what fits gets there.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,6 +40,8 @@ MOST_ITEMS = 1000
 MOST_VALUES = 50_000
 """Values in one variable, all levels together."""
 
+_Named = Counter[tuple[str | int, ...]]
+
 
 class InputValueRule(ValuesOfCorrectTypeRule):
     """The specification's rule on literals, with a path and without the value in its errors."""
@@ -68,9 +71,10 @@ class InputValueRule(ValuesOfCorrectTypeRule):
             found: GraphQLInputType = input_type
 
             given = value_from_ast_untyped(node)
+            named: _Named = Counter()
 
             def on_error(error: GraphQLError, path: list[str | int]) -> None:
-                at = _pointed(found, given, path)
+                at = _pointed(found, given, path, named)
                 self.report_error(input_error(_expected(found, at), [*argument, *at], error.nodes))
 
             validate_input_literal(node, input_type, on_error, None, None, True)
@@ -121,8 +125,10 @@ def _value_errors(input_type: Any, name: str, value: Any) -> list[GraphQLError]:
     if errors:
         return errors[:MOST_ERRORS]
 
+    named: _Named = Counter()
+
     def on_error(_: GraphQLError, path: list[str | int]) -> None:
-        at = _pointed(input_type, value, path)
+        at = _pointed(input_type, value, path, named)
         errors.append(input_error(_expected(input_type, at), [name, *at]))
         if len(errors) >= MOST_ERRORS:
             raise _EnoughError
@@ -136,8 +142,11 @@ def _value_errors(input_type: Any, name: str, value: Any) -> list[GraphQLError]:
     return errors
 
 
-def _pointed(input_type: Any, value: Any, path: list[str | int]) -> list[str | int]:
-    """Return the path of the field at fault, where graphql-core's ends at the object that has it or lacks it."""
+def _pointed(input_type: Any, value: Any, path: list[str | int], named: _Named) -> list[str | int]:
+    """Return the path of the field at fault, where graphql-core's ends at the object that has it or lacks it.
+
+    named: how many fields of each object were named already, so that each of several is named once.
+    """
     here, there = input_type, value
     for part in path:
         here = _step(here, part)
@@ -147,15 +156,17 @@ def _pointed(input_type: Any, value: Any, path: list[str | int]) -> list[str | i
             there = there[part]
         else:
             there = None
-    named = get_named_type(here)
-    if isinstance(named, GraphQLInputObjectType) and isinstance(there, Mapping):
-        unknown = [str(key) for key in there if key not in named.fields]
+    holder = get_named_type(here)
+    if isinstance(holder, GraphQLInputObjectType) and isinstance(there, Mapping):
+        unknown = [str(key) for key in there if key not in holder.fields]
         missing = [
             key
-            for key, field in named.fields.items()
+            for key, field in holder.fields.items()
             if isinstance(field.type, GraphQLNonNull) and field.default_value is Undefined and key not in there
         ]
-        return [*path, *(unknown or missing)[:1]]
+        before = named[*path]
+        named[*path] += 1
+        return [*path, *[*unknown, *missing][before : before + 1]]
     return path
 
 

@@ -2,7 +2,7 @@
 
 import typer
 from asyncpg import PostgresError, UndefinedColumnError, UndefinedTableError
-from tortoise.exceptions import OperationalError
+from tortoise.exceptions import IntegrityError, OperationalError
 
 from auth.errors import Code, FieldwardError
 from fieldward.cli import (
@@ -96,6 +96,8 @@ def run() -> None:
         refuse(str(error))
     except (WrappingKeyError, PlaceError, SchemaError, InventoryError) as error:
         refuse(str(error), code=1)
+    except IntegrityError:
+        refuse("the database did not take what was to be written: see its log, and whether its triggers are on", code=1)
     except (OperationalError, UndefinedTableError, UndefinedColumnError):
         refuse("the database's schema is not the one of this version: run `fieldward migrate`", code=1)
     except (OSError, PostgresError) as error:

@@ -24,14 +24,16 @@ NOT_SEALED = 6
 
 log = structlog.get_logger()
 
-app = typer.Typer(help="The audit trail: sealing it, and witnessing heads.", no_args_is_help=True)
+app = typer.Typer(
+    help="The audit trail: sealing, witnessing, verifying and exporting it, and what leaves it.", no_args_is_help=True
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.callback()
 def _audit() -> None:
-    """The audit trail: sealing it, and witnessing heads."""
+    """The audit trail: sealing, witnessing, verifying and exporting it, and what leaves it."""
 
 
 @app.command("seal")
@@ -135,7 +137,9 @@ def witness(
     """
     if not log and not logs_below:
         refuse("expected --log or --logs-below: whose heads to cosign")
-    logs = Logs([_log_key(one) for one in log or ()], [_log_key(one) for one in logs_below or ()])
+    logs = Logs(
+        [_log_key(one, "--log") for one in log or ()], [_log_key(one, "--logs-below") for one in logs_below or ()]
+    )
     try:
         own = Witness(kept_signer(key), name, WitnessState(state), logs)
         VerifierKey.parse(str(own.key))
@@ -156,11 +160,11 @@ def witness(
     asyncio.run(uvicorn.Server(config).serve())
 
 
-def _log_key(text: str) -> VerifierKey:
+def _log_key(text: str, given: str) -> VerifierKey:
     try:
         found = VerifierKey.parse(text)
     except CheckpointError as error:
-        refuse(str(error))
+        refuse(f"{given}: {error}")
     if found.type is not SignatureType.ED25519:
-        refuse("expected the verifier key of a log, not of a witness")
+        refuse(f"{given}: expected the verifier key of a log, not of a witness")
     return found

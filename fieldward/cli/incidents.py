@@ -8,7 +8,6 @@ from uuid import UUID
 
 import typer
 
-from auth.principal import SYSTEM_ID
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.container import build_outbox
 from resolvers.alarm import send_test
@@ -37,7 +36,7 @@ def list_command(
     """Print the incidents that are not closed, of all organizations and of the installation itself, newest first.
 
     No person is named: who belongs to the organization sees more in the API. What belongs to no organization, such as
-    sign-ins to accounts that nobody has, is the installation's.
+    sign-ins to accounts that nobody has, is the installation's. Times are in UTC.
 
     Example: fieldward incidents list --json
     """
@@ -52,8 +51,10 @@ def list_command(
     if as_json:
         print(json.dumps([asdict(one) for one in found], default=str))
         return
+    if not found:
+        print("There is no incident." if with_closed else "There is no incident that is not closed.")
     for one in found:
-        whose = "installation" if one.organization_id == SYSTEM_ID else str(one.organization_id)
+        whose = one.slug or "the installation"
         alarms = ", ".join(f"{channel} {state}" for channel, state in one.alarms.items()) or "no alarms"
         print(
             f"{one.opened_at:%Y-%m-%d %H:%M:%S}  {one.severity:<8}  {one.status:<12}  {one.rule:<22}"

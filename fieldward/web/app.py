@@ -70,7 +70,7 @@ def build_app(
     others = Starlette(
         routes=[
             *health_routes(gate),
-            *metrics_routes(settings.metrics_token),
+            *metrics_routes(settings.metrics_token, is_published=settings.audit_publish_url is not None),
             *checkpoint_routes(services.sealer),
             *page_routes(),
         ],

@@ -25,10 +25,11 @@ from resolvers.incident_rule import RULES
 METRICS: Final = "/metrics"
 
 
-def metrics_routes(token: SecretStr | None) -> list[Route]:
+def metrics_routes(token: SecretStr | None, *, is_published: bool) -> list[Route]:
     """Return the route of `/metrics`; none where there is no token.
 
     token: what is to be sent as `Authorization: Bearer …`.
+    is_published: whether heads are laid down outside; else there is no lag of it.
     """
     if token is None:
         return []
@@ -38,7 +39,7 @@ def metrics_routes(token: SecretStr | None) -> list[Route]:
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(shown.strip().encode("latin-1"), expected):
             raise HTTPException(404)
-        return Response(exposed(await figures()), media_type=CONTENT_TYPE_LATEST)
+        return Response(exposed(await figures(is_published=is_published)), media_type=CONTENT_TYPE_LATEST)
 
     return [Route(METRICS, metrics)]
 
@@ -74,15 +75,23 @@ class _Told(Collector):
         for channel in Channel:
             failed = sum(one.failures for one in told.deliveries if one.channel == channel)
             failures.add_metric((channel.lower(),), failed)
-        deliveries = GaugeMetricFamily("fieldward_alarm_deliveries", "Alarms.", labels=("channel", "state"))
+        deliveries = GaugeMetricFamily(
+            "fieldward_alarm_deliveries", "Alarms, by how far they have come.", labels=("channel", "state")
+        )
         for one in told.deliveries:
             deliveries.add_metric((one.channel.lower(), one.state.lower()), one.deliveries)
         lag = GaugeMetricFamily(
             "fieldward_sealing_lag_seconds", "How long the oldest entry of the trail has waited to be sealed."
         )
         lag.add_metric((), told.sealing_lag_s)
-        unjudged = GaugeMetricFamily(
-            "fieldward_trails_unjudged", "Organizations of whose trails more is sealed than was judged."
+        judging = GaugeMetricFamily(
+            "fieldward_judging_lag_seconds", "How long the oldest signed head has waited to be judged by the rules."
         )
-        unjudged.add_metric((), told.unjudged)
-        yield from (opened, unclosed, failures, deliveries, lag, unjudged)
+        judging.add_metric((), told.judging_lag_s)
+        yield from (opened, unclosed, failures, deliveries, lag, judging)
+        if told.publication_lag_s is not None:
+            publication = GaugeMetricFamily(
+                "fieldward_publication_lag_seconds", "How long the oldest signed head has waited to be published."
+            )
+            publication.add_metric((), told.publication_lag_s)
+            yield publication

@@ -69,6 +69,7 @@ async def test_an_operator_sees_incidents_of_all_and_closes_those_of_none(
     twice = await run("incidents", "close", str(ours), "--note", "A scanner.", **reached)
     left = await run("incidents", "list", "--json", **reached)
 
+    assert [line.split("  ")[-3] for line in shown.stdout.splitlines()] == ["the installation", "clearwater"]
     told: list[dict[str, Any]] = json.loads(listed.stdout)
     organization_id = await world.organization_id("clearwater")
     assert [(one["id"], one["organization_id"], one["count"]) for one in told] == [

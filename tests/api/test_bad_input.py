@@ -282,3 +282,17 @@ async def test_a_repeated_create_is_answered_as_the_first_and_another_content_is
     assert [error["code"] for error in other.data["createRecord"]["errors"]] == ["CONFLICT"]
     assert await world.value("select count(*) from record where id = $1", row_id) == 1
     assert await world.value("select count(*) from measurement where record_id = $1", row_id) == 1
+
+
+async def test_each_of_several_fields_at_fault_is_named_once(world: World) -> None:
+    client = await world.client("reviewer")
+    approve = "mutation ($input: ApproveRecordInput!) { approveRecord(input: $input) { errors { message } } }"
+
+    answer = await client.run(approve, {"input": {"version": 2, "meaning": "APPROVAL"}})
+
+    assert [(one["message"], one["extensions"]["field"][-1]) for one in answer.errors] == [
+        ("Expected a field of ApproveRecordInput.", "version"),
+        ("Expected a value of type ID!.", "id"),
+        ("Expected a value of type Int!.", "expectedVersion"),
+        ("Expected a value of type String!.", "password"),
+    ]

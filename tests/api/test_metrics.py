@@ -1,5 +1,7 @@
 """What a collector is told, and who is told that there is anything."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -7,9 +9,15 @@ from pydantic import SecretStr
 
 from fieldward.database import Databases
 from fieldward.web.app import build_app
+from fieldward.web.metrics import exposed
+from models.outside.place import FilePlace
+from resolvers.incident_metric import figures
+from resolvers.publication import HeadPublishing
+from resolvers.trail_sealing import seal_everything
 from schema.api import Api
 from tests.conftest import Template
-from tests.support.incident import an_incident, refuse, seal_trails
+from tests.support.incident import SEALER, an_incident, judge_trails, refuse, seal_trails
+from tests.support.sealing import always
 from tests.support.world import World
 
 TOKEN = "a token for the collector"
@@ -85,6 +93,24 @@ async def test_sealing_that_waits_and_alarms_that_fail_are_told(world: World, co
 
     assert sealed["fieldward_sealing_lag_seconds"][()] == 0
     assert told["fieldward_sealing_lag_seconds"][()] > 0
-    assert told["fieldward_trails_unjudged"][()] >= 1
+    assert told["fieldward_judging_lag_seconds"][()] > 0
+    assert "fieldward_publication_lag_seconds" not in told
     assert told["fieldward_alarm_delivery_failures"] == {("email",): 1, ("webhook",): 3}
     assert told["fieldward_alarm_deliveries"][("webhook", "pending")] == 1
+
+
+async def test_heads_that_wait_to_be_judged_and_published_are_told(world: World, tmp_path: Path) -> None:
+    organization = await world.organization_id("clearwater")
+    await refuse(organization)
+    await seal_trails()
+    await seal_everything(SEALER)
+    waiting = await figures(is_published=True)
+    await judge_trails()
+    await HeadPublishing(always, FilePlace(tmp_path)).step()
+    done = await figures(is_published=True)
+
+    assert waiting.judging_lag_s > 0
+    assert waiting.publication_lag_s is not None
+    assert waiting.publication_lag_s > 0
+    assert (done.judging_lag_s, done.publication_lag_s) == (0, 0)
+    assert "fieldward_publication_lag_seconds" in exposed(done).decode()

@@ -96,6 +96,27 @@ async def test_a_person_of_two_organizations_is_verified_by_the_trails_of_both(w
     assert len({one.organization_id for one in wrong.findings}) == 2
 
 
+async def test_a_trigger_that_is_off_or_gone_is_named(world: World) -> None:
+    await seal_all(world.services)
+    await world.sql("alter table record disable trigger change_update")
+    await world.sql("alter table device enable trigger change_insert")
+    await world.sql("drop trigger change_delete on measurement")
+
+    found = await verified(world)
+
+    assert [str(one) for one in found.findings] == [
+        "UNGUARDED: the trigger change_insert of the table device: expected on, always, got off in replication",
+        "UNGUARDED: the trigger change_update of the table record: expected on, always, got off",
+        "UNGUARDED: the trigger change_delete of the table measurement: expected on, always, got none",
+    ]
+    told = await world.sql(
+        "select entity from audit_entry where action = 'audit.verify' and outcome = 'FAILED' and organization_id = $1"
+        " order by entity",
+        SYSTEM_ID,
+    )
+    assert [row["entity"] for row in told] == ["device", "measurement", "record"]
+
+
 async def test_an_organization_is_verified_by_itself(world: World) -> None:
     await seal_all(world.services)
     one, other = await world.organization_id("clearwater"), await world.organization_id("suncoast")

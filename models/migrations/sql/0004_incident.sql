@@ -87,6 +87,22 @@ begin
   perform set_config('fieldward.judging', '', true);
 end $$;
 
+-- Since when the oldest head waits that was not judged as far as it goes.
+create function fieldward_unjudged_since() returns timestamptz language plpgsql security definer
+  set search_path = pg_catalog, pg_temp as $$
+declare found timestamptz;
+begin
+  perform set_config('fieldward.judging', 'on', true);
+  select min(b.sealed_at) into found
+    from (select id from public.organization union all select '00000000-0000-0000-0000-000000000000'::uuid) o
+    left join public.incident_cursor c on c.organization_id = o.id
+    cross join lateral (select b.sealed_at from public.sealed_batch b
+                         where b.organization_id = o.id and b.tree_size > coalesce(c.leaf_index, 0)
+                         order by b.tree_size limit 1) b;
+  perform set_config('fieldward.judging', '', true);
+  return found;
+end $$;
+
 -- Those with alarms that are due.
 create function fieldward_alarming() returns setof uuid language plpgsql security definer
   set search_path = pg_catalog, pg_temp as $$
@@ -147,7 +163,8 @@ end $$;
 do $$
 declare f text;
 begin
-  foreach f in array array['fieldward_judged()', 'fieldward_unjudged()', 'fieldward_alarming()', 'fieldward_incidents()',
+  foreach f in array array['fieldward_judged()', 'fieldward_unjudged()', 'fieldward_unjudged_since()',
+                           'fieldward_alarming()', 'fieldward_incidents()',
                            'fieldward_deliveries()', 'fieldward_unsealed_since()'] loop
     execute format('revoke execute on function %s from public', f);
     execute format('grant execute on function %s to fieldward_service', f);
