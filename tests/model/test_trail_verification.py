@@ -27,6 +27,7 @@ from resolvers.trail import new_entry
 from resolvers.trail_export import note_export
 from resolvers.trail_verification import TrailVerification, verify_trail
 from tests.support.mutation import mutate, prepare
+from tests.support.retention import age, decide
 from tests.support.sealing import add_entry, writer
 from tests.support.trail import about, an_actor, behind, checkpoint, export, kinds, offline, seal_all, verified
 from tests.support.world import World
@@ -198,6 +199,8 @@ async def test_cosignatures_of_known_witnesses_are_verified_and_exported(world: 
 
 async def test_an_entry_that_left_by_an_act_that_names_it_is_right_once_it_was_old_enough(world: World) -> None:
     organization_id = await world.organization_id("clearwater")
+    await decide(world, "READ", 90)
+    await age(world, 9, "action <> 'audit.set_retention'")
     actor = an_actor(organization_id)
     reads = [new_entry(actor, kind=EntryKind.READ, action=Action.FIELD_READ, outcome=Outcome.DONE) for _ in range(2)]
     await append_entries(reads)
