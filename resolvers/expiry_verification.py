@@ -16,7 +16,7 @@ import orjson
 
 from models.finding import FindingKind, Findings
 from models.inventory import entity_of
-from models.trail_retention import LEAST_DAYS, WAITING_DAYS, TrailRetention
+from models.trail_retention import LEAST_DAYS, MOST_DAYS, WAITING_DAYS, TrailRetention
 from resolvers.leaf_reading import StoredLeaf
 
 _WAITING: Final = timedelta(days=WAITING_DAYS)
@@ -59,9 +59,10 @@ async def retention_decisions(connection: asyncpg.Connection, organization_id: U
     days: dict[UUID, int | None] = {}
     found = []
     for row in await connection.fetch(_DECIDED, organization_id, entity_of(TrailRetention).name):
-        columns = orjson.loads(row["columns"])
-        kinds[row["entity_id"]] = _after(columns, "kind", kinds.get(row["entity_id"], ""))
-        days[row["entity_id"]] = _after(columns, "days", days.get(row["entity_id"]))
+        columns = _parsed(row["columns"])
+        kinds[row["entity_id"]] = str(_after(columns, "kind", kinds.get(row["entity_id"], "")))
+        said = _after(columns, "days", days.get(row["entity_id"]))
+        days[row["entity_id"]] = said if isinstance(said, int) and LEAST_DAYS <= said <= MOST_DAYS else None
         found.append(Decision(kinds[row["entity_id"]], row["at"], days[row["entity_id"]]))
     return found
 
@@ -70,7 +71,7 @@ def cutoff(decisions: Sequence[Decision], moment: datetime) -> datetime | None:
     """Return before when an entry must have been sealed to leave at a moment, whatever its kind; None: none might."""
     last = {one.kind: one for one in decisions if one.at < moment}
     ends = [
-        moment - timedelta(days=max(one.days, LEAST_DAYS))
+        moment - timedelta(days=one.days)
         for one in last.values()
         if one.days is not None and one.at < moment - _WAITING
     ]
@@ -103,6 +104,15 @@ async def verify_expired(
         else:
             continue
         findings.add(FindingKind.EXPIRED, named(leaf), expected=expected, got=got, table="audit_entry", row_id=leaf.id)
+
+
+def _parsed(text: str) -> Mapping[str, Any]:
+    """Return an object of the database's JSON; of what we never write, nothing."""
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        found = None
+    return found if isinstance(found, dict) else {}
 
 
 def _after(columns: Mapping[str, Any], name: str, before: Any) -> Any:

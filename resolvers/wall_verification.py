@@ -31,7 +31,7 @@ _TRIGGERS: Final = """
     select c.relname::text as table, t.tgname::text as name, p.proname::text as function
     from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_proc p on p.oid = t.tgfoid
     where c.relnamespace = 'public'::regnamespace and p.pronamespace = c.relnamespace
-      and not t.tgisinternal and t.tgenabled = 'A'
+      and not t.tgisinternal and t.tgenabled = 'A' and t.tgqual is null
 """
 _WALLED: Final = """
     select relname::text as table from pg_class
