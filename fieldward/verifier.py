@@ -55,6 +55,10 @@ MOST_NOTE: Final = 65_536
 MOST_SMALL_FILE: Final = 2**20
 MOST_FINDINGS: Final = 50
 LONGEST_TRANSACTION: Final = timedelta(hours=1)
+LEAST_DAYS: Final = 90
+"""Days that every entry is kept."""
+WAITING: Final = timedelta(days=7)
+"""How long a period was decided before entries leave by it."""
 WINDOW: Final = 4096
 """Lines among which a line is looked for that stands in another's place."""
 
@@ -390,6 +394,29 @@ def _text(line: bytes) -> str:
 # ------------------------------------------------------------------ what the entries say of each other
 
 
+class Periods:
+    """What an organization decided of how long it keeps entries, as the trail tells it."""
+
+    def __init__(self) -> None:
+        self._days: dict[str, Any] = {}
+        self._decided: dict[str, datetime] = {}
+
+    def decide(self, row: str, columns: dict[str, Any], at: datetime) -> None:
+        """Take up the change of a period."""
+        if "days" in columns:
+            self._days[row] = columns["days"][1]
+        self._decided[row] = at
+
+    def cutoff(self, moment: datetime) -> datetime | None:
+        """Return before when an entry was written that may leave at a moment, whatever its kind; None: none may."""
+        ends = [
+            moment - timedelta(days=max(days, LEAST_DAYS))
+            for row, days in self._days.items()
+            if isinstance(days, int) and self._decided[row] < moment - WAITING
+        ]
+        return max(ends, default=None)
+
+
 class Entries:
     """What must be so among entries: that ids are unique, their order, and that what left the trail is named by it."""
 
@@ -400,10 +427,12 @@ class Entries:
         self._seen = sqlite3.connect("")
         self._seen.executescript(
             "pragma journal_mode = off; pragma synchronous = off;"
-            "create table line (id blob primary key, number integer, expired_by blob) without rowid;"
-            "create table named (id blob, expired_by blob, primary key (id, expired_by)) without rowid;"
+            "create table line (id blob primary key, number integer, expired_by blob, since real) without rowid;"
+            "create table named (id blob, expired_by blob, cutoff real, primary key (id, expired_by)) without rowid;"
         )
         self._last: tuple[int, datetime] | None = None
+        self._newest: datetime | None = None
+        self._periods = Periods()
         self.unparsed = 0
 
     def add(self, number: int, line: Line) -> bytes:
@@ -433,6 +462,12 @@ class Entries:
         ):
             what = f"line {number}: no later entry audit.expire says that entry {UUID(bytes=entry_id)} left the trail"
             self._report.add("expired", what, number)
+        for number, entry_id in seen.execute(
+            "select l.number, l.id from line l join named n on n.id = l.id and n.expired_by = l.expired_by"
+            " where n.cutoff is null or l.since >= n.cutoff order by l.number"
+        ):
+            what = f"line {number}: no period that was decided a week before let entry {UUID(bytes=entry_id)} leave"
+            self._report.add("expired", what, number)
         for entry_id, act_id in seen.execute(
             "select n.id, n.expired_by from named n where not exists (select 1 from line l where l.id = n.id)"
         ):
@@ -461,15 +496,26 @@ class Entries:
         if self._last is not None and transaction < self._last[0] and at + LONGEST_TRANSACTION < self._last[1]:
             what = f"line {number}: transaction {transaction} stands behind transaction {self._last[0]}, a younger one"
             self._report.add("reordered", what, number)
+        elif self._newest is not None and at + LONGEST_TRANSACTION < self._newest:
+            what = f"line {number}: it says {at:%Y-%m-%d %H:%M:%S} and stands behind {self._newest:%Y-%m-%d %H:%M:%S}"
+            self._report.add("reordered", what, number)
         else:
             self._last = transaction, at
+            self._newest = at if self._newest is None else max(at, self._newest)
+        for change in changes:
+            if change.get("entity") == "trail_retention":
+                self._periods.decide(str(change["entity_id"]), change["columns"], at)
         if entry["action"] == "audit.expire" and entry["outcome"] == "DONE":
-            ids = [(UUID(one).bytes, entry_id.bytes) for one in entry.get("entity_ids", ())]
-            self._seen.executemany("insert or ignore into named values (?, ?)", ids)
+            end = self._periods.cutoff(at)
+            cutoff = None if end is None else end.timestamp()
+            ids = [(UUID(one).bytes, entry_id.bytes, cutoff) for one in entry.get("entity_ids", ())]
+            self._seen.executemany("insert or ignore into named values (?, ?, ?)", ids)
 
     def _note(self, number: int, entry_id: UUID, expired_by: bytes | None) -> None:
+        # When what left was written is known by what stands before it.
+        since = (self._newest - LONGEST_TRANSACTION).timestamp() if self._newest is not None else float("-inf")
         try:
-            self._seen.execute("insert into line values (?, ?, ?)", (entry_id.bytes, number, expired_by))
+            self._seen.execute("insert into line values (?, ?, ?, ?)", (entry_id.bytes, number, expired_by, since))
         except sqlite3.IntegrityError:
             self._report.add("malformed", f"line {number}: entry {entry_id} is there twice", number)
 

@@ -20,7 +20,8 @@ class FindingKind(StrEnum):
     head is missing, or is not the one that the tree of heads holds. SIGNATURE: one is not signed by this
     installation. COSIGNATURE: a witness's signature is wrong. NODE: a stored hash is not the one that follows from
     the leaves. ROW_CHANGED, ROW_DELETED, ROW_INSERTED: a row is not what the trail says of it. BROKEN_OFF: a change
-    of a row does not go on from the one before. UNGUARDED: a trigger that writes or keeps the trail is off, or gone.
+    of a row does not go on from the one before. WALL: a trigger that holds the trail is missing or switched off, or
+    row-level security is.
     """
 
     CHANGED = "CHANGED"
@@ -41,7 +42,7 @@ class FindingKind(StrEnum):
     ROW_DELETED = "ROW_DELETED"
     ROW_INSERTED = "ROW_INSERTED"
     BROKEN_OFF = "BROKEN_OFF"
-    UNGUARDED = "UNGUARDED"
+    WALL = "WALL"
 
 
 @dataclass(frozen=True, slots=True)

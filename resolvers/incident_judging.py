@@ -49,7 +49,8 @@ SEALING_LOCK: Final = 4_614_531_919
 """The advisory lock under which it is noted that sealing is behind: once, whoever notices."""
 
 _CURSOR: Final = "select leaf_index from incident_cursor where organization_id = $1"
-_SIZE: Final = "select leaf_index + 1 from sealed_leaf where organization_id = $1 order by leaf_index desc limit 1"
+# As the last head says: a leaf under no head is nothing that was sealed, and would carry the cursor beyond what was.
+_SIZE: Final = "select tree_size from sealed_batch where organization_id = $1 order by tree_size desc limit 1"
 _FIRST: Final = f"""
     select l.leaf_index from {entity_of(AuditEntry).name} e
     join sealed_leaf l on l.organization_id = e.organization_id and l.id = e.id

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from models.base import new_id
@@ -29,7 +30,11 @@ log = structlog.get_logger()
 PUBLISH_HEADS: Final = "publish_heads"
 """The background job's name."""
 
-_PUBLISHED: Final = "select coalesce(max(heads_size), 0) from publication where organization_id = $1"
+# What says that more was published than there is, is no publication of ours.
+_PUBLISHED: Final = """
+    select coalesce(max(p.heads_size), 0) from publication p where p.organization_id = $1
+    and p.heads_size <= (select max(b.tree_size) from sealed_batch b where b.organization_id = $1)
+"""
 _LAG: Final = f"""
     select extract(epoch from clock_timestamp() - min(sealed_at))::float8 from (
         select sealed_at from sealed_batch where organization_id = $1 and tree_size > ({_PUBLISHED})
@@ -119,12 +124,33 @@ async def new_heads(since: int) -> NewHeads:
     """Return the newest head of each log that has grown since the tree of heads had a size; that of the heads last."""
     async with OneStatement(Tenant(organization_id=HEADS_ID)) as connection:
         heads = await last_head(connection, HEADS_ID)
-    if heads.frontier.size <= since:
+    size = heads.frontier.size
+    if size == since:
         return NewHeads(since, {})
     async with OneStatement(Tenant()) as connection:
-        rows = await connection.fetch("select organization_id, checkpoint from fieldward_heads_since($1)", since)
-    checkpoints = {row["organization_id"]: row["checkpoint"] for row in rows}
+        rows = await connection.fetch("select * from fieldward_heads_since($1)", since if since < size else 0)
+    checkpoints = {row["organization_id"]: row["checkpoint"] for row in rows if _is_its_own(row)}
     return NewHeads(heads.frontier.size, {**checkpoints, HEADS_ID: heads.checkpoint})
+
+
+def _is_its_own(row: asyncpg.Record) -> bool:
+    """Return whether what is stored as an organization's head is one, and says what its row says.
+
+    Else it would keep those of all others from being published, or take the place of another's.
+    """
+    try:
+        head = Head.parse(Note.parse(row["checkpoint"]).text)
+    except CheckpointError:
+        head = None
+    organization_id = row["organization_id"]
+    is_own = (
+        head is not None
+        and str(organization_id) in head.origin.split("/")
+        and (head.size, head.root) == (row["tree_size"], row["root_hash"])
+    )
+    if not is_own:
+        log.error("stored_head_is_none", organization_id=str(organization_id))
+    return is_own
 
 
 async def publication_lag() -> float:

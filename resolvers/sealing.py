@@ -17,6 +17,7 @@ import asyncpg
 import orjson
 
 from models.base import new_id
+from models.errors import ConflictError
 from models.ledger.checkpoint import Head, HeadSigner
 from models.ledger.leaf import SELECT_CHANGE, SELECT_ENTRY, Leaf
 from models.ledger.merkle import Frontier, leaf_hash
@@ -209,6 +210,7 @@ async def seal_step(
 
     Raises:
         SetBackError: the log, or that of the heads, does not go on from what was published. Nothing was signed.
+        ConflictError: somebody else wrote leaves, nodes or heads of the numbers that come next: nothing can be sealed.
         UnavailableError: the database is away, or what was published can't be read.
         UnknownOutcomeError: the connection was lost while committing.
     """
@@ -217,10 +219,18 @@ async def seal_step(
         return Step(None, batch.coming)
     try:
         sealed = await _write(sealer, organization_id, batch, watermark, begins_anew)
-    except asyncpg.UniqueViolationError:
+    except asyncpg.UniqueViolationError as error:
+        if not await _has_grown(organization_id, batch.head):
+            raise ConflictError("What comes next in the tree is there already, under no head.") from error
         sealed = None
     # Where another process was faster, there may be more than it has seen.
     return Step(sealed, look if sealed is None else batch.coming)
+
+
+async def _has_grown(organization_id: UUID, head: StoredHead) -> bool:
+    """Return whether the tree has another head by now: then another process was faster."""
+    async with OneStatement(Tenant(organization_id=organization_id)) as connection:
+        return (await last_head(connection, organization_id)).frontier != head.frontier
 
 
 async def _read(organization_id: UUID, look: Look | None) -> _Batch:

@@ -40,7 +40,7 @@ from resolvers.tree_verification import (
     verify_heads_tree,
     verify_organization_tree,
 )
-from resolvers.trigger_verification import verify_triggers
+from resolvers.wall_verification import verify_walls
 
 HEADS: Final = "Signed heads"
 MOST_NAMED: Final = 1000
@@ -100,7 +100,7 @@ async def verify_trail(
     async with Snapshot(Tenant(organization_id=HEADS_ID)) as connection:
         # The snapshot is of the first statement: whoever has a head in it had a key before.
         await connection.fetchval("select 1")
-        await verify_triggers(connection, guards)
+        await verify_walls(connection, guards)
         organizations = [SYSTEM_ID, *await store.organizations()] if only is None else [only]
         mine = heads.pop(HEADS_ID, []) + await _published(connection, sealer, HEADS_ID)
         await _verify_heads(connection, sealer, above, organizations, pace, mine, witnesses, only)

@@ -13,11 +13,14 @@ from uuid import UUID
 
 import asyncpg
 
+from auth.action import Action
+from models.audit_entry import Outcome
 from models.finding import FindingKind, Findings
 from models.ledger.checkpoint import CheckpointError, Head, Note, SignatureType, VerifierKey
 from models.ledger.merkle import Frontier
 from models.ledger.tree import TILE_LEVELS
 from models.sealed_batch import HEADS_ID
+from resolvers.expiry_verification import named, retention_decisions, verify_expired
 from resolvers.leaf_reading import WINDOW, StoredLeaf, leaf_pieces, leaf_windows
 from resolvers.pace import Pace
 from resolvers.sealing import Sealer
@@ -25,8 +28,8 @@ from resolvers.sealing import Sealer
 SEALED_WITHIN: Final = timedelta(minutes=1)
 """How old an entry is at the most that no tree holds."""
 FIRST_ID: Final = UUID(int=0)
-LEAST_KEPT: Final = timedelta(days=90)
-"""How long an entry is in its tree at the least before the trail may let go of it."""
+LONGEST_TRANSACTION: Final = timedelta(hours=1)
+"""By how much an entry's time may lie before that of one with a lower number: it is when its transaction began."""
 
 SEALED: Final = "Sealed entries"
 UNSEALED: Final = "Entries and their leaves"
@@ -41,17 +44,6 @@ _COSIGNATURES: Final = """
 _NODES: Final = """
     select level, node_index, node_hash from sealed_node where organization_id = $1
     and (level, node_index) in (select * from unnest($2::int2[], $3::bigint[]))
-"""
-# Which leaves an act of letting go names, of those that say that they left by it, where it is sealed itself.
-_EXPIRING: Final = """
-    select x.id, x.at, array(select unnest(x.entity_ids) intersect select unnest($3::uuid[])) as named
-    from audit_entry x join sealed_leaf l on l.organization_id = $1 and l.id = x.id
-    where x.organization_id = $1 and x.id = any($2) and x.action = 'audit.expire' and x.outcome = 'DONE'
-"""
-_SEALED_AT: Final = """
-    select n.place, b.sealed_at from unnest($2::bigint[]) n(place) join lateral (
-        select sealed_at from sealed_batch where organization_id = $1 and tree_size > n.place order by tree_size limit 1
-    ) b on true
 """
 _ENTRIES: Final = """
     select e.id, e.at, e.transaction_id, l.id as leaf_id from audit_entry e
@@ -96,6 +88,9 @@ class _Tree:
         self.size = 0
         self.is_whole = True
         self.last: Any = None
+        self.newest: datetime | None = None
+        self.restarts: list[int] = []
+        self.begun_anew: list[tuple[int, Any]] = []
         self.coming: Any = None
         self.nodes = 0
         self._kept = sorted(kept, key=lambda one: one.size)
@@ -223,6 +218,8 @@ class _Tree:
         if head["generation"] < self.generation:
             expected = f"the log's generation {self.generation}, or a later one"
             self.findings.add(FindingKind.HEAD, what, expected=expected, got=head["generation"])
+        if head["generation"] > self.generation:
+            self.begun_anew.append((self.last["tree_size"] if self.last is not None else 0, head))
         self.generation = head["generation"]
         try:
             note = Note.parse(head["checkpoint"] + "".join(self._cosigned.get(said.size, ())))
@@ -274,8 +271,9 @@ async def verify_organization_tree(
     tree = _Tree(connection, sealer, findings, findings.organization_id, kept, witnesses)
     await tree.begin()
     before: Any = None
+    decisions = await retention_decisions(connection, findings.organization_id)
     async for leaves in leaf_windows(connection, findings.organization_id):
-        await _verify_expired(tree, leaves)
+        await verify_expired(connection, findings, decisions, leaves)
         hashes = {
             leaf.id: hashed
             async for leaf, _, hashed in leaf_pieces(connection, findings.organization_id, leaves)
@@ -285,12 +283,22 @@ async def verify_organization_tree(
             _verify_leaf(findings, leaf, hashes.get(leaf.id))
             if leaf.entry is not None:
                 _verify_order(tree, before, leaf)
+                if leaf.entry["action"] == Action.AUDIT_RESTART and leaf.entry["outcome"] == Outcome.DONE:
+                    tree.restarts.append(leaf.index)
             is_last_of_batch = tree.coming is not None and tree.coming["tree_size"] == tree.size + 1
             await tree.add(leaf.index, leaf.hash)
             before = None if is_last_of_batch else leaf.entry
         await tree.compare_nodes()
         await pace.note(SEALED, len(leaves))
     verified = await tree.end()
+    for size, head in tree.begun_anew:
+        # Else whoever has the key writes all anew under an origin of which nobody has kept a head.
+        if not any(index >= size for index in tree.restarts):
+            what, expected = (
+                f"the head of {head['tree_size']} leaves",
+                f"{Action.AUDIT_RESTART} in a leaf from {size} on",
+            )
+            findings.add(FindingKind.HEAD, what, expected=expected, got=f"the log's generation {head['generation']}")
     await _verify_all_sealed(connection, findings, verified.last, pace)
     return verified
 
@@ -367,7 +375,7 @@ def _verify_leaf(findings: Findings, leaf: StoredLeaf, hashed: bytes | None) -> 
         return
     findings.add(
         FindingKind.DELETED if hashed is None else FindingKind.CHANGED,
-        _named(leaf),
+        named(leaf),
         expected=leaf.hash.hex(),
         got="none" if hashed is None else hashed.hex(),
         table="audit_entry",
@@ -378,48 +386,24 @@ def _verify_leaf(findings: Findings, leaf: StoredLeaf, hashed: bytes | None) -> 
 def _verify_order(tree: _Tree, before: Any, leaf: StoredLeaf) -> None:
     """Verify that the entry has its place: sorted within its batch, and of no transaction that was sealed before.
 
-    A batch is in the order of transactions, or of time where data were brought from a server that counted others.
+    A batch is in the order of transactions, or of time where data were brought from a server that counted others. In
+    either, time goes on: who writes an entry of long ago today, under a transaction of today, is found by that.
     """
     entry, last = leaf.entry, tree.last
     is_behind = before is not None and _place(entry) < _place(before) and _place(entry)[1:] < _place(before)[1:]
     if last is not None and entry["at"] is not None:
         is_behind |= entry["transaction_id"] < last["through_transaction"] and entry["at"] < last["sealed_at"]
+    if entry["at"] is not None:
+        is_behind |= tree.newest is not None and entry["at"] + LONGEST_TRANSACTION < tree.newest
+        if tree.newest is None or entry["at"] > tree.newest:
+            tree.newest = entry["at"]
     if is_behind:
         got = f"transaction {entry['transaction_id']} of {entry['at']}, behind later ones"
-        tree.findings.add(FindingKind.REORDERED, _named(leaf), got=got, table="audit_entry", row_id=leaf.id)
-
-
-def _named(leaf: StoredLeaf) -> str:
-    return f"entry {leaf.id}, leaf {leaf.index}"
+        tree.findings.add(FindingKind.REORDERED, named(leaf), got=got, table="audit_entry", row_id=leaf.id)
 
 
 def _place(entry: Any) -> tuple[int, datetime, UUID]:
     return entry["transaction_id"], entry["at"] or datetime.min.replace(tzinfo=UTC), entry["id"]
-
-
-async def _verify_expired(tree: _Tree, leaves: Sequence[StoredLeaf]) -> None:
-    """Verify that the trail says of leaves without an entry that it let go of them, and not before it might."""
-    gone = [leaf for leaf in leaves if leaf.expired_by is not None]
-    if not gone:
-        return
-    acts = await tree.connection.fetch(
-        _EXPIRING, tree.organization_id, list({leaf.expired_by for leaf in gone}), [leaf.id for leaf in gone]
-    )
-    by_id = {act["id"]: (act["at"], frozenset(act["named"])) for act in acts}
-    sealed = await tree.connection.fetch(_SEALED_AT, tree.organization_id, [leaf.index for leaf in gone])
-    sealed_at = {one["place"]: one["sealed_at"] for one in sealed}
-    for leaf in gone:
-        act_at, named = by_id.get(leaf.expired_by, (None, frozenset()))
-        since = sealed_at.get(leaf.index)
-        if act_at is None or leaf.id not in named:
-            expected, got = f"entry {leaf.expired_by} that says that it was let go of", "none"
-        elif since is None or since + LEAST_KEPT > act_at:
-            expected, got = f"{LEAST_KEPT.days} days in the tree", f"sealed at {since}, let go of at {act_at}"
-        else:
-            continue
-        tree.findings.add(
-            FindingKind.EXPIRED, _named(leaf), expected=expected, got=got, table="audit_entry", row_id=leaf.id
-        )
 
 
 async def _verify_all_sealed(connection: asyncpg.Connection, findings: Findings, last: Any, pace: Pace) -> None:

@@ -1,9 +1,11 @@
 """Alarms as they arrive: at a mail server and at a webhook's receiver on this machine, and what is noted of it."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -325,3 +327,19 @@ async def test_a_redirect_is_not_followed(received: Hook) -> None:
         await WebhookSender(received.url, KEY).send(alarm)
 
     assert [post.path for post in received.posts] == ["/hook?to=us"]
+
+
+async def test_a_receiver_that_never_answers_holds_up_nothing_but_alarms() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        sender = WebhookSender(f"http://127.0.0.1:{silent.getsockname()[1]}/", KEY)
+        alarm = Alarm(UUID(int=1), "test", "LOW", UUID(int=0), None, 1, NOW, NOW)
+        waiting = [asyncio.create_task(sender.send(alarm)) for _ in range(40)]
+        await asyncio.sleep(0.1)
+
+        # As the heads that are signed are written down, before they are committed.
+        async with asyncio.timeout(2):
+            await asyncio.to_thread(lambda: None)
+
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

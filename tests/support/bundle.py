@@ -38,6 +38,17 @@ def an_entry(number: int, **said: Any) -> bytes:
     return json.dumps({"changes": changes, "entry": entry}, separators=(",", ":")).encode()
 
 
+def a_decision(number: int, days: int | None, *, at: str) -> bytes:
+    """Return the line of an entry by which a period was decided."""
+    said = json.loads(an_entry(number, at=at, action="audit.set_retention"))
+    columns = {"kind": [None, "READ"], "days": [None, days]}
+    entry_id = said["entry"]["id"]
+    said["changes"] = [
+        {"columns": columns, "entity": "trail_retention", "entity_id": str(UUID(int=7)), "entry_id": entry_id, "id": 1}
+    ]
+    return json.dumps(said, separators=(",", ":")).encode()
+
+
 def entries(count: int) -> list[bytes]:
     """Return so many lines."""
     return [an_entry(number) for number in range(count)]

@@ -22,6 +22,7 @@ from tests.support.bundle import (
     ORIGIN,
     SIGNER,
     WITNESS_KEY,
+    a_decision,
     a_head,
     an_entry,
     an_expired,
@@ -237,10 +238,12 @@ def test_a_witness_that_is_asked_for_must_have_cosigned(tmp_path: Path) -> None:
     assert set(broken.kinds) == {"cosignature"}
 
 
-def _expiring(*named: int, act: str = "audit.expire") -> list[bytes]:
-    """Return lines of which two have left by the last."""
+def _expiring(
+    *named: int, act: str = "audit.expire", days: int | None = 100, decided: str = "2025-06-01T00:00:00Z"
+) -> list[bytes]:
+    """Return lines of which two have left by the last, by a period that the first tells of."""
     ids = [json.loads(an_entry(number))["entry"]["id"] for number in named]
-    whole = entries(4)
+    whole = [a_decision(0, days, at=decided), *entries(4)[1:]]
     last = an_entry(4, action=act, entity_ids=ids)
     return [whole[0], an_expired(whole[1], 1, 4), an_expired(whole[2], 2, 4), whole[3], last]
 
@@ -270,14 +273,38 @@ def test_entries_that_only_seem_to_have_left_are_found(tmp_path: Path, lines: li
     assert line in verdict.lines or line == 3
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [an_entry(0), *_expiring(1, 2)[1:]],
+        _expiring(1, 2, days=None),
+        _expiring(1, 2, decided="2026-02-25T00:00:00Z"),
+        _expiring(1, 2, days=365),
+    ],
+    ids=["nobody decided", "decided to keep them", "decided in the week before", "a longer period"],
+)
+def test_entries_that_left_by_no_period_that_was_decided_are_found(tmp_path: Path, lines: list[bytes]) -> None:
+    verdict = verdict_of(tmp_path, files(lines, [len(lines)]))
+
+    assert (verdict.code, set(verdict.kinds), verdict.lines) == (1, {"expired"}, [2, 3])
+
+
+def test_an_entry_of_long_ago_under_a_transaction_of_today_is_found(tmp_path: Path) -> None:
+    lines = [*entries(3), an_entry(3, at="2025-03-01T10:00:00.000000Z"), an_entry(4)]
+
+    verdict = verdict_of(tmp_path, files(lines, [5]))
+
+    assert (verdict.code, verdict.kinds, verdict.lines) == (1, ["reordered"], [4])
+
+
 def test_an_entry_hidden_behind_the_hash_of_one_that_left_is_found(tmp_path: Path) -> None:
     lines = _expiring(1, 2)
-    hidden = [an_expired(lines[0], 1, 4), *lines[1:]]
+    hidden = [*lines[:3], an_expired(lines[3], 1, 4), lines[4]]
 
     verdict = verdict_of(tmp_path, {**files(lines, [5]), "entries.jsonl": b"".join(one + b"\n" for one in hidden)})
 
     # The tree is the one that was signed; that one id is there twice tells.
-    assert (verdict.code, verdict.kinds, verdict.lines) == (1, ["malformed"], [2])
+    assert (verdict.code, verdict.kinds, verdict.lines) == (1, ["malformed"], [4])
 
 
 @pytest.mark.parametrize(
