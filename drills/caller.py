@@ -43,6 +43,11 @@ class Caller:
         self._token = ""
         self._signed_in_at = -float(FRESH_S)
 
+    @property
+    def password(self) -> str:
+        """What the person signs in with, and signs records."""
+        return self._person.password
+
     def close(self) -> None:
         """Close the connection."""
         self._http.close()

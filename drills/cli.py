@@ -152,7 +152,7 @@ def _crash_lines(found: Crashed) -> list[str]:
         ["values of rows other than the changes say", "0"],
         ["records at the end, each read as it was acknowledged", f"{found.records:,}"],
         ["values opened at the end, in rows and trail", f"{found.opened:,}"],
-        ["the trees of the trail", "not checked" if found.trail is None else "verified"],
+        ["entries of the trail, sealed, and verified at the end", f"{found.sealed:,}"],
     ]
     return [*_heading(), *table(["what", "how much"], rows)]
 

@@ -33,15 +33,20 @@ LATEST_S: Final = 3.0
 """When something is killed, after a round began."""
 GOING_ON_S: Final = 0.3
 """For so long they go on asking when something was killed, and meet what is left."""
+SEALED_WITHIN_S: Final = 30
+"""For so long the last entries may wait to be sealed, on a machine that has just been made to work hard."""
 _PAGE: Final = 100
-_WRONG_USAGE: Final = 2
-"""What a command that there is not ends with."""
 
 _WHO: Final = "{ viewer { user { id } } }"
 _PROJECT: Final = (
     "mutation($input: CreateProjectInput!) { createProject(input: $input) { project { id } errors { code } } }"
 )
 _ASSIGN: Final = "mutation($input: AssignProjectRoleInput!) { assignProjectRole(input: $input) { errors { code } } }"
+_UNSEALED: Final = """
+    select count(*) from audit_entry e
+     where e.at < $1 and not exists
+       (select from sealed_leaf l where l.organization_id = e.organization_id and l.id = e.id)
+"""
 _RECORDS: Final = """
 query($first: Int!, $after: String) { records(first: $first, after: $after) {
   nodes { id version comment collector } pageInfo { hasNextPage endCursor } } }
@@ -50,7 +55,7 @@ query($first: Int!, $after: String) { records(first: $first, after: $after) {
 
 @dataclass
 class Crashed:
-    """What a drill was like. outages_s: from each kill until all could go on."""
+    """What a drill was like. outages_s: from each kill until all could go on. sealed: entries that were verified."""
 
     seed: int
     took_s: float = 0
@@ -61,7 +66,7 @@ class Crashed:
     outages_s: list[float] = field(default_factory=list)
     records: int = 0
     opened: int = 0
-    trail: str | None = None
+    sealed: int = 0
 
     @property
     def rounds(self) -> int:
@@ -98,7 +103,7 @@ def crash_under_load(directory: Path, rounds: int, *, seed: int, say: Any = lamb
             )
         _require_values(owner, writers)
         outcome.opened = _verify_keys(machine)
-        outcome.trail = verify_trail(machine)
+        outcome.sealed = verify_trail(machine)
         outcome.took_s = time.monotonic() - began
     return outcome
 
@@ -121,17 +126,26 @@ def scene(machine: Machine, *, seed: int, writers: int = WRITERS) -> Iterator[tu
         yield owner, [Writer(place, one, project_id, seed) for place, one in enumerate(others)]
 
 
-def verify_trail(machine: Machine) -> str | None:
-    """Have `fieldward audit verify` verify the trail, and return what it says; None where there is no such command.
+def verify_trail(machine: Machine) -> int:
+    """Have the trail verified once all of it is sealed, and return how many entries there are.
 
     Raises:
-        DrillError: the trail does not verify.
+        DrillError: the service does not seal them in time, or the trail does not verify.
     """
-    if _run(machine, "audit", "verify", "--help").returncode == _WRONG_USAGE:
-        return None
+    asyncio.run(_wait_until_sealed(machine))
     done = _run(machine, "audit", "verify", "--json")
     require(done.returncode == 0, f"audit verify ended with {done.returncode}: {(done.stdout + done.stderr)[-500:]}")
-    return done.stdout.strip()
+    found = json.loads(done.stdout)
+    require(found["verified"] and not found["findings"], f"the trail does not verify: {found['findings'][:3]}")
+    return int(found["entries"])
+
+
+async def _wait_until_sealed(machine: Machine) -> None:
+    async with machine.superuser() as superuser:
+        now, began = await superuser.fetchval("select clock_timestamp()"), time.monotonic()
+        while left := int(await superuser.fetchval(_UNSEALED, now)):
+            require(time.monotonic() - began < SEALED_WITHIN_S, f"{left} entries are not sealed")
+            await asyncio.sleep(0.2)
 
 
 def _kills(chance: random.Random) -> Iterator[Kill]:

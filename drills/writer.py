@@ -35,7 +35,7 @@ DOCUMENTS: Final = {
     Action.RECORD_CREATE: _mutation("createRecord", "CreateRecordInput"),
     Action.RECORD_UPDATE: _mutation("updateRecord", "UpdateRecordInput"),
     Action.RECORD_SUBMIT: _mutation("submitRecord", "RecordVersionInput"),
-    Action.RECORD_APPROVE: _mutation("approveRecord", "RecordVersionInput"),
+    Action.RECORD_APPROVE: _mutation("approveRecord", "ApproveRecordInput"),
     Action.RECORD_DELETE: _mutation("deleteRecord", "RecordReasonInput", "deletedId"),
     Action.FIELD_READ: "query($id: ID!) { record(id: $id) { version comment collector } }",
 }
@@ -149,11 +149,12 @@ class Writer:
         """Ask for what can't be: an older version, without a reason, the review of one's own, and of nobody's."""
         if (kept := self._one()) is None:
             return
+        signed = {"meaning": "APPROVAL", "password": self._caller.password}
         action, given = self._chance.choice(
             [
                 (Action.RECORD_UPDATE, {**self._named(kept), "expectedVersion": kept.version + 7, "comment": "Late."}),
                 (Action.RECORD_DELETE, {**self._named(kept), "reason": None}),
-                (Action.RECORD_APPROVE, self._named(kept)),
+                (Action.RECORD_APPROVE, {**self._named(kept), **signed}),
                 (Action.RECORD_SUBMIT, {**self._named(kept), "id": f"Record:{new_id()}"}),
             ]
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from drills.acknowledged import Acknowledged
-from drills.crash import crash_under_load, scene
+from drills.crash import crash_under_load, scene, verify_trail
 from drills.error import DrillError
 from drills.journal import Round, Told
 from drills.machine import Kill, Machine
@@ -40,6 +40,7 @@ def test_nothing_acknowledged_is_lost_when_the_service_and_postgresql_are_killed
     assert found.held["refused"] > 0
     assert found.records > 0
     assert found.opened > 0
+    assert found.sealed > found.held["writes"]
 
 
 @dataclass
@@ -138,3 +139,25 @@ def test_what_was_acknowledged_is_there(quiet: Quiet) -> None:
 def test_the_drill_finds(quiet: Quiet, statement: str, found: str) -> None:
     with pytest.raises(DrillError, match=found):
         asyncio.run(quiet.meddle(statement))
+
+
+def test_the_drill_finds_a_sealed_entry_that_was_changed(quiet: Quiet) -> None:
+    """It is committed, for the command to see it; so it comes last."""
+    assert verify_trail(quiet.machine) > 0
+
+    asyncio.run(_misdate(quiet.machine))
+
+    with pytest.raises(DrillError, match="audit verify ended with 7"):
+        verify_trail(quiet.machine)
+
+
+async def _misdate(machine: Machine) -> None:
+    async with machine.superuser() as superuser, superuser.transaction():
+        named = "select tgname from pg_trigger where tgrelid = 'audit_entry'::regclass and not tgisinternal"
+        await superuser.execute("alter table audit_entry disable trigger user")
+        await superuser.execute(
+            "update audit_entry set at = at - interval '1 hour'"
+            " where id = (select max(id::text)::uuid from audit_entry where action = 'record.create')"
+        )
+        for row in await superuser.fetch(named):
+            await superuser.execute(f'alter table audit_entry enable always trigger "{row["tgname"]}"')

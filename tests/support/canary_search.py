@@ -13,6 +13,8 @@ from tests.support.canary import Scan, forms
 from tests.support.canary_story import Story
 
 TOKEN: Final = re.compile(r'"(?:accessToken|refreshToken|token)":"([^"]+)"')
+SIGNING_KEYS: Final = ("signing-key.pem", "audit-signing-key.pem")
+"""Of access tokens, and of the trail's heads."""
 
 
 async def search(story: Story, when: str, *, is_running: bool) -> None:
@@ -32,7 +34,7 @@ async def search(story: Story, when: str, *, is_running: bool) -> None:
                 _scan_process(scan, pid, part)
     else:
         scan.content("what was told", "\n".join(story.notified).encode())
-    passwords, keys = made.data / "database.json", ("key-encryption-key", "signing-key.pem")
+    passwords, keys = made.data / "database.json", ("key-encryption-key", *SIGNING_KEYS)
     spared: Mapping[Path, list[str]] = {
         passwords: [f"database password {role}" for role in ("postgres", OWNER, SERVICE)],
         **{made.data / name: [name] for name in keys},
@@ -71,8 +73,8 @@ def _words(story: Story) -> dict[str, Mapping[str, bytes]]:
         words[f"database password {role}"] = {"plain": password.encode()}
     key = (made.data / "key-encryption-key").read_bytes()
     words["key-encryption-key"] = {"raw": key, "hexadecimal": key.hex().encode()}
-    pem = (made.data / "signing-key.pem").read_bytes().splitlines()[1]
-    words["signing-key.pem"] = {"base64": pem}
+    for name in SIGNING_KEYS:
+        words[name] = {"base64": (made.data / name).read_bytes().splitlines()[1]}
     return words
 
 

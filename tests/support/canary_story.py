@@ -198,7 +198,7 @@ async def ground(story: Story, contract: Contract, url: str) -> Writing:
         ),
         roles=roles,
         spare=UUID(members["spare"].partition(":")[2]),
-        organization=asyncio.run(made.sql("select id from organization"))[0]["id"],
+        organization=(await made.sql("select id from organization"))[0]["id"],
         superuser=made.postgres.superuser("fieldward"),
         trail_until=datetime.now(UTC),
     )
