@@ -253,7 +253,7 @@ class Perturbation:
             return self._bytes()
         if (kind := getattr(field, "enum_type", None)) is not None:
             members = [str(one.value) for one in kind]
-            return members[(members.index(str(old)) + step) % len(members)]
+            return members[(step if old is None else members.index(str(old)) + step) % len(members)]
         if isinstance(field, tortoise_fields.CharField):
             return self._text()[: column.max_length]
         if isinstance(field, tortoise_fields.DatetimeField | tortoise_fields.DateField):

@@ -23,7 +23,7 @@ from tests.support.operations import Operation, queries
 from tests.support.twins import Twins
 from tests.support.world import Answer
 
-BUDGETS: Final = {"viewer": 60, "collector": 80, "manager": 60, "admin": 50, "auditor": 50, "other-owner": 20}
+BUDGETS: Final = {"viewer": 60, "collector": 80, "manager": 60, "admin": 50, "auditor": 50, "other-owner": 30}
 """Operations by who runs them."""
 
 
