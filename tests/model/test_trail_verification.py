@@ -106,9 +106,8 @@ async def test_a_trigger_that_is_off_or_gone_is_named(world: World) -> None:
     found = await verified(world)
 
     assert sorted(str(one) for one in found.findings) == [
-        "WALL: trigger change_delete of measurement: expected fieldward_change_of_measurement, got none that is always enabled",
-        "WALL: trigger change_insert of device: expected fieldward_change_of_device, got none that is always enabled",
-        "WALL: trigger change_update of record: expected fieldward_change_of_record, got none that is always enabled",
+        f"WALL: trigger change_{one} of {table}: expected fieldward_change_of_{table}, got none that is always enabled"
+        for one, table in (("delete", "measurement"), ("insert", "device"), ("update", "record"))
     ]
     told = await world.sql(
         "select entity from audit_entry where action = 'audit.verify' and outcome = 'FAILED' and organization_id = $1"
