@@ -232,7 +232,8 @@ async def _fingerprint(cast: Cast) -> tuple[dict[str, str], Any]:
     connection: asyncpg.Connection = await connect(cast.superuser)
     try:
         tables = await connection.fetch(
-            "select tablename from pg_tables where schemaname = 'public' and tablename <> all($1::text[])", sorted(GROWING)
+            "select tablename from pg_tables where schemaname = 'public' and tablename <> all($1::text[])",
+            sorted(GROWING),
         )
         digests = {
             row["tablename"]: await connection.fetchval(
