@@ -21,7 +21,7 @@ class FindingKind(StrEnum):
     installation. COSIGNATURE: a witness's signature is wrong. NODE: a stored hash is not the one that follows from
     the leaves. ROW_CHANGED, ROW_DELETED, ROW_INSERTED: a row is not what the trail says of it. BROKEN_OFF: a change
     of a row does not go on from the one before. WALL: a trigger that holds the trail is missing or switched off, or
-    row-level security is.
+    row-level security is. UNTOLD: what was found could not be written into the trail.
     """
 
     CHANGED = "CHANGED"
@@ -43,6 +43,7 @@ class FindingKind(StrEnum):
     ROW_INSERTED = "ROW_INSERTED"
     BROKEN_OFF = "BROKEN_OFF"
     WALL = "WALL"
+    UNTOLD = "UNTOLD"
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,17 +119,17 @@ async def verify_trail(
         if slug is not None:
             result.slugs[organization_id] = slug
         result.sizes[organization_id] = tree.size
-        result.take(found)
         await _write_down(_within(actor, organization_id), found, tree)
+        result.take(found)
     if only is None:
         for organization_id, gone in heads.items():
             for head in gone:
                 what = f"the published head of {head.origin}"
                 above.add(FindingKind.TRUNCATED, what, expected=f"{head.size} leaves", got=f"none of {organization_id}")
     for of_all in (guards, above):
-        result.take(of_all)
         if len(of_all):
             await _write_down(_within(actor, SYSTEM_ID), of_all, None)
+        result.take(of_all)
     return result
 
 
@@ -219,7 +219,16 @@ async def _verify_heads(
 
 
 async def _write_down(actor: Actor, found: Findings, tree: VerifiedTree | None) -> None:
-    """Write what came out into the trail: up to which head all is right, or of which tables what is not."""
+    """Write what came out into the trail. That this fails is one more finding, and takes none of the others away."""
+    try:
+        await _append(actor, found, tree)
+    except Exception as error:
+        expected = f"an entry {Action.AUDIT_VERIFY}"
+        found.add(FindingKind.UNTOLD, "what was found here", expected=expected, got=type(error).__name__)
+
+
+async def _append(actor: Actor, found: Findings, tree: VerifiedTree | None) -> None:
+    """Write up to which head all is right, or of which tables what is not."""
     if not len(found):
         head = [tree.last["id"]] if tree is not None and tree.last is not None else []
         intent = Intent(Action.AUDIT_VERIFY, actor, entity="sealed_batch", subjects=head)

@@ -37,6 +37,8 @@ WORTH_OF_GROUPS: Final = 5_000
 """Rows that a list of groups is reckoned at, for the work and not for the answer: it may read every row there is."""
 WORTH_OF_INVENTORY: Final = 2_000
 """Rows that the data inventory is reckoned at: it has a column of each table in it, and nothing that narrows it."""
+WORTH_OF_PAST: Final = 2_000
+"""Rows that a record of the past is reckoned at: every change of it and of its measurements is read."""
 WORTH_OF_PROOF: Final = 20
 """Rows that a proof is reckoned at: the hashes in it, and those that they are made of, many of which others share."""
 MOST_MUTATIONS: Final = 20
@@ -54,6 +56,7 @@ _PAGES: Final = frozenset(
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
 _INVENTORY: Final = "dataInventory"
+_PAST: Final = "recordAsOf"
 _PROOFS: Final = frozenset({"proof", "consistencyProof"})
 
 
@@ -132,6 +135,8 @@ def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
         return WORTH_OF_GROUPS
     if node.name.value == _INVENTORY:
         return WORTH_OF_INVENTORY
+    if node.name.value == _PAST:
+        return WORTH_OF_PAST
     if node.name.value in _PROOFS:
         return WORTH_OF_PROOF
     if node.name.value not in _PAGES:

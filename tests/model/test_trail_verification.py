@@ -314,3 +314,15 @@ async def test_a_pace_is_kept() -> None:
 
     assert pace.elapsed_s >= 0.3
     assert told == [("Rows", 100, None), ("Rows", 200, None), ("Rows", 300, None)]
+
+
+async def test_what_was_found_is_told_although_the_trail_takes_no_entry(world: World) -> None:
+    await seal_all(world.services)
+    await world.sql("alter table audit_entry disable trigger stamp")
+
+    found = await verified(world)
+
+    assert "WALL" in {one.kind for one in found.findings}
+    untold = [str(one) for one in found.findings if one.kind == "UNTOLD"]
+    assert untold
+    assert all(one.startswith("UNTOLD: what was found here: expected an entry audit.verify, got ") for one in untold)
