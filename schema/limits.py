@@ -110,9 +110,12 @@ def _walk(
             _count(measure, depth=depth, aliases=node.alias is not None)
             if node.selection_set is not None:
                 rows = parents * _size(node, variables)
-                if rows > parents:
+                if node.name.value == _PAST:
+                    # What it reads is for itself alone: it answers one record.
+                    measure.rows += parents * WORTH_OF_PAST
+                elif rows > parents:
                     measure.rows += rows
-                    _require(measure.rows, MOST_ROWS, "rows")
+                _require(measure.rows, MOST_ROWS, "rows")
                 _walk(node.selection_set, fragments, variables, measure, depth=depth + 1, parents=rows)
         elif isinstance(node, InlineFragmentNode):
             _walk(node.selection_set, fragments, variables, measure, depth=depth, parents=parents)
@@ -135,8 +138,6 @@ def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
         return WORTH_OF_GROUPS
     if node.name.value == _INVENTORY:
         return WORTH_OF_INVENTORY
-    if node.name.value == _PAST:
-        return WORTH_OF_PAST
     if node.name.value in _PROOFS:
         return WORTH_OF_PROOF
     if node.name.value not in _PAGES:

@@ -286,3 +286,14 @@ async def test_a_measurement_is_named_as_in_the_history_and_leads_nowhere(world:
     for name in ("PastRecord", "PastMeasurement", "RecordVersion"):
         node = await client.run("query($id: ID!) { node(id: $id) { id } }", {"id": f"{name}:{past.row_id}"})
         assert node.data == {"node": None}
+
+
+async def test_more_moments_than_an_operation_may_read_are_refused(world: World) -> None:
+    past = await make_past(world)
+    asked = " ".join(
+        f'm{one}: recordAsOf(id: "{past.record}", at: "2026-01-01T00:00:{one:02}Z") {{ siteCode }}' for one in range(51)
+    )
+
+    answer = await (await world.client("viewer")).run(f"{{ {asked} }}")
+
+    assert answer.codes == ["TOO_COMPLEX"]
