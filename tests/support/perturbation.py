@@ -113,6 +113,8 @@ class Perturbation:
         self._seen["change"] |= self._told
         self._seen["audit_entry"] |= {row["entry_id"] for row in rows["change"] if row["id"] in self._told}
         self._names: dict[tuple[UUID, bytes], tuple[str, bytes]] = {}
+        self._named: dict[tuple[UUID, str], Any] = {}
+        """Whom or what a column of a row names, as the changes that were retold leave it."""
         self._count = 0
         self.touched: list[Touched] = []
 
@@ -217,11 +219,42 @@ class Perturbation:
             if may_read and (column.names is None or column.names in everywhere):
                 continue
             self._count += 1
-            if self._count % 3:
+            if column.names is not None:
+                self._retell_names(change, column, columns)
+            elif self._count % 3:
                 columns[name] = [None, self._text()]
             else:
                 columns.pop(name, None)
         return json.dumps(columns)
+
+    def _retell_names(self, change: Row, column: Column, columns: dict[str, Any]) -> None:
+        """Let a column name others who are out of sight, or not change from one of them to the next.
+
+        Whom the viewer sees is named as before, and nobody where it was nobody: what was at a moment tells of both.
+        """
+        at = change["entity_id"], column.name
+        before = self._named.get(at)
+        after = columns[column.name][1] if column.name in columns else before
+        if after is not None and self._are_out_of_sight(after):
+            is_still = self._are_out_of_sight(before) and self._count % 3 == 0 and change["operation"] == "UPDATE"
+            after = before if is_still else self._others(column, after)
+        self._named[at] = after
+        if after == before and self._count % 2:
+            columns.pop(column.name, None)
+        else:
+            columns[column.name] = [before, after]
+
+    def _are_out_of_sight(self, named: str | list[str] | None) -> bool:
+        ids = {UUID(one) for one in ([named] if isinstance(named, str) else named or [])}
+        return bool(ids) and not any(ids & self._seen[table] for table in ("membership", "device", "service_account"))
+
+    def _others(self, column: Column, named: str | list[str]) -> Any:
+        """Return others who are out of sight, as many."""
+        assert column.names is not None
+        entity = entity_named(column.names.noun)
+        hidden = [row["id"] for row in self._rows[entity.name] if row["id"] not in self._seen[entity.name]]
+        other = str(hidden[self._count % len(hidden)] if hidden else new_id())
+        return other if isinstance(named, str) else [other, *(str(new_id()) for _ in named[1:])]
 
     def _renamed(self, column: Column, row: Row, at: Mapping[str, Any]) -> dict[str, Any]:
         """Return another name and another blind index, the same ones wherever the index was the same."""
