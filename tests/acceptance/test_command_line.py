@@ -288,7 +288,8 @@ def test_a_printed_page_is_compared_with_a_file(tmp_path: Path, arguments: list[
 
 def test_an_organization_whose_owner_does_not_fit_is_not_made(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    run(data, "migrate")
+    migrated = run(data, "migrate")
+    assert migrated.returncode == 0, migrated.stderr
     owner = ["--owner-email", "ada@acme.example", "--owner-name", "Ada"]
 
     refused = run(data, "organization", "create", "ACME", "Acme", *owner, given="too short\n")
