@@ -38,6 +38,7 @@ from resolvers.incident_rule import (
     Thresholds,
 )
 from resolvers.trail import Actor
+from resolvers.trail_sealing import sealing_lag
 
 LEAVES: Final = 2000
 """Leaves of one step."""
@@ -132,13 +133,6 @@ async def unjudged_organizations() -> list[UUID]:
         return [row[0] for row in await connection.fetch("select fieldward_unjudged()")]
 
 
-async def sealing_lag_s() -> float:
-    """Return how many seconds the oldest entry has waited to be sealed, in any organization; 0 where none does."""
-    async with OneStatement(Tenant()) as connection:
-        found = await connection.fetchval("select extract(epoch from clock_timestamp() - fieldward_unsealed_since())")
-    return max(0.0, float(found or 0.0))
-
-
 async def judging_lag_s() -> float:
     """Return how many seconds the oldest head has waited to be judged, in any organization; 0 where none does."""
     async with OneStatement(Tenant()) as connection:
@@ -202,7 +196,7 @@ class SealingWatch:
 
 async def note_sealing(judging: Judge, watch: SealingWatch) -> Judged:
     """Open an incident of the installation where sealing is behind, unless there is one that is not closed."""
-    if not watch.is_behind(await sealing_lag_s(), SEALING_BEHIND.limit(judging.thresholds)):
+    if not watch.is_behind(await sealing_lag(), SEALING_BEHIND.limit(judging.thresholds)):
         return Judged()
     finding = Finding(SEALING_BEHIND, Subject(ORGANIZATION_KEY))
     plan = _Plan({}, {})

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from models.reading import OneStatement
 from models.transaction import Tenant
-from resolvers.incident_judging import judging_lag_s, sealing_lag_s
+from resolvers.incident_judging import judging_lag_s
 from resolvers.publication import publication_lag
+from resolvers.trail_sealing import sealing_lag
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ async def figures(*, is_published: bool) -> Figures:
     return Figures(
         tuple(IncidentCount(**row) for row in incidents),
         tuple(DeliveryCount(**row) for row in deliveries),
-        await sealing_lag_s(),
+        await sealing_lag(),
         await judging_lag_s(),
         await publication_lag() if is_published else None,
     )

@@ -17,10 +17,10 @@ from resolvers.incident_judging import (
     SealingWatch,
     judge_step,
     note_sealing,
-    sealing_lag_s,
     unjudged_organizations,
 )
 from resolvers.incident_rule import RULES, Thresholds
+from resolvers.trail_sealing import sealing_lag
 from tests.support.incident import (
     an_incident,
     evidence_of,
@@ -294,10 +294,10 @@ async def test_sealing_that_falls_behind_is_one_incident_of_the_installation(
 ) -> None:
     await seal_trails()
     await world.sql("alter table sealed_batch disable trigger refuse")
-    assert await sealing_lag_s() == 0
+    assert await sealing_lag() == 0
     await _refused(organization_id, 1)
     await _wait(world, timedelta(seconds=50))
-    assert 50 <= await sealing_lag_s() < 60
+    assert 50 <= await sealing_lag() < 60
     assert await _noted(3) == 0
 
     await _wait(world, timedelta(seconds=20))
@@ -309,7 +309,7 @@ async def test_sealing_that_falls_behind_is_one_incident_of_the_installation(
     assert (found["rule"], found["severity"], found["organization_id"]) == ("sealing_behind", "CRITICAL", SYSTEM_ID)
     assert found["newest_entry_id"] is None
     await seal_trails()
-    assert await sealing_lag_s() == 0
+    assert await sealing_lag() == 0
 
 
 async def _noted(times: int) -> int:

@@ -139,33 +139,12 @@ begin
   perform set_config('fieldward.judging', '', true);
 end $$;
 
--- Since when the oldest entry waits to be sealed; null where none does. It is looked for from shortly before each
--- organization's last batch on: what is older was sealed by then, but for what a long transaction keeps back, and behind
--- that all that is newer waits as well.
-create function fieldward_unsealed_since() returns timestamptz language plpgsql security definer
-  set search_path = pg_catalog, pg_temp as $$
-declare found timestamptz;
-begin
-  perform set_config('fieldward.judging', 'on', true);
-  select min(e.at) into found
-    from (select id from public.organization union all select '00000000-0000-0000-0000-000000000000'::uuid) o
-    left join lateral (select b.sealed_at from public.sealed_batch b where b.organization_id = o.id
-                        order by b.tree_size desc limit 1) b on true
-    cross join lateral (
-      select e.at from public.audit_entry e
-       where e.organization_id = o.id and e.at >= coalesce(b.sealed_at - interval '30 seconds', '-infinity')
-         and not exists (select from public.sealed_leaf l where l.organization_id = o.id and l.id = e.id)
-       order by e.at limit 1) e;
-  perform set_config('fieldward.judging', '', true);
-  return found;
-end $$;
-
 do $$
 declare f text;
 begin
   foreach f in array array['fieldward_judged()', 'fieldward_unjudged()', 'fieldward_unjudged_since()',
                            'fieldward_alarming()', 'fieldward_incidents()',
-                           'fieldward_deliveries()', 'fieldward_unsealed_since()'] loop
+                           'fieldward_deliveries()'] loop
     execute format('revoke execute on function %s from public', f);
     execute format('grant execute on function %s to fieldward_service', f);
   end loop;
