@@ -34,10 +34,19 @@ _COLUMNS: Final = (
 )
 # Of what was read the rows are many, and looked at only where there may be too many.
 _IDS_OF_ATTEMPTS: Final = f"case when e.kind = '{EntryKind.ATTEMPT}' then e.entity_ids end as entity_ids, e.ip_address"
-_JOINED: Final = f"sealed_leaf l join {_TABLE} e on e.organization_id = l.organization_id and e.id = l.id"
+# Each by its key: where the database knows little of the tables yet, it would take a join for small, and look at the
+# whole trail for each entry.
+_JOINED: Final = (
+    f"{_TABLE} e cross join lateral (select l.leaf_index from sealed_leaf l"
+    " where l.organization_id = e.organization_id and l.id = e.id limit 1) l"
+)
+_ENTRIES: Final = (
+    f"sealed_leaf l cross join lateral (select * from {_TABLE} e"
+    " where e.organization_id = l.organization_id and e.id = l.id limit 1) e"
+)
 # An entry that the trail has let go of by now is no longer there to be judged.
 _BATCH: Final = f"""
-    select {_COLUMNS}, {_IDS_OF_ATTEMPTS} from {_JOINED}
+    select {_COLUMNS}, {_IDS_OF_ATTEMPTS} from {_ENTRIES}
     where l.organization_id = $1 and l.leaf_index >= $2 and l.leaf_index < $3 order by l.leaf_index
 """
 # Who polls reads the same pages again and again: equal ones are put together before their rows are counted.

@@ -20,11 +20,12 @@ _LEAVES: Final = """
 """
 # Each is looked up by its key, whatever the database believes to know of how many there are.
 _ENTRIES: Final = f"""
-    select {SELECT_ENTRY} from unnest($2::uuid[]) w(id) join audit_entry e on e.organization_id = $1 and e.id = w.id
+    select {SELECT_ENTRY} from unnest($2::uuid[]) w(id)
+    cross join lateral (select * from audit_entry e where e.organization_id = $1 and e.id = w.id limit 1) e
 """
 _CHANGES: Final = f"""
     select {SELECT_CHANGE} from unnest($2::uuid[]) with ordinality w(entry_id, place)
-    join change c on c.organization_id = $1 and c.entry_id = w.entry_id
+    cross join lateral (select * from change c where c.organization_id = $1 and c.entry_id = w.entry_id offset 0) c
     order by w.place, c.id
 """
 

@@ -42,7 +42,8 @@ _MOMENT: Final = (
     " (select system_identifier from pg_control_system()) as cluster from pg_current_snapshot() s"
 )
 
-_IS_LEFT: Final = "not exists (select from sealed_leaf l where l.organization_id = $1 and l.id = e.id)"
+# Looked up by its key for each entry: where the database knows little of the tables yet, it takes a join for small.
+_IS_LEFT: Final = "(select true from sealed_leaf l where l.organization_id = $1 and l.id = e.id limit 1) is null"
 
 _SINCE: Final = f"""
     select {SELECT_ENTRY} from audit_entry e
@@ -60,7 +61,7 @@ _COUNTS: Final = """
 """
 _CHANGES: Final = f"""
     select {SELECT_CHANGE} from unnest($2::uuid[]) with ordinality w(entry_id, place)
-    join change c on c.organization_id = $1 and c.entry_id = w.entry_id
+    cross join lateral (select * from change c where c.organization_id = $1 and c.entry_id = w.entry_id offset 0) c
     order by w.place, c.id
 """
 

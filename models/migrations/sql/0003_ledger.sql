@@ -83,7 +83,8 @@ begin
     select e.at from public.audit_entry e
      where e.transaction_id >= since
        and e.transaction_id < (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
-       and not exists (select from public.sealed_leaf l where l.organization_id = e.organization_id and l.id = e.id)
+       and (select true from public.sealed_leaf l
+             where l.organization_id = e.organization_id and l.id = e.id limit 1) is null
      order by e.transaction_id limit 1);
   perform set_config('fieldward.sealing', '', true);
   return oldest;
