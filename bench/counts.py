@@ -20,7 +20,8 @@ TOLERANCES: Final[Mapping[str, float]] = {
     "decisions": 0.0,
     "bytes": 0.01,
     "bytecodes": 0.03,
-    "calls": 0.03,
+    # Whether the database's answer arrives in one piece or in two makes 76 calls of the 1,800 of a change.
+    "calls": 0.05,
 }
 """The counts, and how far each may lie from what the file says, as a part of it."""
 OF_PYTHON: Final = frozenset({"bytecodes", "calls"})
