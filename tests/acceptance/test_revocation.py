@@ -26,7 +26,7 @@ from resolvers.trail import Actor
 from tests.conftest import Template
 from tests.support.access import in_organization, in_project, make_program, refusals
 from tests.support.mutation import mutate
-from tests.support.server import Process, database_url, start_process, wait_until_ready
+from tests.support.server import Process, database_url, own_data_directory, start_process, wait_until_ready
 from tests.support.world import Client, World
 
 TRIES: Final = 21
@@ -125,7 +125,8 @@ async def _two_processes(
     }
     started: list[Process] = []
     try:
-        keys, logs = template.settings.data_directory, [tmp_path / "first.log", tmp_path / "second.log"]
+        keys = own_data_directory(template.settings.data_directory, tmp_path / "data")
+        logs = [tmp_path / "first.log", tmp_path / "second.log"]
         started += [start_process(keys, urls, log) for log in logs]
         for one in started:
             await asyncio.to_thread(wait_until_ready, one)

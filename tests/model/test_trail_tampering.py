@@ -7,7 +7,6 @@ thousand entries. Each is verified online, and offline by an export made afterwa
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -27,7 +26,7 @@ from resolvers.rollback_guard import RollbackGuard
 from resolvers.sealing import seal_organization
 from tests.conftest import Template
 from tests.support.served import url_of
-from tests.support.server import ROOT, environment
+from tests.support.server import ROOT, environment, own_data_directory
 from tests.support.trail import (
     READS,
     about,
@@ -555,7 +554,7 @@ async def test_an_entry_that_only_seems_to_have_expired_is_named(case: Case) -> 
 async def test_the_command_names_it_and_ends_with_7(case: Case, template: Template, databases: str) -> None:
     row_id = await case.commented()
     directory = case.head.with_name("data")
-    shutil.copytree(template.settings.data_directory, directory)
+    own_data_directory(template.settings.data_directory, directory)
     settings = {
         "FIELDWARD_DATABASE_URL": url_of(case.world.service),
         "FIELDWARD_KEYSTORE_URL": url_of(case.world.keystore),

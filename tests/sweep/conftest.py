@@ -14,6 +14,7 @@ from fieldward.database import Databases
 from schema.api import Api
 from tests.conftest import Template
 from tests.support.served import serving
+from tests.support.server import own_data_directory
 from tests.support.world import World, connect
 from tests.sweep.contract import Contract, introspect
 from tests.sweep.facts import Facts, load_facts
@@ -102,7 +103,7 @@ def cast(template: Template, api: Api, tmp_path_factory: pytest.TempPathFactory)
 
     asyncio.run(create())
     log: Path = tmp_path_factory.mktemp("sweep") / "server.log"
-    directory = template.settings.data_directory
+    directory = own_data_directory(template.settings.data_directory, tmp_path_factory.mktemp("served") / "data")
     keys = postgres.service("fieldward_keys")
     try:
         with (
