@@ -25,10 +25,10 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import jwt
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from auth.errors import UnauthenticatedError
+from auth.private_key import StoredKey
 
 PublicKey = Ed25519PublicKey
 
@@ -53,39 +53,14 @@ _REFRESH_REFUSED: Final = "The refresh token is not valid."
 _SERVICE_REFUSED: Final = "The service account's token is not valid."
 
 
-class SigningKey:
-    """An Ed25519 key that signs access tokens. Never shows its private half but through `to_pem`.
+class SigningKey(StoredKey):
+    """A key that signs access tokens. `id` is the thumbprint of the public half (RFC 7638), so it need not be kept."""
 
-    `id` is the thumbprint of the public half (RFC 7638), so it need not be kept beside the key.
-    """
-
-    __slots__ = ("_private", "id")
+    __slots__ = ("id",)
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
-        self._private = private
+        super().__init__(private)
         self.id = _thumbprint(private.public_key())
-
-    @classmethod
-    def generate(cls) -> "SigningKey":
-        """Return a new key."""
-        return cls(Ed25519PrivateKey.generate())
-
-    @classmethod
-    def from_pem(cls, pem: bytes) -> "SigningKey":
-        """Return the key in a PKCS #8 PEM without a passphrase; raises `ValueError` for anything else."""
-        try:
-            private = serialization.load_pem_private_key(pem, password=None)
-        except TypeError:
-            raise ValueError("Expected a key without a passphrase.") from None
-        if not isinstance(private, Ed25519PrivateKey):
-            raise ValueError("Expected an Ed25519 key.")
-        return cls(private)
-
-    def to_pem(self) -> bytes:
-        """Return the private key as PKCS #8 PEM, unencrypted: for a file that its owner alone can read."""
-        return self._private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
 
     @property
     def public(self) -> PublicKey:

@@ -14,9 +14,9 @@ from enum import IntEnum
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from auth.private_key import StoredKey
 from models.ledger.merkle import HASH_LENGTH
 
 MOST_NOTE_BYTES: Final = 131_072
@@ -175,38 +175,10 @@ class VerifierKey:
         return time
 
 
-class HeadSigner:
-    """Signs heads with an Ed25519 key. Never shows its private half but through `to_pem`.
+class HeadSigner(StoredKey):
+    """Signs heads. One key signs for many logs: for each under its own origin, with a verifier key for each."""
 
-    One key signs for many logs: for each under its own origin, so that it has a verifier key for each.
-    """
-
-    __slots__ = ("_private",)
-
-    def __init__(self, private: Ed25519PrivateKey) -> None:
-        self._private = private
-
-    @classmethod
-    def generate(cls) -> "HeadSigner":
-        """Return one with a new key."""
-        return cls(Ed25519PrivateKey.generate())
-
-    @classmethod
-    def from_pem(cls, pem: bytes) -> "HeadSigner":
-        """Return one with the key in a PKCS #8 PEM without a passphrase; raises `ValueError` for anything else."""
-        try:
-            private = serialization.load_pem_private_key(pem, password=None)
-        except TypeError:
-            raise ValueError("Expected a key without a passphrase.") from None
-        if not isinstance(private, Ed25519PrivateKey):
-            raise ValueError("Expected an Ed25519 key.")
-        return cls(private)
-
-    def to_pem(self) -> bytes:
-        """Return the private key as PKCS #8 PEM, unencrypted: for a file that its owner alone can read."""
-        return self._private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+    __slots__ = ()
 
     def verifier_key(self, name: str, type: SignatureType = SignatureType.ED25519) -> VerifierKey:
         """Return the key by which the signatures under that name are verified."""
