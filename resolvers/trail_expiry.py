@@ -6,30 +6,31 @@ the same, one does nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from tortoise.backends.base.client import BaseDBAsyncClient
+
 from auth.action import Action
-from models.audit_entry import AuditEntry, EntryKind, Outcome
-from models.audit_writing import SealedEntry, entry_insertion
-from models.errors import UnknownOutcomeError
+from models.audit_entry import AuditEntry, EntryKind
 from models.inventory import entity_of
 from models.reading import OneStatement
-from models.transaction import Tenant, raw_write_transaction
-from resolvers.change import Intent, record_attempt
-from resolvers.trail import Actor, new_entry
+from models.transaction import Tenant, fetch
+from resolvers.change import Change, Intent, commit_decided
+from resolvers.trail import Actor
 
 MOST_ENTRIES: Final = 1000
 """Entries that leave together; of changes, about as many changed rows."""
 
+_ENTITY: Final = entity_of(AuditEntry).name
 _ALL: Final = 2**62
 _BEGINNING: Final = datetime(1, 1, 1, tzinfo=UTC)
 _LOCKS: Final = 4_614_531
 """The class of the advisory locks by which an organization's trail is let go of by one process at a time."""
 
-_ALONE: Final = "select pg_try_advisory_xact_lock($1, hashtext($2))"
+_ALONE: Final = "select pg_try_advisory_xact_lock($1, hashtext($2)) as is_alone"
 _EXPIRABLE: Final = "select id, at from fieldward_expirable($1, $2, $3)"
 _COUNT: Final = "select count(*) from fieldward_expirable($1, $2, $3)"
 
@@ -61,23 +62,17 @@ class TrailExpiry:
 
     async def _step(self, actor: Actor, kind: EntryKind) -> int:
         at = actor.organization_id, kind
-        intent = Intent(action=Action.AUDIT_EXPIRE, actor=actor, entity=entity_of(AuditEntry).name)
-        try:
-            # Which entries leave is known only once no other process is at it, and said in an entry before they do: a
-            # transaction of its own kind, in which nothing else is changed.
-            async with raw_write_transaction(Tenant(organization_id=actor.organization_id)) as connection:
-                if not await connection.fetchval(_ALONE, _LOCKS, str(actor.organization_id)):
-                    return 0
-                rows = await connection.fetch(_EXPIRABLE, kind, self._reached.get(at, _BEGINNING), self._most)
-                if rows:
-                    intent = replace(intent, subjects=[row["id"] for row in rows])
-                    await connection.execute(entry_insertion(), *_entry(intent).values)
-                    await connection.execute("select fieldward_expire()")
-        except UnknownOutcomeError:
-            raise
-        except Exception as error:
-            await record_attempt(intent, error)
-            raise
+        rows: list[dict[str, Any]] = []
+
+        async def decide(connection: BaseDBAsyncClient) -> Intent | None:
+            # Which entries leave is known only once no other process is at it, and said in an entry before they do.
+            [alone] = await fetch(connection, _ALONE, _LOCKS, str(actor.organization_id))
+            if alone["is_alone"]:
+                rows.extend(await fetch(connection, _EXPIRABLE, kind, self._reached.get(at, _BEGINNING), self._most))
+            subjects = [row["id"] for row in rows]
+            return Intent(Action.AUDIT_EXPIRE, actor, entity=_ENTITY, subjects=subjects) if rows else None
+
+        await commit_decided(actor, decide, _let_go)
         if rows:
             self._reached[at] = rows[-1]["at"]
         return len(rows)
@@ -92,12 +87,5 @@ async def expirable(organization_id: UUID) -> Sequence[Expired]:
     return [one for one in found if one.entries]
 
 
-def _entry(intent: Intent) -> SealedEntry:
-    return new_entry(
-        intent.actor,
-        kind=EntryKind.CHANGE,
-        action=intent.action,
-        outcome=Outcome.DONE,
-        entity=intent.entity,
-        entity_ids=intent.subjects,
-    )
+async def _let_go(change: Change) -> None:
+    await fetch(change.connection, "select fieldward_expire()")
