@@ -163,11 +163,6 @@ async def moment() -> Moment:
     return Moment(*row)
 
 
-async def horizon() -> int:
-    """Return the oldest transaction that still runs, or the next one: what is older is over."""
-    return (await moment()).oldest
-
-
 async def unsealed_organizations(since: int, before: int = 2**63 - 1) -> list[UUID]:
     """Return which organizations have entries of these transactions, without the last."""
     async with OneStatement(Tenant()) as connection:

@@ -47,7 +47,7 @@ _NODES: Final = """
 """
 _ENTRIES: Final = """
     select e.id, e.at, e.transaction_id, l.id as leaf_id from audit_entry e
-    left join sealed_leaf l on l.organization_id = $1 and l.id = e.id
+    left join lateral (select l.id from sealed_leaf l where l.organization_id = $1 and l.id = e.id limit 1) l on true
     where e.organization_id = $1 and e.id >= $2 order by e.id limit $3
 """
 _MOMENT: Final = (

@@ -10,7 +10,7 @@ from models.errors import UnavailableError
 from models.ledger.leaf import SELECT_CHANGE, SELECT_ENTRY, Leaf
 from models.sealed_batch import HEADS_ID
 from resolvers import sealing
-from resolvers.sealing import Sealer, horizon, seal_organization, unsealed_organizations
+from resolvers.sealing import Sealer, moment, seal_organization, unsealed_organizations
 from resolvers.trail_sealing import TrailSealing, sealing_lag
 from tests.support.sealing import (
     a_sealer,
@@ -43,7 +43,7 @@ async def test_every_entry_is_sealed_once_and_proved_by_the_signed_head(world: W
 
     assert await unsealed(world) == 0
     await verify_all_trees(world, sealer)
-    assert await unsealed_organizations(await horizon()) == []
+    assert await unsealed_organizations((await moment()).oldest) == []
     assert await sealing_lag() == 0
 
 
