@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 T ?= tests
+WORKERS ?= auto
 
 .PHONY: help
 help:  ## what there is to make
@@ -31,8 +32,8 @@ demo: $(VENV)/.serve  ## the service with an embedded PostgreSQL and demo data, 
 	@exec $(BIN)/python -m fieldward demo
 
 .PHONY: test
-test: $(VENV)/.develop  ## all tests, or those of T=path
-	@$(BIN)/python -m pytest $(T)
+test: $(VENV)/.develop  ## all tests, or those of T=path, by as many processes as there are cores
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(T)
 
 .PHONY: check
 check: $(VENV)/.develop  ## format, lint, types, import directions, the printed schema and pages: equals CI

@@ -30,6 +30,14 @@ configure_logs("json")
 # Twenty times the examples of an everyday run: `pytest --hypothesis-profile=drill`.
 hypothesis_settings.register_profile("drill", max_examples=2000)
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares something in one process, where a run has several: the sweep, and the tests of one file."""
+    for item in items:
+        folder, _, file = item.path.relative_to(Path(__file__).parent).as_posix().partition("/")
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "sweep" else f"{folder}/{file}"))
+
+
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  (made private below it)
 """Where a copy of the database for each test is written to memory and not to a disk."""
 

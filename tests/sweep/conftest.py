@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import httpx
 import pytest
@@ -40,13 +41,29 @@ class Tally:
 
 
 _TALLY = Tally()
+_COUNTS: Final = "sweep"
+_counts: dict[str, int] = {}
+"""What the processes of a run have tried, by part."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that started this one, if one did, how much was tried."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[_COUNTS] = {part: len(tried) for part, tried in _TALLY.tried.items()}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """Take what a process of the run has tried. The sweep is all in one of them."""
+    _counts.update(getattr(node, "workeroutput", {}).get(_COUNTS, {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how much was tried."""
-    if _TALLY.tried:
-        parts = ", ".join(f"{name} {len(tried)}" for name, tried in _TALLY.tried.items())
-        total = sum(map(len, _TALLY.tried.values()))
+    counts = _counts or {part: len(tried) for part, tried in _TALLY.tried.items()}
+    if counts:
+        parts = ", ".join(f"{name} {count}" for name, count in counts.items())
+        total = sum(counts.values())
         terminalreporter.write_line(f"schema sweep: {total} combinations of principal, field and argument ({parts})")
 
 
