@@ -60,6 +60,12 @@ class ReusedTokenError(UnauthenticatedError):
     noted = "REFRESH_REUSED"
 
 
+class CrossSiteError(UnauthenticatedError):
+    """A request that came with a browser's cookie, or wants one, and may be another site's doing."""
+
+    noted = "CROSS_SITE"
+
+
 class ForbiddenError(FieldwardError):
     """The viewer is known and may not do this. Names the missing permission and where it is missing, never the value.
 

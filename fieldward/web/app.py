@@ -17,6 +17,7 @@ from fieldward.key_watch import watching_keys
 from fieldward.settings import Settings
 from fieldward.web.authentication import context_factory, holds_our_token
 from fieldward.web.checkpoint import checkpoint_routes
+from fieldward.web.cookie import OwnPage
 from fieldward.web.endpoint import GraphQLEndpoint
 from fieldward.web.failure import LastResort, answer_refusal
 from fieldward.web.gate import Gate
@@ -50,8 +51,8 @@ def build_app(
     )
     services = replace(services, wake_afterwards=background.wake_afterwards)
     endpoint = GraphQLEndpoint(
-        GraphQLTransport(api or build_api(), context_factory(services)),
-        BodyLimit(is_signed=lambda header: holds_our_token(services, header)),
+        GraphQLTransport(api or build_api(), context_factory(services, OwnPage.of(settings.public_url))),
+        BodyLimit(is_signed=lambda headers: holds_our_token(services, headers)),
         gate,
     )
 
