@@ -107,3 +107,9 @@ class RateLimitedError(FieldwardError):
     def __init__(self, message: str, *, retry_after_s: int | None = None, field: Sequence[str | int] = ()) -> None:
         super().__init__(message, field=field)
         self.retry_after_s = retry_after_s
+
+
+class ThrottledError(RateLimitedError):
+    """Whoever guesses has to wait: the guess was not looked at."""
+
+    noted = "THROTTLED"

@@ -6,7 +6,7 @@
 A guess is counted as a failure before the block runs, by one upsert in a transaction of its own, so that guesses made
 at the same time each count; where the block ends well, that is taken back. What stays counted are the failures. A few
 are free, then each makes the next wait longer, up to a bound, and one is forgotten every so often. Who is told to wait
-gets `RateLimitedError` and no work is done for them: the same for an account that there is and one that there is not.
+gets `ThrottledError` and no work is done for them: the same for an account that there is and one that there is not.
 
 It counts, each by itself, by account and network together, by network (IPv4: the address; IPv6: the /64, which is one
 line's), and by account. By account the wait stays short, or whoever guesses could shut its owner out. And a client from
@@ -35,7 +35,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 from uuid import UUID
 
-from auth.errors import Code, FieldwardError, RateLimitedError
+from auth.errors import Code, FieldwardError, ThrottledError
 from auth.principal import SYSTEM_ID, Origin
 from models.reading import OneStatement
 from models.searching import keyed_digest, load_index_key
@@ -171,7 +171,7 @@ async def guessing(guess: Guess) -> AsyncIterator[None]:
     The guess stays counted where the block raises anything but that the database is away, or that too much waits.
 
     Raises:
-        RateLimitedError: too many. The block has not run; `retry_after_s` says when it may be tried again.
+        ThrottledError: too many. The block has not run; `retry_after_s` says when it may be tried again.
         UnavailableError: the database or the keystore is away. The block has not run.
     """
     counted = await _count(await _buckets_of(guess))
@@ -188,7 +188,7 @@ async def count(guess: Guess) -> None:
     """Count what is no guess and yet is not done without end, such as mails on request. It is not taken back.
 
     Raises:
-        RateLimitedError: too many; see `guessing`.
+        ThrottledError: too many; see `guessing`.
         UnavailableError: the database or the keystore is away.
     """
     await _count(await _buckets_of(guess))
@@ -269,7 +269,7 @@ async def _buckets_of(guess: Guess) -> Sequence[_Bucket]:
 
 
 async def _count(buckets: Sequence[_Bucket]) -> Sequence[_Counted]:
-    """Count in all of the buckets, or in none. Raises `RateLimitedError` where one of them is not free."""
+    """Count in all of the buckets, or in none. Raises `ThrottledError` where one of them is not free."""
     counted = []
     async with raw_write_transaction(Tenant()) as connection:
         for bucket in buckets:
@@ -279,7 +279,7 @@ async def _count(buckets: Sequence[_Bucket]) -> Sequence[_Counted]:
             )
             if free_at is None:
                 wait_s = await connection.fetchval(_WAIT, [one.id for one in buckets])
-                raise RateLimitedError(_TOO_MANY, retry_after_s=max(1, math.ceil(wait_s or 0)))
+                raise ThrottledError(_TOO_MANY, retry_after_s=max(1, math.ceil(wait_s or 0)))
             counted.append(_Counted(bucket, free_at))
     return counted
 
