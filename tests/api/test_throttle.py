@@ -42,13 +42,16 @@ async def test_after_some_failures_no_password_is_looked_at_until_the_wait_is_ov
 ) -> None:
     for _ in range(FREE + 1):
         assert (await guess(world, "manager")).codes == ["UNAUTHENTICATED"]
+    waits = await world.value("select max(extract(epoch from free_at - failed_at)) from throttle")
+    await hold(world)
     tried, since, before = len(hashed), await world.now(), await world.fingerprint()
 
     answer = await guess(world, "manager", password=world.password("manager"))
 
     error = answer.data["signIn"]["errors"][0]
     assert error["code"] == "RATE_LIMITED"
-    assert error["retryAfter"] == 1
+    assert 1 <= float(waits) < 1.1
+    assert 1 <= error["retryAfter"] <= 60
     assert len(hashed) == tried
     assert await world.fingerprint() == before
     entries = await world.entries(since=since)
@@ -95,23 +98,32 @@ async def test_guesses_made_at_once_each_count(world: World, hashed: list[str | 
     answers = await asyncio.gather(*(guess(world, "manager") for _ in range(FREE + 20)))
 
     limited = [one for one in answers if not one.errors and one.body["data"]["signIn"]["errors"]]
-    assert len(hashed) == FREE + 1
-    assert len(limited) == 19
+    # A second passes at times while they are tried, and lets one more be looked at.
+    assert FREE < len(hashed) <= FREE + 3
+    assert len(hashed) + len(limited) == FREE + 20
 
 
 async def test_an_account_that_there_is_not_is_answered_as_one_that_there_is(world: World) -> None:
-    known = [await guess(world, "manager") for _ in range(FREE + 3)]
-    unknown = [await guess(world, "manager", email="nobody@clearwater.example") for _ in range(FREE + 3)]
+    nobody = "nobody@clearwater.example"
+    pairs = [(await guess(world, "manager"), await guess(world, "manager", email=nobody)) for _ in range(FREE + 1)]
+    rows = await world.sql("select failures, round(extract(epoch from free_at - failed_at)) as waits from throttle")
+    await hold(world)
+    refused = await guess(world, "manager"), await guess(world, "manager", email=nobody)
 
-    for one, other in zip(known, unknown, strict=True):
-        assert one.body == other.body
-        assert one.status == other.status
-    assert known[-1].data["signIn"]["errors"][0]["code"] == "RATE_LIMITED"
+    for one, other in pairs:
+        assert (one.status, one.body) == (other.status, other.body)
+    # Of each, by account and network and by account; and what is of the network.
+    assert sorted((row["failures"], row["waits"]) for row in rows) == [(11, 0), (11, 0), (11, 1), (11, 1), (22, 0)]
+    told = [one.data["signIn"]["errors"][0] for one in refused]
+    assert told[0].pop("retryAfter") - told[1].pop("retryAfter") in {0, 1, 2}
+    assert told[0] == told[1]
+    assert told[0]["code"] == "RATE_LIMITED"
 
 
 async def test_somebody_elses_account_is_not_held_up_by_it(world: World) -> None:
     for _ in range(FREE + 1):
         await guess(world, "manager")
+    await world.sql("update throttle set free_at = free_at + interval '1 minute' where free_at > failed_at")
 
     assert (await world.sign_in("manager")).data["signIn"]["errors"][0]["code"] == "RATE_LIMITED"
     assert (await world.sign_in("owner")).data["signIn"]["errors"] == []
@@ -170,6 +182,7 @@ async def test_a_victim_gets_in_by_a_browser_that_is_known_while_the_attack_goes
         await fail(origin(f"198.51.100.{number}"), account)
     for _ in range(FREE + 1):
         await fail(origin("127.0.0.1"), account, again=True)
+    await hold(world)
     stranger = Browser(world.http)
 
     assert (await stranger.sign_in(world, "manager")).data["signIn"]["errors"][0]["code"] == "RATE_LIMITED"
@@ -182,6 +195,7 @@ async def test_a_program_is_known_by_the_token_that_a_sign_in_gave_it(world: Wor
     token = (await world.anonymous.run(sign_in, {"input": given})).data["signIn"]["clientToken"]
     for _ in range(FREE + 1):
         await guess(world, "manager")
+    await hold(world)
     body = json_body({"query": SIGN_IN, "variables": {"input": given}})
 
     assert token.startswith("fwc_")
@@ -269,6 +283,7 @@ async def test_a_throttled_guess_counts_towards_the_incident(world: World) -> No
     """What the rule over the trail reads: the account's mark, in attempts to sign in that were refused."""
     for _ in range(FREE + 1):
         await guess(world, "manager")
+    await hold(world)
     since = await world.now()
     for _ in range(3):
         await guess(world, "manager")
@@ -303,6 +318,11 @@ async def fail(where: Origin, account: bytes, *, again: bool = False) -> None:
     except RateLimitedError:
         if not again:
             raise
+
+
+async def hold(world: World) -> None:
+    """Make each wait a minute, so that a slow machine does not let it pass."""
+    await world.sql("update throttle set free_at = clock_timestamp() + interval '1 minute'")
 
 
 async def wait_over(world: World, *, but_say: bool = False) -> None:
