@@ -3,7 +3,7 @@
 Where a request has an `Authorization` header, that alone says who asks, good or not, and no cookie is looked at.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from auth.errors import CrossSiteError, FieldwardError, UnauthenticatedError
 from auth.principal import SYSTEM_ID, Channel, Origin, Viewer
 from auth.token import SERVICE_PREFIX, ServiceToken
 from fieldward.web.cookie import READ, OwnPage, client_token, session_token
+from fieldward.web.proxy import Network, client_address
 from fieldward.web.request import REQUEST_ID
 from fieldward.web.trace_context import TRACEPARENT, trace_id_of
 from models.transaction import Tenant
@@ -32,7 +33,8 @@ _TRACE: Final = TRACEPARENT.encode()
 
 _LONGEST: Final = 200
 """Characters of what a client says of itself that the trail keeps."""
-_WHOLE: Final = frozenset(name.encode() for name in (RUN_AS, TRACEPARENT))
+_FORWARDED: Final = b"x-forwarded-for"
+_WHOLE: Final = frozenset((RUN_AS.encode(), _TRACE, _FORWARDED))
 """Headers of which all that were sent count, so that two are never taken for one."""
 _CLIENT: Final = b"fieldward-client"
 """The header by which a client is known that keeps no cookies."""
@@ -42,12 +44,15 @@ _READ: Final = _WHOLE | READ | {_CLIENT} | {name.encode() for name in _SAID}
 Said = dict[bytes, str]
 
 
-def context_factory(services: Services, own_page: OwnPage) -> ContextFactory:
-    """Return the function that makes the context of a request's operation."""
+def context_factory(services: Services, own_page: OwnPage, proxies: Sequence[Network] = ()) -> ContextFactory:
+    """Return the function that makes the context of a request's operation.
+
+    own_page: says what is a page of this server. proxies: those in front, which say from where a request came.
+    """
 
     async def make_context(request: Request) -> RequestContext:
         said = _said(request.scope["headers"])
-        origin = _origin(request, said)
+        origin = _origin(request, said, proxies)
         is_own_page = own_page.sent(said)
         header = said.get(b"authorization")
         refusal: UnauthenticatedError | None = None
@@ -95,15 +100,16 @@ async def _context_of(services: Services, origin: Origin, viewer: Viewer, lookin
     return RequestContext(services, actor, reader)
 
 
-def _origin(request: Request, said: Said) -> Origin:
+def _origin(request: Request, said: Said, proxies: Sequence[Network]) -> Origin:
     """Return where a request came from, cut to what the trail keeps."""
     peer = request.scope.get("client")
+    address = client_address(peer[0] if peer else None, said.get(_FORWARDED), proxies)
     return Origin(
         channel=Channel.API,
         request_id=request.scope[REQUEST_ID],
         client_name=_short(said.get(b"graphql-client-name")),
         client_version=_short(said.get(b"graphql-client-version")),
-        ip_address=peer[0][:64] if peer else None,
+        ip_address=address[:64] if address else None,
         user_agent=_short(said.get(b"user-agent")),
         trace_id=trace_id_of(said[_TRACE]) if _TRACE in said else None,
         client_token=said.get(_CLIENT) or client_token(said.get(b"cookie")),
