@@ -7,8 +7,14 @@ from typing import Any
 import asyncpg
 import pytest
 
+from auth.action import Action
+from auth.principal import Channel, Origin
 from auth.token import CookieToken
 from fieldward.web.limits import ANONYMOUS_LIMIT
+from models.base import new_id
+from resolvers.change import Intent, commit_change
+from resolvers.session_cookie import authenticate_cookie, renew_cookie
+from resolvers.trail import Actor
 from schema.cookie import SESSION
 from tests.support.browser import OWN_PAGE, Browser
 from tests.support.world import SIGN_IN, Answer, Client, World, json_body
@@ -170,6 +176,23 @@ async def test_a_secret_that_somebody_planted_is_not_the_one_that_is_signed_in_w
 
     assert browser.session != someone.encode()
     assert (await Browser(world.http, {SESSION: someone.encode()}).run(ME)).codes == ["UNAUTHENTICATED"]
+
+
+async def test_a_new_proof_of_who_it_is_gives_a_new_secret(world: World) -> None:
+    browser = Browser(world.http)
+    await browser.sign_in(world, "manager")
+    assert browser.session is not None
+    origin = Origin(Channel.API, new_id())
+    token = CookieToken.parse(browser.session)
+    viewer = await authenticate_cookie(world.services, origin, token, is_own_page=True)
+    actor = Actor(viewer.organization_id, origin, viewer)
+
+    renewed = await commit_change(Intent(Action.SESSION_REAUTHENTICATE, actor, entity="session"), renew_cookie)
+
+    assert renewed is not None
+    assert CookieToken.parse(renewed).session_id == token.session_id
+    assert (await Browser(world.http, {SESSION: renewed}).run(ME)).data == {"viewer": {"role": "MEMBER"}}
+    assert (await browser.run(ME)).codes == ["UNAUTHENTICATED"]
 
 
 async def test_a_cookie_that_was_stolen_is_worth_nothing_after_signing_out(world: World) -> None:
