@@ -3,7 +3,7 @@
 Who somebody is was found out before, by `resolvers/sign_in.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -34,13 +34,17 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Whose session is to be opened: a member, by what they proved who they are, and on which device if on one."""
+    """Whose session is to be opened: a member, by what they proved who they are, and on which device if on one.
+
+    settle: what else is done, and must go well, in the transaction in which it opens.
+    """
 
     user_id: UUID
     organization_id: UUID
     membership_id: UUID
     factors: Sequence[Factor]
     device_id: UUID | None = None
+    settle: Callable[[Change], Awaitable[None]] | None = None
 
 
 async def open_session(services: Services, actor: Actor, opening: Opening, *, new_hash: str | None = None) -> SignedIn:
@@ -50,6 +54,7 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
 
     Raises:
         UnauthenticatedError: the device is not theirs, or blocked.
+        Whatever settling raises.
     """
     inside = replace(
         actor,
@@ -62,6 +67,8 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
     secret = RefreshToken.new(opening.organization_id, new_id())
 
     async def open_it(change: Change) -> None:
+        if opening.settle is not None:
+            await opening.settle(change)
         device = await _signing_device(change, opening)
         await Session.create(
             using_db=change.connection,

@@ -24,6 +24,7 @@ from auth.permission import Permission
 from auth.policy import can
 from auth.scope import ORGANIZATION
 from resolvers.run_as import record_looking
+from schema.authenticator_change import AuthenticatorMutation
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
 from schema.device_change import DeviceMutation
@@ -44,6 +45,8 @@ from schema.scalar import SCALARS
 from schema.selection import NEEDS
 from schema.service_account_change import ServiceAccountMutation
 from schema.session import SessionMutation
+from schema.sign_in import SignInMutation
+from schema.sign_in_policy import SignInPolicyMutation
 from schema.sweep import publish_guards, sweep
 from schema.trail_retention_change import TrailRetentionMutation
 from schema.variable import InvalidVariablesError
@@ -53,7 +56,10 @@ from schema.wiring import wire, wire_roots
 log = structlog.get_logger()
 
 _MUTATIONS = (
+    SignInMutation,
     SessionMutation,
+    AuthenticatorMutation,
+    SignInPolicyMutation,
     ProjectMutation,
     RecordMutation,
     DeviceMutation,

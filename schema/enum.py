@@ -7,6 +7,7 @@ from auth.permission import Permission
 from auth.role import OrganizationRole, ProjectRole
 from models.aggregation import Bucket
 from models.audit_entry import EntryKind, Outcome
+from models.authenticator import AuthenticatorKind
 from models.base import Storage
 from models.change import ChangeOperation
 from models.custom_role import RoleLevel
@@ -18,6 +19,7 @@ from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
 from models.project import ProjectStatus
 from models.record import Medium, RecordStatus, SignatureMeaning
+from models.session import Factor
 
 for _enum, _name in (
     (OrganizationRole, "OrganizationRole"),
@@ -37,6 +39,8 @@ for _enum, _name in (
     (ChangeOperation, "ChangeOperation"),
     (IncidentSeverity, "IncidentSeverity"),
     (IncidentStatus, "IncidentStatus"),
+    (Factor, "SignInFactor"),
+    (AuthenticatorKind, "AuthenticatorKind"),
     (Permission, "Permission"),
     (Classification, "Classification"),
     (Storage, "DataStorage"),

@@ -104,9 +104,12 @@ class World:
 
     async def sign_in(self, key: str, **more: Any) -> Answer:
         """Sign a person of the demo in and return what was answered."""
-        person = next(one for one in PEOPLE if one.key == key)
-        given = {"email": person.email, "password": self.passwords[person.email], **more}
-        return await self.anonymous.run(SIGN_IN, {"input": given})
+        return await self.anonymous.run(SIGN_IN, {"input": {**self.credentials(key), **more}})
+
+    def credentials(self, key: str) -> dict[str, str]:
+        """Return the address and the password of a person of the demo."""
+        email = next(one.email for one in PEOPLE if one.key == key)
+        return {"email": email, "password": self.passwords[email]}
 
     async def client(self, key: str) -> Client:
         """Return a client signed in as a person of the demo."""

@@ -1,0 +1,188 @@
+"""Signing in, in one step or two, by a password or a passkey; and proving anew who one is."""
+
+from datetime import datetime
+
+import strawberry
+
+from auth.action import Action
+from models.session import Factor, Session
+from resolvers.fresh_sign_in import reauthenticate
+from resolvers.passkey import begin_passkey_proof
+from resolvers.second_factor import Answer
+from resolvers.session import SignedIn
+from resolvers.sign_in import Challenged, begin_passkey_sign_in, complete_sign_in, sign_in, sign_in_with_passkey
+from schema.context import context_of
+from schema.field import derived, structure
+from schema.mutation import UserError, current_change, mutation
+from schema.node import parse_id
+from schema.passkey import PasskeyRequestPayload, asked_payload
+
+_TOTP = "The code that the app shows now."
+_RECOVERY_CODE = "A recovery code, which is spent by that."
+_PASSKEY = "The credential: the text of its `toJSON()`."
+
+
+@strawberry.input(description="An address and a password, and where to sign in.")
+class SignInInput:
+    email: str = strawberry.field(description="The address.")
+    password: str = strawberry.field(description="The password.")
+    organization: str | None = strawberry.field(
+        default=None, description="The organization's slug; needed only if you belong to several."
+    )
+    device_id: strawberry.ID | None = strawberry.field(
+        default=None, description="The registered device that you sign in on; none for a browser."
+    )
+
+
+@strawberry.input(description="The second step of a sign-in: one of a code, a recovery code and a passkey.")
+class CompleteSignInInput:
+    challenge: str = strawberry.field(description="The token of the first step's challenge.")
+    totp: str | None = strawberry.field(default=None, description=_TOTP)
+    recovery_code: str | None = strawberry.field(default=None, description=_RECOVERY_CODE)
+    passkey: str | None = strawberry.field(default=None, description=_PASSKEY)
+
+
+@strawberry.input(description="A passkey, and where to sign in.")
+class SignInWithPasskeyInput:
+    challenge: str = strawberry.field(description="The token of beginPasskeySignIn.")
+    passkey: str = strawberry.field(description=_PASSKEY)
+    organization: str | None = strawberry.field(
+        default=None, description="The organization's slug; needed only if you belong to several."
+    )
+
+
+@strawberry.input(
+    description="Your password, with a second factor if you have one; or a passkey alone, which is both at once."
+)
+class ReauthenticateInput:
+    password: str | None = strawberry.field(default=None, description="Your password.")
+    totp: str | None = strawberry.field(default=None, description=_TOTP)
+    recovery_code: str | None = strawberry.field(default=None, description=_RECOVERY_CODE)
+    challenge: str | None = strawberry.field(
+        default=None, description="With a passkey: the token of beginPasskeyProof."
+    )
+    passkey: str | None = strawberry.field(default=None, description=_PASSKEY)
+
+
+@structure
+@strawberry.type(description="What is still asked before a sign-in gives tokens.")
+class SignInChallenge:
+    token: str = strawberry.field(description="Names the question in completeSignIn.", metadata=derived())
+    methods: list[Factor] = strawberry.field(description="By what it can be answered.", metadata=derived())
+    passkey_options: str | None = strawberry.field(
+        description="In JSON, for `PublicKeyCredential.parseRequestOptionsFromJSON`; null where you have no passkey.",
+        metadata=derived(),
+    )
+    expires_at: datetime = strawberry.field(description="Until when it can be answered.", metadata=derived())
+
+
+@structure
+@strawberry.type(description="The tokens of a sign-in; or what is still asked; or why there are none.")
+class SignInPayload:
+    access_token: str | None = strawberry.field(
+        description="To be sent as `Authorization: Bearer …`.", metadata=derived()
+    )
+    access_token_expires_at: datetime | None = strawberry.field(
+        description="When it is to be refreshed.", metadata=derived()
+    )
+    refresh_token: str | None = strawberry.field(description="Exchanges for new tokens, once.", metadata=derived())
+    challenge: SignInChallenge | None = strawberry.field(
+        description="Where you have a second factor: what completeSignIn answers.", metadata=derived()
+    )
+    errors: list[UserError] = strawberry.field(description="Why there are none.", metadata=derived())
+
+
+@structure
+@strawberry.type(description="That you proved anew who you are, or why you did not.")
+class ReauthenticatePayload:
+    errors: list[UserError] = strawberry.field(description="Why it did not prove it.", metadata=derived())
+
+
+@strawberry.type
+class SignInMutation:
+    @mutation("Sign in with an address and a password.", None)
+    async def sign_in(info: strawberry.Info, input: SignInInput) -> SignInPayload | None:
+        context = context_of(info)
+        device_id = (
+            parse_id(input.device_id, "Device", at=("input", "deviceId")) if input.device_id is not None else None
+        )
+        return _payload(
+            await sign_in(
+                context.services,
+                context.actor,
+                email=input.email,
+                password=input.password,
+                organization=input.organization,
+                device_id=device_id,
+            )
+        )
+
+    @mutation("Answer the challenge of a sign-in.", None)
+    async def complete_sign_in(info: strawberry.Info, input: CompleteSignInInput) -> SignInPayload | None:
+        context = context_of(info)
+        answer = Answer(totp=input.totp, recovery_code=input.recovery_code, passkey=input.passkey)
+        return _payload(
+            await complete_sign_in(context.services, context.actor, challenge=input.challenge, answer=answer)
+        )
+
+    @mutation("Begin to sign in with a passkey alone: what the browser is asked.", None)
+    async def begin_passkey_sign_in(info: strawberry.Info) -> PasskeyRequestPayload | None:
+        return asked_payload(await begin_passkey_sign_in(context_of(info).services))
+
+    @mutation("Sign in with a passkey alone.", None)
+    async def sign_in_with_passkey(info: strawberry.Info, input: SignInWithPasskeyInput) -> SignInPayload | None:
+        context = context_of(info)
+        return _payload(
+            await sign_in_with_passkey(
+                context.services,
+                context.actor,
+                challenge=input.challenge,
+                passkey=input.passkey,
+                organization=input.organization,
+            )
+        )
+
+    @mutation(
+        "Begin to prove anew who you are by a passkey: what the browser is asked.",
+        Action.SESSION_CHALLENGE,
+        entity=Session,
+        own=True,
+    )
+    async def begin_passkey_proof(info: strawberry.Info) -> PasskeyRequestPayload | None:
+        return asked_payload(await begin_passkey_proof(current_change(info), context_of(info).services))
+
+    @mutation(
+        "Prove anew who you are: for a while, this sign-in does what takes a fresh one, and stands on these factors.",
+        None,
+        signed_in=True,
+    )
+    async def reauthenticate(info: strawberry.Info, input: ReauthenticateInput) -> ReauthenticatePayload | None:
+        context = context_of(info)
+        await reauthenticate(
+            context.services,
+            context.actor,
+            password=input.password,
+            answer=Answer(totp=input.totp, recovery_code=input.recovery_code, passkey=input.passkey),
+            challenge=input.challenge,
+        )
+        return ReauthenticatePayload(errors=[])
+
+
+def _payload(answer: SignedIn | Challenged) -> SignInPayload:
+    if isinstance(answer, Challenged):
+        challenge = SignInChallenge(
+            token=answer.token,
+            methods=list(answer.methods),
+            passkey_options=answer.passkey_options,
+            expires_at=answer.expires_at,
+        )
+        return SignInPayload(
+            access_token=None, access_token_expires_at=None, refresh_token=None, challenge=challenge, errors=[]
+        )
+    return SignInPayload(
+        access_token=answer.access_token,
+        access_token_expires_at=answer.access_token_expires_at,
+        refresh_token=answer.refresh_token,
+        challenge=None,
+        errors=[],
+    )
