@@ -37,7 +37,15 @@ IN_PROJECTS: Final = frozenset(
 )
 OF_PROJECTS: Final = ("updateProject", "setLocationSensitivity", "archiveProject")
 """What acts on a project itself."""
-SESSION: Final = frozenset({"signIn", "refreshSession", "signOut"})
+SESSION: Final = frozenset(
+    {
+        *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "signOut"),
+        *("reauthenticate", "beginPasskeyProof"),
+        *("beginTotp", "confirmTotp", "beginPasskeyRegistration", "registerPasskey"),
+        *("renewRecoveryCodes", "renameAuthenticator", "removeAuthenticator"),
+    }
+)
+"""What is about who signs in, and writes nothing that the page has."""
 
 _numbers = count(1)
 
