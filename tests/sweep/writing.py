@@ -46,6 +46,8 @@ SESSION: Final = frozenset(
     }
 )
 """What is about who signs in, and writes nothing that the page has."""
+DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy"})
+"""What shuts everybody else out where it is done: `tests/api/test_fresh_sign_in.py` does it."""
 
 _numbers = count(1)
 
@@ -146,6 +148,7 @@ def complete(aim: Aim) -> dict[str, Input]:
             "reason": REASON,
         },
         "revokeServiceAccount": reasoned,
+        "setSignInPolicy": {"demandsSecondFactor": True, "reason": REASON},
         "setTrailRetention": {"kind": "READ", "days": 365 + number, "reason": REASON},
         "acknowledgeIncident": subject,
         "closeIncident": {**subject, "note": "A test of ours."},
