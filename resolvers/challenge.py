@@ -143,6 +143,19 @@ async def note_wrong(kind: ChallengeKind, secret: str) -> None:
         )
 
 
+async def wrong_answers(kind: ChallengeKind, *, user_id: UUID, within: timedelta) -> int:
+    """Return how many wrong answers there were to challenges of a person's that were asked within so long."""
+    async with OneStatement(Tenant(user_id=user_id)) as connection:
+        found = await connection.fetchval(
+            f'select coalesce(sum(attempts), 0) from "{_TABLE}"'
+            " where user_id = $1 and kind = $2 and created_at > clock_timestamp() - $3::interval",
+            user_id,
+            kind,
+            within,
+        )
+    return int(found)
+
+
 async def withdraw(connection: BaseDBAsyncClient, kind: ChallengeKind, *, user_id: UUID) -> None:
     """End all open challenges of a kind that are a person's: their newest is to count alone."""
     await fetch(connection, "select set_config('fieldward.user_id', $1, true)", str(user_id))

@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from auth.action import Action
-from auth.errors import ClonedPasskeyError, UnauthenticatedError
+from auth.errors import ClonedPasskeyError, RateLimitedError, UnauthenticatedError
 from auth.password import UnacceptablePasswordError
 from auth.principal import SYSTEM_ID
 from models.authenticator import AuthenticatorKind
@@ -29,7 +29,7 @@ from models.transaction import Tenant, fetch, write_transaction
 from models.user import User, UserStatus
 from resolvers.account_index import account_mark, email_index_of
 from resolvers.authenticator_notice import tell_used
-from resolvers.challenge import OVER, About, ask, find, new_secret, note_wrong, take
+from resolvers.challenge import OVER, About, ask, find, new_secret, note_wrong, take, wrong_answers
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.passkey_proof import assertion_options, claimed, new_nonce
 from resolvers.second_factor import Answer, Having, Proof, SpentProofError, load_having, verify_answer
@@ -39,6 +39,9 @@ from resolvers.trail import Actor
 
 TIME_TO_COMPLETE: Final = timedelta(minutes=5)
 """From the password to the second factor, and from a passkey's question to its answer."""
+MOST_WRONG_ANSWERS: Final = 25
+"""In an hour, over all challenges of a person. Only who has the password adds to them; a passkey alone still signs in.
+At three codes that are taken at a time, whoever guesses all day is right in one of 500 days (RFC 4226, 7.3)."""
 
 _ACCOUNT: Final = entity_of(User).name
 _REFUSED: Final = "The address or the password is wrong."
@@ -92,7 +95,8 @@ async def sign_in(
     Raises:
         UnauthenticatedError: wrong in any way that must not be told apart; or suspended, or the device is blocked.
         InvalidInputError: the organization must be named. Said only to who gave the right password.
-        RateLimitedError: too many sign-ins wait already (`resolvers/services.py`).
+        RateLimitedError: too many sign-ins wait already (`resolvers/services.py`); or the second step was answered
+            wrong too often.
     """
     # Whoever's token came along, it is not them who acts: the password says who.
     intent = _intent_of(actor)
@@ -104,6 +108,8 @@ async def sign_in(
         intent = replace(intent, actor=replace(intent.actor, user_id=user_id))
         choice = await _choose(user_id, organization)
         having = await load_having(user_id)
+        if having.has_second_factor:
+            await _require_few_guesses(user_id)
     except Exception as error:
         await record_attempt(intent, error)
         raise
@@ -212,6 +218,13 @@ def _inside(actor: Actor, opening: Opening) -> Actor:
         membership_id=opening.membership_id,
         device_id=opening.device_id,
     )
+
+
+async def _require_few_guesses(user_id: UUID) -> None:
+    """Raise `RateLimitedError` where somebody who has the password guesses at the second factor."""
+    wrong = await wrong_answers(ChallengeKind.SIGN_IN, user_id=user_id, within=timedelta(hours=1))
+    if wrong >= MOST_WRONG_ANSWERS:
+        raise RateLimitedError("Too many wrong answers to the second step. Try again in an hour.", retry_after_s=3600)
 
 
 async def _ask_for_more(

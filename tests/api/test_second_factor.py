@@ -9,8 +9,10 @@ import pytest
 
 from auth.recovery_code import normal_recovery_code
 from resolvers.challenge import MOST_ATTEMPTS
+from resolvers.sign_in import MOST_WRONG_ANSWERS
+from tests.api.test_mutation_audit import OWN
 from tests.support.factor import Generator, add_totp, challenged, done
-from tests.support.mutation import mutate, prepare
+from tests.support.mutation import mutate, prepare, takes
 from tests.support.world import Answer, Client, World
 
 SHOWN = "accessToken refreshToken"
@@ -114,6 +116,42 @@ async def test_too_many_wrong_answers_end_the_challenge(world: World) -> None:
 
     assert answer.codes == ["UNAUTHENTICATED"]
     assert "Begin again" in answer.errors[0]["message"]
+
+
+async def test_who_has_the_password_does_not_guess_on_at_the_second_factor(world: World) -> None:
+    await add_totp(world, "manager")
+    for _ in range(MOST_WRONG_ANSWERS // MOST_ATTEMPTS):
+        challenge = await challenged(world, "manager")
+        for _ in range(MOST_ATTEMPTS):
+            await complete(world, challenge, totp="000000")
+    since, before = await world.now(), await world.value("select count(*) from challenge")
+
+    answer = await world.sign_in("manager")
+
+    assert [one["code"] for one in answer.data["signIn"]["errors"]] == ["RATE_LIMITED"]
+    assert answer.data["signIn"]["accessToken"] is None
+    assert await world.value("select count(*) from challenge") == before
+    entries = await world.entries(since=since)
+    assert [(one["kind"], one["action"], one["error_code"]) for one in entries] == [
+        ("ATTEMPT", "session.sign_in", "RATE_LIMITED")
+    ]
+    await world.sql("update challenge set created_at = created_at - $1::interval", timedelta(hours=2))
+    assert (await challenged(world, "manager"))["methods"] == ["TOTP", "RECOVERY_CODE"]
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+async def test_who_is_not_signed_in_changes_nobodys_factors(world: World, name: str) -> None:
+    generator = await add_totp(world, "manager")
+    possible = {"id": generator.id, "code": "000000", "name": "x", "challenge": "x", "passkey": "x"}
+    given = {field: value for field, value in possible.items() if takes(name, field)}
+    since, before = await world.now(), await world.fingerprint()
+
+    answer = await mutate(world.anonymous, name, given)
+
+    assert answer.codes == ["UNAUTHENTICATED"]
+    assert await world.fingerprint() == before
+    entries = await world.entries(since=since)
+    assert [(one["kind"], one["outcome"], one["user_id"]) for one in entries] == [("ATTEMPT", "DENIED", None)]
 
 
 async def test_not_exactly_one_answer_is_none(world: World) -> None:

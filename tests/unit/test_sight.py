@@ -102,7 +102,7 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
 
     assert validate_schema(shown) == []
     assert fields(shown, "Query") == {"viewer"}
-    assert fields(shown, "Viewer") == {"role"}
+    assert fields(shown, "Viewer") == {"role", "mustEnrolFactor", "recoveryCodesLeft"}
     assert fields(shown, "Mutation") == FOR_NOBODY
     assert {name for name in shown.type_map if not name.startswith("__")} == {
         "Query",
@@ -121,6 +121,7 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
         "UserError",
         "ErrorCode",
         "DateTime",
+        "Int",
         "ID",
         "String",
         "Boolean",
