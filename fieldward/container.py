@@ -53,6 +53,7 @@ def build_services(settings: Settings) -> Services:
             fresh_for=timedelta(minutes=settings.fresh_sign_in_min),
         ),
         clock=lambda: datetime.now(UTC),
+        public_url=settings.public_url,
     )
 
 

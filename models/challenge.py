@@ -13,7 +13,7 @@ from models.base import Kept, Storage, WardModel, new_id, ward
 
 
 class ChallengeKind(StrEnum):
-    """What the answer is good for."""
+    """What the answer is good for. A DEVICE_PROOF asks nothing: it was used, and is not to be used again."""
 
     SIGN_IN = "SIGN_IN"
     PASSKEY_SIGN_IN = "PASSKEY_SIGN_IN"
@@ -21,6 +21,7 @@ class ChallengeKind(StrEnum):
     PASSKEY_PROOF = "PASSKEY_PROOF"
     PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105  (a word, not one)
     DEVICE_ENROLMENT = "DEVICE_ENROLMENT"
+    DEVICE_PROOF = "DEVICE_PROOF"
 
 
 class Challenge(WardModel):

@@ -9,16 +9,17 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from auth.action import Action
-from auth.errors import BlockedDeviceError, ForbiddenError, ReusedTokenError, UnauthenticatedError
+from auth.device_proof import for_refresh
+from auth.errors import ForbiddenError, ReusedTokenError, UnauthenticatedError
 from auth.principal import SYSTEM_ID, Origin, Viewer
 from auth.token import AccessClaims, RefreshToken, is_same_digest, issue_access_token, verify_access_token
 from models.base import new_id
-from models.device import Device, DeviceStatus
 from models.session import Factor, Session
 from models.user import User
 from resolvers.change import Change, Intent, commit_change, record_attempt
+from resolvers.device_proof import lock_device, lock_proved_device, note_seen, require_proof
 from resolvers.services import Services, SessionPolicy
-from resolvers.standing import BLOCKED, ENDED, require_good, viewer_of
+from resolvers.standing import ENDED, require_good, viewer_of
 from resolvers.trail import Actor
 
 
@@ -34,13 +35,18 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Whose session is to be opened: a member, by what they proved who they are, and on which device if on one."""
+    """Whose session is to be opened: a member, by what they proved who they are, and on which device if on one.
+
+    device_key: the thumbprint of the key that the device proved to have (`resolvers/device_proof.py: prove_device`).
+        Without it nobody is signed in on a device.
+    """
 
     user_id: UUID
     organization_id: UUID
     membership_id: UUID
     factors: Sequence[Factor]
     device_id: UUID | None = None
+    device_key: str | None = None
 
 
 async def open_session(services: Services, actor: Actor, opening: Opening, *, new_hash: str | None = None) -> SignedIn:
@@ -49,7 +55,7 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
     new_hash: the hash of their password to keep from now on, if it is to be another.
 
     Raises:
-        UnauthenticatedError: the device is not theirs, or blocked.
+        UnauthenticatedError: the device is not theirs, or blocked, or did not prove the key that it has.
     """
     inside = replace(
         actor,
@@ -95,12 +101,23 @@ def life_time(policy: SessionPolicy, device_id: UUID | None) -> timedelta:
     return policy.session_lifetime if device_id is None else policy.device_lifetime
 
 
-async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> SignedIn:
-    """Exchange a refresh token for new tokens. Each refresh token works once.
+async def refresh(
+    services: Services,
+    actor: Actor,
+    *,
+    refresh_token: str,
+    device_proof: str | None = None,
+    app_version: str | None = None,
+) -> SignedIn:
+    """Exchange a refresh token for new tokens. Each refresh token works once, on a device with its proof alone.
+
+    device_proof: of the session's device, for this refresh token. app_version: what runs on it.
 
     Raises:
         UnauthenticatedError: it is not one, the session has ended, or it was used before: then the session ends,
-            since one of the two who used it stole it.
+            since one of the two who used it stole it. Or the device's proof is missing or not good: then nothing
+            changes, and the token still works for who has the key.
+        InvalidInputError: the version of the app does not fit.
     """
     token = RefreshToken.parse(refresh_token)
     successor = RefreshToken.new(token.organization_id, token.session_id)
@@ -124,6 +141,7 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
     intent = replace(intent, actor=known)
 
     async def rotate(change: Change) -> bool:
+        device = await lock_device(change, state["device_id"]) if state["device_id"] is not None else None
         session = await (
             Session.filter(id=token.session_id, organization_id=token.organization_id)
             .using_db(change.connection)
@@ -137,6 +155,9 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
             require_good(state, services.clock())
             if session.revoked_at is not None:
                 raise UnauthenticatedError(ENDED)
+            if session.device_id is not None:
+                proved = require_proof(services, device, device_proof, for_refresh(refresh_token))
+                await note_seen(change, proved, app_version=app_version)
             session.spent_digest = session.refresh_digest
             session.refresh_digest = successor.digest()
             session.refreshed_at = change.at
@@ -233,18 +254,10 @@ async def authenticate(services: Services, origin: Origin, *, claims: AccessClai
 async def _signing_device(change: Change, opening: Opening) -> UUID | None:
     if opening.device_id is None:
         return None
-    device = await Device.get_or_none(
-        id=opening.device_id,
-        organization_id=opening.organization_id,
-        membership_id=opening.membership_id,
-        using_db=change.connection,
+    device = await lock_proved_device(
+        change, opening.device_id, membership_id=opening.membership_id, thumbprint=opening.device_key
     )
-    if device is None:
-        raise UnauthenticatedError("This device is not registered for you.", field=("input", "deviceId"))
-    if device.status is DeviceStatus.BLOCKED:
-        raise BlockedDeviceError(BLOCKED)
-    device.last_seen_at = change.at
-    await device.save(using_db=change.connection, update_fields=["last_seen_at"])
+    await note_seen(change, device)
     return device.id
 
 

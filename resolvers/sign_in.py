@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from auth.action import Action
+from auth.device_proof import for_sign_in
 from auth.errors import UnauthenticatedError
 from auth.password import UnacceptablePasswordError
 from auth.principal import SYSTEM_ID
@@ -23,6 +24,7 @@ from models.session import Factor
 from models.transaction import Tenant
 from models.user import User, UserStatus
 from resolvers.change import Intent, record_attempt
+from resolvers.device_proof import prove_device
 from resolvers.services import Services
 from resolvers.session import Opening, SignedIn, open_session
 from resolvers.trail import Actor
@@ -47,13 +49,15 @@ async def sign_in(
     password: str,
     organization: str | None = None,
     device_id: UUID | None = None,
+    device_proof: str | None = None,
 ) -> SignedIn:
     """Check a password and open a session in an organization, on a device where one is named.
 
-    organization: the slug; needed only by people who belong to several.
+    organization: the slug; needed only by people who belong to several. device_proof: of the device, for this sign-in.
 
     Raises:
-        UnauthenticatedError: wrong in any way that must not be told apart; or suspended, or the device is blocked.
+        UnauthenticatedError: wrong in any way that must not be told apart; or suspended. Said only to who gave the
+            right password: the device is blocked or not enrolled, or its proof is missing or not good.
         InvalidInputError: the organization must be named. Said only to who gave the right password.
         RateLimitedError: too many sign-ins wait already (`resolvers/services.py`).
     """
@@ -69,7 +73,17 @@ async def sign_in(
     except Exception as error:
         await record_attempt(intent, error)
         raise
-    opening = Opening(user_id, choice.organization_id, choice.membership_id, (Factor.PASSWORD,), device_id)
+    device_key = None
+    if device_id is not None:
+        member = replace(
+            intent.actor,
+            organization_id=choice.organization_id,
+            membership_id=choice.membership_id,
+            device_id=device_id,
+        )
+        binding = for_sign_in(organization, email)
+        device_key = await prove_device(services, member, device_id=device_id, proof=device_proof, binding=binding)
+    opening = Opening(user_id, choice.organization_id, choice.membership_id, (Factor.PASSWORD,), device_id, device_key)
     return await open_session(services, intent.actor, opening, new_hash=new_hash)
 
 

@@ -27,6 +27,7 @@ from resolvers.run_as import record_looking
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
 from schema.device_change import DeviceMutation
+from schema.device_enrolment import DeviceEnrolmentMutation
 from schema.errors import presented
 from schema.execution import RowsExecutor
 from schema.field import Guard
@@ -57,6 +58,7 @@ _MUTATIONS = (
     ProjectMutation,
     RecordMutation,
     DeviceMutation,
+    DeviceEnrolmentMutation,
     RoleMutation,
     CustomRoleMutation,
     ServiceAccountMutation,

@@ -34,8 +34,10 @@ def presented(error: GraphQLError, request_id: str) -> GraphQLError:
 
 
 def extensions_of(error: FieldwardError) -> dict[str, Any]:
-    """Return the code, the input's path and the missing permission with its scope, as far as there are any."""
+    """Return the code, its detail, the input's path, the missing permission and its scope, as far as there are any."""
     extensions: dict[str, Any] = {"code": error.code}
+    if error.detail is not None:
+        extensions["detail"] = error.detail
     if error.field:
         extensions["field"] = [str(part) for part in error.field]
     if isinstance(error, ForbiddenError) and error.permission:

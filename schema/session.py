@@ -24,11 +24,20 @@ class SignInInput:
     device_id: strawberry.ID | None = strawberry.field(
         default=None, description="The registered device that you sign in on; none for a browser."
     )
+    device_proof: str | None = strawberry.field(
+        default=None, description="The device's proof of its key, for this sign-in. Demanded on a device."
+    )
 
 
 @strawberry.input(description="A refresh token.")
 class RefreshSessionInput:
     refresh_token: str = strawberry.field(description="The newest one of the session. Each works once.")
+    device_proof: str | None = strawberry.field(
+        default=None, description="The device's proof of its key, for this token. Demanded on a device."
+    )
+    app_version: str | None = strawberry.field(
+        default=None, description="The version of the collecting app that runs on the device."
+    )
 
 
 @structure
@@ -66,13 +75,22 @@ class SessionMutation:
                 password=input.password,
                 organization=input.organization,
                 device_id=device_id,
+                device_proof=input.device_proof,
             )
         )
 
     @mutation("Exchange a refresh token for new tokens.", None)
     async def refresh_session(info: strawberry.Info, input: RefreshSessionInput) -> SessionPayload | None:
         context = context_of(info)
-        return _tokens(await refresh(context.services, context.actor, refresh_token=input.refresh_token))
+        return _tokens(
+            await refresh(
+                context.services,
+                context.actor,
+                refresh_token=input.refresh_token,
+                device_proof=input.device_proof,
+                app_version=input.app_version,
+            )
+        )
 
     @mutation(
         "End this sign-in: its tokens are refused from the next request on.",
