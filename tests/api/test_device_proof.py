@@ -1,7 +1,7 @@
 """The proof of a device's key: demanded at each sign-in and refresh on it, and good for that one alone."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -261,12 +261,14 @@ async def test_a_blocked_device_is_told_so_at_whatever_it_does(world: World) -> 
     assert (await mutate(admin, "blockDevice", blocked)).data["blockDevice"]["errors"] == []
     before = await world.fingerprint()
 
-    for ask, action in (
+    asked: tuple[tuple[Callable[[], Awaitable[Answer]], str], ...] = (
         (lambda: Client(world.http, payload["accessToken"]).run(ME), "session.authenticate"),
         (lambda: phone.refresh(world, payload["refreshToken"]), "session.refresh"),
         (lambda: phone.refresh(world, payload["refreshToken"], deviceProof=None), "session.refresh"),
         (lambda: phone.sign_in(world, "member"), "session.sign_in"),
-    ):
+    )
+
+    for ask, action in asked:
         since = await world.now()
         answer = await ask()
         assert [one["extensions"]["detail"] for one in answer.errors] == ["DEVICE_BLOCKED"]
