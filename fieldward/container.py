@@ -55,6 +55,7 @@ def build_services(settings: Settings) -> Services:
         ),
         relying_party=relying_party(settings.public_url, port=settings.port),
         clock=lambda: datetime.now(UTC),
+        public_url=settings.public_url,
     )
 
 

@@ -74,6 +74,7 @@ class Services:
     """Keys, passwords, tokens, the clock and who seals the trail, and what requests of the same moment do together.
 
     wake_afterwards: has a background job, by its name, look for work when the running task has ended.
+    public_url: where people reach the service, where that is set: for links.
     """
 
     keyring: Keyring
@@ -93,3 +94,4 @@ class Services:
     session_states: StateBatches = field(default_factory=lambda: StateBatches(session_states))
     token_states: StateBatches = field(default_factory=lambda: StateBatches(token_states))
     wake_afterwards: Callable[[str], None] = _leave_asleep
+    public_url: str | None = None

@@ -13,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from auth.action import Action
+from auth.device_proof import for_sign_in
 from auth.errors import ClonedPasskeyError, RateLimitedError, UnauthenticatedError
 from auth.password import UnacceptablePasswordError
 from auth.principal import SYSTEM_ID
@@ -31,6 +32,7 @@ from resolvers.account_index import account_mark, email_index_of
 from resolvers.authenticator_notice import tell_used
 from resolvers.challenge import OVER, About, ask, find, new_secret, note_wrong, take, wrong_answers
 from resolvers.change import Change, Intent, commit_change, record_attempt
+from resolvers.device_proof import prove_device
 from resolvers.passkey_proof import assertion_options, claimed, new_nonce
 from resolvers.second_factor import Answer, Having, Proof, SpentProofError, load_having, verify_answer
 from resolvers.services import Services
@@ -88,16 +90,18 @@ async def sign_in(
     password: str,
     organization: str | None = None,
     device_id: UUID | None = None,
+    device_proof: str | None = None,
     delivery: Delivery = Delivery.TOKENS,
     client_name: str | None = None,
 ) -> SignedIn | Challenged:
     """Check a password and open a session in an organization, on a device where one is named; or ask for more.
 
-    organization: the slug; needed only by people who belong to several.
+    organization: the slug; needed only by people who belong to several. device_proof: of the device, for this sign-in.
     delivery: how the session is held. client_name: what the person calls it.
 
     Raises:
-        UnauthenticatedError: wrong in any way that must not be told apart; or suspended, or the device is blocked.
+        UnauthenticatedError: wrong in any way that must not be told apart; or suspended. Said only to who gave the
+            right password: the device is blocked or not enrolled, or its proof is missing or not good.
         InvalidInputError: the organization must be named. Said only to who gave the right password.
         RateLimitedError: too many were tried in vain (`resolvers/throttle.py`), or too many wait already
             (`resolvers/services.py`); or the second step was answered wrong too often.
@@ -118,19 +122,29 @@ async def sign_in(
     except Exception as error:
         await record_attempt(intent, error)
         raise
-    if having.has_second_factor:
-        opening = Opening(user_id, choice.organization_id, choice.membership_id, (Factor.PASSWORD,), device_id)
-        return await _ask_for_more(services, intent.actor, opening, having, new_hash=new_hash)
+    device_key = None
+    if device_id is not None:
+        member = replace(
+            intent.actor,
+            organization_id=choice.organization_id,
+            membership_id=choice.membership_id,
+            device_id=device_id,
+        )
+        binding = for_sign_in(organization, email)
+        device_key = await prove_device(services, member, device_id=device_id, proof=device_proof, binding=binding)
     opening = Opening(
         user_id,
         choice.organization_id,
         choice.membership_id,
         (Factor.PASSWORD,),
         device_id,
+        device_key=device_key,
         delivery=delivery,
         name=client_name,
         account=index,
     )
+    if having.has_second_factor:
+        return await _ask_for_more(services, intent.actor, opening, having, new_hash=new_hash)
     return await open_session(services, intent.actor, opening, new_hash=new_hash)
 
 
@@ -276,7 +290,7 @@ async def _require_few_guesses(user_id: UUID) -> None:
 async def _ask_for_more(
     services: Services, actor: Actor, opening: Opening, having: Having, *, new_hash: str | None
 ) -> Challenged:
-    """Ask for the second factor. Whether the device may be signed in on is told to who has both."""
+    """Ask for the second factor."""
     passkeys = having.of(AuthenticatorKind.PASSKEY)
     nonce, secret = new_nonce(), new_secret()
     about = About(
@@ -284,6 +298,7 @@ async def _ask_for_more(
         tenant_id=opening.organization_id,
         membership_id=opening.membership_id,
         device_id=opening.device_id,
+        device_key=opening.device_key,
         nonce=nonce,
     )
 
@@ -307,7 +322,14 @@ def _opening_of(asked: Challenge) -> Opening:
     """Return what the right password was the first step to."""
     if asked.user_id is None or asked.tenant_id is None or asked.membership_id is None:
         raise LookupError("The challenge of a sign-in says whose it is.")
-    return Opening(asked.user_id, asked.tenant_id, asked.membership_id, (Factor.PASSWORD,), asked.device_id)
+    return Opening(
+        asked.user_id,
+        asked.tenant_id,
+        asked.membership_id,
+        (Factor.PASSWORD,),
+        asked.device_id,
+        device_key=asked.device_key,
+    )
 
 
 def _settling(kind: ChallengeKind, challenge: str, proof: Proof) -> Callable[[Change], Awaitable[None]]:

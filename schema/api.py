@@ -28,6 +28,7 @@ from schema.authenticator_change import AuthenticatorMutation
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
 from schema.device_change import DeviceMutation
+from schema.device_enrolment import DeviceEnrolmentMutation
 from schema.errors import presented
 from schema.execution import RowsExecutor
 from schema.field import Guard
@@ -65,6 +66,7 @@ _MUTATIONS = (
     ProjectMutation,
     RecordMutation,
     DeviceMutation,
+    DeviceEnrolmentMutation,
     RoleMutation,
     CustomRoleMutation,
     ServiceAccountMutation,

@@ -37,6 +37,9 @@ class SignInInput:
     device_id: strawberry.ID | None = strawberry.field(
         default=None, description="The registered device that you sign in on; none for a browser."
     )
+    device_proof: str | None = strawberry.field(
+        default=None, description="The device's proof of its key, for this sign-in. Demanded on a device."
+    )
     delivery: Delivery = strawberry.field(default=Delivery.TOKENS, description=_DELIVERY)
     client_name: str | None = strawberry.field(default=None, description=_CLIENT_NAME)
 
@@ -97,6 +100,7 @@ class SignInMutation:
             password=input.password,
             organization=input.organization,
             device_id=device_id,
+            device_proof=input.device_proof,
             delivery=input.delivery,
             client_name=input.client_name,
         )

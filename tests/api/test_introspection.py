@@ -326,6 +326,7 @@ async def test_nobody_asks_for_the_schema_and_is_still_refused_the_rest(world: W
                     {"name": "beginPasskeySignIn"},
                     {"name": "signInWithPasskey"},
                     {"name": "refreshSession"},
+                    {"name": "enrolDevice"},
                 ]
             }
         },

@@ -40,7 +40,7 @@ OF_PROJECTS: Final = ("updateProject", "setLocationSensitivity", "archiveProject
 SESSION: Final = frozenset(
     {
         *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "signOut"),
-        *("reauthenticate", "beginPasskeyProof"),
+        *("reauthenticate", "beginPasskeyProof", "enrolDevice"),
         *("beginTotp", "confirmTotp", "beginPasskeyRegistration", "registerPasskey"),
         *("renewRecoveryCodes", "renameAuthenticator", "removeAuthenticator"),
     }
@@ -127,6 +127,8 @@ def complete(aim: Aim) -> dict[str, Input]:
             "appVersion": "2.5.0",
         },
         **dict.fromkeys(("blockDevice", "unblockDevice"), reasoned),
+        "handOverDevice": {**reasoned, "userId": aim.person},
+        "startDeviceEnrolment": {"id": aim.subject},
         "assignOrganizationRole": {
             "userId": aim.person,
             "role": "MEMBER",
@@ -239,7 +241,7 @@ class Ground:
             **dict.fromkeys(OF_PROJECTS, (targets.project, 1)),
             **dict.fromkeys(("updateRecord", "submitRecord", "deleteRecord"), (targets.draft, 1)),
             **dict.fromkeys(("approveRecord", "rejectRecord"), (targets.submitted, 2)),
-            "blockDevice": (targets.device, 1),
+            **dict.fromkeys(("blockDevice", "handOverDevice", "startDeviceEnrolment"), (targets.device, 1)),
             "unblockDevice": (targets.blocked_device, 2),
             **dict.fromkeys(("updateRole", "deleteRole"), (targets.role, 1)),
             "revokeServiceAccount": (targets.program, 1),
@@ -265,8 +267,10 @@ class Ground:
             subject = self._made(maker, "createRecord", draft, "record")
             if mutation in {"approveRecord", "rejectRecord"}:
                 self._made(maker, "submitRecord", {"id": subject, "expectedVersion": 1}, "record")
-        elif mutation in {"blockDevice", "unblockDevice"}:
-            subject = self._made(owner, "registerDevice", inputs["registerDevice"], "device")
+        elif mutation in {"blockDevice", "unblockDevice", "handOverDevice", "startDeviceEnrolment"}:
+            whose = {"userId": f"User:{self.cast.principals['owner'].member_id}"}
+            given = inputs["registerDevice"] | (whose if mutation == "handOverDevice" else {})
+            subject = self._made(owner, "registerDevice", given, "device")
             if mutation == "unblockDevice":
                 blocked = {"id": subject, "expectedVersion": 1, "reason": REASON}
                 self._made(owner, "blockDevice", blocked, "device")

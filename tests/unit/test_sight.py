@@ -38,7 +38,9 @@ CORE = build_api()._schema
 ALL = frozenset(P)
 
 
-FOR_NOBODY = {"signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession"}
+FOR_NOBODY = {
+    *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "enrolDevice"),
+}
 """What who is not signed in is shown."""
 FOR_EVERYBODY = FOR_NOBODY | {
     name
@@ -116,6 +118,8 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
         "CompleteSignInInput",
         "PasskeyRequestPayload",
         "SignInWithPasskeyInput",
+        "EnrolDeviceInput",
+        "EnrolDevicePayload",
         "RefreshSessionInput",
         "SessionPayload",
         "UserError",
