@@ -25,8 +25,10 @@ MOST_WRONG: Final = 5
 AT_PASSWORD: Final = ("input", "password")
 
 
-async def prove_identity(services: Services, actor: Actor, password: str) -> None:
-    """Return if the password is the viewer's.
+async def prove_identity(
+    services: Services, actor: Actor, password: str, *, at: tuple[str | int, ...] = AT_PASSWORD
+) -> None:
+    """Return if the password is the viewer's. at: the path of the input that it was given in.
 
     A wrong one is counted in the session, in the trail too. Of those that are tried at once each counts: what is wrong
     after the session has ended is answered as what is right, and tells nothing.
@@ -47,12 +49,12 @@ async def prove_identity(services: Services, actor: Actor, password: str) -> Non
     try:
         verdict = await services.hashing.run(services.passwords.verify, encoded, password)
     except UnacceptablePasswordError as error:
-        raise InvalidInputError(error.message, field=AT_PASSWORD) from error
+        raise InvalidInputError(error.message, field=at) from error
     if not verdict.ok:
-        await _refuse(actor, viewer.session_id)
+        await _refuse(actor, viewer.session_id, at)
 
 
-async def _refuse(actor: Actor, session_id: UUID) -> None:
+async def _refuse(actor: Actor, session_id: UUID, at: tuple[str | int, ...]) -> None:
     """Count a wrong proof, and raise. The count is committed before anything is answered."""
 
     async def count(change: Change) -> int:
@@ -72,5 +74,5 @@ async def _refuse(actor: Actor, session_id: UUID) -> None:
 
     intent = Intent(action=Action.SESSION_REFUSE_PROOF, actor=actor, entity="session", subjects=[session_id])
     if await commit_change(intent, count) >= MOST_WRONG:
-        raise UnauthenticatedError("Too many wrong passwords. The session has been ended.", field=AT_PASSWORD)
-    raise ForbiddenError("This is not your password.", field=AT_PASSWORD)
+        raise UnauthenticatedError("Too many wrong passwords. The session has been ended.", field=at)
+    raise ForbiddenError("This is not your password.", field=at)

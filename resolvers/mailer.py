@@ -80,9 +80,14 @@ class MailRoute:
     mailer: Mailer
     public_url: str
 
+    @property
+    def page(self) -> str:
+        """Where people look after their account."""
+        return f"{self.public_url.rstrip('/')}/account"
+
     def link(self, fragment: str) -> str:
         """Return a link into the page of accounts. What is in a fragment, no server on the way gets to see."""
-        return f"{self.public_url.rstrip('/')}/account#{fragment}"
+        return f"{self.page}#{fragment}"
 
 
 def require_route(route: MailRoute | None) -> MailRoute:
