@@ -67,9 +67,10 @@ _TAKE: Final = f"""
                  order by m.next_attempt_at limit 1 for update skip locked)
     returning *
 """
-_ENDED: Final = """
+_ENDED: Final = f"""
     update outgoing_mail
-    set state = $3, sent_at = case when $3 = 'SENT' then clock_timestamp() end, last_error = null, email = null
+    set state = case when $3 then '{MailState.SENT}' else '{MailState.DROPPED}' end,
+        sent_at = case when $3 then clock_timestamp() end, last_error = null, email = null
     where organization_id = $1 and id = $2
 """
 _FAILED: Final = f"""
@@ -154,7 +155,7 @@ class Mailing:
             return False
         mail = OutgoingMail._init_from_db(**dict(row))
         try:
-            state = await self._deliver(mail)
+            was_sent = await self._deliver(mail)
         except UnavailableError:
             raise
         except NotSentError as error:
@@ -166,10 +167,11 @@ class Mailing:
             await self._note_failure(mail, type(error).__name__)
             return True
         async with raw_write_transaction(tenant) as connection:
-            await connection.execute(_ENDED, organization_id, mail.id, state)
+            await connection.execute(_ENDED, organization_id, mail.id, was_sent)
         return True
 
-    async def _deliver(self, mail: OutgoingMail) -> MailState:
+    async def _deliver(self, mail: OutgoingMail) -> bool:
+        """Make the letter and send it; return whether there was somebody to send it to."""
         if self._route is None:
             raise NotSentError("no way for mail is set up")
         prepare = self._prepare.get(mail.kind)
@@ -178,9 +180,9 @@ class Mailing:
         await load_keys_for([mail], "email")
         draft = await prepare(self._route, mail)
         if draft is None:
-            return MailState.DROPPED
+            return False
         await self._route.mailer.send(Letter(mail.id, draft.recipient, draft.text.subject, draft.text.text))
-        return MailState.SENT
+        return True
 
     async def _note_failure(self, mail: OutgoingMail, kind: str) -> None:
         wait = wait_before(mail.attempts)

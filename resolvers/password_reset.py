@@ -76,7 +76,6 @@ async def start_reset(services: Services, change: Change, *, membership_id: UUID
         ConflictError: the member can't get in.
         UnavailableError: the service sends no mail.
     """
-    require_route(services.mail)
     change = await lock_standing(change)
     member = await lock_visible(change, Membership, membership_id, at=AT_USER)
     require(change.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
@@ -92,6 +91,7 @@ async def start_reset(services: Services, change: Change, *, membership_id: UUID
     )
     if member.status is not MembershipStatus.ACTIVE:
         raise ConflictError("The member is not active.", field=AT_USER)
+    require_route(services.mail)
     await enqueue(change, kind=MailKind.PASSWORD_RESET, user_id=member.user_id)
     services.wake_afterwards(SEND_MAIL)
     return member.id

@@ -27,7 +27,9 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("assignOrganizationRole", "roleExpiresAt"): "expiresAt",
     ("setLocationSensitivity", "locationsAreSensitive"): "sensitive",
 }
-NOT_WRITTEN: Final = frozenset({("assignOrganizationRole", "userId"), ("removeOrganizationRole", "userId")})
+NOT_WRITTEN: Final = frozenset(
+    (mutation, "userId") for mutation in ("assignOrganizationRole", "removeOrganizationRole", "startPasswordReset")
+)
 """Input fields that only name the row."""
 IN_PROJECTS: Final = frozenset(
     {
@@ -37,7 +39,12 @@ IN_PROJECTS: Final = frozenset(
 )
 OF_PROJECTS: Final = ("updateProject", "setLocationSensitivity", "archiveProject")
 """What acts on a project itself."""
-SESSION: Final = frozenset({"signIn", "refreshSession", "signOut"})
+SESSION: Final = frozenset(
+    {
+        *("signIn", "refreshSession", "signOut", "changePassword", "requestPasswordReset", "resetPassword"),
+    }
+)
+"""What says itself who acts."""
 
 _numbers = count(1)
 
@@ -125,6 +132,7 @@ def complete(aim: Aim) -> dict[str, Input]:
             "reason": REASON,
         },
         "removeOrganizationRole": {"userId": aim.person, "reason": REASON},
+        "startPasswordReset": {"userId": aim.person, "reason": REASON},
         "assignProjectRole": {**in_project, "role": "VIEWER", "customRoleId": aim.role, "expiresAt": later},
         "removeProjectRole": in_project,
         "createRole": {**role, "level": "PROJECT", "reason": REASON},
