@@ -35,6 +35,8 @@ from schema.sight import Reach, visible_schema
 from schema.sweep import guard_of
 
 CORE = build_api()._schema
+SAY_WHO = {"signIn", "refreshSession", "changePassword", "requestPasswordReset", "resetPassword"}
+"""What says itself who acts: shown to everybody."""
 ALL = frozenset(P)
 
 
@@ -93,7 +95,7 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
     assert validate_schema(shown) == []
     assert fields(shown, "Query") == {"viewer"}
     assert fields(shown, "Viewer") == {"role"}
-    assert fields(shown, "Mutation") == {"signIn", "refreshSession"}
+    assert fields(shown, "Mutation") == SAY_WHO
     assert {name for name in shown.type_map if not name.startswith("__")} == {
         "Query",
         "Viewer",
@@ -102,6 +104,7 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
         "SignInInput",
         "RefreshSessionInput",
         "SessionPayload",
+        *("ChangePasswordInput", "RequestPasswordResetInput", "ResetPasswordInput", "PasswordPayload"),
         "UserError",
         "ErrorCode",
         "DateTime",
@@ -172,7 +175,7 @@ def test_an_interface_that_nothing_in_reach_implements_goes_with_its_root() -> N
 
     assert "Node" not in shown.type_map
     assert fields(shown, "Query") == {"viewer"}
-    assert fields(shown, "Mutation") == {"signIn", "refreshSession", "signOut"}
+    assert fields(shown, "Mutation") == SAY_WHO | {"signOut"}
 
 
 def test_a_mutation_is_shown_to_who_has_any_of_what_it_takes() -> None:
@@ -184,7 +187,7 @@ def test_a_mutation_is_shown_to_who_has_any_of_what_it_takes() -> None:
             for name, field in CORE.mutation_type.fields.items()
             if (said := mutation_of(field)) is not None and permission in said.takes
         }
-        assert fields(shown, "Mutation") == {"signIn", "refreshSession", "signOut"} | taken
+        assert fields(shown, "Mutation") == SAY_WHO | {"signOut"} | taken
         assert "updateRecord" in taken
         assert "UpdateRecordInput" in shown.type_map
         assert "CreateRecordInput" not in shown.type_map
