@@ -32,6 +32,7 @@ from resolvers.challenge import OVER, withdraw
 from resolvers.change import Change, Intent, commit_change
 from resolvers.mailing import enqueue
 from resolvers.services import Services
+from resolvers.standing import ENDED
 from resolvers.trail import Actor
 
 log = structlog.get_logger()
@@ -144,7 +145,7 @@ async def set_password(change: Change, person: Person, new: NewPassword, *, stay
     staying: the session in which it is changed, which goes on.
 
     Raises:
-        UnauthenticatedError: the account is not active any more.
+        UnauthenticatedError: the account is not active any more, or the session has ended.
     """
     found = await fetch(change.connection, _LOCK, person.user_id)
     if not found:
@@ -158,11 +159,14 @@ async def set_password(change: Change, person: Person, new: NewPassword, *, stay
     for kind in (ChallengeKind.SIGN_IN, ChallengeKind.PASSWORD_RESET):
         await withdraw(change.connection, kind, user_id=person.user_id)
     if staying is not None:
-        await (
+        # Of two who change it at once, the first has ended the session of the other.
+        kept = await (
             Session.filter(id=staying, organization_id=change.organization_id, revoked_at=None)
             .using_db(change.connection)
             .update(authenticated_at=at)
         )
+        if not kept:
+            raise UnauthenticatedError(ENDED)
     await _revoke(change, person, at, staying)
     await enqueue(change, kind=MailKind.PASSWORD_CHANGED, user_id=person.user_id)
     return at

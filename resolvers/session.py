@@ -15,8 +15,8 @@ from auth.token import AccessClaims, RefreshToken, is_same_digest, issue_access_
 from models.base import new_id
 from models.device import Device, DeviceStatus
 from models.session import Factor, Session
-from models.user import User
 from resolvers.change import Change, Intent, commit_change, record_attempt
+from resolvers.proved_password import ProvedPassword, hold_proved
 from resolvers.services import Services, SessionPolicy
 from resolvers.standing import BLOCKED, ENDED, require_good, viewer_of
 from resolvers.trail import Actor
@@ -43,13 +43,15 @@ class Opening:
     device_id: UUID | None = None
 
 
-async def open_session(services: Services, actor: Actor, opening: Opening, *, new_hash: str | None = None) -> SignedIn:
+async def open_session(
+    services: Services, actor: Actor, opening: Opening, *, proved: ProvedPassword | None = None
+) -> SignedIn:
     """Open a session of somebody who proved who they are.
 
-    new_hash: the hash of their password to keep from now on, if it is to be another.
+    proved: their password, where that is by what they did.
 
     Raises:
-        UnauthenticatedError: the device is not theirs, or blocked.
+        UnauthenticatedError: the device is not theirs, or blocked; or the password was changed meanwhile.
     """
     inside = replace(
         actor,
@@ -62,6 +64,8 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
     secret = RefreshToken.new(opening.organization_id, new_id())
 
     async def open_it(change: Change) -> None:
+        if proved is not None:
+            await hold_proved(change, opening.user_id, proved)
         device = await _signing_device(change, opening)
         await Session.create(
             using_db=change.connection,
@@ -77,8 +81,6 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
             expires_at=change.at + life_time(services.sessions, device),
             created_at=change.at,
         )
-        if new_hash is not None:
-            await User.filter(id=opening.user_id).using_db(change.connection).update(password_hash=new_hash)
 
     intent = Intent(action=Action.SESSION_SIGN_IN, actor=inside, entity="session", subjects=[secret.session_id])
     await commit_change(intent, open_it)

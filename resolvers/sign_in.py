@@ -23,6 +23,7 @@ from models.session import Factor
 from models.transaction import Tenant
 from models.user import User, UserStatus
 from resolvers.change import Intent, record_attempt
+from resolvers.proved_password import ProvedPassword
 from resolvers.services import Services
 from resolvers.session import Opening, SignedIn, open_session
 from resolvers.trail import Actor
@@ -63,14 +64,14 @@ async def sign_in(
         index = await email_index_of(email)
         # Which account it was for, whether there is one or not: the same work, and no address.
         intent = replace(intent, entity=_ACCOUNT, subjects=[account_mark(index)])
-        user_id, new_hash = await _verify_password(services, index, password)
+        user_id, proved = await _verify_password(services, index, password)
         intent = replace(intent, actor=replace(intent.actor, user_id=user_id))
         choice = await _choose(user_id, organization)
     except Exception as error:
         await record_attempt(intent, error)
         raise
     opening = Opening(user_id, choice.organization_id, choice.membership_id, (Factor.PASSWORD,), device_id)
-    return await open_session(services, intent.actor, opening, new_hash=new_hash)
+    return await open_session(services, intent.actor, opening, proved=proved)
 
 
 async def email_index_of(email: str) -> bytes:
@@ -87,8 +88,8 @@ def account_mark(email_index: bytes) -> UUID:
     return UUID(bytes=blake2b(email_index, digest_size=16, person=b"sign-in").digest())
 
 
-async def _verify_password(services: Services, index: bytes, password: str) -> tuple[UUID, str | None]:
-    """Return whose address and password these are, and the hash to keep from now on if it is to be another."""
+async def _verify_password(services: Services, index: bytes, password: str) -> tuple[UUID, ProvedPassword]:
+    """Return whose address and password these are, and what it was proved against."""
     async with OneStatement(Tenant(email_index=index)) as connection:
         row = await connection.fetchrow(
             "select id, password_hash, status from user_account where email_index = $1", index
@@ -101,7 +102,7 @@ async def _verify_password(services: Services, index: bytes, password: str) -> t
     if row is None or not verdict.ok or row["status"] != UserStatus.ACTIVE:
         raise UnauthenticatedError(_REFUSED)
     new_hash = await services.hashing.run(services.passwords.hash, password) if verdict.needs_rehash else None
-    return row["id"], new_hash
+    return row["id"], ProvedPassword(row["password_hash"], new_hash)
 
 
 async def _choose(user_id: UUID, slug: str | None) -> _Choice:

@@ -1,14 +1,19 @@
 """Changing one's own password: what it takes, what ends with the one before, and who is told."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from auth.errors import UnauthenticatedError
 from auth.role import OrganizationRole
 from fieldward.cli.environment import operator
 from fieldward.demo.people import PEOPLE
-from resolvers.account import NewPerson, create_person
+from models.session import Factor
+from resolvers.account import NewPerson, create_person, member_viewer
 from resolvers.identity_proof import MOST_WRONG
+from resolvers.proved_password import ProvedPassword
+from resolvers.session import Opening, open_session
 from resolvers.trail import Actor
 from tests.support.factor import a_passkey
 from tests.support.mail import send_mail, taking_mail, text_of
@@ -227,3 +232,50 @@ async def test_the_person_is_told_by_mail_and_the_mail_holds_no_password(world: 
     assert NEW not in text_of(message)
     assert "https://fieldward.example/account" in text_of(message)
     assert ADDRESS in {one.email for one in PEOPLE}
+
+
+async def test_who_proved_the_password_of_before_a_moment_ago_gets_in_no_more_and_puts_nothing_back(
+    world: World,
+) -> None:
+    viewer = await member_viewer("clearwater", email=ADDRESS)
+    assert viewer.user_id is not None
+    assert viewer.membership_id is not None
+    proved = ProvedPassword((await _account(world))["password_hash"], "a hash of the one before")
+    opening = Opening(viewer.user_id, viewer.organization_id, viewer.membership_id, (Factor.PASSWORD,))
+    await change(await world.client("manager"))
+    changed, sessions = await _account(world), await world.value("select count(*) from session")
+    since = await world.now()
+
+    with pytest.raises(UnauthenticatedError):
+        await open_session(world.services, operator(), opening, proved=proved)
+
+    assert await _account(world) == changed
+    assert await world.value("select count(*) from session") == sessions
+    [entry] = await world.entries(since=since)
+    assert (entry["kind"], entry["action"], entry["outcome"]) == ("ATTEMPT", "session.sign_in", "DENIED")
+
+
+async def test_of_two_who_change_it_at_once_one_does_and_the_others_session_has_ended(world: World) -> None:
+    clients = [
+        Client(
+            world.http,
+            (await world.sign_in("manager")).data["signIn"]["accessToken"],
+            password=world.password("manager"),
+        )
+        for _ in range(2)
+    ]
+    wanted = ["gravel psalm otter kiln", "another gravel psalm kiln"]
+
+    answers = await asyncio.gather(*(change(client, new=new) for client, new in zip(clients, wanted, strict=True)))
+
+    done = [
+        index
+        for index, answer in enumerate(answers)
+        if not answer.errors and not answer.data["changePassword"]["errors"]
+    ]
+    assert len(done) == 1
+    lost = answers[1 - done[0]]
+    refused = lost.codes or [error["code"] for error in lost.data["changePassword"]["errors"]]
+    assert refused[0] in {"UNAUTHENTICATED", "FORBIDDEN"}
+    assert (await world.sign_in("manager", password=wanted[done[0]])).data["signIn"]["errors"] == []
+    assert (await world.sign_in("manager", password=wanted[1 - done[0]])).codes == ["UNAUTHENTICATED"]
