@@ -32,6 +32,7 @@ from resolvers.device_proof import lock_device
 from resolvers.locking import lock_visible
 from resolvers.services import Services
 from resolvers.standing import BLOCKED
+from resolvers.throttle import Guess, Guessing, guessing
 from resolvers.trail import Actor
 
 CODE_LIFETIME: Final = timedelta(minutes=10)
@@ -95,6 +96,7 @@ async def enrol_device(
 
     Raises:
         InvalidInputError: the key is none, or the version of the app does not fit.
+        RateLimitedError: too many were tried in vain.
         UnauthenticatedError: there is no such code, or it is over; the proof is not by the key and for the code; the
             device is blocked or another's by now.
     """
@@ -104,7 +106,8 @@ async def enrol_device(
     try:
         key = _key(public_key)
         require_fit(_DEVICE, {"app_version": app_version or None}, at=("input",))
-        challenge = await _challenge(code)
+        async with guessing(Guess(Guessing.ENROLMENT_CODE, actor.origin)):
+            challenge = await _challenge(code)
         if challenge.tenant_id is None or challenge.device_id is None:
             raise UnauthenticatedError(_REFUSED, field=("input", "code"))
         device_id = challenge.device_id

@@ -24,11 +24,11 @@ from auth.token import (
 from models.base import new_id
 from models.errors import InvalidInputError
 from models.session import Factor, Session
-from models.user import User
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.checking import require_text
 from resolvers.client_name import client_name_of
 from resolvers.device_proof import lock_device, lock_proved_device, note_seen, require_proof
+from resolvers.proved_password import ProvedPassword, hold_proved
 from resolvers.services import Services, SessionPolicy
 from resolvers.standing import ENDED, require_good, viewer_of
 from resolvers.throttle import known_client_token
@@ -83,13 +83,16 @@ class Opening:
     device_key: str | None = None
 
 
-async def open_session(services: Services, actor: Actor, opening: Opening, *, new_hash: str | None = None) -> SignedIn:
+async def open_session(
+    services: Services, actor: Actor, opening: Opening, *, proved: ProvedPassword | None = None
+) -> SignedIn:
     """Open a session of somebody who proved who they are.
 
-    new_hash: the hash of their password to keep from now on, if it is to be another.
+    proved: their password, where that is by what they did.
 
     Raises:
-        UnauthenticatedError: the device is not theirs, or blocked, or did not prove the key that it has.
+        UnauthenticatedError: the device is not theirs, or blocked, or did not prove the key that it has; or the
+            password was changed meanwhile.
         InvalidInputError: the name can't be one; or a device is to hold a cookie.
         Whatever settling raises.
     """
@@ -112,6 +115,8 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
             raise InvalidInputError("Expected tokens: a device keeps no cookie.", field=("input", "delivery"))
         if opening.settle is not None:
             await opening.settle(change)
+        if proved is not None:
+            await hold_proved(change, opening.user_id, proved)
         device = await _signing_device(change, opening)
         await Session.create(
             using_db=change.connection,
@@ -129,8 +134,6 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
             expires_at=change.at + life_time(services.sessions, device),
             created_at=change.at,
         )
-        if new_hash is not None:
-            await User.filter(id=opening.user_id).using_db(change.connection).update(password_hash=new_hash)
 
     intent = Intent(action=Action.SESSION_SIGN_IN, actor=inside, entity="session", subjects=[secret.session_id])
     await commit_change(intent, open_it)

@@ -34,10 +34,11 @@ from resolvers.challenge import OVER, About, ask, find, new_secret, note_wrong, 
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.device_proof import prove_device
 from resolvers.passkey_proof import assertion_options, claimed, new_nonce
+from resolvers.proved_password import ProvedPassword, hold_proved
 from resolvers.second_factor import Answer, Having, Proof, SpentProofError, load_having, verify_answer
 from resolvers.services import Services
 from resolvers.session import Delivery, Opening, SignedIn, open_session
-from resolvers.throttle import Guess, Guessing, account_of, guessing
+from resolvers.throttle import Guess, Guessing, account_of, count, guessing
 from resolvers.trail import Actor
 
 TIME_TO_COMPLETE: Final = timedelta(minutes=5)
@@ -113,7 +114,7 @@ async def sign_in(
         # Which account it was for, whether there is one or not: the same work, and no address.
         intent = replace(intent, entity=_ACCOUNT, subjects=[account_mark(index)])
         async with guessing(Guess(Guessing.PASSWORD, actor.origin, index)):
-            user_id, new_hash = await _verify_password(services, index, password)
+            user_id, proved = await _verify_password(services, index, password)
         intent = replace(intent, actor=replace(intent.actor, user_id=user_id))
         choice = await _choose(user_id, organization)
         having = await load_having(user_id)
@@ -144,8 +145,8 @@ async def sign_in(
         account=index,
     )
     if having.has_second_factor:
-        return await _ask_for_more(services, intent.actor, opening, having, new_hash=new_hash)
-    return await open_session(services, intent.actor, opening, new_hash=new_hash)
+        return await _ask_for_more(services, intent.actor, opening, having, proved=proved)
+    return await open_session(services, intent.actor, opening, proved=proved)
 
 
 async def complete_sign_in(
@@ -197,8 +198,13 @@ async def complete_sign_in(
     return await _enter(services, intent.actor, opening, ChallengeKind.SIGN_IN, challenge)
 
 
-async def begin_passkey_sign_in(services: Services) -> PasskeyAsked:
-    """Ask whichever passkey the browser finds to sign somebody in. Nobody is known yet, so nothing is in the trail."""
+async def begin_passkey_sign_in(services: Services, actor: Actor) -> PasskeyAsked:
+    """Ask whichever passkey the browser finds to sign somebody in. Nobody is known yet, so nothing is in the trail.
+
+    Raises:
+        RateLimitedError: too many were asked for from there.
+    """
+    await count(Guess(Guessing.PASSKEY_REQUEST, actor.origin))
     await load_index_key(SYSTEM_ID)
     nonce, secret = new_nonce(), new_secret()
     async with write_transaction(Tenant()) as connection:
@@ -288,7 +294,7 @@ async def _require_few_guesses(user_id: UUID) -> None:
 
 
 async def _ask_for_more(
-    services: Services, actor: Actor, opening: Opening, having: Having, *, new_hash: str | None
+    services: Services, actor: Actor, opening: Opening, having: Having, *, proved: ProvedPassword
 ) -> Challenged:
     """Ask for the second factor."""
     passkeys = having.of(AuthenticatorKind.PASSKEY)
@@ -303,8 +309,7 @@ async def _ask_for_more(
     )
 
     async def ask_it(change: Change) -> datetime:
-        if new_hash is not None:
-            await User.filter(id=opening.user_id).using_db(change.connection).update(password_hash=new_hash)
+        await hold_proved(change, opening.user_id, proved)
         kind = ChallengeKind.SIGN_IN
         return await ask(change.connection, kind, secret=secret, at=change.at, lifetime=TIME_TO_COMPLETE, about=about)
 
@@ -369,8 +374,8 @@ async def _enter(services: Services, actor: Actor, opening: Opening, kind: Chall
         raise
 
 
-async def _verify_password(services: Services, index: bytes, password: str) -> tuple[UUID, str | None]:
-    """Return whose address and password these are, and the hash to keep from now on if it is to be another."""
+async def _verify_password(services: Services, index: bytes, password: str) -> tuple[UUID, ProvedPassword]:
+    """Return whose address and password these are, and what it was proved against."""
     async with OneStatement(Tenant(email_index=index)) as connection:
         row = await connection.fetchrow(
             "select id, password_hash, status from user_account where email_index = $1", index
@@ -383,7 +388,7 @@ async def _verify_password(services: Services, index: bytes, password: str) -> t
     if row is None or not verdict.ok or row["status"] != UserStatus.ACTIVE:
         raise UnauthenticatedError(_REFUSED)
     new_hash = await services.hashing.run(services.passwords.hash, password) if verdict.needs_rehash else None
-    return row["id"], new_hash
+    return row["id"], ProvedPassword(row["password_hash"], new_hash)
 
 
 async def _choose(user_id: UUID, slug: str | None, *, refused: str = _REFUSED) -> _Choice:

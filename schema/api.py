@@ -38,6 +38,7 @@ from schema.introspection import SchemaExecutor, publish_sights
 from schema.limits import TooComplexError
 from schema.mutation import wire_mutations
 from schema.operation import InvalidOperationError, Operations
+from schema.password_change import PasswordMutation
 from schema.project_change import ProjectMutation
 from schema.query import Query
 from schema.record_change import RecordMutation
@@ -72,6 +73,7 @@ _MUTATIONS = (
     ServiceAccountMutation,
     IncidentMutation,
     TrailRetentionMutation,
+    PasswordMutation,
 )
 
 

@@ -123,7 +123,7 @@ class SignInMutation:
 
     @mutation("Begin to sign in with a passkey alone: what the browser is asked.", None)
     async def begin_passkey_sign_in(info: strawberry.Info) -> PasskeyRequestPayload | None:
-        return asked_payload(await begin_passkey_sign_in(context_of(info).services))
+        return asked_payload(await begin_passkey_sign_in(context_of(info).services, context_of(info).actor))
 
     @mutation("Sign in with a passkey alone.", None)
     async def sign_in_with_passkey(info: strawberry.Info, input: SignInWithPasskeyInput) -> SignInPayload | None:

@@ -88,6 +88,13 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "membership",
         {"role", "version"},
     ),
+    "startPasswordReset": (
+        "admin",
+        lambda stage: {"userId": stage.person, "reason": REASON},
+        "user.start_password_reset",
+        "membership",
+        set(),
+    ),
     "assignProjectRole": (
         "manager",
         lambda stage: {"userId": stage.person, "projectId": stage.project, "role": "VIEWER", "reason": REASON},
@@ -247,7 +254,7 @@ DEMAND_A_REASON = {
     "handOverDevice",
     *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
     *("createRole", "updateRole", "deleteRole", "createServiceAccount", "revokeServiceAccount"),
-    *("setTrailRetention", "revokeUserSessions", "setSignInPolicy"),
+    *("setTrailRetention", "revokeUserSessions", "setSignInPolicy", "startPasswordReset"),
 }
 """What is not done without a reason. A change of a record that is under review or approved demands one as well."""
 SESSION = {
@@ -261,6 +268,8 @@ OWN = {
 """What everybody does with what they sign in with, and takes no permission: `test_second_factor.py` tries it."""
 BY_A_CODE = {"enrolDevice"}
 """What nobody is signed in for; its entries are in `tests/api/test_device_enrolment.py`."""
+PASSWORD = {"changePassword", "requestPasswordReset", "resetPassword"}
+"""What says itself who acts: tests/api/test_password_change.py and tests/api/test_password_reset.py."""
 
 
 async def _prepared(world: World, name: str) -> Stage:
@@ -272,7 +281,7 @@ async def _prepared(world: World, name: str) -> Stage:
 def test_every_mutation_of_the_schema_is_tried_here() -> None:
     core = build_api()._schema
     assert core.mutation_type is not None
-    assert set(core.mutation_type.fields) == set(CASES) | SESSION | OWN | BY_A_CODE
+    assert set(core.mutation_type.fields) == set(CASES) | SESSION | OWN | BY_A_CODE | PASSWORD
     assert {mutation_of(core.mutation_type.fields[name]).action for name in CASES} == {  # type: ignore[union-attr]
         action for _, _, action, _, _ in CASES.values()
     }
@@ -302,6 +311,7 @@ async def test_a_mutation_leaves_exactly_one_entry_with_who_when_how_and_what(wo
     changes = await world.sql(
         "select entity, operation, columns::text from change where entry_id = $1 and entity = $2", entry["id"], entity
     )
+    # What is sent to somebody is no change of a row that the trail tells of.
     assert len(changes) == bool(columns)
     assert all(f'"{column}"' in one["columns"] for one in changes for column in columns)
 

@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 import pytest
 
-from auth.password import Passwords, Verdict
+from auth.password import Parameters, Passwords, Verdict
 from auth.token import AccessClaims, SigningKey, issue_access_token
 from resolvers.flood import WRITTEN_EACH
 from tests.support.device import enrolled
@@ -302,9 +302,10 @@ async def test_a_role_taken_away_counts_at_the_next_request(world: World) -> Non
 
 async def test_who_is_not_signed_in_sees_sign_in_alone(world: World) -> None:
     answer = await world.anonymous.run("{ __schema { mutationType { fields { name } } } }")
-    assert [one["name"] for one in answer.data["__schema"]["mutationType"]["fields"]] == [
+    assert {one["name"] for one in answer.data["__schema"]["mutationType"]["fields"]} == {
         *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "enrolDevice"),
-    ]
+        *("requestPasswordReset", "resetPassword"),
+    }
     assert (await world.anonymous.run('{ __type(name: "Record") { name } }')).data == {"__type": None}
     assert (await world.anonymous.run("{ viewer { role } }")).data == {"viewer": None}
     for root in (
@@ -336,3 +337,26 @@ async def test_a_flood_of_refusals_is_counted_and_does_not_fill_the_trail(world:
 
     assert all(answer.codes == ["UNAUTHENTICATED"] for answer in answers)
     assert len(await world.entries(since=since)) == WRITTEN_EACH
+
+
+async def test_a_hash_of_another_cost_is_made_anew_at_the_next_sign_in_and_ends_nothing(world: World) -> None:
+    client, user_id = await world.client("manager"), await _user_id(world, "manager")
+    old = Passwords(Parameters(memory_kib=16, time_cost=2, parallelism=1)).hash(world.password("manager"))
+    await world.sql("alter table user_account disable trigger user")
+    await world.sql("update user_account set password_hash = $1 where id = $2", old, user_id)
+    await world.sql("alter table user_account enable always trigger change_update")
+
+    assert (await world.sign_in("manager", password="not the password at all")).codes == ["UNAUTHENTICATED"]
+    unchanged = await world.value("select password_hash from user_account where id = $1", user_id)
+    assert (await world.sign_in("manager")).data["signIn"]["errors"] == []
+
+    [row] = await world.sql("select * from user_account where id = $1", user_id)
+    assert unchanged == old
+    assert row["password_hash"].startswith("$argon2id$v=19$m=8,t=1,p=1$")
+    assert row["password_changed_at"] is None
+    assert (await client.run(ME)).data["viewer"]["role"] == "MEMBER"
+    assert (await world.sign_in("manager")).data["signIn"]["errors"] == []
+
+
+async def _user_id(world: World, key: str) -> Any:
+    return await world.value("select user_id from membership where id = $1", await world.member_id(key))

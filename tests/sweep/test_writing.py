@@ -53,6 +53,8 @@ OF_ORGANIZATIONS = frozenset(
 
 NOTED = {"blocked": "DEVICE_BLOCKED"}
 """What the trail says of somebody's attempts, where it tells more than they are told."""
+WITHOUT_A_CHANGE = {"user.start_password_reset"}
+"""What changes no row that the trail tells of: a letter is sent."""
 BESIDES = {("updateProject", "code"): "project:read"}
 """What writing a field takes in the whole organization besides, which the page does not say."""
 
@@ -276,9 +278,11 @@ async def _changes_in_the_trail(cast: Cast, who: Principal, since: Any) -> list[
     rows = await _fetch(
         cast,
         f"select action from audit_entry where at > $1 and kind = 'CHANGE' and outcome = 'DONE' and {column} = $2"
-        " and exists (select 1 from change c where c.entry_id = audit_entry.id) and action not like 'session.%'",
+        " and (action = any($3) or exists (select 1 from change c where c.entry_id = audit_entry.id))"
+        " and action not like 'session.%'",
         since,
         value,
+        sorted(WITHOUT_A_CHANGE),
     )
     return [row["action"] for row in rows]
 

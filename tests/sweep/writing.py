@@ -27,7 +27,9 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("assignOrganizationRole", "roleExpiresAt"): "expiresAt",
     ("setLocationSensitivity", "locationsAreSensitive"): "sensitive",
 }
-NOT_WRITTEN: Final = frozenset({("assignOrganizationRole", "userId"), ("removeOrganizationRole", "userId")})
+NOT_WRITTEN: Final = frozenset(
+    (mutation, "userId") for mutation in ("assignOrganizationRole", "removeOrganizationRole", "startPasswordReset")
+)
 """Input fields that only name the row."""
 IN_PROJECTS: Final = frozenset(
     {
@@ -43,6 +45,7 @@ SESSION: Final = frozenset(
         *("reauthenticate", "beginPasskeyProof", "enrolDevice"),
         *("beginTotp", "confirmTotp", "beginPasskeyRegistration", "registerPasskey"),
         *("renewRecoveryCodes", "renameAuthenticator", "removeAuthenticator"),
+        *("changePassword", "requestPasswordReset", "resetPassword"),
     }
 )
 """What is about who signs in, and writes nothing that the page has."""
@@ -137,6 +140,7 @@ def complete(aim: Aim) -> dict[str, Input]:
             "reason": REASON,
         },
         "removeOrganizationRole": {"userId": aim.person, "reason": REASON},
+        "startPasswordReset": {"userId": aim.person, "reason": REASON},
         "assignProjectRole": {**in_project, "role": "VIEWER", "customRoleId": aim.role, "expiresAt": later},
         "removeProjectRole": in_project,
         "createRole": {**role, "level": "PROJECT", "reason": REASON},

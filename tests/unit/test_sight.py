@@ -40,6 +40,7 @@ ALL = frozenset(P)
 
 FOR_NOBODY = {
     *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "enrolDevice"),
+    *("requestPasswordReset", "resetPassword"),
 }
 """What who is not signed in is shown."""
 FOR_EVERYBODY = FOR_NOBODY | {
@@ -122,6 +123,7 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
         "EnrolDevicePayload",
         "RefreshSessionInput",
         "SessionPayload",
+        *("ChangePasswordInput", "RequestPasswordResetInput", "ResetPasswordInput", "PasswordPayload"),
         "UserError",
         "ErrorCode",
         "DateTime",
