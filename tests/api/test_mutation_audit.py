@@ -8,7 +8,14 @@ import pytest
 
 from schema.api import build_api
 from schema.mutation import mutation_of
-from tests.support.mutation import Stage, mutate, prepare, prepare_with_incident
+from tests.support.mutation import (
+    Stage,
+    mutate,
+    prepare,
+    prepare_with_incident,
+    prepare_with_people,
+    prepare_with_review,
+)
 from tests.support.world import World
 
 REASON = "Because the laboratory said so."
@@ -154,6 +161,76 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "incident",
         {"status", "closed_by_id", "closed_at", "note", "version"},
     ),
+    "inviteUser": (
+        "admin",
+        lambda stage: {
+            "email": "Nia@clearwater.example",
+            "name": "Nia Nyx",
+            "role": "MEMBER",
+            "projectId": stage.project,
+            "projectRole": "COLLECTOR",
+            "reason": REASON,
+        },
+        "invitation.create",
+        "invitation",
+        {"email", "email_index", "name", "role", "project_id", "project_role", "invited_by_id", "expires_at"},
+    ),
+    "resendInvitation": (
+        "owner",
+        lambda stage: {"id": stage.invitation, "expectedVersion": 1, "reason": REASON},
+        "invitation.resend",
+        "invitation",
+        {"invited_by_id", "expires_at", "version"},
+    ),
+    "revokeInvitation": (
+        "admin",
+        lambda stage: {"id": stage.invitation, "expectedVersion": 1, "reason": REASON},
+        "invitation.revoke",
+        "invitation",
+        {"status", "version"},
+    ),
+    "suspendUser": (
+        "admin",
+        lambda stage: {"userId": stage.person, "reason": REASON},
+        "user.suspend",
+        "membership",
+        {"status", "version"},
+    ),
+    "reinstateUser": (
+        "admin",
+        lambda stage: {"userId": stage.suspended, "reason": REASON},
+        "user.reinstate",
+        "membership",
+        {"status", "version"},
+    ),
+    "removeUser": (
+        "owner",
+        lambda stage: {"userId": stage.auditor, "reason": REASON},
+        "user.remove",
+        "membership",
+        {"status", "role", "version"},
+    ),
+    "openAccessReview": (
+        "admin",
+        lambda _: {"reason": REASON},
+        "access_review.open",
+        "access_review",
+        {"opened_by_id", "due_at"},
+    ),
+    "decideAccessReviewItem": (
+        "admin",
+        lambda stage: {"id": stage.review_item, "decision": "KEEP", "reason": REASON},
+        "access_review.decide",
+        "access_review_item",
+        {"decision", "decided_by_id", "decided_at"},
+    ),
+    "closeAccessReview": (
+        "owner",
+        lambda stage: {"id": stage.review, "expectedVersion": 1, "reason": REASON},
+        "access_review.close",
+        "access_review",
+        {"closed_by_id", "closed_at", "version"},
+    ),
     "createRecord": (
         "collector",
         lambda stage: {
@@ -208,14 +285,21 @@ DEMAND_A_REASON = {
     *("archiveProject", "setLocationSensitivity", "blockDevice", "unblockDevice", "rejectRecord", "deleteRecord"),
     *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
     *("createRole", "updateRole", "deleteRole", "createServiceAccount", "revokeServiceAccount"),
-    "setTrailRetention",
+    *("setTrailRetention", "suspendUser", "reinstateUser", "removeUser"),
 }
 """What is not done without a reason. A change of a record that is under review or approved demands one as well."""
-SESSION = {"signIn", "refreshSession", "signOut"}
+SESSION = {"signIn", "refreshSession", "signOut", "acceptInvitation"}
+
+
+_PREPARED = {
+    **dict.fromkeys(("acknowledgeIncident", "closeIncident"), prepare_with_incident),
+    **dict.fromkeys(("resendInvitation", "revokeInvitation", "reinstateUser"), prepare_with_people),
+    **dict.fromkeys(("decideAccessReviewItem", "closeAccessReview"), prepare_with_review),
+}
 
 
 async def _prepared(world: World, name: str) -> Stage:
-    return await (prepare_with_incident if name.endswith("Incident") else prepare)(world)
+    return await _PREPARED.get(name, prepare)(world)
 
 
 def test_every_mutation_of_the_schema_is_tried_here() -> None:
@@ -323,7 +407,7 @@ async def test_a_mutation_that_breaks_half_way_leaves_one_entry_and_no_change(
 @pytest.mark.parametrize("name", sorted(DEMAND_A_REASON))
 async def test_what_must_say_why_is_not_done_without(world: World, name: str, reason: str | None) -> None:
     who, given, action, _, _ = CASES[name]
-    client, stage = await world.client(who), await prepare(world)
+    client, stage = await world.client(who), await _prepared(world, name)
     without = {key: value for key, value in given(stage).items() if key != "reason"}
     since, before = await world.now(), await world.fingerprint()
 

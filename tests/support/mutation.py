@@ -8,6 +8,8 @@ from schema.api import build_api
 from tests.support.incident import an_incident
 from tests.support.world import Answer, Client, World
 
+REVIEW = "accessReview { id items(first: 100) { nodes { id subjectId } } }"
+
 _CORE = build_api()._schema
 
 
@@ -26,6 +28,10 @@ class Stage:
     role: str
     program: str
     incident: str = ""
+    invitation: str = ""
+    suspended: str = ""
+    review: str = ""
+    review_item: str = ""
 
 
 async def prepare(world: World) -> Stage:
@@ -56,6 +62,25 @@ async def prepare(world: World) -> Stage:
 async def prepare_with_incident(world: World) -> Stage:
     """Make the stage, with an incident that is open."""
     return replace(await prepare(world), incident=f"Incident:{await an_incident(world)}")
+
+
+async def prepare_with_people(world: World) -> Stage:
+    """Make the stage, with somebody who was invited and somebody who is suspended."""
+    stage, admin = await prepare(world), await world.client("admin")
+    given = {"email": "ines@clearwater.example", "name": "Ines Ito", "role": "MEMBER"}
+    invited = await _done(admin, "inviteUser", given, "invitation { id }")
+    reviewer = f"User:{await world.member_id('reviewer')}"
+    await _done(admin, "suspendUser", {"userId": reviewer, "reason": "On leave."}, "user { id }")
+    return replace(stage, invitation=invited["invitation"]["id"], suspended=reviewer)
+
+
+async def prepare_with_review(world: World) -> Stage:
+    """Make the stage, with an access review that is open, and its item of the auditor's role."""
+    stage, admin = await prepare(world), await world.client("admin")
+    opened = await _done(admin, "openAccessReview", {}, REVIEW)
+    review = opened["accessReview"]
+    item = next(one for one in review["items"]["nodes"] if one["subjectId"] == stage.auditor)
+    return replace(stage, review=review["id"], review_item=item["id"])
 
 
 async def mutate(client: Client, name: str, given: dict[str, Any], shown: str = "") -> Answer:
