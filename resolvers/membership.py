@@ -43,7 +43,7 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, given
         NotFoundError, ForbiddenError: without `membership:assign`; a role above one's own, or for longer; one's
             own role.
         InvalidInputError: not exactly one role; one for projects; an expiry that is over.
-        ConflictError: the last owner would be gone, or the member has the role already.
+        ConflictError: the last owner would be gone, the member has the role already, or is gone.
     """
     # Locked before the member is read, so that two demotions can't each count the other's owner.
     change = await lock_standing(change)
@@ -63,6 +63,8 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, given
         ends_at=member.role_expires_at,
         field=AT_ROLE if given.custom_role_id is None else AT_CUSTOM_ROLE,
     )
+    if member.status in (MembershipStatus.REMOVED, MembershipStatus.ERASED):
+        raise ConflictError("The member is gone. Who comes back is invited.", field=("input", "userId"))
     if (member.role, member.custom_role_id, member.role_expires_at) == (role, given.custom_role_id, given.expires_at):
         raise ConflictError("The member has this role already.", field=AT_ROLE)
     if member.role is OrganizationRole.OWNER and (role is not OrganizationRole.OWNER or given.expires_at is not None):
@@ -250,7 +252,8 @@ async def _load_grant(
     member = await Membership.get_or_none(
         id=membership_id, organization_id=change.organization_id, using_db=change.connection
     )
-    if member is None:
+    # Who is gone is no member: what they were given now would be theirs when they come back.
+    if member is None or member.status in (MembershipStatus.REMOVED, MembershipStatus.ERASED):
         raise NotFoundError("There is nothing with this id.", field=("input", "userId"))
     grant = await ProjectMembership.get_or_none(
         organization_id=change.organization_id,

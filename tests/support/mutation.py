@@ -66,18 +66,27 @@ async def prepare_with_incident(world: World) -> Stage:
 
 async def prepare_with_people(world: World) -> Stage:
     """Make the stage, with somebody who was invited and somebody who is suspended."""
-    stage, admin = await prepare(world), await world.client("admin")
-    given = {"email": "ines@clearwater.example", "name": "Ines Ito", "role": "MEMBER"}
-    invited = await _done(admin, "inviteUser", given, "invitation { id }")
+    stage, admin = await with_invitation(world, await prepare(world)), await world.client("admin")
     reviewer = f"User:{await world.member_id('reviewer')}"
     await _done(admin, "suspendUser", {"userId": reviewer, "reason": "On leave."}, "user { id }")
-    return replace(stage, invitation=invited["invitation"]["id"], suspended=reviewer)
+    return replace(stage, suspended=reviewer)
+
+
+async def with_invitation(world: World, stage: Stage) -> Stage:
+    """Return the stage with somebody who was invited."""
+    given = {"email": "ines@clearwater.example", "name": "Ines Ito", "role": "MEMBER"}
+    invited = await _done(await world.client("admin"), "inviteUser", given, "invitation { id }")
+    return replace(stage, invitation=invited["invitation"]["id"])
 
 
 async def prepare_with_review(world: World) -> Stage:
     """Make the stage, with an access review that is open, and its item of the auditor's role."""
-    stage, admin = await prepare(world), await world.client("admin")
-    opened = await _done(admin, "openAccessReview", {}, REVIEW)
+    return await with_review(world, await prepare(world))
+
+
+async def with_review(world: World, stage: Stage) -> Stage:
+    """Return the stage with an access review that is open, and its item of the auditor's role."""
+    opened = await _done(await world.client("admin"), "openAccessReview", {}, REVIEW)
     review = opened["accessReview"]
     item = next(one for one in review["items"]["nodes"] if one["subjectId"] == stage.auditor)
     return replace(stage, review=review["id"], review_item=item["id"])

@@ -45,7 +45,9 @@ LEAST = 80
 FIELD_BY_FIELD = (*PERSONS, "token-records")
 """Who is tried with one field at a time; what differs between the other programs is what they read."""
 
-OF_ORGANIZATIONS = frozenset({"createProject", "createRole", "createServiceAccount", "setTrailRetention"})
+OF_ORGANIZATIONS = frozenset(
+    {"createProject", "createRole", "createServiceAccount", "setTrailRetention", "openAccessReview"}
+)
 """What acts on the organization of whoever asks."""
 
 NOTED = {"blocked": "DEVICE_BLOCKED"}
