@@ -162,7 +162,7 @@ def complete(aim: Aim) -> dict[str, Input]:
             "reason": REASON,
         },
         **dict.fromkeys(("resendInvitation", "revokeInvitation"), reasoned),
-        **dict.fromkeys(("suspendUser", "reinstateUser"), {"userId": aim.person, "reason": REASON}),
+        **{name: {"userId": aim.person, "reason": REASON} for name in ("suspendUser", "reinstateUser")},
         "removeUser": {"userId": aim.person, "handOverTo": None, "reason": REASON},
         "openAccessReview": {"dueAt": later, "reason": REASON},
         "decideAccessReviewItem": {"id": aim.subject, "decision": "KEEP", "reason": REASON},

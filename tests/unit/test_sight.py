@@ -93,7 +93,7 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
     assert validate_schema(shown) == []
     assert fields(shown, "Query") == {"viewer"}
     assert fields(shown, "Viewer") == {"role"}
-    assert fields(shown, "Mutation") == {"signIn", "refreshSession"}
+    assert fields(shown, "Mutation") == {"signIn", "refreshSession", "acceptInvitation"}
     assert {name for name in shown.type_map if not name.startswith("__")} == {
         "Query",
         "Viewer",
@@ -101,6 +101,8 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
         "Mutation",
         "SignInInput",
         "RefreshSessionInput",
+        "AcceptInvitationInput",
+        "AcceptInvitationPayload",
         "SessionPayload",
         "UserError",
         "ErrorCode",
@@ -172,7 +174,7 @@ def test_an_interface_that_nothing_in_reach_implements_goes_with_its_root() -> N
 
     assert "Node" not in shown.type_map
     assert fields(shown, "Query") == {"viewer"}
-    assert fields(shown, "Mutation") == {"signIn", "refreshSession", "signOut"}
+    assert fields(shown, "Mutation") == {"signIn", "refreshSession", "signOut", "acceptInvitation"}
 
 
 def test_a_mutation_is_shown_to_who_has_any_of_what_it_takes() -> None:
@@ -184,7 +186,7 @@ def test_a_mutation_is_shown_to_who_has_any_of_what_it_takes() -> None:
             for name, field in CORE.mutation_type.fields.items()
             if (said := mutation_of(field)) is not None and permission in said.takes
         }
-        assert fields(shown, "Mutation") == {"signIn", "refreshSession", "signOut"} | taken
+        assert fields(shown, "Mutation") == {"signIn", "refreshSession", "signOut", "acceptInvitation"} | taken
         assert "updateRecord" in taken
         assert "UpdateRecordInput" in shown.type_map
         assert "CreateRecordInput" not in shown.type_map
@@ -217,7 +219,18 @@ def test_the_reach_of_a_viewer_is_the_union_of_what_they_hold_anywhere(role: Org
     assert reach_of(viewer) == Reach(
         anywhere=ORGANIZATION_ROLES[role] | SELF | PROJECT_ROLES[ProjectRole.REVIEWER],
         everywhere=ORGANIZATION_ROLES[role] | ORGANIZATION_ROLES[OrganizationRole.MEMBER],
+        own_alone=SELF - ORGANIZATION_ROLES[role] - PROJECT_ROLES[ProjectRole.REVIEWER],
     )
+
+
+def test_what_one_may_do_with_what_is_ones_own_shows_no_table_whose_rows_are_nobodys_own() -> None:
+    own = frozenset({P.MEMBERSHIP_READ, P.MEMBERSHIP_READ_PERSONAL})
+
+    shown = visible_schema(CORE, Reach(own | {P.ACCESS_READ}, frozenset({P.ACCESS_READ}), own))
+
+    assert "User" in shown.type_map
+    assert "Invitation" not in shown.type_map
+    assert "invitations" not in fields(shown, "Query")
 
 
 @pytest.fixture
