@@ -27,6 +27,7 @@ class Action(StrEnum):
     INCIDENT_OPEN = "incident.open"
     INCIDENT_RECUR = "incident.recur"
 
+    KEY_DESTROY = "key.destroy"
     KEY_PRUNE = "key.prune"
     KEY_RESEAL = "key.reseal"
     KEY_REWRAP = "key.rewrap"

@@ -28,7 +28,6 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from auth.errors import UnauthenticatedError
-from auth.private_key import StoredKey
 
 PublicKey = Ed25519PublicKey
 
@@ -43,6 +42,7 @@ SECRET_BYTES: Final = 32
 _ALGORITHM: Final = "EdDSA"
 _TYPE: Final = "at+jwt"
 _CLAIMS: Final = ("iss", "aud", "sub", "sid", "org", "iat", "exp", "jti")
+_KEY_ID: Final = re.compile("[A-Za-z0-9_-]{43}")
 _ACCESS_REFUSED: Final = "The access token is not valid."
 
 _REFRESH_PREFIX: Final = "fwr_"
@@ -53,14 +53,17 @@ _REFRESH_REFUSED: Final = "The refresh token is not valid."
 _SERVICE_REFUSED: Final = "The service account's token is not valid."
 
 
-class SigningKey(StoredKey):
-    """A key that signs access tokens. `id` is the thumbprint of the public half (RFC 7638), so it need not be kept."""
+class SigningKey:
+    """A key that signs access tokens. `id` is the thumbprint of the public half (RFC 7638), so it need not be kept.
 
-    __slots__ = ("id",)
+    seed: the private key, 32 bytes (RFC 8032, 5.1.5). Nothing gives it back.
+    """
 
-    def __init__(self, private: Ed25519PrivateKey) -> None:
-        super().__init__(private)
-        self.id = _thumbprint(private.public_key())
+    __slots__ = ("_private", "id")
+
+    def __init__(self, seed: bytes) -> None:
+        self._private = Ed25519PrivateKey.from_private_bytes(seed)
+        self.id = _thumbprint(self._private.public_key())
 
     @property
     def public(self) -> PublicKey:
@@ -80,7 +83,8 @@ class SigningKey(StoredKey):
 class AccessClaims:
     """Who asks, in which session and organization. `token_id` is new for each token.
 
-    expires_at: of a verified token, the second since 1970 at which it ends; its issuer sets it.
+    expires_at: of a verified token, the second since 1970 at which it ends; its issuer sets it. key_id: of a verified
+        token, which key has signed it.
     """
 
     user_id: UUID
@@ -88,6 +92,7 @@ class AccessClaims:
     organization_id: UUID
     token_id: UUID = field(default_factory=uuid4)
     expires_at: float = field(default=math.inf, compare=False)
+    key_id: str = field(default="", compare=False)
 
 
 def issue_access_token(
@@ -158,7 +163,7 @@ def verify_access_token(
     if not isinstance(token, str) or len(token) > LONGEST_TOKEN:
         raise UnauthenticatedError(_ACCESS_REFUSED)
     try:
-        key = _key_of(token, keys)
+        key_id, key = _key_of(token, keys)
         said = jwt.decode(
             token,
             key,
@@ -181,10 +186,34 @@ def verify_access_token(
             organization_id=_uuid(said["org"]),
             token_id=_uuid(said["jti"]),
             expires_at=float(said["exp"]),
+            key_id=key_id,
         )
     except Exception:
         # Whatever bytes a stranger sends, and however a parser trips over them, the answer is the same.
         raise UnauthenticatedError(_ACCESS_REFUSED) from None
+
+
+def key_id_of(token: str) -> str | None:
+    """Return which key an access token says has signed it; None for what is no access token. Nothing is verified."""
+    try:
+        header = jwt.get_unverified_header(token) if len(token) <= LONGEST_TOKEN else {}
+    except jwt.InvalidTokenError:
+        return None
+    key_id = header.get("kid")
+    well_formed = isinstance(key_id, str) and _KEY_ID.fullmatch(key_id) is not None
+    return key_id if well_formed and header.get("alg") == _ALGORITHM and header.get("typ") == _TYPE else None
+
+
+def public_jwk(key: PublicKey) -> dict[str, str]:
+    """Return the public half as it is published (RFC 7517; RFC 8037 for Ed25519)."""
+    return {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "x": _base64url(key.public_bytes_raw()),
+        "kid": _thumbprint(key),
+        "use": "sig",
+        "alg": _ALGORITHM,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,15 +295,16 @@ def is_same_digest(one: bytes, other: bytes) -> bool:
     return hmac.compare_digest(one, other)
 
 
-def _key_of(token: str, keys: Mapping[str, PublicKey]) -> PublicKey:
+def _key_of(token: str, keys: Mapping[str, PublicKey]) -> tuple[str, PublicKey]:
     """Return the key that the header names, if the header is exactly one of ours: no `jwk`, `jku`, `crit` or `b64`."""
     header = jwt.get_unverified_header(token)
     if header.keys() != {"alg", "typ", "kid"} or header["alg"] != _ALGORITHM or header["typ"] != _TYPE:
         raise jwt.InvalidTokenError
-    key = keys[header["kid"]]
+    key_id: str = header["kid"]
+    key = keys[key_id]
     if not isinstance(key, Ed25519PublicKey):
         raise jwt.InvalidKeyError
-    return key
+    return key_id, key
 
 
 def _require_alive(said: Mapping[str, Any], at: float, leeway_s: int) -> None:

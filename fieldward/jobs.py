@@ -17,7 +17,7 @@ from models.ledger.checkpoint import VerifierKey
 from resolvers.alarm import alarming_organizations, deliver_one
 from resolvers.alarm_channel import channels_of
 from resolvers.incident_judging import Judge, SealingWatch, judge_step, note_sealing, unjudged_organizations
-from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
+from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys, rotate_overdue_signing_key
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.publication import PUBLISH_HEADS, HeadPublishing
 from resolvers.services import Services
@@ -105,6 +105,9 @@ def build_jobs(
         actor = Actor(SYSTEM_ID, Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward"))
         rewrapped = await _keep_wrapped(services, actor, settings.key_encryption_key_max_age_days)
         replaced = await rotate_overdue_keys(services.keyring, store, actor, oldest_days=settings.data_key_max_age_days)
+        replaced += await rotate_overdue_signing_key(
+            services.keyring, store, actor, oldest_days=settings.signing_key_max_age_days
+        )
         if time.monotonic() < quiet_until:
             return False
         done = await reseal(store, actor, share=SHARE, lifetime_s=settings.data_key_lifetime_s, most_batches=BATCHES)

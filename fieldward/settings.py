@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     data_key_max_age_days: float = Field(
         365.0, gt=0, le=3650, description="Days after which a data key is replaced by the schedule."
     )
+    signing_key_max_age_days: float = Field(
+        90.0, gt=0, le=3650, description="Days after which the key of access tokens is replaced by the schedule."
+    )
     key_encryption_key_max_age_days: float | None = Field(
         None,
         gt=0,

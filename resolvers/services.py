@@ -1,17 +1,18 @@
 """What use cases need of the outside, built once by the composition root and handed down."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
 from auth.errors import RateLimitedError
 from auth.password import Passwords
-from auth.token import PublicKey, SigningKey, VerifiedTokens
+from auth.token import VerifiedTokens
 from models.encryption.destruction import DestructionLog
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
+from models.encryption.signing import SigningKeys
 from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
 from resolvers.sealing import Sealer
@@ -70,8 +71,7 @@ class Services:
     keystore: KeyStore
     destructions: DestructionLog
     passwords: Passwords
-    signing_key: SigningKey
-    verifying_keys: Mapping[str, PublicKey]
+    signing_keys: SigningKeys
     sealer: Sealer
     sessions: SessionPolicy
     clock: Callable[[], datetime]

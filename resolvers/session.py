@@ -14,7 +14,15 @@ from auth.action import Action
 from auth.errors import BlockedDeviceError, ForbiddenError, ReusedTokenError, UnauthenticatedError
 from auth.password import UnacceptablePasswordError
 from auth.principal import SYSTEM_ID, Origin, Viewer
-from auth.token import AccessClaims, RefreshToken, is_same_digest, issue_access_token, verify_access_token
+from auth.token import (
+    AccessClaims,
+    RefreshToken,
+    SigningKey,
+    is_same_digest,
+    issue_access_token,
+    key_id_of,
+    verify_access_token,
+)
 from models.base import new_id
 from models.device import Device, DeviceStatus
 from models.errors import InvalidInputError
@@ -80,6 +88,7 @@ async def sign_in(
         user_id, new_hash = await _verify_password(services, index, password)
         intent = replace(intent, actor=replace(intent.actor, user_id=user_id))
         choice = await _choose(user_id, organization)
+        signer = await services.signing_keys.signer()
     except Exception as error:
         await record_attempt(intent, error)
         raise
@@ -108,7 +117,7 @@ async def sign_in(
             await User.filter(id=user_id).using_db(change.connection).update(password_hash=new_hash)
 
     await commit_change(replace(intent, actor=inside, entity="session", subjects=[secret.session_id]), open_session)
-    return _signed_in(services, user_id, secret)
+    return _signed_in(services, signer, user_id, secret)
 
 
 async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> SignedIn:
@@ -117,6 +126,7 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
     Raises:
         UnauthenticatedError: it is not one, the session has ended, or it was used before: then the session ends,
             since one of the two who used it stole it.
+        UnavailableError: nothing can be signed at the moment. The token is not spent.
     """
     token = RefreshToken.parse(refresh_token)
     successor = RefreshToken.new(token.organization_id, token.session_id)
@@ -138,6 +148,8 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
         device_id=state["device_id"],
     )
     intent = replace(intent, actor=known)
+    # Before the token is spent: its successor would be lost with what can't be signed.
+    signer = await services.signing_keys.signer()
 
     async def rotate(change: Change) -> bool:
         session = await (
@@ -169,7 +181,7 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
         reused = ReusedTokenError("This refresh token was used before. The session has been ended.")
         await record_attempt(intent, reused)
         raise reused
-    return _signed_in(services, state["user_id"], successor)
+    return _signed_in(services, signer, state["user_id"], successor)
 
 
 async def sign_out(change: Change) -> None:
@@ -194,18 +206,36 @@ def claims_of(services: Services, access_token: str) -> AccessClaims:
         UnauthenticatedError: the token is not good.
     """
     now = services.clock()
+    keys = services.signing_keys.verifying
     known = services.verified.get(access_token, now=now)
-    if known is not None:
+    if known is not None and known.key_id in keys:
         return known
     claims = verify_access_token(
         access_token,
-        services.verifying_keys,
+        keys,
         now=now,
         issuer=services.sessions.issuer,
         audience=services.sessions.audience,
     )
     services.verified.keep(access_token, claims, now=now)
     return claims
+
+
+async def learned_claims_of(services: Services, access_token: str) -> AccessClaims:
+    """Return the same as `claims_of`; where the token's key is not known, look first whether it is a new one.
+
+    Raises:
+        UnauthenticatedError: the token is not good.
+        UnavailableError: it can't be told, since the keys are not to be had.
+    """
+    try:
+        return claims_of(services, access_token)
+    except UnauthenticatedError:
+        keys = services.signing_keys
+        key_id = key_id_of(access_token)
+        if key_id is None or key_id in keys.verifying or not await keys.learn(key_id):
+            raise
+    return claims_of(services, access_token)
 
 
 async def authenticate(services: Services, origin: Origin, *, claims: AccessClaims) -> Viewer:
@@ -312,13 +342,13 @@ async def _signing_device(change: Change, choice: _Choice, device_id: UUID | Non
     return device.id
 
 
-def _signed_in(services: Services, user_id: UUID, token: RefreshToken) -> SignedIn:
+def _signed_in(services: Services, signer: SigningKey, user_id: UUID, token: RefreshToken) -> SignedIn:
     now = services.clock()
     claims = AccessClaims(user_id=user_id, session_id=token.session_id, organization_id=token.organization_id)
     policy = services.sessions
     return SignedIn(
         access_token=issue_access_token(
-            services.signing_key,
+            signer,
             claims,
             now=now,
             issuer=policy.issuer,

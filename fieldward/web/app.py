@@ -24,6 +24,7 @@ from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.metrics import metrics_routes
 from fieldward.web.pages import page_routes
+from fieldward.web.published_key import published_key_routes
 from fieldward.web.request import Frame
 from models.leadership import SEALING, Leadership
 from schema.api import Api, build_api
@@ -60,7 +61,7 @@ def build_app(
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(open_pools(databases, settings))
             connect = opening(databases.keystore, settings, name="fieldward key watch")
-            await stack.enter_async_context(watching_keys(services.keyring, connect))
+            await stack.enter_async_context(watching_keys(services.keyring, services.signing_keys, connect))
             await stack.enter_async_context(gate.opening(services))
             stack.callback(leadership.let_go)
             if has_background:
@@ -72,6 +73,7 @@ def build_app(
             *health_routes(gate),
             *metrics_routes(settings.metrics_token, is_published=settings.audit_publish_url is not None),
             *checkpoint_routes(services.sealer),
+            *published_key_routes(services.signing_keys),
             *page_routes(),
         ],
         middleware=[Middleware(LastResort)],

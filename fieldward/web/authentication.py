@@ -15,7 +15,7 @@ from resolvers.read import Reader
 from resolvers.run_as import run_as
 from resolvers.service_account import authenticate_service_account
 from resolvers.services import Services
-from resolvers.session import authenticate, claims_of
+from resolvers.session import authenticate, claims_of, learned_claims_of
 from resolvers.trail import Actor
 from schema.context import RequestContext
 from schema.transport import ContextFactory
@@ -59,7 +59,7 @@ def context_factory(services: Services) -> ContextFactory:
 async def _viewer_of(services: Services, origin: Origin, token: str) -> Viewer:
     if token.startswith(SERVICE_PREFIX):
         return await authenticate_service_account(services, origin, token=ServiceToken.parse(token))
-    return await authenticate(services, origin, claims=claims_of(services, token))
+    return await authenticate(services, origin, claims=await learned_claims_of(services, token))
 
 
 async def _context_of(services: Services, origin: Origin, viewer: Viewer, looking: str | None) -> RequestContext:
