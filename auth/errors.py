@@ -54,6 +54,12 @@ class BlockedDeviceError(UnauthenticatedError):
     noted = "DEVICE_BLOCKED"
 
 
+class ForeignNetworkError(UnauthenticatedError):
+    """A program's token is good, and comes from an address that its service account is not for."""
+
+    noted = "FOREIGN_NETWORK"
+
+
 class ReusedTokenError(UnauthenticatedError):
     """A refresh token that was used before came once more: one of the two who used it stole it."""
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from auth.access import Access, Grant
+from auth.permission import Permission
 from auth.role import OrganizationRole
 
 SYSTEM_ID = UUID(int=0)
@@ -21,7 +22,7 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How a request came: for the audit trail, never for a decision.
+    """How a request came: for the audit trail, and for no decision but from where a program may come.
 
     Every text is cut to 200 characters where it enters; `ip_address` is the peer's, in text form. `trace_id` is the
     trace that the request says it is part of: 32 hexadecimal digits.
@@ -48,6 +49,7 @@ class Viewer:
     grants: where the permissions come from, those that have expired among them. For explanations.
     access: what may be done. For decisions.
     token_id: of a service account, the token that it came by.
+    token_scope: of a service account that came by an access token, what that was cut down to; None for all.
     maker_id: of a service account, the membership of who made it.
     is_enrolling: has to add a second factor before anything else is allowed.
     is_reading_only: refused every mutation: somebody who looks at what another would see.
@@ -63,6 +65,7 @@ class Viewer:
     access: Access
     service_account_id: UUID | None = None
     token_id: UUID | None = None
+    token_scope: frozenset[Permission] | None = None
     maker_id: UUID | None = None
     is_enrolling: bool = False
     is_reading_only: bool = False

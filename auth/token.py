@@ -41,7 +41,7 @@ SECRET_BYTES: Final = 32
 
 _ALGORITHM: Final = "EdDSA"
 _TYPE: Final = "at+jwt"
-_CLAIMS: Final = ("iss", "aud", "sub", "sid", "org", "iat", "exp", "jti")
+_CLAIMS: Final = ("iss", "aud", "sub", "org", "iat", "exp", "jti")
 _KEY_ID: Final = re.compile("[A-Za-z0-9_-]{43}")
 _ACCESS_REFUSED: Final = "The access token is not valid."
 
@@ -95,8 +95,28 @@ class AccessClaims:
     key_id: str = field(default="", compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramClaims:
+    """Which program asks, in which organization, and by which of its tokens it was let in.
+
+    scope: the names of the permissions that it is cut down to; None for all that its service account has.
+    """
+
+    service_account_id: UUID
+    service_token_id: UUID
+    organization_id: UUID
+    scope: tuple[str, ...] | None = None
+    token_id: UUID = field(default_factory=uuid4)
+    expires_at: float = field(default=math.inf, compare=False)
+    key_id: str = field(default="", compare=False)
+
+
+Claims = AccessClaims | ProgramClaims
+"""What an access token says: of a person's session, or of a program."""
+
+
 def issue_access_token(
-    key: SigningKey, claims: AccessClaims, *, now: datetime, issuer: str, audience: str, lifetime_s: int
+    key: SigningKey, claims: Claims, *, now: datetime, issuer: str, audience: str, lifetime_s: int
 ) -> str:
     """Return a signed access token that is good from `now` for `lifetime_s` seconds, 1 to 300.
 
@@ -110,8 +130,7 @@ def issue_access_token(
         {
             "iss": issuer,
             "aud": audience,
-            "sub": str(claims.user_id),
-            "sid": str(claims.session_id),
+            **_said_of(claims),
             "org": str(claims.organization_id),
             "iat": issued_at,
             "exp": issued_at + lifetime_s,
@@ -129,9 +148,9 @@ class VerifiedTokens:
 
     def __init__(self, *, most: int = 4096) -> None:
         self._most = most
-        self._known: dict[bytes, tuple[AccessClaims, float, float]] = {}
+        self._known: dict[bytes, tuple[Claims, float, float]] = {}
 
-    def get(self, token: str, *, now: datetime) -> AccessClaims | None:
+    def get(self, token: str, *, now: datetime) -> Claims | None:
         """Return what a token says that was verified before and is alive."""
         known = self._known.get(digest(token.encode("ascii", "replace")))
         if known is None:
@@ -139,7 +158,7 @@ class VerifiedTokens:
         claims, not_before, expires_at = known
         return claims if not_before <= _seconds(now) < expires_at else None
 
-    def keep(self, token: str, claims: AccessClaims, *, now: datetime) -> None:
+    def keep(self, token: str, claims: Claims, *, now: datetime) -> None:
         """Remember a token that was just verified: for a while, and no longer than it lives."""
         if len(self._known) >= self._most:
             self._known.clear()
@@ -149,7 +168,7 @@ class VerifiedTokens:
 
 def verify_access_token(
     token: str, keys: Mapping[str, PublicKey], *, now: datetime, issuer: str, audience: str, leeway_s: int = 5
-) -> AccessClaims:
+) -> Claims:
     """Return the claims of a good access token.
 
     keys: the public keys that may have signed it, by id. leeway_s: how far the clocks of issuer and verifier may be
@@ -180,14 +199,7 @@ def verify_access_token(
             },
         )
         _require_alive(said, at, leeway_s)
-        return AccessClaims(
-            user_id=_uuid(said["sub"]),
-            session_id=_uuid(said["sid"]),
-            organization_id=_uuid(said["org"]),
-            token_id=_uuid(said["jti"]),
-            expires_at=float(said["exp"]),
-            key_id=key_id,
-        )
+        return _claims(said, key_id)
     except Exception:
         # Whatever bytes a stranger sends, and however a parser trips over them, the answer is the same.
         raise UnauthenticatedError(_ACCESS_REFUSED) from None
@@ -305,6 +317,28 @@ def _key_of(token: str, keys: Mapping[str, PublicKey]) -> tuple[str, PublicKey]:
     if not isinstance(key, Ed25519PublicKey):
         raise jwt.InvalidKeyError
     return key_id, key
+
+
+def _said_of(claims: Claims) -> dict[str, str]:
+    """Return whom a token is of: a person and their session, or a program (RFC 9068, 2.2) and its token."""
+    if isinstance(claims, AccessClaims):
+        return {"sub": str(claims.user_id), "sid": str(claims.session_id)}
+    program = str(claims.service_account_id)
+    said = {"sub": program, "client_id": program, "sat": str(claims.service_token_id)}
+    return said if claims.scope is None else {**said, "scope": " ".join(claims.scope)}
+
+
+def _claims(said: Mapping[str, Any], key_id: str) -> Claims:
+    organization_id, token_id = _uuid(said["org"]), _uuid(said["jti"])
+    expires_at = float(said["exp"])
+    if "client_id" not in said:
+        return AccessClaims(_uuid(said["sub"]), _uuid(said["sid"]), organization_id, token_id, expires_at, key_id)
+    if "sid" in said or said["sub"] != said["client_id"]:
+        raise jwt.InvalidTokenError
+    scope = tuple(said["scope"].split()) if "scope" in said else None
+    return ProgramClaims(
+        _uuid(said["client_id"]), _uuid(said["sat"]), organization_id, scope, token_id, expires_at, key_id
+    )
 
 
 def _require_alive(said: Mapping[str, Any], at: float, leeway_s: int) -> None:

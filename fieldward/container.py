@@ -43,7 +43,7 @@ def build_services(settings: Settings) -> Services:
         signing_keys=SigningKeys(keyring, store),
         sealer=build_sealer(settings),
         sessions=SessionPolicy(
-            issuer=settings.issuer,
+            issuer=settings.token_issuer,
             audience=settings.audience,
             session_lifetime=timedelta(hours=settings.session_lifetime_h),
             session_idle=timedelta(minutes=settings.session_idle_min),

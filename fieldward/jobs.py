@@ -21,6 +21,10 @@ from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.publication import PUBLISH_HEADS, HeadPublishing
 from resolvers.services import Services
+from resolvers.token_expiry import EVERY_S as WARNINGS_EVERY_S
+from resolvers.token_expiry import WARN_OF_EXPIRY, warn_of_expiry
+from resolvers.token_use import EVERY_S as USES_EVERY_S
+from resolvers.token_use import WRITE_TOKEN_USES
 from resolvers.trail import Actor
 from resolvers.trail_expiry import TrailExpiry
 from resolvers.trail_sealing import EVERY_S as SEALING_EVERY_S
@@ -61,6 +65,8 @@ def intervals_s(settings: Settings) -> Mapping[str, float]:
         EXPIRE_TRAIL: EXPIRE_EVERY_S,
         JUDGE_TRAIL: JUDGE_EVERY_S,
         DELIVER_ALARMS: DELIVER_EVERY_S,
+        WRITE_TOKEN_USES: USES_EVERY_S,
+        WARN_OF_EXPIRY: WARNINGS_EVERY_S,
     }
 
 
@@ -163,7 +169,16 @@ def build_jobs(
             found |= await deliver_one(outbox, organization_id)
         return found
 
+    async def warn() -> bool:
+        if await leads():
+            for organization_id in await store.organizations():
+                if warned := await warn_of_expiry(organization_id):
+                    log.info("expiry_warned_of", organization_id=str(organization_id), tokens=warned)
+        return False
+
     return {
+        WRITE_TOKEN_USES: services.token_uses.write,
+        WARN_OF_EXPIRY: warn,
         REWRITE_LOCATIONS: rewrite_locations,
         KEEP_KEYS: keep_keys,
         SEAL_TRAIL: TrailSealing(services.sealer, leads).step,

@@ -39,7 +39,11 @@ class Settings(BaseSettings):
     )
     statement_timeout_s: float = Field(20.0, gt=0, le=600, description="Seconds that one statement may take.")
 
-    issuer: str = Field("fieldward", max_length=200, description="The issuer named in access tokens.")
+    issuer: str | None = Field(
+        None,
+        max_length=200,
+        description="The issuer named in access tokens; else the public URL, or fieldward where there is none.",
+    )
     audience: str = Field("fieldward-api", max_length=200, description="The audience named in access tokens.")
     session_lifetime_h: float = Field(12.0, gt=0, le=24, description="Hours after which a sign-in ends, used or not.")
     session_idle_min: float = Field(60.0, gt=0, le=1440, description="Minutes without use after which a sign-in ends.")
@@ -214,6 +218,11 @@ class Settings(BaseSettings):
     def thresholds(self) -> Thresholds:
         """From how many on the rules over the trail find an incident."""
         return Thresholds(**{one.name: getattr(self, f"incident_{one.name}") for one in dataclasses.fields(Thresholds)})
+
+    @property
+    def token_issuer(self) -> str:
+        """Who is named as the issuer of access tokens: a URL, where others are to find out how to get some."""
+        return self.issuer or (self.public_url or "fieldward").rstrip("/")
 
     @property
     def reading_pool_size(self) -> int:

@@ -18,6 +18,7 @@ from resolvers.flood import Floodgate
 from resolvers.sealing import Sealer
 from resolvers.standing import session_states, token_states
 from resolvers.state_batch import StateBatches
+from resolvers.token_use import TokenUses
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,4 +91,5 @@ class Services:
     verified: VerifiedTokens = field(default_factory=VerifiedTokens)
     session_states: StateBatches = field(default_factory=lambda: StateBatches(session_states))
     token_states: StateBatches = field(default_factory=lambda: StateBatches(token_states))
+    token_uses: TokenUses = field(default_factory=TokenUses)
     wake_afterwards: Callable[[str], None] = _leave_asleep

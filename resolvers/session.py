@@ -13,6 +13,7 @@ from auth.errors import BlockedDeviceError, ForbiddenError, ReusedTokenError, Un
 from auth.principal import SYSTEM_ID, Origin, Viewer
 from auth.token import (
     AccessClaims,
+    Claims,
     RefreshToken,
     SigningKey,
     is_same_digest,
@@ -188,7 +189,7 @@ async def sign_out(change: Change) -> None:
     )
 
 
-def claims_of(services: Services, access_token: str) -> AccessClaims:
+def claims_of(services: Services, access_token: str) -> Claims:
     """Return what the token says, once its signature, times and audience are right. No I/O.
 
     Raises:
@@ -210,7 +211,7 @@ def claims_of(services: Services, access_token: str) -> AccessClaims:
     return claims
 
 
-async def learned_claims_of(services: Services, access_token: str) -> AccessClaims:
+async def learned_claims_of(services: Services, access_token: str) -> Claims:
     """Return the same as `claims_of`; where the token's key is not known, look first whether it is a new one.
 
     Raises:

@@ -23,6 +23,7 @@ from fieldward.web.gate import Gate
 from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.metrics import metrics_routes
+from fieldward.web.oauth import oauth_routes
 from fieldward.web.pages import page_routes
 from fieldward.web.published_key import published_key_routes
 from fieldward.web.request import Frame
@@ -74,6 +75,7 @@ def build_app(
             *metrics_routes(settings.metrics_token, is_published=settings.audit_publish_url is not None),
             *checkpoint_routes(services.sealer),
             *published_key_routes(services.signing_keys),
+            *oauth_routes(services, public_url=settings.public_url),
             *page_routes(),
         ],
         middleware=[Middleware(LastResort)],

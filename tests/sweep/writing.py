@@ -138,6 +138,8 @@ def complete(aim: Aim) -> dict[str, Input]:
             "reason": REASON,
         },
         "revokeServiceAccount": reasoned,
+        "issueServiceAccountToken": {"id": aim.subject, "expiresAt": later, "reason": REASON},
+        "revokeServiceAccountToken": {"id": aim.subject, "reason": REASON},
         "setTrailRetention": {"kind": "READ", "days": 365 + number, "reason": REASON},
         "acknowledgeIncident": subject,
         "closeIncident": {**subject, "note": "A test of ours."},

@@ -57,7 +57,9 @@ HEADER: dict[str, Any] = {"alg": "EdDSA", "typ": "at+jwt", "kid": KEY.id}
 
 
 def verified(token: str, *, now: datetime = NOW, audience: str = AUDIENCE, issuer: str = ISSUER) -> AccessClaims:
-    return verify_access_token(token, KEYS, now=now, issuer=issuer, audience=audience)
+    claims = verify_access_token(token, KEYS, now=now, issuer=issuer, audience=audience)
+    assert isinstance(claims, AccessClaims)
+    return claims
 
 
 def assert_refused(token: str, *, now: datetime = NOW) -> None:
