@@ -233,7 +233,8 @@ class Ground:
             "blockDevice": (targets.device, 1),
             "unblockDevice": (targets.blocked_device, 2),
             **dict.fromkeys(("updateRole", "deleteRole"), (targets.role, 1)),
-            "revokeServiceAccount": (targets.program, 1),
+            **dict.fromkeys(("revokeServiceAccount", "issueServiceAccountToken"), (targets.program, 1)),
+            "revokeServiceAccountToken": (targets.program_token, 1),
             **dict.fromkeys(("acknowledgeIncident", "closeIncident"), (targets.incident, 1)),
         }
         subject, version = subjects.get(mutation, ("", 1))
@@ -263,8 +264,11 @@ class Ground:
                 self._made(owner, "blockDevice", blocked, "device")
         elif mutation in {"updateRole", "deleteRole"}:
             subject = self._made(owner, "createRole", inputs["createRole"], "role")
-        elif mutation == "revokeServiceAccount":
+        elif mutation in {"revokeServiceAccount", "issueServiceAccountToken", "revokeServiceAccountToken"}:
             subject = self._made(owner, "createServiceAccount", inputs["createServiceAccount"], "serviceAccount")
+            if mutation == "revokeServiceAccountToken":
+                given = {**inputs["issueServiceAccountToken"], "id": subject}
+                subject = self._made(owner, "issueServiceAccountToken", given, "serviceAccountToken")
         elif mutation in {"acknowledgeIncident", "closeIncident"}:
             subject = f"Incident:{asyncio.run(open_incident(self.cast.superuser, self.cast.organization))}"
         elif mutation in OF_PROJECTS:
