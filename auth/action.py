@@ -46,6 +46,7 @@ class Action(StrEnum):
     INVITATION_REVOKE = "invitation.revoke"
     INVITATION_SEND = "invitation.send"
 
+    KEY_DESTROY = "key.destroy"
     KEY_PRUNE = "key.prune"
     KEY_RESEAL = "key.reseal"
     KEY_REWRAP = "key.rewrap"

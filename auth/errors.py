@@ -79,6 +79,12 @@ class StaleProofError(DeviceProofError):
     noted = detail = "DEVICE_PROOF_STALE"
 
 
+class ForeignNetworkError(UnauthenticatedError):
+    """A program's token is good, and comes from an address that its service account is not for."""
+
+    noted = "FOREIGN_NETWORK"
+
+
 class ReusedTokenError(UnauthenticatedError):
     """A refresh token that was used before came once more: one of the two who used it stole it."""
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from auth.access import Access, Grant
+from auth.permission import Permission
 from auth.role import OrganizationRole
 
 SYSTEM_ID = UUID(int=0)
@@ -22,7 +23,8 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How a request came: for the audit trail, and for how fast may be guessed; never for what may be done.
+    """How a request came: for the audit trail, for how fast may be guessed, and for from where a program may come;
+    never for what may be done.
 
     Every text is cut to 200 characters where it enters; `ip_address` is the peer's, in text form. `trace_id` is the
     trace that the request says it is part of: 32 hexadecimal digits. `client_token` is what the client brought to show
@@ -51,6 +53,7 @@ class Viewer:
     grants: where the permissions come from, those that have expired among them. For explanations.
     access: what may be done. For decisions.
     token_id: of a service account, the token that it came by.
+    token_scope: of a service account that came by an access token, what that was cut down to; None for all.
     maker_id: of a service account, the membership of who made it.
     factors, authenticated_at: by what the person proved who they are in this session, and when; None without one.
     is_enrolling: has to add a second factor before anything else is allowed.
@@ -67,6 +70,7 @@ class Viewer:
     access: Access
     service_account_id: UUID | None = None
     token_id: UUID | None = None
+    token_scope: frozenset[Permission] | None = None
     maker_id: UUID | None = None
     factors: tuple[str, ...] = ()
     authenticated_at: datetime | None = None

@@ -28,7 +28,6 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from auth.errors import UnauthenticatedError
-from auth.private_key import StoredKey
 
 PublicKey = Ed25519PublicKey
 
@@ -42,7 +41,8 @@ SECRET_BYTES: Final = 32
 
 _ALGORITHM: Final = "EdDSA"
 _TYPE: Final = "at+jwt"
-_CLAIMS: Final = ("iss", "aud", "sub", "sid", "org", "iat", "exp", "jti")
+_CLAIMS: Final = ("iss", "aud", "sub", "org", "iat", "exp", "jti")
+_KEY_ID: Final = re.compile("[A-Za-z0-9_-]{43}")
 _ACCESS_REFUSED: Final = "The access token is not valid."
 
 _REFRESH_PREFIX: Final = "fwr_"
@@ -57,14 +57,17 @@ _INVITATION_PREFIX: Final = "fwi_"
 _INVITATION_REFUSED: Final = "The invitation is not valid."
 
 
-class SigningKey(StoredKey):
-    """A key that signs access tokens. `id` is the thumbprint of the public half (RFC 7638), so it need not be kept."""
+class SigningKey:
+    """A key that signs access tokens. `id` is the thumbprint of the public half (RFC 7638), so it need not be kept.
 
-    __slots__ = ("id",)
+    seed: the private key, 32 bytes (RFC 8032, 5.1.5). Nothing gives it back.
+    """
 
-    def __init__(self, private: Ed25519PrivateKey) -> None:
-        super().__init__(private)
-        self.id = _thumbprint(private.public_key())
+    __slots__ = ("_private", "id")
+
+    def __init__(self, seed: bytes) -> None:
+        self._private = Ed25519PrivateKey.from_private_bytes(seed)
+        self.id = _thumbprint(self._private.public_key())
 
     @property
     def public(self) -> PublicKey:
@@ -84,7 +87,8 @@ class SigningKey(StoredKey):
 class AccessClaims:
     """Who asks, in which session and organization. `token_id` is new for each token.
 
-    expires_at: of a verified token, the second since 1970 at which it ends; its issuer sets it.
+    expires_at: of a verified token, the second since 1970 at which it ends; its issuer sets it. key_id: of a verified
+        token, which key has signed it.
     """
 
     user_id: UUID
@@ -92,10 +96,31 @@ class AccessClaims:
     organization_id: UUID
     token_id: UUID = field(default_factory=uuid4)
     expires_at: float = field(default=math.inf, compare=False)
+    key_id: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramClaims:
+    """Which program asks, in which organization, and by which of its tokens it was let in.
+
+    scope: the names of the permissions that it is cut down to; None for all that its service account has.
+    """
+
+    service_account_id: UUID
+    service_token_id: UUID
+    organization_id: UUID
+    scope: tuple[str, ...] | None = None
+    token_id: UUID = field(default_factory=uuid4)
+    expires_at: float = field(default=math.inf, compare=False)
+    key_id: str = field(default="", compare=False)
+
+
+Claims = AccessClaims | ProgramClaims
+"""What an access token says: of a person's session, or of a program."""
 
 
 def issue_access_token(
-    key: SigningKey, claims: AccessClaims, *, now: datetime, issuer: str, audience: str, lifetime_s: int
+    key: SigningKey, claims: Claims, *, now: datetime, issuer: str, audience: str, lifetime_s: int
 ) -> str:
     """Return a signed access token that is good from `now` for `lifetime_s` seconds, 1 to 300.
 
@@ -109,8 +134,7 @@ def issue_access_token(
         {
             "iss": issuer,
             "aud": audience,
-            "sub": str(claims.user_id),
-            "sid": str(claims.session_id),
+            **_said_of(claims),
             "org": str(claims.organization_id),
             "iat": issued_at,
             "exp": issued_at + lifetime_s,
@@ -128,9 +152,9 @@ class VerifiedTokens:
 
     def __init__(self, *, most: int = 4096) -> None:
         self._most = most
-        self._known: dict[bytes, tuple[AccessClaims, float, float]] = {}
+        self._known: dict[bytes, tuple[Claims, float, float]] = {}
 
-    def get(self, token: str, *, now: datetime) -> AccessClaims | None:
+    def get(self, token: str, *, now: datetime) -> Claims | None:
         """Return what a token says that was verified before and is alive."""
         known = self._known.get(digest(token.encode("ascii", "replace")))
         if known is None:
@@ -138,7 +162,7 @@ class VerifiedTokens:
         claims, not_before, expires_at = known
         return claims if not_before <= _seconds(now) < expires_at else None
 
-    def keep(self, token: str, claims: AccessClaims, *, now: datetime) -> None:
+    def keep(self, token: str, claims: Claims, *, now: datetime) -> None:
         """Remember a token that was just verified: for a while, and no longer than it lives."""
         if len(self._known) >= self._most:
             self._known.clear()
@@ -148,7 +172,7 @@ class VerifiedTokens:
 
 def verify_access_token(
     token: str, keys: Mapping[str, PublicKey], *, now: datetime, issuer: str, audience: str, leeway_s: int = 5
-) -> AccessClaims:
+) -> Claims:
     """Return the claims of a good access token.
 
     keys: the public keys that may have signed it, by id. leeway_s: how far the clocks of issuer and verifier may be
@@ -162,7 +186,7 @@ def verify_access_token(
     if not isinstance(token, str) or len(token) > LONGEST_TOKEN:
         raise UnauthenticatedError(_ACCESS_REFUSED)
     try:
-        key = _key_of(token, keys)
+        key_id, key = _key_of(token, keys)
         said = jwt.decode(
             token,
             key,
@@ -179,16 +203,33 @@ def verify_access_token(
             },
         )
         _require_alive(said, at, leeway_s)
-        return AccessClaims(
-            user_id=_uuid(said["sub"]),
-            session_id=_uuid(said["sid"]),
-            organization_id=_uuid(said["org"]),
-            token_id=_uuid(said["jti"]),
-            expires_at=float(said["exp"]),
-        )
+        return _claims(said, key_id)
     except Exception:
         # Whatever bytes a stranger sends, and however a parser trips over them, the answer is the same.
         raise UnauthenticatedError(_ACCESS_REFUSED) from None
+
+
+def key_id_of(token: str) -> str | None:
+    """Return which key an access token says has signed it; None for what is no access token. Nothing is verified."""
+    try:
+        header = jwt.get_unverified_header(token) if len(token) <= LONGEST_TOKEN else {}
+    except jwt.InvalidTokenError:
+        return None
+    key_id = header.get("kid")
+    well_formed = isinstance(key_id, str) and _KEY_ID.fullmatch(key_id) is not None
+    return key_id if well_formed and header.get("alg") == _ALGORITHM and header.get("typ") == _TYPE else None
+
+
+def public_jwk(key: PublicKey) -> dict[str, str]:
+    """Return the public half as it is published (RFC 7517; RFC 8037 for Ed25519)."""
+    return {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "x": _base64url(key.public_bytes_raw()),
+        "kid": _thumbprint(key),
+        "use": "sig",
+        "alg": _ALGORITHM,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,15 +373,38 @@ def is_same_digest(one: bytes, other: bytes) -> bool:
     return hmac.compare_digest(one, other)
 
 
-def _key_of(token: str, keys: Mapping[str, PublicKey]) -> PublicKey:
+def _key_of(token: str, keys: Mapping[str, PublicKey]) -> tuple[str, PublicKey]:
     """Return the key that the header names, if the header is exactly one of ours: no `jwk`, `jku`, `crit` or `b64`."""
     header = jwt.get_unverified_header(token)
     if header.keys() != {"alg", "typ", "kid"} or header["alg"] != _ALGORITHM or header["typ"] != _TYPE:
         raise jwt.InvalidTokenError
-    key = keys[header["kid"]]
+    key_id: str = header["kid"]
+    key = keys[key_id]
     if not isinstance(key, Ed25519PublicKey):
         raise jwt.InvalidKeyError
-    return key
+    return key_id, key
+
+
+def _said_of(claims: Claims) -> dict[str, str]:
+    """Return whom a token is of: a person and their session, or a program (RFC 9068, 2.2) and its token."""
+    if isinstance(claims, AccessClaims):
+        return {"sub": str(claims.user_id), "sid": str(claims.session_id)}
+    program = str(claims.service_account_id)
+    said = {"sub": program, "client_id": program, "sat": str(claims.service_token_id)}
+    return said if claims.scope is None else {**said, "scope": " ".join(claims.scope)}
+
+
+def _claims(said: Mapping[str, Any], key_id: str) -> Claims:
+    organization_id, token_id = _uuid(said["org"]), _uuid(said["jti"])
+    expires_at = float(said["exp"])
+    if "client_id" not in said:
+        return AccessClaims(_uuid(said["sub"]), _uuid(said["sid"]), organization_id, token_id, expires_at, key_id)
+    if "sid" in said or said["sub"] != said["client_id"]:
+        raise jwt.InvalidTokenError
+    scope = tuple(said["scope"].split()) if "scope" in said else None
+    return ProgramClaims(
+        _uuid(said["client_id"]), _uuid(said["sat"]), organization_id, scope, token_id, expires_at, key_id
+    )
 
 
 def _require_alive(said: Mapping[str, Any], at: float, leeway_s: int) -> None:

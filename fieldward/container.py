@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from auth.password import Passwords
-from auth.token import SigningKey
 from fieldward.settings import Settings
 from models.encryption.aws_kms_provider import AwsKmsProvider
 from models.encryption.destruction import DestructionLog
@@ -16,6 +15,7 @@ from models.encryption.file_provider import BEGINNING, FileKeyProvider
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from models.encryption.provider import KeyProvider
+from models.encryption.signing import SigningKeys
 from models.encryption.vault_transit_provider import VaultTransitProvider
 from models.ledger.checkpoint import HeadSigner
 from models.outside.place import FilePlace, Place, WebhookPlace, directory_of
@@ -39,18 +39,17 @@ def build_services(settings: Settings, *, mailer: Mailer | None = None) -> Servi
     """
     directory = settings.data_directory
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    signing_key = SigningKey.from_pem(_kept(directory / "signing-key.pem", lambda: SigningKey.generate().to_pem()))
     store = KeyStore()
+    keyring = _build_keyring(settings, store)
     return Services(
-        keyring=_build_keyring(settings, store),
+        keyring=keyring,
         keystore=store,
         destructions=DestructionLog(directory / "destructions.jsonl"),
         passwords=Passwords(settings.password_parameters),
-        signing_key=signing_key,
-        verifying_keys={signing_key.id: signing_key.public},
+        signing_keys=SigningKeys(keyring, store),
         sealer=build_sealer(settings),
         sessions=SessionPolicy(
-            issuer=settings.issuer,
+            issuer=settings.token_issuer,
             audience=settings.audience,
             session_lifetime=timedelta(hours=settings.session_lifetime_h),
             session_idle=timedelta(minutes=settings.session_idle_min),

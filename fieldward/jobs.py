@@ -14,16 +14,22 @@ from models.base import new_id
 from models.encryption.file_provider import FileKeyProvider
 from models.errors import UnavailableError
 from models.ledger.checkpoint import VerifierKey
+from models.outgoing_mail import MailKind
 from resolvers.access_review_schedule import open_if_due
 from resolvers.alarm import alarming_organizations, deliver_one
 from resolvers.alarm_channel import channels_of
 from resolvers.incident_judging import Judge, SealingWatch, judge_step, note_sealing, unjudged_organizations
-from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
+from resolvers.invitation_sending import invitation_letter
+from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys, rotate_overdue_signing_key
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.mailing import SEND_MAIL, Mailing, mailing_organizations
 from resolvers.publication import PUBLISH_HEADS, HeadPublishing
 from resolvers.services import Services
 from resolvers.throttle import forget
+from resolvers.token_expiry import EVERY_S as WARNINGS_EVERY_S
+from resolvers.token_expiry import WARN_OF_EXPIRY, warn_of_expiry
+from resolvers.token_use import EVERY_S as USES_EVERY_S
+from resolvers.token_use import WRITE_TOKEN_USES
 from resolvers.trail import Actor
 from resolvers.trail_expiry import TrailExpiry
 from resolvers.trail_sealing import EVERY_S as SEALING_EVERY_S
@@ -79,6 +85,8 @@ def intervals_s(settings: Settings) -> Mapping[str, float]:
         FORGET: FORGET_EVERY_S,
         SEND_MAIL: SEND_MAIL_EVERY_S,
         OPEN_REVIEWS: OPEN_EVERY_S,
+        WRITE_TOKEN_USES: USES_EVERY_S,
+        WARN_OF_EXPIRY: WARNINGS_EVERY_S,
     }
 
 
@@ -123,6 +131,9 @@ def build_jobs(
         actor = Actor(SYSTEM_ID, Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward"))
         rewrapped = await _keep_wrapped(services, actor, settings.key_encryption_key_max_age_days)
         replaced = await rotate_overdue_keys(services.keyring, store, actor, oldest_days=settings.data_key_max_age_days)
+        replaced += await rotate_overdue_signing_key(
+            services.keyring, store, actor, oldest_days=settings.signing_key_max_age_days
+        )
         if time.monotonic() < quiet_until:
             return False
         done = await reseal(store, actor, share=SHARE, lifetime_s=settings.data_key_lifetime_s, most_batches=BATCHES)
@@ -178,7 +189,7 @@ def build_jobs(
             found |= await deliver_one(outbox, organization_id)
         return found
 
-    mailing = Mailing(services.mail)
+    mailing = Mailing(services.mail, {MailKind.INVITATION: invitation_letter})
 
     async def send_mail() -> bool:
         found = False
@@ -202,7 +213,16 @@ def build_jobs(
                 log.error("access_review_not_opened", organization_id=str(organization_id), exc_info=error)
         return False
 
+    async def warn() -> bool:
+        if await leads():
+            for organization_id in await store.organizations():
+                if warned := await warn_of_expiry(organization_id):
+                    log.info("expiry_warned_of", organization_id=str(organization_id), tokens=warned)
+        return False
+
     return {
+        WRITE_TOKEN_USES: services.token_uses.write,
+        WARN_OF_EXPIRY: warn,
         REWRITE_LOCATIONS: rewrite_locations,
         KEEP_KEYS: keep_keys,
         SEAL_TRAIL: TrailSealing(services.sealer, leads).step,

@@ -43,7 +43,11 @@ class Settings(BaseSettings):
     )
     statement_timeout_s: float = Field(20.0, gt=0, le=600, description="Seconds that one statement may take.")
 
-    issuer: str = Field("fieldward", max_length=200, description="The issuer named in access tokens.")
+    issuer: str | None = Field(
+        None,
+        max_length=200,
+        description="The issuer named in access tokens; else the public URL, or fieldward where there is none.",
+    )
     audience: str = Field("fieldward-api", max_length=200, description="The audience named in access tokens.")
     session_lifetime_h: float = Field(12.0, gt=0, le=24, description="Hours after which a sign-in ends, used or not.")
     session_idle_min: float = Field(60.0, gt=0, le=1440, description="Minutes without use after which a sign-in ends.")
@@ -59,6 +63,9 @@ class Settings(BaseSettings):
     data_key_lifetime_s: float = Field(300.0, gt=0, le=3600, description="Seconds a data key stays in memory.")
     data_key_max_age_days: float = Field(
         365.0, gt=0, le=3650, description="Days after which a data key is replaced by the schedule."
+    )
+    signing_key_max_age_days: float = Field(
+        90.0, gt=0, le=3650, description="Days after which the key of access tokens is replaced by the schedule."
     )
     key_encryption_key_max_age_days: float | None = Field(
         None,
@@ -267,6 +274,11 @@ class Settings(BaseSettings):
     def thresholds(self) -> Thresholds:
         """From how many on the rules over the trail find an incident."""
         return Thresholds(**{one.name: getattr(self, f"incident_{one.name}") for one in dataclasses.fields(Thresholds)})
+
+    @property
+    def token_issuer(self) -> str:
+        """Who is named as the issuer of access tokens: a URL, where others are to find out how to get some."""
+        return self.issuer or (self.public_url or "fieldward").rstrip("/")
 
     @property
     def reading_pool_size(self) -> int:

@@ -100,8 +100,14 @@ async def hand_over_device(change: Change, *, device_id: UUID, membership_id: UU
         raise ConflictError("The device is theirs already.", field=AT_USER)
     if not await can_have_devices(change, member):
         raise ConflictError("Somebody who can't get in is given no device.", field=AT_USER)
+    await pass_on(change, device, member.id)
+    return device.id
+
+
+async def pass_on(change: Change, device: Device, membership_id: UUID) -> None:
+    """Map a locked device to another member, and end all that is of the one before: key, sign-ins, open code."""
     await withdraw_codes(change, device)
-    device.membership_id = member.id
+    device.membership_id = membership_id
     device.public_key = None
     device.enrolled_at = None
     device.version += 1
@@ -109,7 +115,6 @@ async def hand_over_device(change: Change, *, device_id: UUID, membership_id: UU
         using_db=change.connection, update_fields=["membership_id", "public_key", "enrolled_at", "version"]
     )
     await end_sessions_on(change, device.id)
-    return device.id
 
 
 async def block_device(change: Change, *, device_id: UUID, expected_version: int) -> UUID:
@@ -124,11 +129,17 @@ async def block_device(change: Change, *, device_id: UUID, expected_version: int
     require_version(device.version, expected_version)
     if device.status is DeviceStatus.BLOCKED:
         raise ConflictError("The device is blocked already.", field=("input", "id"))
+    await block(change, device)
+    return device.id
+
+
+async def block(change: Change, device: Device) -> None:
+    """Block a locked device, with the change's reason."""
     device.status = DeviceStatus.BLOCKED
     device.blocked_by_id = change.viewer.membership_id
     device.blocked_at = change.at
     device.block_reason = require_reason(change.intent.reason)
-    return await _save_block(change, device)
+    await _save_block(change, device)
 
 
 async def unblock_device(change: Change, *, device_id: UUID, expected_version: int) -> UUID:
@@ -147,7 +158,8 @@ async def unblock_device(change: Change, *, device_id: UUID, expected_version: i
     device.blocked_by_id = None
     device.blocked_at = None
     device.block_reason = None
-    return await _save_block(change, device)
+    await _save_block(change, device)
+    return device.id
 
 
 def _serial_index(change: Change, serial_number: str | None) -> bytes | None:
@@ -157,10 +169,9 @@ def _serial_index(change: Change, serial_number: str | None) -> bytes | None:
     return index_of(_SERIAL_NUMBER, change.organization_id, serial_number)
 
 
-async def _save_block(change: Change, device: Device) -> UUID:
+async def _save_block(change: Change, device: Device) -> None:
     device.version += 1
     await device.save(
         using_db=change.connection,
         update_fields=["status", "blocked_by_id", "blocked_at", "block_reason", "version"],
     )
-    return device.id

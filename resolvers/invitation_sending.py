@@ -13,9 +13,13 @@ from models.encryption.column import load_keys_for
 from models.inventory import entity_of
 from models.invitation import Invitation, InvitationStatus
 from models.organization import Organization
+from models.outgoing_mail import OutgoingMail
 from models.transaction import fetch
 from resolvers.change import Change, Intent, commit_decided
 from resolvers.invitation import renew_token
+from resolvers.mail_text import invitation_text
+from resolvers.mailer import MailRoute
+from resolvers.mailing import Draft
 from resolvers.trail import Actor
 
 _PENDING = "select 1 from invitation where organization_id = $1 and id = $2 and status = $3 for update"
@@ -29,6 +33,20 @@ class InvitationLink:
     token: str = field(repr=False)
     organization: str
     expires_at: datetime
+
+
+async def invitation_letter(route: MailRoute, mail: OutgoingMail) -> Draft | None:
+    """Return the letter of an invitation, with a link made for it; None where it is not pending any more.
+
+    Raises:
+        UnavailableError: the database or the keystore is away.
+    """
+    link = None if mail.about is None else await make_link(mail.organization_id, mail.about)
+    if link is None:
+        return None
+    address = route.link(f"invitation={link.token}")
+    text = invitation_text(organization=link.organization, link=address, expires_at=link.expires_at)
+    return Draft(link.email, text)
 
 
 async def make_link(organization_id: UUID, invitation_id: UUID) -> InvitationLink | None:

@@ -35,6 +35,7 @@ from resolvers.invitation import require_may_invite
 from resolvers.membership import lock_organization
 from resolvers.services import Services
 from resolvers.standing import is_active, member_state, viewer_of
+from resolvers.throttle import Guess, Guessing, guessing
 from resolvers.trail import Actor
 
 REFUSED: Final = (
@@ -42,7 +43,10 @@ REFUSED: Final = (
     " password that you sign in with."
 )
 _AT_PASSWORD: Final = ("input", "password")
-_INVITED: Final = "select * from invitation where organization_id = $1 and id = $2"
+_INVITED: Final = (
+    "select i.*, o.name as organization_name from invitation i join organization o on o.id = i.organization_id"
+    " where i.organization_id = $1 and i.id = $2"
+)
 _KNOWN: Final = "select id, password_hash, status from user_account where email_index = $1"
 
 
@@ -74,6 +78,7 @@ async def accept_invitation(services: Services, actor: Actor, *, token: str, pas
         UnauthenticatedError: the link is none, or over, or was used; or the password is not the account's.
         InvalidInputError: the password is not the account's, or there is none, and it could not be taken for a new one.
         ConflictError: who invited can't let anybody in any more, or not as this; or they are a member already.
+        RateLimitedError: too many were tried in vain, or too many passwords are being checked already.
     """
     # Whoever is signed in at this browser, it is not them who acts: the link and the password say who.
     intent = Intent(
@@ -82,15 +87,17 @@ async def accept_invitation(services: Services, actor: Actor, *, token: str, pas
         entity=entity_of(Invitation).name,
     )
     try:
-        given = _parsed(token)
-        invited = await _load(given)
-        if invited is None:
-            # Nothing says that the organization named in it exists: what nobody knows leaves no entry in its trail.
-            raise UnauthenticatedError(REFUSED)
-        inside = replace(intent.actor, organization_id=given.organization_id)
-        intent = replace(intent, actor=inside, subjects=[given.invitation_id])
-        _require_open(vars(invited), given, services.clock())
-        person = await _identify(services, invited, password)
+        async with guessing(Guess(Guessing.INVITATION_TOKEN, actor.origin)):
+            given = _parsed(token)
+            found = await _load(given)
+            if found is None:
+                # Nothing says that the organization named in it exists: what nobody knows leaves no entry in its trail.
+                raise UnauthenticatedError(REFUSED)
+            invited, organization = found
+            inside = replace(intent.actor, organization_id=given.organization_id)
+            intent = replace(intent, actor=inside, subjects=[given.invitation_id])
+            _require_open(vars(invited), given, services.clock())
+            person = await _identify(services, invited, organization, password)
     except Exception as error:
         await record_attempt(intent, error)
         raise
@@ -111,10 +118,15 @@ def _parsed(token: str) -> InvitationToken:
         raise UnauthenticatedError(REFUSED) from None
 
 
-async def _load(given: InvitationToken) -> Invitation | None:
+async def _load(given: InvitationToken) -> tuple[Invitation, str] | None:
+    """Return the invitation, and the name of the organization that it is of."""
     async with OneStatement(Tenant(organization_id=given.organization_id)) as connection:
         row = await connection.fetchrow(_INVITED, given.organization_id, given.invitation_id)
-    return Invitation._init_from_db(**row) if row is not None else None
+    if row is None:
+        return None
+    columns = dict(row)
+    organization = columns.pop("organization_name")
+    return Invitation._init_from_db(**columns), organization
 
 
 def _require_open(invited: Mapping[str, Any], given: InvitationToken, now: datetime) -> None:
@@ -128,9 +140,9 @@ def _require_open(invited: Mapping[str, Any], given: InvitationToken, now: datet
         raise UnauthenticatedError(REFUSED)
 
 
-async def _identify(services: Services, invited: Invitation, password: str) -> _Person:
+async def _identify(services: Services, invited: Invitation, organization: str, password: str) -> _Person:
     """Return who accepts, by the password: the same work whether there is an account or not, until it is right."""
-    await load_keys_for([invited], "email")
+    await load_keys_for([invited], "email", "name")
     email = invited.email
     index = await email_index_of(email)
     async with OneStatement(Tenant(email_index=index)) as connection:
@@ -142,7 +154,7 @@ async def _identify(services: Services, invited: Invitation, password: str) -> _
         if row is not None and verdict.ok and row["status"] == UserStatus.ACTIVE:
             return _Person(row["id"], email, index, None)
         # Judged for both: that a password could not be taken says nothing of whether there is one already.
-        await services.hashing.run(require_acceptable, password)
+        await services.hashing.run(require_acceptable, password, about=(email, invited.name, organization))
     except UnacceptablePasswordError as error:
         raise InvalidInputError(error.message, field=_AT_PASSWORD) from error
     if row is not None:
@@ -207,6 +219,7 @@ async def _make_account(change: Change, person: _Person) -> None:
             email=person.email,
             email_index=person.email_index,
             password_hash=person.new_hash,
+            password_is_long=True,
             status=UserStatus.ACTIVE,
             created_at=change.at,
         )

@@ -20,6 +20,7 @@ from models.encryption.file_provider import BEGINNING, FileKeyProvider
 from models.encryption.keyring import Keyring, active_keyring
 from models.encryption.keystore import KeyStore, StoredKey
 from models.encryption.rotation import replace_keys, rewrap_keys
+from models.encryption.signing import VERIFIES_S
 from models.inventory import Entity
 from models.reading import OneStatement
 from models.resealing import (
@@ -80,6 +81,44 @@ async def rotate_overdue_keys(keyring: Keyring, store: KeyStore, actor: Actor, *
     if keys:
         await replace(keyring, store, actor, keys)
     return len(keys)
+
+
+async def rotate_signing_key(keyring: Keyring, store: KeyStore, actor: Actor) -> int:
+    """Replace the key of access tokens, and return how many there were: one, or none before the first sign-in.
+
+    The new one signs once every process knows of it; the old one verifies until the last token that it signed has run
+    out (`models/encryption/signing.py`).
+
+    Raises:
+        UnavailableError: the keystore or the key provider is away.
+    """
+    current = [one.stored for one in await store.signing() if one.retired_for_s is None]
+    await replace(keyring, store, actor, current)
+    return len(current)
+
+
+async def revoke_signing_keys(keyring: Keyring, store: KeyStore, actor: Actor) -> int:
+    """Replace the key of access tokens and destroy all that there were, and return how many those are.
+
+    For a key that somebody else may have: each access token is refused as soon as the servers have heard, and who is
+    signed in refreshes.
+
+    Raises:
+        UnavailableError: the keystore or the key provider is away.
+    """
+    keys = [one.stored for one in await store.signing()]
+    await replace(keyring, store, actor, [key for key in keys if key.retired_at is None])
+    return await _destroy(store, actor, keys)
+
+
+async def rotate_overdue_signing_key(keyring: Keyring, store: KeyStore, actor: Actor, *, oldest_days: float) -> int:
+    """Replace the key of access tokens if it is too old, destroy those whose time is over; return how many."""
+    keys = await store.signing()
+    overdue = [one.stored for one in keys if one.retired_for_s is None and one.age_s > oldest_days * 86_400]
+    if overdue:
+        await replace(keyring, store, actor, overdue)
+    spent = [one.stored for one in keys if (one.retired_for_s or 0) >= VERIFIES_S]
+    return len(overdue) + (await _destroy(store, actor, spent) if spent else 0)
 
 
 async def replace(
@@ -190,6 +229,14 @@ async def reseal(
                 left |= await keys_left(connection, entity, tenant_id, ids)
     result.left_over = await _note_emptied(store, keys, left, started, lifetime_s)
     return result
+
+
+async def _destroy(store: KeyStore, actor: Actor, keys: Sequence[StoredKey]) -> int:
+    intent = Intent(
+        Action.KEY_DESTROY, _within(actor, SYSTEM_ID), entity="wrapped_key", subjects=[key.id for key in keys]
+    )
+    await commit_change(intent, _nothing_else)
+    return len(await store.destroy([key.id for key in keys]))
 
 
 def _tenant_of(key: StoredKey) -> UUID:

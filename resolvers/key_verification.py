@@ -14,7 +14,7 @@ from models.change import Change, stored_bytes
 from models.encryption.column import open_light
 from models.encryption.envelope import Cell, key_bytes_of
 from models.encryption.keyring import active_keyring, load_each
-from models.encryption.keystore import KeyStore
+from models.encryption.keystore import KeyStore, WrappedKey
 from models.errors import ErasedError, SealedError, TamperedError
 from models.inventory import Column, Entity, InventoryError, entities, entity_named, entity_of
 from models.reading import OneStatement
@@ -53,13 +53,17 @@ class _Value:
 
 
 async def verify_values(store: KeyStore, *, progress: Progress = lambda *_: None) -> Verification:
-    """Open every encrypted value of every tenant, and of its trail, and say which do not open.
+    """Open every encrypted value of every tenant, and of its trail, and say which do not open. Of the keys of access
+    tokens it is said which do not unwrap.
 
     Raises:
         UnavailableError: a database or the key provider is away.
     """
     found = Verification()
     looked = 0
+    signing = [one.stored.id for one in await store.signing()]
+    for key_id in await load_each(active_keyring().load_ids, signing):
+        found.broken.append(Broken(WrappedKey._meta.db_table, "wrapped", key_id))
     for tenant_id in (SYSTEM_ID, *await store.organizations()):
         for entity in entities():
             after: Any = None

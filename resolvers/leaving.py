@@ -13,18 +13,19 @@ from auth.access import Access, Permissions
 from auth.escalation import require_may_assign, require_no_more, require_owner
 from auth.permission import Permission
 from auth.policy import require
-from auth.principal import Viewer
+from auth.principal import SYSTEM_ID, Viewer
 from auth.role import OrganizationRole
 from auth.scope import ORGANIZATION, project_scope
 from models.device import Device, DeviceStatus
 from models.errors import ConflictError
 from models.invitation import Invitation, InvitationStatus
 from models.membership import Membership, MembershipStatus, ProjectMembership
+from models.searching import load_index_key
 from models.service_account import ServiceAccount
 from models.service_account_token import ServiceAccountToken
 from models.session import Session
 from resolvers.change import Change
-from resolvers.checking import require_reason
+from resolvers.device import block, pass_on
 from resolvers.invitation import end_invitations
 from resolvers.locking import lock_visible
 from resolvers.membership import (
@@ -97,6 +98,7 @@ async def remove_member(change: Change, *, membership_id: UUID, hand_over_to: UU
         ConflictError: they left already, or were erased; it is the last owner that can get in; who is to have what was
             theirs can't get in.
     """
+    await load_index_key(SYSTEM_ID)
     change = await lock_standing(change)
     member = await _member(change, membership_id)
     for grant in await _grants(change, member):
@@ -252,20 +254,7 @@ async def _pass_on_devices(change: Change, member: Membership, heir: Viewer | No
     if heir is not None and devices:
         require(change.viewer, Permission.DEVICE_REGISTER, ORGANIZATION, field=AT_HEIR)
     for device in devices:
-        device.version += 1
-        if heir is not None:
-            device.membership_id = heir.principal_id
-            # Whoever holds it enrols it anew: the key on it was made for somebody else.
-            device.public_key = None
-            device.enrolled_at = None
-            changed = ["membership_id", "public_key", "enrolled_at"]
-        else:
-            device.status = DeviceStatus.BLOCKED
-            device.blocked_by_id = change.viewer.membership_id
-            device.blocked_at = change.at
-            device.block_reason = require_reason(change.intent.reason)
-            changed = ["status", "blocked_by_id", "blocked_at", "block_reason"]
-        await device.save(using_db=change.connection, update_fields=[*changed, "version"])
+        await (block(change, device) if heir is None else pass_on(change, device, heir.principal_id))
     ids = [device.id for device in devices]
     return ([], ids) if heir is not None else (ids, [])
 

@@ -1,17 +1,18 @@
 """What use cases need of the outside, built once by the composition root and handed down."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
 from auth.errors import RateLimitedError
 from auth.password import Passwords
-from auth.token import PublicKey, SigningKey, VerifiedTokens
+from auth.token import VerifiedTokens
 from models.encryption.destruction import DestructionLog
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
+from models.encryption.signing import SigningKeys
 from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
 from resolvers.mailer import MailRoute
@@ -19,6 +20,7 @@ from resolvers.relying_party import RelyingParty
 from resolvers.sealing import Sealer
 from resolvers.standing import session_states, token_states
 from resolvers.state_batch import StateBatches
+from resolvers.token_use import TokenUses
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,8 +85,7 @@ class Services:
     keystore: KeyStore
     destructions: DestructionLog
     passwords: Passwords
-    signing_key: SigningKey
-    verifying_keys: Mapping[str, PublicKey]
+    signing_keys: SigningKeys
     sealer: Sealer
     sessions: SessionPolicy
     relying_party: RelyingParty
@@ -96,5 +97,6 @@ class Services:
     session_states: StateBatches = field(default_factory=lambda: StateBatches(session_states))
     token_states: StateBatches = field(default_factory=lambda: StateBatches(token_states))
     mail: MailRoute | None = None
+    token_uses: TokenUses = field(default_factory=TokenUses)
     wake_afterwards: Callable[[str], None] = _leave_asleep
     public_url: str | None = None

@@ -15,10 +15,13 @@ from auth.errors import ForbiddenError, ReusedTokenError, UnauthenticatedError
 from auth.principal import SYSTEM_ID, Origin, Viewer
 from auth.token import (
     AccessClaims,
+    Claims,
     CookieToken,
     RefreshToken,
+    SigningKey,
     is_same_digest,
     issue_access_token,
+    key_id_of,
     verify_access_token,
 )
 from models.base import new_id
@@ -94,8 +97,10 @@ async def open_session(
         UnauthenticatedError: the device is not theirs, or blocked, or did not prove the key that it has; or the
             password was changed meanwhile.
         InvalidInputError: the name can't be one; or a device is to hold a cookie.
+        UnavailableError: nothing can be signed at the moment.
         Whatever settling raises.
     """
+    signer = None if opening.delivery is Delivery.COOKIE else await services.signing_keys.signer()
     inside = replace(
         actor,
         organization_id=opening.organization_id,
@@ -104,8 +109,7 @@ async def open_session(
         membership_id=opening.membership_id,
         device_id=opening.device_id,
     )
-    kind = CookieToken if opening.delivery is Delivery.COOKIE else RefreshToken
-    secret = kind.new(opening.organization_id, new_id())
+    secret = (CookieToken if signer is None else RefreshToken).new(opening.organization_id, new_id())
     digest = secret.digest()
 
     async def open_it(change: Change) -> None:
@@ -138,9 +142,9 @@ async def open_session(
     intent = Intent(action=Action.SESSION_SIGN_IN, actor=inside, entity="session", subjects=[secret.session_id])
     await commit_change(intent, open_it)
     known = await known_client_token(opening.account, now=services.clock()) if opening.account is not None else None
-    if isinstance(secret, CookieToken):
+    if signer is None or isinstance(secret, CookieToken):
         return SignedIn(secret.session_id, cookie=secret.encode(), client_token=known)
-    return replace(_signed_in(services, opening.user_id, secret), client_token=known)
+    return replace(_signed_in(services, signer, opening.user_id, secret), client_token=known)
 
 
 def idle_time(policy: SessionPolicy, device_id: UUID | None) -> timedelta:
@@ -170,6 +174,7 @@ async def refresh(
             since one of the two who used it stole it. Or the device's proof is missing or not good: then nothing
             changes, and the token still works for who has the key.
         InvalidInputError: the version of the app does not fit.
+        UnavailableError: nothing can be signed at the moment. The token is not spent.
     """
     token = RefreshToken.parse(refresh_token)
     successor = RefreshToken.new(token.organization_id, token.session_id)
@@ -191,6 +196,8 @@ async def refresh(
         device_id=state["device_id"],
     )
     intent = replace(intent, actor=known)
+    # Before the token is spent: its successor would be lost with what can't be signed.
+    signer = await services.signing_keys.signer()
 
     async def rotate(change: Change) -> bool:
         device = await lock_device(change, state["device_id"]) if state["device_id"] is not None else None
@@ -230,7 +237,7 @@ async def refresh(
         reused = ReusedTokenError("This refresh token was used before. The session has been ended.")
         await record_attempt(intent, reused)
         raise reused
-    return _signed_in(services, state["user_id"], successor)
+    return _signed_in(services, signer, state["user_id"], successor)
 
 
 async def sign_out(change: Change) -> None:
@@ -260,25 +267,43 @@ async def replace_session(actor: Actor) -> None:
         await commit_change(intent, sign_out)
 
 
-def claims_of(services: Services, access_token: str) -> AccessClaims:
+def claims_of(services: Services, access_token: str) -> Claims:
     """Return what the token says, once its signature, times and audience are right. No I/O.
 
     Raises:
         UnauthenticatedError: the token is not good.
     """
     now = services.clock()
+    keys = services.signing_keys.verifying
     known = services.verified.get(access_token, now=now)
-    if known is not None:
+    if known is not None and known.key_id in keys:
         return known
     claims = verify_access_token(
         access_token,
-        services.verifying_keys,
+        keys,
         now=now,
         issuer=services.sessions.issuer,
         audience=services.sessions.audience,
     )
     services.verified.keep(access_token, claims, now=now)
     return claims
+
+
+async def learned_claims_of(services: Services, access_token: str) -> Claims:
+    """Return the same as `claims_of`; where the token's key is not known, look first whether it is a new one.
+
+    Raises:
+        UnauthenticatedError: the token is not good.
+        UnavailableError: it can't be told, since the keys are not to be had.
+    """
+    try:
+        return claims_of(services, access_token)
+    except UnauthenticatedError:
+        keys = services.signing_keys
+        key_id = key_id_of(access_token)
+        if key_id is None or key_id in keys.verifying or not await keys.learn(key_id):
+            raise
+    return claims_of(services, access_token)
 
 
 async def authenticate(services: Services, origin: Origin, *, claims: AccessClaims) -> Viewer:
@@ -325,14 +350,14 @@ async def _signing_device(change: Change, opening: Opening) -> UUID | None:
     return device.id
 
 
-def _signed_in(services: Services, user_id: UUID, token: RefreshToken) -> SignedIn:
+def _signed_in(services: Services, signer: SigningKey, user_id: UUID, token: RefreshToken) -> SignedIn:
     now = services.clock()
     claims = AccessClaims(user_id=user_id, session_id=token.session_id, organization_id=token.organization_id)
     policy = services.sessions
     return SignedIn(
         session_id=token.session_id,
         access_token=issue_access_token(
-            services.signing_key,
+            signer,
             claims,
             now=now,
             issuer=policy.issuer,

@@ -130,7 +130,7 @@ class StandingQuestion:
             if state is None:
                 raise UnauthenticatedError(REVOKED)
             require_good_token(state)
-            return service_viewer_of(state)
+            return service_viewer_of(state, scope=self.viewer.token_scope)
         if state is None or state["user_id"] != self.viewer.user_id:
             raise UnauthenticatedError(ENDED)
         require_good(state, now)
@@ -187,11 +187,16 @@ def is_multi_factor(factors: Collection[str]) -> bool:
     return Factor.PASSKEY in factors or len(factors) > 1
 
 
-def service_viewer_of(state: State) -> Viewer:
-    """Return the viewer that a service account is: what its creator may do now, cut down to the token's scope."""
+def service_viewer_of(state: State, *, scope: Permissions | None = None) -> Viewer:
+    """Return the viewer that a service account is: what its creator may do now, cut down to what it is for.
+
+    scope: what it is cut down to further; None for no further.
+    """
     given = _given(state["given"], state["given_in_projects"])
     _, access = given.at(state["now"])
     permissions, projects = state["token_permissions"], state["token_projects"]
+    if scope is not None:
+        permissions = [name for name in permissions if name in scope]
     return Viewer(
         user_id=None,
         membership_id=None,
@@ -203,6 +208,7 @@ def service_viewer_of(state: State) -> Viewer:
         access=_cut(access, tuple(permissions), None if projects is None else tuple(projects)),
         service_account_id=state["service_account_id"],
         token_id=state.get("token_id"),
+        token_scope=scope,
         maker_id=state["membership_id"],
     )
 

@@ -77,6 +77,7 @@ class AccessReviewMutation:
         "Decide whether somebody keeps what they have. What they don't is taken away at once: a role, the membership of"
         " a MEMBER, a service account, a device.",
         Action.ACCESS_REVIEW_DECIDE,
+        fresh=True,
         takes=(P.ACCESS_REVIEW,),
         entity=AccessReviewItemModel,
         subject="AccessReviewItem",
@@ -95,6 +96,7 @@ class AccessReviewMutation:
     @mutation(
         "Close a review. What is not decided stays as it is, and listed as that; it takes a reason.",
         Action.ACCESS_REVIEW_CLOSE,
+        fresh=True,
         takes=(P.ACCESS_REVIEW,),
         entity=AccessReviewModel,
         subject="AccessReview",

@@ -71,6 +71,7 @@ class DeviceMutation:
     @mutation(
         "Hand a device over to another person: its key and its sessions end, and the new one enrols it anew.",
         Action.DEVICE_HAND_OVER,
+        fresh=True,
         takes=(P.DEVICE_REGISTER,),
         entity=DeviceModel,
         subject="Device",

@@ -65,6 +65,7 @@ class DeviceEnrolmentMutation:
     @mutation(
         "Get a code by which a device is enrolled, or enrolled anew. It works for ten minutes; one before it ends.",
         Action.DEVICE_START_ENROLMENT,
+        fresh=True,
         takes=(P.DEVICE_REGISTER,),
         entity=DeviceModel,
         subject="Device",

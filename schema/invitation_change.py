@@ -11,6 +11,7 @@ from auth.role import OrganizationRole, ProjectRole
 from models.invitation import Invitation as InvitationModel
 from resolvers.invitation import NewInvitation, invite_user, resend_invitation, revoke_invitation
 from resolvers.joining import accept_invitation
+from resolvers.mailing import SEND_MAIL
 from resolvers.membership import AT_CUSTOM_ROLE
 from schema.context import context_of
 from schema.field import derived, resolved, structure
@@ -84,6 +85,7 @@ class InvitationMutation:
     @mutation(
         "Ask somebody in by mail, with the role that they will have. The link that they get works for seven days.",
         Action.INVITATION_CREATE,
+        fresh=True,
         takes=(P.MEMBERSHIP_ASSIGN,),
         entity=InvitationModel,
     )
@@ -97,16 +99,19 @@ class InvitationMutation:
             project_id=parse_id(project_id, "Project", at=("input", "projectId")) if project_id is not None else None,
             project_role=input.project_role,
         )
+        context_of(info).services.wake_afterwards(SEND_MAIL)
         return done(await invite_user(current_change(info), new=new))
 
     @mutation(
         "Send an invitation again, in your name and with another link. The one before is over.",
         Action.INVITATION_RESEND,
+        fresh=True,
         takes=(P.MEMBERSHIP_ASSIGN,),
         entity=InvitationModel,
         subject="Invitation",
     )
     async def resend_invitation(info: strawberry.Info, input: InvitationInput) -> InvitationPayload | None:
+        context_of(info).services.wake_afterwards(SEND_MAIL)
         return done(
             await resend_invitation(
                 current_change(info),

@@ -52,7 +52,9 @@ ALONE: Final = frozenset(
 SIZES: Final = frozenset({"first", "last"})
 """The arguments that say how many rows a page has."""
 
-_LISTS: Final = frozenset({"authenticators", "measurements", "projectRoles", "changes", "evidence", "trailRetention"})
+_LISTS: Final = frozenset(
+    {"authenticators", "measurements", "projectRoles", "changes", "evidence", "tokens", "trailRetention"}
+)
 _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),

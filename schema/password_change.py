@@ -74,6 +74,7 @@ class PasswordMutation:
     @mutation(
         "Have a link to set a new password sent to a member. Nobody but they get to see it.",
         Action.USER_START_PASSWORD_RESET,
+        fresh=True,
         takes=(P.MEMBERSHIP_ASSIGN,),
         entity=Membership,
         reason_demanded=True,

@@ -8,11 +8,13 @@ from auth.action import Action
 from auth.permission import Permission
 from auth.permission import Permission as P
 from models.service_account import ServiceAccount as ServiceAccountModel
+from models.service_account_token import ServiceAccountToken as ServiceAccountTokenModel
 from resolvers.service_account import NewServiceAccount, create_service_account, revoke_service_account
+from resolvers.service_account_token import issue_service_account_token, revoke_service_account_token
 from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
-from schema.service_account import ServiceAccount
+from schema.service_account import ServiceAccount, ServiceAccountToken
 from schema.written import writes
 
 
@@ -27,6 +29,25 @@ class CreateServiceAccountInput:
     project_ids: list[strawberry.ID] | None = strawberry.field(
         default=None, description="The projects that it is limited to; null for all that you see."
     )
+    networks: list[str] | None = strawberry.field(
+        default=None,
+        description="The networks that it may come from, in CIDR form, such as 192.0.2.0/24; null for any. It is the"
+        " address that reaches the service that counts: behind a proxy, the proxy's.",
+    )
+    reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
+
+
+@writes(ServiceAccountTokenModel)
+@strawberry.input(description="Which service account gets another token, and why.")
+class IssueServiceAccountTokenInput:
+    id: strawberry.ID = strawberry.field(description="Which one.")
+    expires_at: datetime = strawberry.field(description="From when the token is refused: no later than the account.")
+    reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
+
+
+@strawberry.input(description="Which token to end, and why.")
+class RevokeServiceAccountTokenInput:
+    id: strawberry.ID = strawberry.field(description="Which one.")
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
 
@@ -54,6 +75,27 @@ class CreateServiceAccountPayload:
     errors: list[UserError] = strawberry.field(description="Why nothing was done.", metadata=derived())
 
 
+@structure
+@strawberry.type(description="A new token of a service account, or why there is none.")
+class IssueServiceAccountTokenPayload:
+    service_account_token: ServiceAccountToken | None = shows(
+        ServiceAccountTokenModel, "What is known of the token, as you may read it now."
+    )
+    token: str | None = strawberry.field(
+        description="To be sent as `Authorization: Bearer …`. Shown this once.", metadata=derived()
+    )
+    errors: list[UserError] = strawberry.field(description="Why nothing was done.", metadata=derived())
+
+
+@structure
+@strawberry.type(description="A token of a service account after a mutation, or why nothing was done.")
+class ServiceAccountTokenPayload:
+    service_account_token: ServiceAccountToken | None = shows(
+        ServiceAccountTokenModel, "What is known of the token, as you may read it now."
+    )
+    errors: list[UserError] = strawberry.field(description="Why nothing was done.", metadata=derived())
+
+
 @strawberry.type
 class ServiceAccountMutation:
     @mutation(
@@ -73,6 +115,7 @@ class ServiceAccountMutation:
             name=input.name,
             permissions=input.permissions,
             expires_at=input.expires_at,
+            networks=input.networks,
             project_ids=None
             if projects is None
             else [parse_id(one, "Project", at=("input", "projectIds", index)) for index, one in enumerate(projects)],
@@ -97,5 +140,42 @@ class ServiceAccountMutation:
                 current_change(info),
                 service_account_id=parse_id(input.id, "ServiceAccount", at=("input", "id")),
                 expected_version=input.expected_version,
+            )
+        )
+
+    @mutation(
+        "Make another token of a service account: two may be good at a time, while its program goes over.",
+        Action.SERVICE_ACCOUNT_ISSUE_TOKEN,
+        fresh=True,
+        takes=(P.SERVICE_ACCOUNT_CREATE,),
+        entity=ServiceAccountModel,
+        subject="ServiceAccount",
+        reason_demanded=True,
+    )
+    async def issue_service_account_token(
+        info: strawberry.Info, input: IssueServiceAccountTokenInput
+    ) -> IssueServiceAccountTokenPayload | None:
+        issued = await issue_service_account_token(
+            current_change(info),
+            service_account_id=parse_id(input.id, "ServiceAccount", at=("input", "id")),
+            expires_at=input.expires_at,
+        )
+        return done(issued.token_id, token=issued.token)
+
+    @mutation(
+        "End a token of a service account: it is refused from the next request on.",
+        Action.SERVICE_ACCOUNT_REVOKE_TOKEN,
+        fresh=True,
+        takes=(P.SERVICE_ACCOUNT_REVOKE,),
+        entity=ServiceAccountTokenModel,
+        subject="ServiceAccountToken",
+        reason_demanded=True,
+    )
+    async def revoke_service_account_token(
+        info: strawberry.Info, input: RevokeServiceAccountTokenInput
+    ) -> ServiceAccountTokenPayload | None:
+        return done(
+            await revoke_service_account_token(
+                current_change(info), token_id=parse_id(input.id, "ServiceAccountToken", at=("input", "id"))
             )
         )

@@ -65,6 +65,7 @@ class UserMutation:
     @mutation(
         "Suspend a person: their sessions are refused from the next request on, and they keep what they have.",
         Action.USER_SUSPEND,
+        fresh=True,
         takes=(P.MEMBERSHIP_ASSIGN,),
         entity=Membership,
         reason_demanded=True,
@@ -75,6 +76,7 @@ class UserMutation:
     @mutation(
         "Let a suspended person in again.",
         Action.USER_REINSTATE,
+        fresh=True,
         takes=(P.MEMBERSHIP_ASSIGN,),
         entity=Membership,
         reason_demanded=True,
@@ -85,6 +87,7 @@ class UserMutation:
     @mutation(
         "Remove a person: all that they have ends at once, or goes over to somebody else. What they made stays.",
         Action.USER_REMOVE,
+        fresh=True,
         takes=(P.MEMBERSHIP_ASSIGN,),
         entity=Membership,
         reason_demanded=True,

@@ -14,7 +14,15 @@ from fieldward.settings import Settings
 from models.encryption.envelope import MOST_SEALS, SEALS_BEFORE_ROTATION, KeyPurpose
 from models.encryption.file_provider import FileKeyProvider
 from models.encryption.keystore import KeyCount
-from resolvers.key_rotation import Rotation, prune_wrapping_keys, reseal, rewrap_data_keys, rotate_data_keys
+from resolvers.key_rotation import (
+    Rotation,
+    prune_wrapping_keys,
+    reseal,
+    revoke_signing_keys,
+    rewrap_data_keys,
+    rotate_data_keys,
+    rotate_signing_key,
+)
 from resolvers.key_verification import Verification, verify_values
 from resolvers.services import Services
 
@@ -25,6 +33,8 @@ SOME_LEFT = 5
 
 SHARE = 0.5
 """The part of the time that a rotation works, where nothing else is said."""
+
+_NOT_OF_VALUES = (KeyPurpose.INDEX, KeyPurpose.SIGNING)
 
 app = typer.Typer(help="What keys there are; replacing them; whether everything opens.", no_args_is_help=True)
 
@@ -63,6 +73,7 @@ def status(
                     "most_seals": MOST_SEALS,
                     "seals_before_rotation": SEALS_BEFORE_ROTATION,
                     "max_age_days": settings.data_key_max_age_days,
+                    "signing_max_age_days": settings.signing_key_max_age_days,
                     "keys": [asdict(one) for one in counts],
                 }
 
@@ -100,14 +111,26 @@ def metrics_of(counts: Sequence[KeyCount], now: datetime) -> str:
         "# HELP fieldward_data_key_age_seconds Age of the oldest current data key of values.",
         "# TYPE fieldward_data_key_age_seconds gauge",
     ]
-    oldest = min((one.oldest for one in counts if one.oldest and one.purpose != KeyPurpose.INDEX), default=now)
-    lines.append(f"fieldward_data_key_age_seconds {(now - oldest).total_seconds():.0f}")
+    of_values = [one.oldest for one in counts if one.oldest and one.purpose not in _NOT_OF_VALUES]
+    lines.append(f"fieldward_data_key_age_seconds {(now - min(of_values, default=now)).total_seconds():.0f}")
+    lines += [
+        "# HELP fieldward_signing_key_age_seconds Age of the newest key of access tokens.",
+        "# TYPE fieldward_signing_key_age_seconds gauge",
+    ]
+    of_tokens = [one.oldest for one in counts if one.oldest and one.purpose == KeyPurpose.SIGNING]
+    lines.append(f"fieldward_signing_key_age_seconds {(now - max(of_tokens, default=now)).total_seconds():.0f}")
     return "\n".join(lines) + "\n"
 
 
 @app.command("rotate")
 def rotate(
     kek: Annotated[bool, typer.Option("--kek", help="The key-encryption key, and not the data keys.")] = False,
+    signing: Annotated[
+        bool, typer.Option("--signing", help="The key that signs access tokens, and not the data keys.")
+    ] = False,
+    revoke: Annotated[
+        bool, typer.Option("--revoke", help="With --signing: destroy the old one now; every access token ends.")
+    ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Begin another rotation although one is not through yet.")
     ] = False,
@@ -131,18 +154,30 @@ def rotate(
     later, by the schedule or when this is called again. Until then it is the same rotation that goes on; --again
     begins the next.
 
+    With --signing the key of access tokens is replaced: the new one signs two minutes later, the old one verifies until
+    the last of its tokens has run out. With --revoke as well, for a key that somebody else may have, the old ones are
+    destroyed: servers refuse what they signed within seconds, and clients refresh.
+
     Exit code 5 where a value does not open: it is named, and left as it is.
 
-    Examples: fieldward keys rotate --share 0.25, fieldward keys rotate --kek
+    Examples: fieldward keys rotate --share 0.25, fieldward keys rotate --kek, fieldward keys rotate --signing
     """
-    if kek and share is not None:
-        refuse("--share is for data keys: --kek touches no value")
+    if share is not None and (kek or signing):
+        refuse("--share is for data keys: --kek and --signing touch no value")
+    if kek and signing:
+        refuse("expected one of --kek and --signing, not both")
+    if revoke and not signing:
+        refuse("--revoke goes with --signing")
+    if again and signing:
+        refuse("--again is for the other keys: --signing is through at once")
     share_of_time = SHARE if share is None else share
 
     async def work() -> dict[str, Any]:
         settings = load_settings()
         with reach(settings, may_join=True) as reached:
             async with services(settings, reached.service) as built:
+                if signing:
+                    return await _rotate_signing(built, revoke)
                 if kek:
                     return await _rotate_kek(built, again, as_json)
                 return await _rotate_data(built, settings, again, share_of_time, as_json)
@@ -206,6 +241,13 @@ async def _rotate_kek(built: Services, again: bool, as_json: bool) -> dict[str, 
     with showing_progress(as_json) as told:
         done = await rewrap_data_keys(built.keyring, built.keystore, operator(), progress=told)
     return {"wrapping_key": newest, "rewrapped": done}
+
+
+async def _rotate_signing(built: Services, revoke: bool) -> dict[str, Any]:
+    rotated = revoke_signing_keys if revoke else rotate_signing_key
+    done = await rotated(built.keyring, built.keystore, operator())
+    await built.signing_keys.look()
+    return {"revoked" if revoke else "replaced": done, "published": sorted(built.signing_keys.verifying)}
 
 
 async def _rotate_data(built: Services, settings: Settings, again: bool, share: float, as_json: bool) -> dict[str, Any]:

@@ -24,8 +24,10 @@ from fieldward.web.gate import Gate
 from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.metrics import metrics_routes
+from fieldward.web.oauth import oauth_routes
 from fieldward.web.pages import page_routes
 from fieldward.web.proxy import networks_of
+from fieldward.web.published_key import published_key_routes
 from fieldward.web.request import Frame
 from models.leadership import SEALING, Leadership
 from resolvers.mailer import Mailer
@@ -70,7 +72,7 @@ def build_app(
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(open_pools(databases, settings))
             connect = opening(databases.keystore, settings, name="fieldward key watch")
-            await stack.enter_async_context(watching_keys(services.keyring, connect))
+            await stack.enter_async_context(watching_keys(services.keyring, services.signing_keys, connect))
             await stack.enter_async_context(gate.opening(services))
             stack.callback(leadership.let_go)
             if has_background:
@@ -82,6 +84,8 @@ def build_app(
             *health_routes(gate),
             *metrics_routes(settings.metrics_token, is_published=settings.audit_publish_url is not None),
             *checkpoint_routes(services.sealer),
+            *published_key_routes(services.signing_keys),
+            *oauth_routes(services, public_url=settings.public_url, proxies=proxies),
             *page_routes(),
         ],
         middleware=[Middleware(LastResort)],

@@ -10,17 +10,17 @@ from starlette.requests import Request
 
 from auth.errors import CrossSiteError, FieldwardError, UnauthenticatedError
 from auth.principal import SYSTEM_ID, Channel, Origin, Viewer
-from auth.token import SERVICE_PREFIX, ServiceToken
+from auth.token import SERVICE_PREFIX, ProgramClaims, ServiceToken
 from fieldward.web.cookie import READ, OwnPage, client_token, session_token
 from fieldward.web.proxy import Network, client_address
 from fieldward.web.request import REQUEST_ID
 from fieldward.web.trace_context import TRACEPARENT, trace_id_of
 from models.transaction import Tenant
+from resolvers.program import authenticate_program, authenticate_service_account
 from resolvers.read import Reader
 from resolvers.run_as import run_as
-from resolvers.service_account import authenticate_service_account
 from resolvers.services import Services
-from resolvers.session import authenticate, claims_of
+from resolvers.session import authenticate, claims_of, learned_claims_of
 from resolvers.session_cookie import authenticate_cookie, is_open
 from resolvers.trail import Actor
 from schema.context import RequestContext
@@ -86,7 +86,10 @@ def context_factory(services: Services, own_page: OwnPage, proxies: Sequence[Net
 async def _viewer_of(services: Services, origin: Origin, token: str) -> Viewer:
     if token.startswith(SERVICE_PREFIX):
         return await authenticate_service_account(services, origin, token=ServiceToken.parse(token))
-    return await authenticate(services, origin, claims=claims_of(services, token))
+    claims = await learned_claims_of(services, token)
+    if isinstance(claims, ProgramClaims):
+        return await authenticate_program(services, origin, claims=claims)
+    return await authenticate(services, origin, claims=claims)
 
 
 async def _context_of(services: Services, origin: Origin, viewer: Viewer, looking: str | None) -> RequestContext:
@@ -98,6 +101,11 @@ async def _context_of(services: Services, origin: Origin, viewer: Viewer, lookin
         finally:
             await reader.close()
     return RequestContext(services, actor, reader)
+
+
+def origin_of(request: Request, proxies: Sequence[Network]) -> Origin:
+    """Return where a request came from, cut to what the trail keeps."""
+    return _origin(request, _said(request.scope["headers"]), proxies)
 
 
 def _origin(request: Request, said: Said, proxies: Sequence[Network]) -> Origin:

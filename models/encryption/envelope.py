@@ -85,12 +85,14 @@ class KeyPurpose(StrEnum):
     """What a data key is for.
 
     VALUES seals what rows hold. INDEX makes what must stay as it is while values get new keys: blind indexes,
-    pseudonyms, cursors, digests. ATTRIBUTION seals who vouched for a row, for as long as the row is kept.
+    pseudonyms, cursors, digests. ATTRIBUTION seals who vouched for a row, for as long as the row is kept. SIGNING
+    signs access tokens, and is the installation's (`models/encryption/signing.py`).
     """
 
     VALUES = "VALUES"
     INDEX = "INDEX"
     ATTRIBUTION = "ATTRIBUTION"
+    SIGNING = "SIGNING"
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,14 +112,14 @@ _EMPTIED: Final = """
 _LEFT: Final = f"""
     select {_COLUMNS}
     from wrapped_key k
-    where k.retired_at is not null and k.emptied_at is null and k.destroyed_at is null
+    where k.retired_at is not null and k.emptied_at is null and k.destroyed_at is null and k.purpose <> 'SIGNING'
     order by k.retired_at, k.id
 """
 
 _OVERDUE: Final = f"""
     select {_COLUMNS}
     from wrapped_key k
-    where k.retired_at is null and k.destroyed_at is null and k.purpose <> 'INDEX'
+    where k.retired_at is null and k.destroyed_at is null and k.purpose not in ('INDEX', 'SIGNING')
       and (k.created_at < now() - $1::interval or k.seals >= $2)
     order by k.id
 """
@@ -127,7 +127,7 @@ _OVERDUE: Final = f"""
 _CURRENT_OF_ALL: Final = f"""
     select {_COLUMNS}
     from wrapped_key k
-    where k.retired_at is null and k.destroyed_at is null and k.purpose <> 'INDEX'
+    where k.retired_at is null and k.destroyed_at is null and k.purpose not in ('INDEX', 'SIGNING')
     order by k.id
 """
 
@@ -144,6 +144,15 @@ _REWRAP: Final = """
     where k.id = $1 and k.wrapped = $2
 """
 
+_SIGNING: Final = f"""
+    select {_COLUMNS},
+           extract(epoch from clock_timestamp() - k.created_at)::float8 as age_s,
+           extract(epoch from clock_timestamp() - k.retired_at)::float8 as retired_for_s
+    from wrapped_key k
+    where k.owner_kind = 'SYSTEM' and k.purpose = 'SIGNING' and k.destroyed_at is null
+    order by k.created_at desc, k.id desc
+"""
+
 _ORGANIZATIONS: Final = """
     select distinct k.owner_id from wrapped_key k where k.owner_kind = 'ORGANIZATION' order by k.owner_id
 """
@@ -158,8 +167,10 @@ _STATUS: Final = """
     select k.owner_kind, k.purpose, k.provider, k.wrapping_key,
            count(*) filter (where k.retired_at is null and k.destroyed_at is null) as current,
            count(*) filter (where k.retired_at is not null and k.destroyed_at is null) as retired,
-           count(*) filter (where k.retired_at is not null and k.emptied_at is null and k.destroyed_at is null)
-               as left_over,
+           count(*) filter (
+               where k.retired_at is not null and k.emptied_at is null and k.destroyed_at is null
+                 and k.purpose <> 'SIGNING'
+           ) as left_over,
            count(*) filter (where k.destroyed_at is not null) as destroyed,
            coalesce(max(k.seals) filter (where k.retired_at is null and k.destroyed_at is null), 0) as most_seals,
            min(k.created_at) filter (where k.retired_at is null and k.destroyed_at is null) as oldest
@@ -217,6 +228,18 @@ class StoredKey:
     retired_at: datetime | None = None
     emptied_at: datetime | None = None
     destroyed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgedKey:
+    """A key of signatures, and how old it is by the keystore's clock: whose machines have one is of no account.
+
+    retired_for_s: for how many seconds it has not been the current one; None for the one that is.
+    """
+
+    stored: StoredKey
+    age_s: float
+    retired_for_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +347,11 @@ class KeyStore:
     async def overdue(self, *, oldest_days: float, most_seals: int) -> list[StoredKey]:
         """Return the current keys that seal values and are older, or have sealed oftener, than they should."""
         return await self._fetch(_OVERDUE, timedelta(days=oldest_days), most_seals)
+
+    async def signing(self) -> list[AgedKey]:
+        """Return the keys of signatures that are not destroyed, the newest in front."""
+        rows = await self._run(_SIGNING)
+        return [AgedKey(_stored(row), row["age_s"], row["retired_for_s"]) for row in rows]
 
     async def wrapped_by_others(
         self, provider: str, wrapping_key: str, *, after: UUID = SYSTEM_ID, most: int

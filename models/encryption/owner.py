@@ -9,6 +9,7 @@ from models.encryption.envelope import KeyOwner, KeyPurpose, OwnerKind
 
 SYSTEM: Final = KeyOwner(OwnerKind.SYSTEM, SYSTEM_ID)
 SYSTEM_INDEX: Final = KeyOwner(OwnerKind.SYSTEM, SYSTEM_ID, KeyPurpose.INDEX)
+SYSTEM_SIGNING: Final = KeyOwner(OwnerKind.SYSTEM, SYSTEM_ID, KeyPurpose.SIGNING)
 
 
 @lru_cache(maxsize=4096)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 
 from auth.principal import SYSTEM_ID
@@ -111,6 +113,29 @@ def test_the_key_encryption_key_is_rotated_and_the_old_one_pruned(directory: Pat
     assert asyncio.run(_actions(directory)).count("key.prune") == 2
     assert asked(directory, "verify")["broken"] == []
     assert (directory / "key-encryption-key").stat().st_size == 32
+
+
+def test_the_key_of_access_tokens_is_rotated_and_revoked_by_command(directory: Path, running: Server) -> None:
+    jwks = f"{running.url}/.well-known/jwks.json"
+    old = {one["kid"] for one in httpx.get(jwks).json()["keys"]}
+    before = asyncio.run(_actions(directory))
+
+    done = asked(directory, "rotate", "--signing")
+
+    assert done["replaced"] == 1
+    assert old < set(done["published"])
+    kinds = {(one["owner_kind"], one["purpose"]): one for one in asked(directory, "status")["keys"]}
+    signing = kinds["SYSTEM", "SIGNING"]
+    assert (signing["current"], signing["retired"], signing["left_over"], signing["destroyed"]) == (1, 1, 0, 0)
+    metrics = keys(directory, "status", "--metrics").stdout
+    assert re.search(r"^fieldward_signing_key_age_seconds \d{1,3}$", metrics, re.MULTILINE)
+    revoked = asked(directory, "rotate", "--signing", "--revoke")
+    assert revoked["revoked"] == 2
+    assert not set(done["published"]) & set(revoked["published"])
+    assert asyncio.run(_actions(directory))[len(before) :].count("key.destroy") == 1
+    assert asked(directory, "verify")["broken"] == []
+    for wrong in (["--kek", "--signing"], ["--revoke"], ["--signing", "--share", "0.5"], ["--signing", "--again"]):
+        assert keys(directory, "rotate", *wrong, code=2).stdout == ""
 
 
 def test_a_key_file_that_is_not_the_keystores_is_refused_before_anything_is_sealed(directory: Path) -> None:

@@ -192,6 +192,24 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "session",
         {"revoked_at"},
     ),
+    "issueServiceAccountToken": (
+        "owner",
+        lambda stage: {
+            "id": stage.program,
+            "expiresAt": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            "reason": REASON,
+        },
+        "service_account.issue_token",
+        "service_account_token",
+        {"service_account_id", "token_digest", "hint", "expires_at", "created_by_id"},
+    ),
+    "revokeServiceAccountToken": (
+        "admin",
+        lambda stage: {"id": stage.program_token, "reason": REASON},
+        "service_account.revoke_token",
+        "service_account_token",
+        {"revoked_at", "revoked_by_id"},
+    ),
     "acknowledgeIncident": (
         "admin",
         lambda stage: {"id": stage.incident, "expectedVersion": 1},
@@ -332,7 +350,7 @@ DEMAND_A_REASON = {
     *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
     *("createRole", "updateRole", "deleteRole", "createServiceAccount", "revokeServiceAccount"),
     *("setTrailRetention", "revokeUserSessions", "setSignInPolicy", "startPasswordReset"),
-    *("suspendUser", "reinstateUser", "removeUser"),
+    *("suspendUser", "reinstateUser", "removeUser", "issueServiceAccountToken", "revokeServiceAccountToken"),
 }
 """What is not done without a reason. A change of a record that is under review or approved demands one as well."""
 SESSION = {

@@ -1,6 +1,7 @@
 """Signing in and what a session is good for, by each way it can be wrong."""
 
 import asyncio
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -137,12 +138,12 @@ async def test_a_token_signed_otherwise_gets_nothing(world: World) -> None:
     said = jwt.decode(good, options={"verify_signature": False})
     header = jwt.get_unverified_header(good)
     kid = {"kid": header["kid"], "typ": header["typ"]}
-    public = world.services.signing_key.public.public_bytes_raw()
+    public = (await world.services.signing_keys.signer()).public.public_bytes_raw()
     forged = [
         jwt.encode(said, key="", algorithm="none", headers=kid),
         jwt.encode(said, key=public, algorithm="HS256", headers=kid),
         jwt.encode(said, key=public.hex(), algorithm="HS256", headers=kid),
-        _signed(SigningKey.generate(), said),
+        _signed(SigningKey(os.urandom(32)), said),
         good[:-4] + ("AAAA" if not good.endswith("AAAA") else "BBBB"),
     ]
 
@@ -165,9 +166,10 @@ async def test_a_token_of_another_time_or_audience_gets_nothing(world: World) ->
         {"issuer": "somebody else"},
     ]
 
-    assert (await _with_token(world, issue_access_token(world.services.signing_key, claims, **good))).data["viewer"]
+    signer = await world.services.signing_keys.signer()
+    assert (await _with_token(world, issue_access_token(signer, claims, **good))).data["viewer"]
     for one in wrong:
-        token = issue_access_token(world.services.signing_key, claims, **{**good, **one})
+        token = issue_access_token(signer, claims, **{**good, **one})
         assert (await _with_token(world, token)).codes == ["UNAUTHENTICATED", "UNAUTHENTICATED"]
 
 

@@ -15,6 +15,7 @@ from models.encryption.envelope import Cell, KeyOwner, OwnerKind, seal
 from models.encryption.file_provider import FileKeyProvider
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
+from models.encryption.signing import SigningKeys
 from models.errors import ErasedError, SealedError
 from tests.support.world import World, connect
 
@@ -45,7 +46,7 @@ async def keyring(
         reached: dict[str, Any] = {**world.keystore.dsn_parameters()}
         return await asyncpg.connect(**reached, server_settings={"application_name": "watch under test"})
 
-    async with watching_keys(keyring, connecting):
+    async with watching_keys(keyring, SigningKeys(keyring, KeyStore()), connecting):
         await keyring.load([owner])
         await _until(lambda: _is_listening(postgres))
         yield keyring
@@ -103,7 +104,7 @@ async def test_what_was_destroyed_while_nobody_listened_is_found(
 ) -> None:
     key_id = keyring.current(owner).id
     heard: list[str] = []
-    monkeypatch.setattr(key_watch, "_hear", lambda _, told: heard.append(told))
+    monkeypatch.setattr(key_watch, "_hear", lambda _, __, told: heard.append(told))
 
     superuser = await connect(postgres.superuser())
     await superuser.execute(

@@ -195,6 +195,7 @@ async def ground(story: Story, contract: Contract, url: str) -> Writing:
             blocked_device=nothing,
             role=roles["PROJECT"],
             program=nothing,
+            program_token=nothing,
         ),
         roles=roles,
         spare=UUID(members["spare"].partition(":")[2]),

@@ -33,6 +33,7 @@ class Stage:
     blocked_device: str
     role: str
     program: str
+    program_token: str
     session: str = ""
     incident: str = ""
     invitation: str = ""
@@ -49,7 +50,7 @@ async def prepare(world: World) -> Stage:
     device, blocked = [await _device(admin, person, serial) for serial in ("SN-A", "SN-B")]
     reason = {"reason": "Lost."}
     await _done(admin, "blockDevice", {"id": blocked, "expectedVersion": 1, **reason}, "device { id }")
-    role, program = await _role(admin), await _program(admin, project)
+    role, (program, program_token) = await _role(admin), await _program(admin, project)
     draft, submitted = [await _record(collector, project) for _ in range(2)]
     await _done(collector, "submitRecord", {"id": submitted, "expectedVersion": 1}, "record { id }")
     return Stage(
@@ -64,6 +65,7 @@ async def prepare(world: World) -> Stage:
         role=role,
         program=program,
         session=(await collector.run("{ viewer { session { id } } }")).data["viewer"]["session"]["id"],
+        program_token=program_token,
     )
 
 
@@ -142,7 +144,7 @@ async def _role(client: Client) -> str:
     return str((await _done(client, "createRole", given, "role { id }"))["role"]["id"])
 
 
-async def _program(client: Client, project: str) -> str:
+async def _program(client: Client, project: str) -> tuple[str, str]:
     given = {
         "name": "Export",
         "permissions": ["PROJECT_READ", "RECORD_READ"],
@@ -150,8 +152,9 @@ async def _program(client: Client, project: str) -> str:
         "expiresAt": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
         "reason": "Set up.",
     }
-    created = await _done(client, "createServiceAccount", given, "serviceAccount { id }")
-    return str(created["serviceAccount"]["id"])
+    created = await _done(client, "createServiceAccount", given, "serviceAccount { id tokens { id } }")
+    account = created["serviceAccount"]
+    return str(account["id"]), str(account["tokens"][0]["id"])
 
 
 async def _record(client: Client, project: str) -> str:

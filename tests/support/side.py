@@ -67,7 +67,7 @@ class Side:
         services = self.world.services
         policy = services.sessions
         return issue_access_token(
-            services.signing_key,
+            self.run(services.signing_keys.signer()),
             claims,
             now=services.clock(),
             issuer=policy.issuer,

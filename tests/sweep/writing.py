@@ -166,6 +166,8 @@ def complete(aim: Aim) -> dict[str, Input]:
         },
         "revokeServiceAccount": reasoned,
         "setSignInPolicy": {"demandsSecondFactor": True, "reason": REASON},
+        "issueServiceAccountToken": {"id": aim.subject, "expiresAt": later, "reason": REASON},
+        "revokeServiceAccountToken": {"id": aim.subject, "reason": REASON},
         "setTrailRetention": {"kind": "READ", "days": 365 + number, "reason": REASON},
         "inviteUser": {
             "email": f"sweep-{number}@clearwater.example",
@@ -274,7 +276,8 @@ class Ground:
             **dict.fromkeys(("blockDevice", "handOverDevice", "startDeviceEnrolment"), (targets.device, 1)),
             "unblockDevice": (targets.blocked_device, 2),
             **dict.fromkeys(("updateRole", "deleteRole"), (targets.role, 1)),
-            "revokeServiceAccount": (targets.program, 1),
+            **dict.fromkeys(("revokeServiceAccount", "issueServiceAccountToken"), (targets.program, 1)),
+            "revokeServiceAccountToken": (targets.program_token, 1),
             **dict.fromkeys(("acknowledgeIncident", "closeIncident"), (targets.incident, 1)),
             **dict.fromkeys(("resendInvitation", "revokeInvitation"), (targets.invitation, 1)),
             "decideAccessReviewItem": (targets.review_item, 1),
@@ -312,8 +315,11 @@ class Ground:
                 self._made(owner, "blockDevice", blocked, "device")
         elif mutation in {"updateRole", "deleteRole"}:
             subject = self._made(owner, "createRole", inputs["createRole"], "role")
-        elif mutation == "revokeServiceAccount":
+        elif mutation in {"revokeServiceAccount", "issueServiceAccountToken", "revokeServiceAccountToken"}:
             subject = self._made(owner, "createServiceAccount", inputs["createServiceAccount"], "serviceAccount")
+            if mutation == "revokeServiceAccountToken":
+                given = {**inputs["issueServiceAccountToken"], "id": subject}
+                subject = self._made(owner, "issueServiceAccountToken", given, "serviceAccountToken")
         elif mutation in {"acknowledgeIncident", "closeIncident"}:
             subject = f"Incident:{asyncio.run(open_incident(self.cast.superuser, self.cast.organization))}"
         elif mutation in {"resendInvitation", "revokeInvitation"}:

@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
@@ -26,6 +27,8 @@ from auth.token import (
     digest,
     is_same_digest,
     issue_access_token,
+    key_id_of,
+    public_jwk,
     verify_access_token,
 )
 
@@ -35,7 +38,8 @@ USER = UUID("0195515a-0000-7000-8000-000000000001")
 SESSION = UUID("0195515a-0000-7000-8000-000000000002")
 ORGANIZATION = UUID("0195515a-0000-7000-8000-000000000003")
 CLAIMS = AccessClaims(USER, SESSION, ORGANIZATION)
-KEY = SigningKey.generate()
+SEED = os.urandom(32)
+KEY = SigningKey(SEED)
 KEYS = {KEY.id: KEY.public}
 ISSUER, AUDIENCE = "https://fieldward.example", "fieldward-api"
 
@@ -53,7 +57,9 @@ HEADER: dict[str, Any] = {"alg": "EdDSA", "typ": "at+jwt", "kid": KEY.id}
 
 
 def verified(token: str, *, now: datetime = NOW, audience: str = AUDIENCE, issuer: str = ISSUER) -> AccessClaims:
-    return verify_access_token(token, KEYS, now=now, issuer=issuer, audience=audience)
+    claims = verify_access_token(token, KEYS, now=now, issuer=issuer, audience=audience)
+    assert isinstance(claims, AccessClaims)
+    return claims
 
 
 def assert_refused(token: str, *, now: datetime = NOW) -> None:
@@ -69,11 +75,10 @@ def an_access_token(**other: Any) -> str:
 
 
 def forged(
-    header: dict[str, Any], claims: object, sign: Callable[[bytes], bytes] | None = None, *, key: SigningKey = KEY
+    header: dict[str, Any], claims: object, sign: Callable[[bytes], bytes] | None = None, *, seed: bytes = SEED
 ) -> str:
     """Return a token made by hand, so that no library refuses to make a bad one."""
-    private = serialization.load_pem_private_key(key.to_pem(), password=None)
-    assert isinstance(private, Ed25519PrivateKey)
+    private = Ed25519PrivateKey.from_private_bytes(seed)
     signing_input = f"{_base64url(json.dumps(header).encode())}.{_base64url(json.dumps(claims).encode())}"
     return f"{signing_input}.{_base64url((sign or private.sign)(signing_input.encode()))}"
 
@@ -91,7 +96,7 @@ def test_an_issued_token_opens_to_its_claims() -> None:
 
 
 def test_a_token_opens_with_whichever_of_the_known_keys_signed_it() -> None:
-    old = SigningKey.generate()
+    old = SigningKey(os.urandom(32))
     token = issue_access_token(old, CLAIMS, now=NOW, issuer=ISSUER, audience=AUDIENCE, lifetime_s=60)
 
     assert_refused(token)
@@ -216,7 +221,7 @@ def test_a_token_signed_with_anything_but_ed25519_is_refused() -> None:
             assert_refused(forged(header, GOOD, lambda data, key=secret: hmac.digest(key, data, sha256)))  # type: ignore[misc]
     assert_refused(jwt.encode(GOOD, rsa_key, algorithm="RS256", headers=HEADER | {"alg": "RS256"}))
     assert_refused(jwt.encode(GOOD, ec_key, algorithm="ES256", headers=HEADER | {"alg": "ES256"}))
-    assert_refused(forged(HEADER, GOOD, key=SigningKey.generate()))
+    assert_refused(forged(HEADER, GOOD, seed=os.urandom(32)))
 
 
 def test_a_key_that_is_not_ed25519_verifies_nothing() -> None:
@@ -275,43 +280,66 @@ def test_no_text_is_a_token_by_chance_and_none_raises_anything_else(text: str) -
     assert_refused(text)
 
 
-def test_a_signing_key_survives_its_pem_and_keeps_its_id() -> None:
-    again = SigningKey.from_pem(KEY.to_pem())
-
-    assert again.id == KEY.id
-    assert again.public == KEY.public
-
-
 def test_the_id_of_a_key_is_its_thumbprint_as_in_rfc_8037() -> None:
     private = base64.urlsafe_b64decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
 
-    key = SigningKey(Ed25519PrivateKey.from_private_bytes(private))
+    key = SigningKey(private)
 
     assert key.id == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 
 def test_a_signing_key_shows_its_id_and_nothing_private() -> None:
-    shown = f"{KEY!r} {KEY} {[KEY]}"
+    seed = os.urandom(32)
+    key = SigningKey(seed)
 
-    assert KEY.id in shown
-    private = serialization.load_pem_private_key(KEY.to_pem(), password=None)
-    assert isinstance(private, Ed25519PrivateKey)
-    raw = private.private_bytes_raw()
-    assert raw.hex() not in shown
-    assert _base64url(raw) not in shown
+    shown = f"{key!r} {key} {[key]}"
+
+    assert key.id in shown
+    assert seed.hex() not in shown
+    assert _base64url(seed) not in shown
 
 
-def test_what_is_no_ed25519_key_is_no_signing_key() -> None:
-    other = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    sealed = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
-    )
+@pytest.mark.parametrize("length", [0, 31, 33, 64])
+def test_a_seed_of_another_length_is_no_signing_key(length: int) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  # the message is the library's own
+        SigningKey(bytes(length))
 
-    for pem in (other, sealed, b"", b"-----BEGIN PRIVATE KEY-----\n"):
-        with pytest.raises(ValueError):  # noqa: PT011  # the message is the library's own
-            SigningKey.from_pem(pem)
+
+def test_a_published_key_verifies_what_was_signed() -> None:
+    token = issue_access_token(KEY, CLAIMS, now=datetime.now(UTC), issuer=ISSUER, audience=AUDIENCE, lifetime_s=300)
+    published = jwt.PyJWKSet.from_dict({"keys": [public_jwk(SigningKey(bytes(32)).public), public_jwk(KEY.public)]})
+
+    said = jwt.decode(token, published[KEY.id].key, algorithms=["EdDSA"], audience=AUDIENCE, issuer=ISSUER)
+
+    assert said["sub"] == str(USER)
+    assert all(key.key_type == "OKP" and key.public_key_use == "sig" for key in published.keys)
+    assert all("d" not in public_jwk(key) for key in KEYS.values())
+
+
+def test_a_verified_token_says_which_key_signed_it() -> None:
+    token = issue_access_token(KEY, CLAIMS, now=NOW, issuer=ISSUER, audience=AUDIENCE, lifetime_s=300)
+
+    assert verified(token).key_id == key_id_of(token) == KEY.id
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {**HEADER, "kid": 5},
+        {**HEADER, "kid": "a" * 44},
+        {**HEADER, "kid": "'" * 43},
+        {**HEADER, "alg": "HS256"},
+        {**HEADER, "typ": "JWT"},
+        {"alg": "EdDSA", "typ": "at+jwt"},
+    ],
+)
+def test_what_is_no_access_token_names_no_key(header: dict[str, Any]) -> None:
+    assert key_id_of(_joined([json.dumps(header).encode(), json.dumps(GOOD).encode(), bytes(64)])) is None
+
+
+@pytest.mark.parametrize("text", ["", "a.b", "é", "a" * 5000, "....", "fws_" + "A" * 92])
+def test_other_texts_name_no_key(text: str) -> None:
+    assert key_id_of(text) is None
 
 
 def test_a_refresh_token_survives_its_text() -> None:
