@@ -1,0 +1,115 @@
+/** Signing in: by password and then a second factor where one is asked for, or by a passkey alone. */
+
+import { change } from './api.js';
+import { bindForm, busyWhile, resetForm } from './form.js';
+import { BEGIN_PASSKEY_SIGN_IN, COMPLETE_SIGN_IN, SIGN_IN, SIGN_IN_WITH_PASSKEY, SIGN_OUT } from './operations.js';
+import { hasPasskeys, usePasskey } from './passkey.js';
+import { byId, show } from './view.js';
+
+const METHODS = ['TOTP', 'PASSKEY', 'RECOVERY_CODE'];
+
+/** What the second step answers to, while it lasts: `{ token, methods, passkeyOptions }`. */
+let challenge = null;
+/** What a sign-in has besides what was typed: the device that it is on. */
+let more = async () => ({});
+let entered = async () => {};
+
+/** @param {() => Promise<void>} onEntered called when somebody is signed in. */
+export function bindSignIn(onEntered) {
+  entered = onEntered;
+  bindForm(byId('sign-in-form'), signIn);
+  bindForm(byId('second-factor-form'), (values) => complete(values));
+  byId('sign-in-passkey').hidden = !hasPasskeys;
+  byId('sign-in-passkey').addEventListener('click', () => busyWhile(byId('sign-in-form'), signInWithPasskey));
+  byId('use-passkey').addEventListener('click', () =>
+    busyWhile(byId('second-factor-form'), async () =>
+      complete({ passkey: await usePasskey(challenge.passkeyOptions) }),
+    ),
+  );
+  for (const method of METHODS) byId(`choose-${method}`).addEventListener('click', () => choose(method));
+  byId('second-factor-cancel').addEventListener('click', () => openSignIn());
+}
+
+/**
+ * Show the sign-in.
+ *
+ * @param {string} [notice] why it is shown.
+ * @param {() => Promise<object>} [withMore] what goes into the sign-in's input beside what is typed: a device's proof.
+ */
+export function openSignIn(notice = '', withMore = async () => ({})) {
+  challenge = null;
+  more = withMore;
+  resetForm(byId('second-factor-form'));
+  byId('password').value = '';
+  show('sign-in', notice);
+}
+
+/** Tell the server that this session ends; whatever it answers, the page shows the sign-in. */
+export async function signOut() {
+  try {
+    await change(SIGN_OUT);
+    openSignIn('You have signed out.');
+  } catch (error) {
+    openSignIn(`The server did not hear that you signed out. ${error.message}`);
+  }
+}
+
+async function signIn(values) {
+  const given = { ...values, ...(await more()), delivery: 'COOKIE', clientName: clientName() };
+  const payload = await change(SIGN_IN, given);
+  byId('password').value = '';
+  if (payload.challenge) openSecondFactor(payload.challenge);
+  else await enter();
+}
+
+async function signInWithPasskey() {
+  const { token, options } = await change(BEGIN_PASSKEY_SIGN_IN);
+  const passkey = await usePasskey(options);
+  const organization = byId('organization').value.trim();
+  await change(SIGN_IN_WITH_PASSKEY, {
+    challenge: token,
+    passkey,
+    delivery: 'COOKIE',
+    ...(organization && { organization }),
+  });
+  await enter();
+}
+
+function openSecondFactor(given) {
+  challenge = given;
+  const offered = METHODS.filter((method) => given.methods.includes(method) && (method !== 'PASSKEY' || hasPasskeys));
+  choose(offered[0] ?? 'RECOVERY_CODE', offered);
+}
+
+/** Show one way to answer, and buttons for the others. */
+function choose(method, offered = METHODS.filter((one) => challenge.methods.includes(one))) {
+  resetForm(byId('second-factor-form'));
+  for (const one of METHODS) {
+    byId(`by-${one}`).hidden = one !== method;
+    byId(`choose-${one}`).hidden = one === method || !offered.includes(one);
+  }
+  byId('second-factor-submit').hidden = method === 'PASSKEY';
+  show('second-factor');
+  if (method === 'PASSKEY') byId('use-passkey').focus();
+}
+
+async function complete(values) {
+  await change(COMPLETE_SIGN_IN, { challenge: challenge.token, ...values, delivery: 'COOKIE' });
+  await enter();
+}
+
+async function enter() {
+  challenge = null;
+  resetForm(byId('sign-in-form'));
+  resetForm(byId('second-factor-form'));
+  await entered();
+}
+
+/** Return what a session is called until its owner names it: the browser and the system, as far as they tell. */
+function clientName() {
+  const told = navigator.userAgentData;
+  const brand = told?.brands.find(({ brand: name }) => !/not.?a.?brand|chromium/i.test(name)) ?? told?.brands[0];
+  const browser = brand?.brand ?? /(Firefox|Safari|Chrome|Edg)\b/.exec(navigator.userAgent)?.[1] ?? 'Browser';
+  const system = told?.platform || /\(([^;)]+)/.exec(navigator.userAgent)?.[1];
+  return system ? `${browser} on ${system}` : browser;
+}
