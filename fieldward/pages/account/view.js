@@ -11,7 +11,7 @@ export const byId = (id) => document.getElementById(id);
 export function show(name, notice = '') {
   for (const view of document.querySelectorAll('main > [data-view]')) view.hidden = view.id !== name;
   const view = byId(name);
-  const place = view.querySelector('.notice');
+  const place = view.querySelector('.notice.said');
   if (place) {
     place.textContent = notice;
     place.hidden = notice === '';
