@@ -8,6 +8,10 @@ class Action(StrEnum):
 
     ACCESS_RUN_AS = "access.run_as"
 
+    ACCESS_REVIEW_CLOSE = "access_review.close"
+    ACCESS_REVIEW_DECIDE = "access_review.decide"
+    ACCESS_REVIEW_OPEN = "access_review.open"
+
     AUDIT_EXPIRE = "audit.expire"
     AUDIT_EXPORT = "audit.export"
     AUDIT_READ = "audit.read"
@@ -16,8 +20,17 @@ class Action(StrEnum):
     AUDIT_SET_RETENTION = "audit.set_retention"
     AUDIT_VERIFY = "audit.verify"
 
+    AUTHENTICATOR_ADD = "authenticator.add"
+    AUTHENTICATOR_BEGIN = "authenticator.begin"
+    AUTHENTICATOR_REMOVE = "authenticator.remove"
+    AUTHENTICATOR_RENAME = "authenticator.rename"
+    AUTHENTICATOR_RENEW_CODES = "authenticator.renew_codes"
+
     DEVICE_BLOCK = "device.block"
+    DEVICE_ENROL = "device.enrol"
+    DEVICE_HAND_OVER = "device.hand_over"
     DEVICE_REGISTER = "device.register"
+    DEVICE_START_ENROLMENT = "device.start_enrolment"
     DEVICE_UNBLOCK = "device.unblock"
 
     FIELD_READ = "field.read"
@@ -26,6 +39,11 @@ class Action(StrEnum):
     INCIDENT_CLOSE = "incident.close"
     INCIDENT_OPEN = "incident.open"
     INCIDENT_RECUR = "incident.recur"
+
+    INVITATION_ACCEPT = "invitation.accept"
+    INVITATION_CREATE = "invitation.create"
+    INVITATION_RESEND = "invitation.resend"
+    INVITATION_REVOKE = "invitation.revoke"
 
     KEY_PRUNE = "key.prune"
     KEY_RESEAL = "key.reseal"
@@ -37,6 +55,7 @@ class Action(StrEnum):
 
     ORGANIZATION_CREATE = "organization.create"
     ORGANIZATION_ERASE = "organization.erase"
+    ORGANIZATION_SET_SIGN_IN_POLICY = "organization.set_sign_in_policy"
 
     PROJECT_ARCHIVE = "project.archive"
     PROJECT_CREATE = "project.create"
@@ -61,15 +80,27 @@ class Action(StrEnum):
 
     SERVICE_ACCOUNT_AUTHENTICATE = "service_account.authenticate"
     SERVICE_ACCOUNT_CREATE = "service_account.create"
+    SERVICE_ACCOUNT_HAND_OVER = "service_account.hand_over"
+    SERVICE_ACCOUNT_ISSUE_TOKEN = "service_account.issue_token"  # noqa: S105
     SERVICE_ACCOUNT_REVOKE = "service_account.revoke"
+    SERVICE_ACCOUNT_REVOKE_TOKEN = "service_account.revoke_token"  # noqa: S105
 
     SESSION_AUTHENTICATE = "session.authenticate"
+    SESSION_CHALLENGE = "session.challenge"
+    SESSION_REAUTHENTICATE = "session.reauthenticate"
     SESSION_REFRESH = "session.refresh"
     SESSION_REFUSE_PROOF = "session.refuse_proof"
+    SESSION_RENAME = "session.rename"
+    SESSION_REVOKE = "session.revoke"
     SESSION_SIGN_IN = "session.sign_in"
     SESSION_SIGN_OUT = "session.sign_out"
 
+    USER_CHANGE_PASSWORD = "user.change_password"  # noqa: S105
     USER_CREATE = "user.create"
     USER_ERASE = "user.erase"
-    USER_SUSPEND = "user.suspend"
     USER_REINSTATE = "user.reinstate"
+    USER_REMOVE = "user.remove"
+    USER_REQUEST_PASSWORD_RESET = "user.request_password_reset"  # noqa: S105
+    USER_RESET_PASSWORD = "user.reset_password"  # noqa: S105
+    USER_START_PASSWORD_RESET = "user.start_password_reset"  # noqa: S105
+    USER_SUSPEND = "user.suspend"

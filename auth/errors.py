@@ -14,6 +14,7 @@ class Code(StrEnum):
 
     UNAUTHENTICATED = "UNAUTHENTICATED"
     FORBIDDEN = "FORBIDDEN"
+    REAUTHENTICATE = "REAUTHENTICATE"
     NOT_FOUND = "NOT_FOUND"
     CONFLICT = "CONFLICT"
     INVALID_INPUT = "INVALID_INPUT"
@@ -86,7 +87,17 @@ class NotFoundError(FieldwardError):
     code = Code.NOT_FOUND
 
 
+class ReauthenticateError(FieldwardError):
+    """The viewer may do this, and has to prove anew who they are before: they signed in too long ago."""
+
+    code = Code.REAUTHENTICATE
+
+
 class RateLimitedError(FieldwardError):
-    """Too many tries. Try again later."""
+    """Too many tries. Try again later: `retry_after_s` says after how many seconds, where that is known."""
 
     code = Code.RATE_LIMITED
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None, field: Sequence[str | int] = ()) -> None:
+        super().__init__(message, field=field)
+        self.retry_after_s = retry_after_s

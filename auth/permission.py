@@ -13,6 +13,7 @@ class Permission(StrEnum):
     """Alphabetical by noun; the reading verbs first."""
 
     ACCESS_READ = "access:read"
+    ACCESS_REVIEW = "access:review"
     ACCESS_RUN_AS = "access:run_as"
 
     AUDIT_READ = "audit:read"
@@ -34,6 +35,7 @@ class Permission(StrEnum):
     MEMBERSHIP_ASSIGN = "membership:assign"
 
     ORGANIZATION_READ = "organization:read"
+    ORGANIZATION_SET_SIGN_IN_POLICY = "organization:set_sign_in_policy"
 
     PROJECT_READ = "project:read"
     PROJECT_CREATE = "project:create"

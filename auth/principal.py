@@ -47,7 +47,9 @@ class Viewer:
         still holds; None for a service account.
     grants: where the permissions come from, those that have expired among them. For explanations.
     access: what may be done. For decisions.
+    token_id: of a service account, the token that it came by.
     maker_id: of a service account, the membership of who made it.
+    is_enrolling: has to add a second factor before anything else is allowed.
     is_reading_only: refused every mutation: somebody who looks at what another would see.
     """
 
@@ -60,7 +62,9 @@ class Viewer:
     grants: tuple[Grant, ...]
     access: Access
     service_account_id: UUID | None = None
+    token_id: UUID | None = None
     maker_id: UUID | None = None
+    is_enrolling: bool = False
     is_reading_only: bool = False
 
     @property

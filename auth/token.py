@@ -227,16 +227,16 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class ServiceToken:
-    """A service account's token: where to look the account up, and the secret that proves it."""
+    """A service account's token: where to look it up, and the secret that proves it."""
 
     organization_id: UUID
-    service_account_id: UUID
+    token_id: UUID
     secret: bytes = field(repr=False)
 
     @classmethod
-    def new(cls, organization_id: UUID, service_account_id: UUID) -> "ServiceToken":
-        """Return a token for the account with a fresh secret."""
-        return cls(organization_id, service_account_id, secrets.token_bytes(SECRET_BYTES))
+    def new(cls, organization_id: UUID, token_id: UUID) -> "ServiceToken":
+        """Return a token under that id with a fresh secret."""
+        return cls(organization_id, token_id, secrets.token_bytes(SECRET_BYTES))
 
     @classmethod
     def parse(cls, text: str) -> "ServiceToken":
@@ -249,7 +249,7 @@ class ServiceToken:
 
     def encode(self) -> str:
         """Return the token as text: `fws_` and 92 characters, of which the last part is a checksum."""
-        return _encoded(SERVICE_PREFIX, self.organization_id, self.service_account_id, self.secret)
+        return _encoded(SERVICE_PREFIX, self.organization_id, self.token_id, self.secret)
 
     def digest(self) -> bytes:
         """Return what is stored of the secret."""

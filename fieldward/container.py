@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from auth.password import Parameters, Passwords
@@ -43,7 +43,15 @@ def build_services(settings: Settings) -> Services:
         signing_key=signing_key,
         verifying_keys={signing_key.id: signing_key.public},
         sealer=build_sealer(settings),
-        sessions=SessionPolicy(issuer=settings.issuer, audience=settings.audience),
+        sessions=SessionPolicy(
+            issuer=settings.issuer,
+            audience=settings.audience,
+            session_lifetime=timedelta(hours=settings.session_lifetime_h),
+            session_idle=timedelta(minutes=settings.session_idle_min),
+            device_lifetime=timedelta(days=settings.device_session_lifetime_days),
+            device_idle=timedelta(days=settings.device_session_idle_days),
+            fresh_for=timedelta(minutes=settings.fresh_sign_in_min),
+        ),
         clock=lambda: datetime.now(UTC),
     )
 

@@ -31,6 +31,13 @@ MODELS_APP: Final = {
         "models.sealed_batch",
         "models.incident",
         "models.trail_retention",
+        "models.authenticator",
+        "models.challenge",
+        "models.throttle",
+        "models.outgoing_mail",
+        "models.invitation",
+        "models.service_account_token",
+        "models.access_review",
     ],
     "migrations": "models.migrations",
 }

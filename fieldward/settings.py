@@ -41,6 +41,17 @@ class Settings(BaseSettings):
 
     issuer: str = Field("fieldward", max_length=200, description="The issuer named in access tokens.")
     audience: str = Field("fieldward-api", max_length=200, description="The audience named in access tokens.")
+    session_lifetime_h: float = Field(12.0, gt=0, le=24, description="Hours after which a sign-in ends, used or not.")
+    session_idle_min: float = Field(60.0, gt=0, le=1440, description="Minutes without use after which a sign-in ends.")
+    device_session_lifetime_days: float = Field(
+        14.0, gt=0, le=90, description="Days after which a sign-in on an enrolled device ends, used or not."
+    )
+    device_session_idle_days: float = Field(
+        3.0, gt=0, le=30, description="Days without use after which a sign-in on an enrolled device ends."
+    )
+    fresh_sign_in_min: float = Field(
+        15.0, gt=0, le=1440, description="Minutes for which a proof of identity is fresh enough for sensitive actions."
+    )
     data_key_lifetime_s: float = Field(300.0, gt=0, le=3600, description="Seconds a data key stays in memory.")
     data_key_max_age_days: float = Field(
         365.0, gt=0, le=3650, description="Days after which a data key is replaced by the schedule."

@@ -29,6 +29,8 @@ class DeviceStatus(StrEnum):
 class Device(TenantModel):
     """A phone, tablet or logger of one member.
 
+    `public_key` is the public half of a key pair that was made on it (P-256, as SubjectPublicKeyInfo in DER), of which
+    it proves to have the other at each sign-in and refresh; None until it is enrolled: nobody signs in on it before.
     `serial_index` is the blind index of the serial number, by which a device is found and of which an organization has
     each once.
     """
@@ -46,6 +48,8 @@ class Device(TenantModel):
         search=Search("serial_index", normalize_code),
     )
     serial_index = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.BLIND_INDEX)
+    public_key = ward(C.INTERNAL, fields.BinaryField(null=True))
+    enrolled_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     app_version = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
     last_seen_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     status = ward(C.INTERNAL, fields.CharEnumField(DeviceStatus, max_length=16, default=DeviceStatus.ACTIVE))

@@ -15,22 +15,29 @@ from tortoise.fields import Field
 
 from auth.classification import DEMANDS, Classification
 from auth.permission import Permission
+from models.access_review import AccessReview, AccessReviewItem
 from models.audit_entry import AuditEntry
+from models.authenticator import Authenticator, AuthenticatorUse
 from models.base import Kept, Placement, Search, Storage, Ward, WardModel, ward_of
+from models.challenge import Challenge
 from models.change import Change
 from models.custom_role import CustomRole
 from models.device import Device
 from models.encryption.codec import Text
 from models.encryption.column import EncryptedField
 from models.incident import AlarmDelivery, Incident, IncidentCursor, IncidentEvidence
+from models.invitation import Invitation
 from models.measurement import Measurement
 from models.membership import Membership, ProjectMembership
 from models.organization import Organization
+from models.outgoing_mail import OutgoingMail
 from models.project import Project
 from models.record import Record
 from models.sealed_batch import Cosignature, Publication, SealedBatch, SealedLeaf, SealedNode
 from models.service_account import ServiceAccount
+from models.service_account_token import ServiceAccountToken, ServiceAccountUse
 from models.session import Session
+from models.throttle import Throttle
 from models.trail_retention import TrailRetention
 from models.user import User
 
@@ -58,6 +65,16 @@ MODELS: tuple[type[WardModel], ...] = (
     IncidentEvidence,
     IncidentCursor,
     AlarmDelivery,
+    Authenticator,
+    AuthenticatorUse,
+    Challenge,
+    Throttle,
+    OutgoingMail,
+    Invitation,
+    ServiceAccountToken,
+    ServiceAccountUse,
+    AccessReview,
+    AccessReviewItem,
 )
 
 

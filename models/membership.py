@@ -13,10 +13,15 @@ from models.encryption.column import EncryptedField
 
 
 class MembershipStatus(StrEnum):
-    """SUSPENDED members stay listed, can't get in, and keep what they made. So do ERASED ones, whose name is gone."""
+    """SUSPENDED members stay listed, can't get in, and keep what they made.
+
+    So do REMOVED ones, who have left, hold no role any more and come back by an invitation alone; and ERASED ones,
+    whose name is gone.
+    """
 
     ACTIVE = "ACTIVE"
     SUSPENDED = "SUSPENDED"
+    REMOVED = "REMOVED"
     ERASED = "ERASED"
 
 

@@ -17,7 +17,10 @@ class OrganizationStatus(StrEnum):
 
 
 class Organization(WardModel):
-    """A consultancy, laboratory or agency with its own people, projects and data."""
+    """A consultancy, laboratory or agency with its own people, projects and data.
+
+    `demands_second_factor`: who signs in without one may do nothing here but add one.
+    """
 
     noun = "organization"
     kept = Kept("For good: an organization is erased by destroying its keys, and its row stays.")
@@ -27,6 +30,7 @@ class Organization(WardModel):
     slug = ward(C.PUBLIC, fields.CharField(max_length=40, unique=True))
     name = ward(C.PUBLIC, fields.CharField(max_length=200))
     status = ward(C.INTERNAL, fields.CharEnumField(OrganizationStatus, max_length=16))
+    demands_second_factor = ward(C.INTERNAL, fields.BooleanField(default=False))
     created_at = ward(C.INTERNAL, fields.DatetimeField(auto_now_add=True))
 
     class Meta:

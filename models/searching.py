@@ -1,9 +1,11 @@
 """Finding encrypted values that are declared to be searchable: equality by their blind index, and nothing else."""
 
+import hmac
 from collections.abc import Iterable
 from uuid import UUID
 
-from models.encryption.blind_index import blind_indexes
+from auth.principal import SYSTEM_ID
+from models.encryption.blind_index import blind_indexes, subkey
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import index_owner
 from models.inventory import Column, InventoryError
@@ -43,3 +45,15 @@ def indexes_of(column: Column, organization_id: UUID, texts: Iterable[str]) -> l
         organization_id=organization_id,
         texts=map(column.search.normalize, texts),
     )
+
+
+def keyed_digest(purpose: str, value: bytes) -> bytes:
+    """Return 32 bytes that stand for a value, under the installation's own key: equal for equal values of a purpose.
+
+    For what is too short to be hidden by a plain digest, such as codes that people type. `load_index_key(SYSTEM_ID)`
+    has brought the key into memory.
+
+    Raises:
+        SealedError: the key is not in memory.
+    """
+    return hmac.digest(subkey(active_keyring().current(index_owner(SYSTEM_ID)), purpose), value, "sha256")

@@ -6,14 +6,14 @@ from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
 
 from auth.classification import Classification as C
-from models.base import Kept, Placement, Storage, TenantModel, ward
+from models.base import Kept, Placement, TenantModel, ward
 
 
 class ServiceAccount(TenantModel):
     """A program's identity in one organization.
 
     It may do what its creator may do at that moment, cut down to `permissions` and, where they are named, to
-    `project_ids`. Of its token only the digest is kept.
+    `project_ids`; from `networks` alone, where some are named (CIDR). Its tokens are `ServiceAccountToken`.
     """
 
     noun = "service_account"
@@ -25,7 +25,7 @@ class ServiceAccount(TenantModel):
     project_ids: fields.Field[list[UUID]] = ward(C.INTERNAL, ArrayField("uuid", null=True))
     created_by_id = ward(C.INTERNAL, fields.UUIDField())
     expires_at = ward(C.INTERNAL, fields.DatetimeField())
-    token_digest = ward(C.SECRET, fields.BinaryField(), holds=Storage.TOKEN_DIGEST)
+    networks: fields.Field[list[str]] = ward(C.INTERNAL, ArrayField("text", null=True))
     revoked_by_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     revoked_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     version = ward(C.PUBLIC, fields.IntField(default=1))

@@ -43,13 +43,19 @@ AWAY: Final = (
 """What a database that is away, or takes too long, raises."""
 
 
+_SETTINGS: Final = ("organization_id", "user_id", "email_index", "challenge")
+
+
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Whose rows a transaction sees. `email_index` opens one account by its address, to sign in."""
+    """Whose rows a transaction sees. `email_index` opens one account by its address, to sign in; `challenge` one
+    question by the digest of its secret.
+    """
 
     organization_id: UUID | None = None
     user_id: UUID | None = None
     email_index: bytes | None = None
+    challenge: bytes | None = None
 
     def entering(self, *, for_good: bool = False) -> str:
         """Return the statement that makes this the tenant of the transaction, or of the connection from now on.
@@ -60,7 +66,7 @@ class Tenant:
         is_local = "false" if for_good else "true"
         return "select " + ", ".join(
             f"set_config('fieldward.{name}', '{value}', {is_local})"
-            for name, value in zip(("organization_id", "user_id", "email_index"), self._settings(), strict=True)
+            for name, value in zip(_SETTINGS, self._settings(), strict=True)
         )
 
     def _settings(self) -> list[str]:
@@ -68,6 +74,7 @@ class Tenant:
             str(self.organization_id or ""),
             str(self.user_id or ""),
             self.email_index.hex() if self.email_index else "",
+            self.challenge.hex() if self.challenge else "",
         ]
 
 

@@ -22,6 +22,8 @@ class User(WardModel):
     """A person's account: how they sign in.
 
     `email_index` is the blind index, under a key of the whole installation, by which an address is found and unique.
+    `password_is_long`: it has the length that is demanded of one that stands alone, without a second factor. Sign-ins
+    whose identity was proved before `sessions_valid_from` are over, in every organization.
     """
 
     noun = "membership"
@@ -36,6 +38,9 @@ class User(WardModel):
     )
     email_index = ward(C.SECRET, fields.BinaryField(unique=False), holds=Storage.BLIND_INDEX)
     password_hash = ward(C.SECRET, fields.CharField(max_length=200), holds=Storage.PASSWORD_HASH)
+    password_changed_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
+    password_is_long = ward(C.INTERNAL, fields.BooleanField(default=True))
+    sessions_valid_from = ward(C.INTERNAL, fields.DatetimeField(null=True))
     status = ward(C.INTERNAL, fields.CharEnumField(UserStatus, max_length=16, default=UserStatus.ACTIVE))
     created_at = ward(C.INTERNAL, fields.DatetimeField(auto_now_add=True))
 

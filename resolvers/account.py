@@ -28,7 +28,7 @@ from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_fit, require_reason
 from resolvers.membership import lock_organization, permissions_of_member, require_another_owner
 from resolvers.services import Services
-from resolvers.session import email_index_of
+from resolvers.sign_in import email_index_of
 from resolvers.standing import member_state, viewer_of
 from resolvers.trail import Actor
 

@@ -37,7 +37,7 @@ from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_reason, require_storable, require_text
 from resolvers.collector import COLLECTOR
 from resolvers.services import Services
-from resolvers.session import email_index_of
+from resolvers.sign_in import email_index_of
 from resolvers.trail import Actor
 
 NO_PASSWORD = "!"  # noqa: S105  (no hash, on purpose)

@@ -19,6 +19,7 @@ from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
 from models.project import Project
 from models.service_account import ServiceAccount
+from models.service_account_token import ServiceAccountToken
 from resolvers.change import Change, Intent, record_attempt
 from resolvers.checking import require_some
 from resolvers.locking import lock_visible, require_version
@@ -30,6 +31,8 @@ from resolvers.writing import require_writable
 LONGEST_LIFE: Final = timedelta(days=366)
 """A program's token is renewed at least once a year, by a person."""
 MOST_PROJECTS: Final = 100
+HINT_LENGTH: Final = 4
+"""The characters at the end of a token by which it is told from others: of its checksum, not of its secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ async def create_service_account(change: Change, *, new: NewServiceAccount) -> C
     if not change.at < new.expires_at <= change.at + LONGEST_LIFE:
         raise InvalidInputError("Expected a moment within a year from now.", field=("input", "expiresAt"))
     await _require_may_give(change, new)
-    token = ServiceToken.new(change.organization_id, new_id())
+    account_id, token = new_id(), ServiceToken.new(change.organization_id, new_id())
     values = {
         "name": new.name.strip(),
         "permissions": sorted({str(permission) for permission in new.permissions}),
@@ -73,14 +76,24 @@ async def create_service_account(change: Change, *, new: NewServiceAccount) -> C
     }
     require_writable(change, entity_of(ServiceAccount), ORGANIZATION, values, at=("input",), is_new=True)
     account = ServiceAccount(
-        id=token.service_account_id,
+        id=account_id,
         organization_id=change.organization_id,
         created_at=change.at,
         created_by_id=change.viewer.membership_id,
-        token_digest=token.digest(),
         **values,
     )
     await account.save(using_db=change.connection, force_create=True)
+    await ServiceAccountToken.create(
+        using_db=change.connection,
+        id=token.token_id,
+        organization_id=change.organization_id,
+        created_at=change.at,
+        created_by_id=change.viewer.membership_id,
+        service_account_id=account_id,
+        token_digest=token.digest(),
+        hint=token.encode()[-HINT_LENGTH:],
+        expires_at=new.expires_at,
+    )
     return CreatedServiceAccount(account.id, token.encode())
 
 
@@ -109,7 +122,7 @@ async def authenticate_service_account(services: Services, origin: Origin, *, to
     Raises:
         UnauthenticatedError: the token is none of ours, or is not good any more. Leaves an entry in the trail.
     """
-    state = await services.service_account_states.load(token.organization_id, token.service_account_id)
+    state = await services.token_states.load(token.organization_id, token.token_id)
     if state is None:
         # Nothing says that the organization named in it exists: what nobody knows leaves no entry in anybody's trail.
         raise UnauthenticatedError(REVOKED)
@@ -123,7 +136,7 @@ async def authenticate_service_account(services: Services, origin: Origin, *, to
                 action=Action.SERVICE_ACCOUNT_AUTHENTICATE,
                 actor=Actor(token.organization_id, origin, floodgate=services.floodgate),
                 entity=entity_of(ServiceAccount).name,
-                subjects=[token.service_account_id],
+                subjects=[state["service_account_id"]],
             ),
             error,
         )

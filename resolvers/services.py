@@ -15,7 +15,7 @@ from models.encryption.keystore import KeyStore
 from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
 from resolvers.sealing import Sealer
-from resolvers.standing import service_account_states, session_states
+from resolvers.standing import session_states, token_states
 from resolvers.state_batch import StateBatches
 
 P = ParamSpec("P")
@@ -47,12 +47,21 @@ class Hashing:
 
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
-    """How long sign-ins last: an access token at most five minutes, a session twelve hours, refreshed or not."""
+    """How long sign-ins last, the defaults as NIST SP 800-63B-4 bounds them for two factors (section 2.2.3).
+
+    access_lifetime: of an access token, five minutes at most. session_lifetime: of a session, used or not.
+    session_idle: how long it may rest. device_lifetime, device_idle: of one on an enrolled device, which proves its key
+        each time. fresh_for: for how long an identity that was proved is fresh enough for what asks for that.
+    """
 
     issuer: str
     audience: str
     access_lifetime: timedelta = timedelta(minutes=5)
     session_lifetime: timedelta = timedelta(hours=12)
+    session_idle: timedelta = timedelta(hours=1)
+    device_lifetime: timedelta = timedelta(days=14)
+    device_idle: timedelta = timedelta(days=3)
+    fresh_for: timedelta = timedelta(minutes=15)
 
 
 def _leave_asleep(_: str) -> None:
@@ -80,5 +89,5 @@ class Services:
     entries: EntryWriter = field(default_factory=EntryWriter)
     verified: VerifiedTokens = field(default_factory=VerifiedTokens)
     session_states: StateBatches = field(default_factory=lambda: StateBatches(session_states))
-    service_account_states: StateBatches = field(default_factory=lambda: StateBatches(service_account_states))
+    token_states: StateBatches = field(default_factory=lambda: StateBatches(token_states))
     wake_afterwards: Callable[[str], None] = _leave_asleep

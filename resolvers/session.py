@@ -1,39 +1,25 @@
-"""Signing in and out, refreshing, and turning a token into a viewer.
+"""Sessions: opening, refreshing and ending them, and turning a token into a viewer.
 
-An unknown address and a wrong password get the same answer after the same work: one look-up, one Argon2id, one
-entry of the refused attempt.
+Who somebody is was found out before, by `resolvers/sign_in.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from hashlib import blake2b
-from typing import Final
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from auth.action import Action
 from auth.errors import BlockedDeviceError, ForbiddenError, ReusedTokenError, UnauthenticatedError
-from auth.password import UnacceptablePasswordError
 from auth.principal import SYSTEM_ID, Origin, Viewer
 from auth.token import AccessClaims, RefreshToken, is_same_digest, issue_access_token, verify_access_token
 from models.base import new_id
 from models.device import Device, DeviceStatus
-from models.errors import InvalidInputError
-from models.inventory import entity_of
-from models.membership import MembershipStatus
-from models.organization import OrganizationStatus
-from models.reading import OneStatement
-from models.searching import index_of, load_index_key
-from models.session import Session
-from models.transaction import Tenant
-from models.user import User, UserStatus
+from models.session import Factor, Session
+from models.user import User
 from resolvers.change import Change, Intent, commit_change, record_attempt
-from resolvers.services import Services
+from resolvers.services import Services, SessionPolicy
 from resolvers.standing import BLOCKED, ENDED, require_good, viewer_of
 from resolvers.trail import Actor
-
-_EMAIL = entity_of(User).columns["email"]
-_ACCOUNT: Final = entity_of(User).name
-_REFUSED = "The address or the password is wrong."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,68 +33,66 @@ class SignedIn:
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
+class Opening:
+    """Whose session is to be opened: a member, by what they proved who they are, and on which device if on one."""
+
+    user_id: UUID
     organization_id: UUID
     membership_id: UUID
-    slug: str
+    factors: Sequence[Factor]
+    device_id: UUID | None = None
 
 
-async def sign_in(
-    services: Services,
-    actor: Actor,
-    *,
-    email: str,
-    password: str,
-    organization: str | None = None,
-    device_id: UUID | None = None,
-) -> SignedIn:
-    """Check a password and open a session in an organization, on a device where one is named.
+async def open_session(services: Services, actor: Actor, opening: Opening, *, new_hash: str | None = None) -> SignedIn:
+    """Open a session of somebody who proved who they are.
 
-    organization: the slug; needed only by people who belong to several.
+    new_hash: the hash of their password to keep from now on, if it is to be another.
 
     Raises:
-        UnauthenticatedError: wrong in any way that must not be told apart; or suspended, or the device is blocked.
-        InvalidInputError: the organization must be named. Said only to who gave the right password.
-        RateLimitedError: too many sign-ins wait already (`resolvers/services.py`).
+        UnauthenticatedError: the device is not theirs, or blocked.
     """
-    # Whoever's token came along, it is not them who acts: the password says who.
-    intent = Intent(action=Action.SESSION_SIGN_IN, actor=replace(actor, organization_id=SYSTEM_ID, viewer=None))
-    try:
-        index = await email_index_of(email)
-        # Which account it was for, whether there is one or not: the same work, and no address.
-        intent = replace(intent, entity=_ACCOUNT, subjects=[account_mark(index)])
-        user_id, new_hash = await _verify_password(services, index, password)
-        intent = replace(intent, actor=replace(intent.actor, user_id=user_id))
-        choice = await _choose(user_id, organization)
-    except Exception as error:
-        await record_attempt(intent, error)
-        raise
     inside = replace(
-        intent.actor,
-        organization_id=choice.organization_id,
-        membership_id=choice.membership_id,
-        device_id=device_id,
+        actor,
+        organization_id=opening.organization_id,
+        viewer=None,
+        user_id=opening.user_id,
+        membership_id=opening.membership_id,
+        device_id=opening.device_id,
     )
-    secret = RefreshToken.new(choice.organization_id, new_id())
+    secret = RefreshToken.new(opening.organization_id, new_id())
 
-    async def open_session(change: Change) -> None:
-        device = await _signing_device(change, choice, device_id)
+    async def open_it(change: Change) -> None:
+        device = await _signing_device(change, opening)
         await Session.create(
             using_db=change.connection,
             id=secret.session_id,
-            organization_id=choice.organization_id,
-            user_id=user_id,
-            membership_id=choice.membership_id,
+            organization_id=opening.organization_id,
+            user_id=opening.user_id,
+            membership_id=opening.membership_id,
             device_id=device,
+            factors=sorted(opening.factors),
+            authenticated_at=change.at,
             refresh_digest=secret.digest(),
-            expires_at=change.at + services.sessions.session_lifetime,
+            idle_expires_at=change.at + idle_time(services.sessions, device),
+            expires_at=change.at + life_time(services.sessions, device),
             created_at=change.at,
         )
         if new_hash is not None:
-            await User.filter(id=user_id).using_db(change.connection).update(password_hash=new_hash)
+            await User.filter(id=opening.user_id).using_db(change.connection).update(password_hash=new_hash)
 
-    await commit_change(replace(intent, actor=inside, entity="session", subjects=[secret.session_id]), open_session)
-    return _signed_in(services, user_id, secret)
+    intent = Intent(action=Action.SESSION_SIGN_IN, actor=inside, entity="session", subjects=[secret.session_id])
+    await commit_change(intent, open_it)
+    return _signed_in(services, opening.user_id, secret)
+
+
+def idle_time(policy: SessionPolicy, device_id: UUID | None) -> timedelta:
+    """Return how long a session may rest."""
+    return policy.session_idle if device_id is None else policy.device_idle
+
+
+def life_time(policy: SessionPolicy, device_id: UUID | None) -> timedelta:
+    """Return how long a session lasts, used or not."""
+    return policy.session_lifetime if device_id is None else policy.device_lifetime
 
 
 async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> SignedIn:
@@ -147,6 +131,8 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
             .get()
         )
         digest = token.digest()
+        if session.refresh_digest is None:
+            raise UnauthenticatedError(ENDED)
         if is_same_digest(session.refresh_digest, digest):
             require_good(state, services.clock())
             if session.revoked_at is not None:
@@ -154,8 +140,10 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
             session.spent_digest = session.refresh_digest
             session.refresh_digest = successor.digest()
             session.refreshed_at = change.at
+            session.idle_expires_at = change.at + idle_time(services.sessions, session.device_id)
             await session.save(
-                using_db=change.connection, update_fields=["refresh_digest", "spent_digest", "refreshed_at"]
+                using_db=change.connection,
+                update_fields=["refresh_digest", "spent_digest", "refreshed_at", "idle_expires_at"],
             )
             return True
         if session.spent_digest is None or not is_same_digest(session.spent_digest, digest):
@@ -242,65 +230,13 @@ async def authenticate(services: Services, origin: Origin, *, claims: AccessClai
     return viewer_of(state)
 
 
-async def email_index_of(email: str) -> bytes:
-    """Return the blind index by which an account is found, under the installation's own key."""
-    await load_index_key(SYSTEM_ID)
-    return index_of(_EMAIL, SYSTEM_ID, email)
-
-
-def account_mark(email_index: bytes) -> UUID:
-    """Return what the trail calls the account of an address in sign-ins that were refused: the same for each of them.
-
-    It is no id of anybody, and who has neither the address nor its blind index can't tell whose it is.
-    """
-    return UUID(bytes=blake2b(email_index, digest_size=16, person=b"sign-in").digest())
-
-
-async def _verify_password(services: Services, index: bytes, password: str) -> tuple[UUID, str | None]:
-    """Return whose address and password these are, and the hash to keep from now on if it is to be another."""
-    async with OneStatement(Tenant(email_index=index)) as connection:
-        row = await connection.fetchrow(
-            "select id, password_hash, status from user_account where email_index = $1", index
-        )
-    encoded = row["password_hash"] if row else None
-    try:
-        verdict = await services.hashing.run(services.passwords.verify, encoded, password)
-    except UnacceptablePasswordError as error:
-        raise InvalidInputError(error.message, field=("input", "password")) from error
-    if row is None or not verdict.ok or row["status"] != UserStatus.ACTIVE:
-        raise UnauthenticatedError(_REFUSED)
-    new_hash = await services.hashing.run(services.passwords.hash, password) if verdict.needs_rehash else None
-    return row["id"], new_hash
-
-
-async def _choose(user_id: UUID, slug: str | None) -> _Choice:
-    async with OneStatement(Tenant(user_id=user_id)) as connection:
-        rows = await connection.fetch(
-            "select m.organization_id, m.id, o.slug from membership m"
-            " join organization o on o.id = m.organization_id"
-            " where m.user_id = $1 and m.status = $2 and o.status = $3 order by o.slug",
-            user_id,
-            MembershipStatus.ACTIVE,
-            OrganizationStatus.ACTIVE,
-        )
-    choices = [_Choice(row["organization_id"], row["id"], row["slug"]) for row in rows]
-    if slug is not None:
-        choices = [choice for choice in choices if choice.slug == slug.lower()]
-    if not choices:
-        raise UnauthenticatedError(_REFUSED)
-    if len(choices) > 1:
-        slugs = ", ".join(choice.slug for choice in choices)
-        raise InvalidInputError(f"Expected one of your organizations: {slugs}.", field=("input", "organization"))
-    return choices[0]
-
-
-async def _signing_device(change: Change, choice: _Choice, device_id: UUID | None) -> UUID | None:
-    if device_id is None:
+async def _signing_device(change: Change, opening: Opening) -> UUID | None:
+    if opening.device_id is None:
         return None
     device = await Device.get_or_none(
-        id=device_id,
-        organization_id=choice.organization_id,
-        membership_id=choice.membership_id,
+        id=opening.device_id,
+        organization_id=opening.organization_id,
+        membership_id=opening.membership_id,
         using_db=change.connection,
     )
     if device is None:

@@ -16,7 +16,7 @@ from uuid import UUID
 import asyncpg
 from tortoise.backends.base.client import BaseDBAsyncClient
 
-from auth.access import Access, Grant, Permissions, access_of
+from auth.access import NOTHING, Access, Grant, Permissions, access_of
 from auth.errors import BlockedDeviceError, UnauthenticatedError
 from auth.permission import Permission
 from auth.principal import Viewer
@@ -24,6 +24,7 @@ from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, SERVICE_ACCOUNT_LEVEL, 
 from models.device import DeviceStatus
 from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
+from models.session import Factor
 from models.transaction import fetch
 from models.user import UserStatus
 
@@ -50,7 +51,9 @@ _MEMBER_TABLES: Final = (
     "   where g.organization_id = m.organization_id and g.membership_id = m.id) p"
 )
 _SESSION: Final = (
-    f"select {_MEMBER}, s.id, s.id as session_id, s.device_id, s.expires_at, s.revoked_at, d.status as device_status"
+    f"select {_MEMBER}, s.id, s.id as session_id, s.device_id, s.expires_at, s.idle_expires_at, s.revoked_at,"
+    " s.authenticated_at, s.factors, s.cookie_digest, u.sessions_valid_from, o.demands_second_factor,"
+    " d.status as device_status"
     " from session s"
     " join membership m on m.organization_id = s.organization_id and m.id = s.membership_id"
     f"{_MEMBER_TABLES}"
@@ -59,11 +62,21 @@ _SESSION: Final = (
 )
 _SERVICE_ACCOUNT: Final = (
     f"select {_MEMBER}, a.id, a.id as service_account_id, a.permissions as token_permissions,"
-    " a.project_ids as token_projects, a.expires_at, a.revoked_at, a.token_digest"
+    " a.project_ids as token_projects, a.expires_at, a.revoked_at"
     " from service_account a"
     " join membership m on m.organization_id = a.organization_id and m.id = a.created_by_id"
     f"{_MEMBER_TABLES}"
     " where a.organization_id = $1 and a.id = any($2)"
+)
+_TOKEN: Final = (
+    f"select {_MEMBER}, t.id, t.id as token_id, t.token_digest, a.id as service_account_id,"
+    " a.permissions as token_permissions, a.project_ids as token_projects, a.networks,"
+    " least(a.expires_at, t.expires_at) as expires_at, coalesce(a.revoked_at, t.revoked_at) as revoked_at"
+    " from service_account_token t"
+    " join service_account a on a.organization_id = t.organization_id and a.id = t.service_account_id"
+    " join membership m on m.organization_id = a.organization_id and m.id = a.created_by_id"
+    f"{_MEMBER_TABLES}"
+    " where t.organization_id = $1 and t.id = any($2)"
 )
 _MEMBERSHIP: Final = (
     f"select {_MEMBER}, m.id from membership m {_MEMBER_TABLES} where m.organization_id = $1 and m.id = any($2)"
@@ -79,18 +92,19 @@ async def session_states(
     return _by_id(await connection.fetch(_SESSION, organization_id, session_ids))
 
 
-async def service_account_states(
-    connection: asyncpg.Connection, organization_id: UUID, service_account_ids: Collection[UUID]
+async def token_states(
+    connection: asyncpg.Connection, organization_id: UUID, token_ids: Collection[UUID]
 ) -> Mapping[UUID, State]:
-    """Return what is known of each service account that there is, and of who created it."""
-    return _by_id(await connection.fetch(_SERVICE_ACCOUNT, organization_id, service_account_ids))
+    """Return what is known of each program's token that there is, of its service account, and of who created that."""
+    return _by_id(await connection.fetch(_TOKEN, organization_id, token_ids))
 
 
 async def service_account_state(
     connection: asyncpg.Connection, organization_id: UUID, service_account_id: UUID
 ) -> State | None:
     """Return what is known of a service account and of who created it; None if there is no such account."""
-    return (await service_account_states(connection, organization_id, [service_account_id])).get(service_account_id)
+    found = await connection.fetch(_SERVICE_ACCOUNT, organization_id, [service_account_id])
+    return _by_id(found).get(service_account_id)
 
 
 async def member_state(connection: asyncpg.Connection, organization_id: UUID, membership_id: UUID) -> State | None:
@@ -112,7 +126,7 @@ class StandingQuestion:
         Raises:
             UnauthenticatedError: the session or the token, or what it hangs on, is not good any more.
         """
-        if self.viewer.service_account_id is not None:
+        if self.viewer.token_id is not None:
             if state is None:
                 raise UnauthenticatedError(REVOKED)
             require_good_token(state)
@@ -125,8 +139,8 @@ class StandingQuestion:
 
 def standing_question(viewer: Viewer) -> StandingQuestion | None:
     """Return how to ask whether the viewer still stands; None for who came by no session and no token."""
-    if viewer.service_account_id is not None:
-        return StandingQuestion(viewer, _SERVICE_ACCOUNT, (viewer.organization_id, [viewer.service_account_id]))
+    if viewer.token_id is not None:
+        return StandingQuestion(viewer, _TOKEN, (viewer.organization_id, [viewer.token_id]))
     if viewer.session_id is not None:
         return StandingQuestion(viewer, _SESSION, (viewer.organization_id, [viewer.session_id]))
     return None
@@ -146,9 +160,13 @@ async def standing_viewer(connection: BaseDBAsyncClient, viewer: Viewer, now: da
 
 
 def viewer_of(state: State) -> Viewer:
-    """Return the viewer that a member is, in a session if the state is one's."""
+    """Return the viewer that a member is, in a session if the state is one's.
+
+    Where the organization demands a second factor, who signed in without one may do nothing but add one.
+    """
     given = _given(state["given"], state["given_in_projects"])
     role, access = given.at(state["now"])
+    is_enrolling = bool(state.get("demands_second_factor")) and not is_multi_factor(state["factors"])
     return Viewer(
         user_id=state["user_id"],
         membership_id=state["membership_id"],
@@ -157,8 +175,14 @@ def viewer_of(state: State) -> Viewer:
         device_id=state.get("device_id"),
         role=role,
         grants=given.grants,
-        access=access,
+        access=NOTHING if is_enrolling else access,
+        is_enrolling=is_enrolling,
     )
+
+
+def is_multi_factor(factors: Collection[str]) -> bool:
+    """Return whether these are two factors. A passkey is two by itself: it is had, and unlocked by its owner."""
+    return Factor.PASSKEY in factors or len(factors) > 1
 
 
 def service_viewer_of(state: State) -> Viewer:
@@ -176,13 +200,19 @@ def service_viewer_of(state: State) -> Viewer:
         grants=given.grants,
         access=_cut(access, tuple(permissions), None if projects is None else tuple(projects)),
         service_account_id=state["service_account_id"],
+        token_id=state.get("token_id"),
         maker_id=state["membership_id"],
     )
 
 
 def require_good(state: State, now: datetime) -> None:
     """Raise `UnauthenticatedError` unless session, device, person, membership and organization are good."""
-    if state["revoked_at"] is not None or state["expires_at"] <= now:
+    valid_from = state["sessions_valid_from"]
+    if (
+        state["revoked_at"] is not None
+        or min(state["expires_at"], state["idle_expires_at"]) <= now
+        or (valid_from is not None and state["authenticated_at"] < valid_from)
+    ):
         raise UnauthenticatedError(ENDED)
     if state["device_status"] == DeviceStatus.BLOCKED:
         raise BlockedDeviceError(BLOCKED)

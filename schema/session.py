@@ -6,7 +6,8 @@ import strawberry
 
 from auth.action import Action
 from models.session import Session
-from resolvers.session import SignedIn, refresh, sign_in, sign_out
+from resolvers.session import SignedIn, refresh, sign_out
+from resolvers.sign_in import sign_in
 from schema.context import context_of
 from schema.field import derived, structure
 from schema.mutation import UserError, current_change, mutation

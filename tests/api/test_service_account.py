@@ -300,7 +300,7 @@ async def test_a_program_is_refused_once_anything_that_it_hangs_on_is_not_good(w
         await put_into_the_past(world, "service_account", "expires_at", "name = 'Pull'")
     elif what == "secret":
         known = ServiceToken.parse(token)
-        token = ServiceToken.new(known.organization_id, known.service_account_id).encode()
+        token = ServiceToken.new(known.organization_id, known.token_id).encode()
     elif what == "organization":
         await behind_the_triggers(world, "organization", "status = 'SUSPENDED'", "slug = 'clearwater'")
     else:

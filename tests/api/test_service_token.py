@@ -69,8 +69,8 @@ async def test_a_token_of_an_account_that_never_was_leaves_nothing_in_anybodys_t
     strangers = [
         ServiceToken.new(clearwater, new_id()),
         ServiceToken.new(new_id(), new_id()),
-        ServiceToken.new(suncoast, known.service_account_id),
-        ServiceToken(suncoast, known.service_account_id, known.secret),
+        ServiceToken.new(suncoast, known.token_id),
+        ServiceToken(suncoast, known.token_id, known.secret),
     ]
 
     for token in strangers:

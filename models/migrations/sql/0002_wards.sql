@@ -69,6 +69,7 @@ alter table measurement
   add foreign key (organization_id, project_id, record_id)
     references record (organization_id, project_id, id) on delete cascade;
 alter table session
+  add constraint session_one_token check ((refresh_digest is null) <> (cookie_digest is null)),
   add foreign key (organization_id, membership_id) references membership (organization_id, id),
   add foreign key (organization_id, device_id) references device (organization_id, id);
 alter table change
@@ -310,8 +311,8 @@ select fieldward_audit(t.name, t.tenant, t.secret, t.digested, t.project, t.own,
     ('device', 'organization_id', '{creation_digest,serial_index}', '{}', null, 'membership_id', null),
     ('record', 'organization_id', '{collector_index,collector_pseudonym,creation_digest}', '{}', 'project_id', null, null),
     ('measurement', 'organization_id', '{}', '{}', 'project_id', null, 'record_id'),
-    ('service_account', 'organization_id', '{}', '{token_digest}', null, null, null),
-    ('session', 'organization_id', '{}', '{refresh_digest,spent_digest}', null, 'membership_id', null))
+    ('service_account', 'organization_id', '{}', '{}', null, null, null),
+    ('session', 'organization_id', '{}', '{refresh_digest,spent_digest,cookie_digest}', null, 'membership_id', null))
   as t(name, tenant, secret, digested, project, own, whole);
 
 -- ------------------------------------------------------------------ the service's role: it owns nothing

@@ -1,0 +1,56 @@
+"""Mail to people, on its way: what for and to whom, and never what stands in it, which is made when it is sent."""
+
+from enum import StrEnum
+
+from tortoise import fields
+
+from auth.classification import Classification as C
+from models.base import Kept, Placement, TenantModel, ward
+from models.encryption.column import EncryptedField
+
+
+class MailKind(StrEnum):
+    """What a mail is for."""
+
+    PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105  (a word, not one)
+    PASSWORD_CHANGED = "PASSWORD_CHANGED"  # noqa: S105
+    AUTHENTICATOR_ADDED = "AUTHENTICATOR_ADDED"
+    AUTHENTICATOR_REMOVED = "AUTHENTICATOR_REMOVED"
+    RECOVERY_CODE_USED = "RECOVERY_CODE_USED"
+    INVITATION = "INVITATION"
+    TOKEN_EXPIRES = "TOKEN_EXPIRES"  # noqa: S105
+    ACCESS_REVIEW_DUE = "ACCESS_REVIEW_DUE"
+
+
+class MailState(StrEnum):
+    """PENDING: to be sent, or sent again. DROPPED: nobody was to get it. GIVEN_UP: it was tried for a day."""
+
+    PENDING = "PENDING"
+    SENT = "SENT"
+    DROPPED = "DROPPED"
+    GIVEN_UP = "GIVEN_UP"
+
+
+class OutgoingMail(TenantModel):
+    """One mail. It goes to `user_id`'s address, or to `email`, which is forgotten once it was sent or dropped.
+
+    `about` is the row that it is about. What belongs to no organization lies under the nil UUID.
+    """
+
+    noun = "membership"
+    kept = Kept("For good: to whom what was sent when; addresses until then.")
+    placement = Placement()
+    is_audited = False
+
+    kind = ward(C.INTERNAL, fields.CharEnumField(MailKind, max_length=32))
+    user_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    email = ward(C.PERSONAL, EncryptedField(max_length=254, null=True, pad=True))
+    about = ward(C.INTERNAL, fields.UUIDField(null=True))
+    state = ward(C.INTERNAL, fields.CharEnumField(MailState, max_length=16, default=MailState.PENDING))
+    attempts = ward(C.INTERNAL, fields.IntField(default=0))
+    next_attempt_at = ward(C.INTERNAL, fields.DatetimeField())
+    last_error = ward(C.INTERNAL, fields.CharField(max_length=100, null=True))
+    sent_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
+
+    class Meta:
+        table = "outgoing_mail"
