@@ -1,6 +1,6 @@
 /** The page of one's own account: what an address leads to, and what is shown to who is signed in. */
 
-import { ask, change, listen } from './api.js';
+import { ask, change, listen, RefusedError } from './api.js';
 import { bindAuthenticators, showAuthenticators } from './authenticators.js';
 import { bindDevice, openEnrolment } from './device.js';
 import { bindForm, resetForm } from './form.js';
@@ -16,9 +16,7 @@ const OPENED_BY = { reset: openReset, invitation: openInvitation, enrol: openEnr
 let viewer = null;
 
 listen({
-  signedOut: () => {
-    if (viewer) leave('Your session has ended. Sign in again.');
-  },
+  signedOut,
   reauthenticate: () => stepUp(viewer?.authenticators.map((one) => one.kind) ?? []),
 });
 bindSignIn(enter);
@@ -87,9 +85,19 @@ async function refresh() {
   showSessions(viewer);
 }
 
-function leave(notice) {
+/** What says that nobody is signed in may be about what was given only, such as a password: the server is asked. */
+async function signedOut() {
+  if (!viewer) return;
+  const before = viewer;
+  viewer = null;
+  try {
+    await refresh();
+  } catch (error) {
+    if (!(error instanceof RefusedError)) viewer = before;
+  }
+  if (viewer) return;
   forget();
-  openSignIn(notice);
+  openSignIn('Your session has ended. Sign in again.');
 }
 
 /** Take what was shown to somebody out of the page. */
