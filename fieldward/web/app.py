@@ -72,7 +72,7 @@ def build_app(
             *health_routes(gate),
             *metrics_routes(settings.metrics_token, is_published=settings.audit_publish_url is not None),
             *checkpoint_routes(services.sealer),
-            *page_routes(),
+            *page_routes(audience=settings.audience),
         ],
         middleware=[Middleware(LastResort)],
         exception_handlers={HTTPException: answer_refusal},

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Final
 
@@ -95,8 +96,10 @@ class StaticFile:
     zipped: bytes
 
 
-def page_routes() -> list[BaseRoute]:
+def page_routes(*, audience: str) -> list[BaseRoute]:
     """Return the routes of the pages, `/graphiql` and `/account`, their files below them, and `/` leading to the first.
+
+    audience: whom a device's proofs are for, which a browser that is enrolled has to know.
 
     Raises:
         OSError: a file of a page is missing; `pages/build/build.sh` makes those of GraphiQL.
@@ -115,17 +118,23 @@ def page_routes() -> list[BaseRoute]:
     }
     return [
         Route("/", root),
-        *_routes_of("graphiql", _GRAPHIQL, graphiql),
-        *_routes_of("account", _ACCOUNT, account),
+        *_routes_of("graphiql", _GRAPHIQL, graphiql, {}),
+        *_routes_of("account", _ACCOUNT, account, {"audience": audience}),
     ]
 
 
-def _routes_of(page: str, paths: tuple[str, ...], headers: Mapping[str, str]) -> list[BaseRoute]:
-    """Return the routes of a page, `/<page>`, and of its files, `/<page>/static/<digest of them all>/<name>`."""
+def _routes_of(
+    page: str, paths: tuple[str, ...], headers: Mapping[str, str], said: Mapping[str, str]
+) -> list[BaseRoute]:
+    """Return the routes of a page, `/<page>`, and of its files, `/<page>/static/<digest of them all>/<name>`.
+
+    said: texts that the page holds besides the addresses of its files, by their names in it.
+    """
     files = {file.name: file for file in map(_read, paths)}
     digest = _digest_of(files.values())
     template = (_PAGES / f"{page}.html").read_text("utf-8")
-    filled = re.sub(r"\{\{ ([\w.]+) \}\}", lambda match: _address(page, digest, files[match[1]].name), template)
+    told = {**said, **{name: _address(page, digest, name) for name in files}}
+    filled = re.sub(r"\{\{ ([\w.]+) \}\}", lambda match: escape(told[match[1]]), template)
 
     async def show(_: Request) -> Response:
         return Response(filled, media_type="text/html", headers={**_PAGE, **headers})

@@ -165,5 +165,5 @@ async def test_a_browser_is_enrolled_as_a_device_and_its_key_stays_in_it(
         await account.expect_account()
         await done(owner, BLOCK, id=device, expectedVersion=shown["version"], reason="Left on the ferry")
         await account.press("Add an authenticator app")
-        await account.expect_sign_in("Your session has ended. Sign in again.")
+        await account.expect_sign_in("This device is blocked.")
     assert account.browsed.complaints == []

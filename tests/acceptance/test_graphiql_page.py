@@ -42,7 +42,7 @@ class Server(Protocol):
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """A client of the page's own routes."""
-    transport = httpx.ASGITransport(Starlette(routes=page_routes()))
+    transport = httpx.ASGITransport(Starlette(routes=page_routes(audience="fieldward-api")))
     async with httpx.AsyncClient(transport=transport, base_url="http://fieldward.test") as client:
         yield client
 

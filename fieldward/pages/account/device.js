@@ -1,13 +1,15 @@
 /** Enrolling this browser as a device, as a field app does: a key made here, its proof, and a sign-in on it. */
 
 import { change } from './api.js';
-import { digestOf, keepDevice, keptDevice, makeKey, proofOf, publicJwk } from './device_key.js';
+import { keepDevice, keptDevice, makeKey, proofOf, publicJwk } from './device_key.js';
 import { bindForm, resetForm } from './form.js';
 import { ENROL_DEVICE } from './operations.js';
 import { openSignIn } from './sign_in.js';
 import { byId, show } from './view.js';
 
-const APP_VERSION = 'account-page 1';
+const APP_VERSION = 'account page';
+/** Whom a proof is for: the server says it in the page. */
+const AUDIENCE = document.documentElement.dataset.audience;
 
 /** Bind the form that enrols. */
 export function bindDevice() {
@@ -25,11 +27,10 @@ export function openEnrolment(code) {
 
 async function enrol({ code }) {
   const key = await makeKey();
-  const proof = await proofOf(key, { code: await digestOf(code) });
   const { deviceId } = await change(ENROL_DEVICE, {
     code,
     publicKey: await publicJwk(key),
-    proof,
+    proof: await proofOf(key, AUDIENCE, ['enrolment', code]),
     appVersion: APP_VERSION,
   });
   await keepDevice({ deviceId, key });
@@ -38,7 +39,7 @@ async function enrol({ code }) {
 }
 
 /** Return what a sign-in says of the device that it is on. */
-async function deviceSignIn() {
+async function deviceSignIn({ email, organization = '' }) {
   const { deviceId, key } = await keptDevice();
-  return { deviceId, deviceProof: await proofOf(key, { device: deviceId }) };
+  return { deviceId, deviceProof: await proofOf(key, AUDIENCE, ['sign-in', organization, email]) };
 }

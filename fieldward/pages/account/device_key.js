@@ -1,12 +1,12 @@
 /**
  * A device's key: P-256, made here and never to be read, not even by this page. The browser keeps it in IndexedDB, and
- * signs with it what proves that a request comes from this device (a JWT by ES256, RFC 7515).
+ * signs with it what proves that a request comes from this device. `auth/device_proof.py` says what a proof is.
  */
 
 const DATABASE = 'fieldward';
 const STORE = 'device';
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256' };
-const TYPE = 'fieldward-device-proof+jwt';
+const HEADER = { typ: 'fieldward-device-proof+jwt', alg: 'ES256' };
 
 /** Make a key pair. Its private half can't be exported. */
 export function makeKey() {
@@ -19,22 +19,23 @@ export async function publicJwk(key) {
   return JSON.stringify({ kty, crv, x, y });
 }
 
-/** Return a signed proof that says these claims, made now. */
-export async function proofOf(key, claims) {
-  const header = { typ: TYPE, alg: 'ES256' };
-  const said = { ...claims, iat: Math.floor(Date.now() / 1000), jti: crypto.randomUUID() };
-  const signed = `${encoded(header)}.${encoded(said)}`;
-  const signature = await crypto.subtle.sign(
-    { name: 'ECDSA', hash: 'SHA-256' },
-    key.privateKey,
-    new TextEncoder().encode(signed),
-  );
-  return `${signed}.${base64url(new Uint8Array(signature))}`;
-}
-
-/** Return the base64url of the SHA-256 of a text. */
-export async function digestOf(text) {
-  return base64url(new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))));
+/**
+ * Return a proof, made just now, for one thing.
+ *
+ * @param {CryptoKeyPair} key
+ * @param {string} audience whom it is for.
+ * @param {string[]} lines what it is for: `enrolment` and the code; `sign-in`, the organization or '', and the address.
+ */
+export async function proofOf(key, audience, lines) {
+  const claims = {
+    aud: audience,
+    iat: Math.floor(Date.now() / 1000),
+    jti: crypto.randomUUID(),
+    for: base64url(await crypto.subtle.digest('SHA-256', bytesOf(lines.join('\n')))),
+  };
+  const signed = [HEADER, claims].map((part) => base64url(bytesOf(JSON.stringify(part)))).join('.');
+  const signature = await crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, key.privateKey, bytesOf(signed));
+  return `${signed}.${base64url(signature)}`;
 }
 
 /** Keep `{ deviceId, key }` in this browser; what was kept before is replaced. */
@@ -67,10 +68,13 @@ function promised(request) {
   });
 }
 
-function encoded(value) {
-  return base64url(new TextEncoder().encode(JSON.stringify(value)));
+function bytesOf(text) {
+  return new TextEncoder().encode(text);
 }
 
-function base64url(bytes) {
-  return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+function base64url(buffer) {
+  return btoa(String.fromCharCode(...new Uint8Array(buffer)))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '');
 }

@@ -54,7 +54,7 @@ async function begin() {
   try {
     await refresh();
   } catch (error) {
-    openSignIn(error.name === 'UnreachableError' ? error.message : '');
+    openSignIn(error.message);
     return;
   }
   if (viewer) show('account');
@@ -89,15 +89,17 @@ async function refresh() {
 async function signedOut() {
   if (!viewer) return;
   const before = viewer;
+  let why = 'Your session has ended. Sign in again.';
   viewer = null;
   try {
     await refresh();
   } catch (error) {
-    if (!(error instanceof RefusedError)) viewer = before;
+    if (error instanceof RefusedError) why = error.message;
+    else viewer = before;
   }
   if (viewer) return;
   forget();
-  openSignIn('Your session has ended. Sign in again.');
+  openSignIn(why);
 }
 
 /** Take what was shown to somebody out of the page. */

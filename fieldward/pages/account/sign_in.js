@@ -10,8 +10,8 @@ const METHODS = ['TOTP', 'PASSKEY', 'RECOVERY_CODE'];
 
 /** What the second step answers to, while it lasts: `{ token, methods, passkeyOptions }`. */
 let challenge = null;
-/** What a sign-in has besides what was typed: the device that it is on. */
-let more = async () => ({});
+/** What a sign-in says besides what was typed: the device that it is on. Null for none. */
+let more = null;
 let entered = async () => {};
 
 /** @param {() => Promise<void>} onEntered called when somebody is signed in. */
@@ -19,7 +19,6 @@ export function bindSignIn(onEntered) {
   entered = onEntered;
   bindForm(byId('sign-in-form'), signIn);
   bindForm(byId('second-factor-form'), (values) => complete(values));
-  byId('sign-in-passkey').hidden = !hasPasskeys;
   byId('sign-in-passkey').addEventListener('click', () => busyWhile(byId('sign-in-form'), signInWithPasskey));
   byId('use-passkey').addEventListener('click', () =>
     busyWhile(byId('second-factor-form'), async () =>
@@ -34,11 +33,13 @@ export function bindSignIn(onEntered) {
  * Show the sign-in.
  *
  * @param {string} [notice] why it is shown.
- * @param {() => Promise<object>} [withMore] what goes into the sign-in's input beside what is typed: a device's proof.
+ * @param {(values: Record<string, string>) => Promise<object>} [withMore] what goes into the sign-in beside what is typed:
+ *   a device and its proof. Then it is by password.
  */
-export function openSignIn(notice = '', withMore = async () => ({})) {
+export function openSignIn(notice = '', withMore = null) {
   challenge = null;
   more = withMore;
+  byId('sign-in-passkey').hidden = !hasPasskeys || more !== null;
   resetForm(byId('second-factor-form'));
   byId('password').value = '';
   show('sign-in', notice);
@@ -55,7 +56,7 @@ export async function signOut() {
 }
 
 async function signIn(values) {
-  const given = { ...values, ...(await more()), delivery: 'COOKIE', clientName: clientName() };
+  const given = { ...values, ...(await more?.(values)), delivery: 'COOKIE', clientName: clientName() };
   const payload = await change(SIGN_IN, given);
   byId('password').value = '';
   if (payload.challenge) openSecondFactor(payload.challenge);
