@@ -29,7 +29,6 @@ KEPT_KEY: Final = """
 INVITE: Final = """
 mutation($input: InviteUserInput!) { inviteUser(input: $input) { errors { code message field } } }
 """
-COLLECTOR: Final = "{ users(first: 50) { nodes { id name } } }"
 REGISTER: Final = """
 mutation($input: RegisterDeviceInput!) {
   registerDevice(input: $input) { device { id version } errors { code message field } }

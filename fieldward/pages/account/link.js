@@ -16,9 +16,9 @@ let token = null;
  * null where it says nothing to this page.
  */
 export function takeFragment() {
-  const [kind, given = ''] = location.hash.slice(1).split('=', 2);
+  const [, kind, given = ''] = /^#(\w+)(?:=(.*))?$/.exec(location.hash) ?? [];
   if (location.hash) history.replaceState(null, '', location.pathname + location.search);
-  return KINDS.includes(kind) ? { kind, token: decodeURIComponent(given) } : null;
+  return KINDS.includes(kind) ? { kind, token: given } : null;
 }
 
 /** Bind the forms that links lead to. */
@@ -33,8 +33,9 @@ export function bindLinks() {
     finish('reset-form', 'Your password was set, and all your sessions have ended. Sign in with the new password.');
   });
   bindForm(byId('invitation-form'), async (values) => {
-    await change(ACCEPT_INVITATION, { token, ...values });
+    const { organization } = await change(ACCEPT_INVITATION, { token, ...values });
     finish('invitation-form', 'Welcome. You are a member now: sign in.');
+    byId('organization').value = organization;
   });
   byId('forgotten-open').addEventListener('click', openForgotten);
   byId('forgotten-cancel').addEventListener('click', () => openSignIn());

@@ -8,7 +8,7 @@ export const VIEWER = /* GraphQL */ `
       organization { name }
       authenticators { id kind name createdAt lastUsedAt }
       session { id }
-      sessions { id name createdAt lastSeenAt expiresAt factors }
+      sessions(first: 100) { nodes { id name createdAt lastSeenAt factors } }
     }
   }
 `;
@@ -130,7 +130,7 @@ export const RESET_PASSWORD = /* GraphQL */ `
 
 export const ACCEPT_INVITATION = /* GraphQL */ `
   mutation AccountAcceptInvitation($input: AcceptInvitationInput!) {
-    acceptInvitation(input: $input) { errors { code message field } }
+    acceptInvitation(input: $input) { organization errors { code message field } }
   }
 `;
 

@@ -29,16 +29,17 @@ export function bindSessions(onChanged) {
 
 /** Show the sessions of the viewer, the one of this page first. */
 export function showSessions({ sessions, session }) {
-  const sorted = [...sessions].sort((one, other) => (other.id === session.id) - (one.id === session.id));
+  const { nodes } = sessions;
+  const sorted = [...nodes].sort((one, other) => (other.id === session.id) - (one.id === session.id));
   byId('sessions-list').replaceChildren(...sorted.map((one) => line(one, one.id === session.id)));
-  byId('end-others').hidden = sessions.length < 2;
+  byId('end-others').hidden = nodes.length < 2;
 }
 
 function line(session, isThis) {
   const name = session.name || 'Unnamed';
   const told = make('p', { class: 'told' }, isThis ? 'This session. Signed in ' : 'Signed in ');
-  const by = session.factors.map((factor) => FACTORS[factor] ?? factor.toLowerCase()).join(' and ');
-  told.append(moment(session.createdAt), by && ` by ${by}`, '. Last seen ', moment(session.lastSeenAt), '.');
+  const by = (session.factors ?? []).map((factor) => FACTORS[factor] ?? factor.toLowerCase()).join(' and ');
+  told.append(moment(session.createdAt), by && ` by ${by}`, '. Last seen ', moment(session.lastSeenAt ?? session.createdAt), '.');
   const buttons = make('div', { class: 'buttons' });
   buttons.append(button('Rename', name, () => openRename(session)));
   if (!isThis) buttons.append(button('End', name, () => endOne(session.id, name)));
