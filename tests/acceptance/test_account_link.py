@@ -138,7 +138,7 @@ async def test_a_browser_is_enrolled_as_a_device_and_its_key_stays_in_it(
         owner = await account_server.client(http, "owner")
         collector = await account_server.client(http, "collector")
         holder = (await collector.run("{ viewer { user { id } } }")).data["viewer"]["user"]["id"]
-        registered = await done(owner, REGISTER, userId=holder, platform="WEB", model="Field tablet")
+        registered = await done(owner, REGISTER, userId=holder, platform="WINDOWS", model="Field tablet")
         device = registered["device"]["id"]
         started = await done(owner, START, id=device)
         assert "<svg" in started["qr"]

@@ -46,12 +46,12 @@ export function listen(given) {
   Object.assign(listeners, given);
 }
 
-/** Send a query and return its data. Throws RefusedError or UnreachableError. */
-export async function ask(document, variables = {}) {
-  const answer = await post(document, variables);
-  const errors = (answer.errors ?? []).map(flattened);
-  if (errors.length > 0) throw refused(errors);
-  return answer.data;
+/** Send a query and return its data, null where something may not be read. Throws RefusedError or UnreachableError. */
+export async function ask(document) {
+  const { data, errors = [] } = await post(document);
+  const told = errors.map(flattened);
+  if (!data || told.some((error) => error.code !== 'FORBIDDEN')) throw refused(told);
+  return data;
 }
 
 /**
@@ -87,7 +87,7 @@ function flattened({ message, extensions }) {
   return { message, code: extensions?.code ?? 'INTERNAL', field: extensions?.field ?? null };
 }
 
-async function post(query, variables) {
+async function post(query, variables = {}) {
   let response;
   try {
     response = await fetch(ENDPOINT, {

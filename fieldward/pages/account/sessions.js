@@ -29,9 +29,9 @@ export function bindSessions(onChanged) {
 
 /** Show the sessions of the viewer, the one of this page first. */
 export function showSessions({ sessions, session }) {
-  const { nodes } = sessions;
-  const sorted = [...nodes].sort((one, other) => (other.id === session.id) - (one.id === session.id));
-  byId('sessions-list').replaceChildren(...sorted.map((one) => line(one, one.id === session.id)));
+  const nodes = sessions?.nodes ?? [];
+  const sorted = [...nodes].sort((one, other) => (other.id === session?.id) - (one.id === session?.id));
+  byId('sessions-list').replaceChildren(...sorted.map((one) => line(one, one.id === session?.id)));
   byId('end-others').hidden = nodes.length < 2;
 }
 
