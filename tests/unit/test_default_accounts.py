@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from fieldward.demo.people import PEOPLE, new_passwords
+from fieldward.demo.load import new_passwords
+from fieldward.demo.people import PEOPLE
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "models" / "migrations"
 
