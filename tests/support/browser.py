@@ -49,12 +49,25 @@ class Browsed:
         await self.page.get_by_label("Password").fill(password)
         await self.page.keyboard.press("Enter")
 
-    async def keep_passkeys(self) -> CDPSession:
+    async def keep_passkeys(self) -> "Passkeys":
         """Let this browser keep passkeys."""
         session = await self.page.context.new_cdp_session(self.page)
         await session.send("WebAuthn.enable")
-        await session.send("WebAuthn.addVirtualAuthenticator", {"options": PASSKEYS})
-        return session
+        added = await session.send("WebAuthn.addVirtualAuthenticator", {"options": PASSKEYS})
+        return Passkeys(session, added["authenticatorId"])
+
+
+@dataclass
+class Passkeys:
+    """Where a browser keeps its passkeys."""
+
+    session: CDPSession
+    id: str
+
+    async def lock(self, *, locked: bool) -> None:
+        """Say whether who is there can't unlock them."""
+        given = {"authenticatorId": self.id, "isUserVerified": not locked}
+        await self.session.send("WebAuthn.setUserVerified", given)
 
 
 @asynccontextmanager
