@@ -42,15 +42,15 @@ export function bindAuthenticators(onChanged) {
 }
 
 /** Show the factors of the viewer. */
-export function showAuthenticators({ authenticators, mustEnrolFactor }) {
-  const factors = authenticators.filter((one) => one.kind !== 'RECOVERY_CODE');
-  const codes = authenticators.length - factors.length;
-  byId('authenticators-list').replaceChildren(...factors.map(line));
-  byId('authenticators-none').hidden = factors.length > 0;
+export function showAuthenticators({ authenticators, recoveryCodesLeft, mustEnrolFactor }) {
+  const none = authenticators.length === 0;
+  byId('authenticators-list').replaceChildren(...authenticators.map(line));
+  byId('authenticators-none').hidden = !none;
   byId('must-enrol').hidden = !mustEnrolFactor;
-  byId('codes-left').hidden = factors.length === 0;
-  byId('codes-left').textContent = `${codes} recovery ${codes === 1 ? 'code is' : 'codes are'} left.`;
-  byId('renew-codes').hidden = factors.length === 0;
+  byId('codes-left').hidden = none;
+  byId('codes-left').textContent =
+    recoveryCodesLeft === 1 ? '1 recovery code is left.' : `${recoveryCodesLeft} recovery codes are left.`;
+  byId('renew-codes').hidden = none;
 }
 
 function line(authenticator) {
@@ -60,7 +60,7 @@ function line(authenticator) {
     { type: 'button', class: 'action quiet', 'aria-label': `Remove ${name}`, onclick: () => removeOne(authenticator.id, name) },
     'Remove',
   );
-  const told = make('p', { class: 'told' }, `${NAMES[authenticator.kind]}. Last used: `, moment(authenticator.lastUsedAt), '.');
+  const told = make('p', { class: 'told' }, `${NAMES[authenticator.kind]}. Last used: `, moment(authenticator.usedAt), '.');
   return make('li', {}, make('div', {}, make('p', { class: 'name' }, name), told), remove);
 }
 

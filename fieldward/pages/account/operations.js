@@ -6,7 +6,8 @@ export const VIEWER = /* GraphQL */ `
       mustEnrolFactor
       user { id name }
       organization { name }
-      authenticators { id kind name createdAt lastUsedAt }
+      authenticators { id kind name usedAt }
+      recoveryCodesLeft
       session { id }
       sessions(first: 100) { nodes { id name createdAt lastSeenAt factors } }
     }
