@@ -109,8 +109,10 @@ async function enter() {
 /** Return what a session is called until its owner names it: the browser and the system, as far as they tell. */
 function clientName() {
   const told = navigator.userAgentData;
-  const brand = told?.brands.find(({ brand: name }) => !/not.?a.?brand|chromium/i.test(name)) ?? told?.brands[0];
-  const browser = brand?.brand ?? /(Firefox|Safari|Chrome|Edg)\b/.exec(navigator.userAgent)?.[1] ?? 'Browser';
+  // One of the brands is made up, so that nobody relies on the list; and many browsers are a Chromium besides.
+  const brands = (told?.brands ?? []).map(({ brand }) => brand).filter((brand) => !/not.*brand/i.test(brand));
+  const named = brands.find((brand) => brand !== 'Chromium') ?? brands[0];
+  const browser = named ?? /Firefox|Chrome|Safari/.exec(navigator.userAgent)?.[0] ?? 'Browser';
   const system = told?.platform || /\(([^;)]+)/.exec(navigator.userAgent)?.[1];
   return system ? `${browser} on ${system}` : browser;
 }
