@@ -36,6 +36,7 @@ _ACCOUNT: Final = (
     "account/authenticators.js",
     "account/device.js",
     "account/device_key.js",
+    "account/device_session.js",
     "account/form.js",
     "account/link.js",
     "account/operations.js",

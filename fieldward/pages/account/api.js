@@ -1,5 +1,5 @@
 /**
- * Operations over `/graphql`, signed in by the cookie, which no script can read.
+ * Operations over `/graphql`, signed in by the cookie, which no script can read; or, on an enrolled device, by its token.
  *
  * The header `Fieldward-CSRF` goes with each of them: another site's page can't set it. Where the server asks for a
  * fresh sign-in, the person is asked once and the operation is sent again.
@@ -34,6 +34,9 @@ export class UnreachableError extends Error {
   }
 }
 
+/** Returns the access token to send in place of the cookie, or is null. */
+let bearer = null;
+
 const listeners = { signedOut: () => {}, reauthenticate: async () => false };
 
 /**
@@ -44,6 +47,15 @@ const listeners = { signedOut: () => {}, reauthenticate: async () => false };
  */
 export function listen(given) {
   Object.assign(listeners, given);
+}
+
+/**
+ * Send a token with each operation from now on; with null, the cookie again.
+ *
+ * @param {(() => Promise<string>) | null} source returns one that is good.
+ */
+export function signInBy(source) {
+  bearer = source;
 }
 
 /** Send a query and return its data, null where something may not be read. Throws RefusedError or UnreachableError. */
@@ -70,7 +82,10 @@ export async function change(document, input) {
 }
 
 async function sendChange(document, input) {
-  const answer = await post(document, input === undefined ? {} : { input });
+  return answerOf(await post(document, input === undefined ? {} : { input }));
+}
+
+function answerOf(answer) {
   const [payload] = Object.values(answer.data ?? {});
   const errors = [...(answer.errors ?? []).map(flattened), ...(payload?.errors ?? [])];
   if (errors.length > 0) throw refused(errors);
@@ -87,15 +102,25 @@ function flattened({ message, extensions }) {
   return { message, code: extensions?.code ?? 'INTERNAL', field: extensions?.field ?? null };
 }
 
+/** Send a mutation that nobody needs to be signed in for, and return what its one field answers. */
+export async function changeAnonymously(document, input) {
+  return answerOf(await send(document, { input }, {}));
+}
+
 async function post(query, variables = {}) {
+  const token = await bearer?.();
+  return send(query, variables, token ? { authorization: `Bearer ${token}` } : {});
+}
+
+async function send(query, variables, more) {
   let response;
   try {
     response = await fetch(ENDPOINT, {
       method: 'POST',
-      headers: HEADERS,
+      headers: { ...HEADERS, ...more },
       body: JSON.stringify({ query, variables }),
       cache: 'no-store',
-      credentials: 'same-origin',
+      credentials: more.authorization ? 'omit' : 'same-origin',
       redirect: 'error',
     });
   } catch {

@@ -1,15 +1,12 @@
 /** Enrolling this browser as a device, as a field app does: a key made here, its proof, and a sign-in on it. */
 
 import { change } from './api.js';
-import { keepDevice, keptDevice, makeKey, proofOf, publicJwk } from './device_key.js';
+import { keepDevice, makeKey, proofOf, publicJwk } from './device_key.js';
+import { APP_VERSION, AUDIENCE } from './device_session.js';
 import { bindForm, resetForm } from './form.js';
 import { ENROL_DEVICE } from './operations.js';
 import { openSignIn } from './sign_in.js';
 import { byId, show } from './view.js';
-
-const APP_VERSION = 'account page';
-/** Whom a proof is for: the server says it in the page. */
-const AUDIENCE = document.documentElement.dataset.audience;
 
 /** Bind the form that enrols. */
 export function bindDevice() {
@@ -35,11 +32,5 @@ async function enrol({ code }) {
   });
   await keepDevice({ deviceId, key });
   resetForm(byId('enrol-form'));
-  openSignIn('This device is enrolled. Sign in on it.', deviceSignIn);
-}
-
-/** Return what a sign-in says of the device that it is on. */
-async function deviceSignIn({ email, organization = '' }) {
-  const { deviceId, key } = await keptDevice();
-  return { deviceId, deviceProof: await proofOf(key, AUDIENCE, ['sign-in', organization, email]) };
+  openSignIn('This device is enrolled. Sign in on it.', { onDevice: true });
 }

@@ -17,6 +17,9 @@ export const VIEWER = /* GraphQL */ `
 export const SIGN_IN = /* GraphQL */ `
   mutation AccountSignIn($input: SignInInput!) {
     signIn(input: $input) {
+      accessToken
+      accessTokenExpiresAt
+      refreshToken
       challenge { token methods passkeyOptions }
       errors { code message field }
     }
@@ -25,7 +28,12 @@ export const SIGN_IN = /* GraphQL */ `
 
 export const COMPLETE_SIGN_IN = /* GraphQL */ `
   mutation AccountCompleteSignIn($input: CompleteSignInInput!) {
-    completeSignIn(input: $input) { errors { code message field } }
+    completeSignIn(input: $input) {
+      accessToken
+      accessTokenExpiresAt
+      refreshToken
+      errors { code message field }
+    }
   }
 `;
 
@@ -38,6 +46,17 @@ export const BEGIN_PASSKEY_SIGN_IN = /* GraphQL */ `
 export const SIGN_IN_WITH_PASSKEY = /* GraphQL */ `
   mutation AccountSignInWithPasskey($input: SignInWithPasskeyInput!) {
     signInWithPasskey(input: $input) { errors { code message field } }
+  }
+`;
+
+export const REFRESH_SESSION = /* GraphQL */ `
+  mutation AccountRefreshSession($input: RefreshSessionInput!) {
+    refreshSession(input: $input) {
+      accessToken
+      accessTokenExpiresAt
+      refreshToken
+      errors { code message field }
+    }
   }
 `;
 
