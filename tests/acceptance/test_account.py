@@ -45,6 +45,7 @@ async def code_after(totp: pyotp.TOTP, used: str) -> str:
 async def add_app(account: AccountPage) -> tuple[pyotp.TOTP, str, list[str]]:
     """Add an authenticator app, and return it with the code that was given and the recovery codes that were shown."""
     await account.press("Add an authenticator app")
+    await expect(account.view("totp-dialog")).to_be_visible()
     totp = pyotp.TOTP((await account.view("totp-secret").inner_text()).replace(" ", ""))
     assert await account.page.evaluate(QR_IS_DRAWN)
     used = totp.now()
@@ -119,6 +120,7 @@ async def test_an_app_and_recovery_codes_are_asked_for_after_the_password_and_wo
     await account.sign_in(*sign_in)
     await account.expect_account()
     await account.press("Add an authenticator app")
+    await expect(account.view("totp-dialog")).to_be_visible()
     await account.give("totp-dialog", code="000000")
     await account.expect_said("totp-dialog", "code")
     await account.press("Cancel")
@@ -294,6 +296,7 @@ async def test_a_sensitive_act_asks_who_it_is_and_goes_on_by_itself(browser: Bro
         await account.page.keyboard.press("Escape")
         await asyncio.sleep(3.5)
         await account.press("Add an authenticator app")
+        await expect(account.view("step-up")).to_be_visible()
         await account.page.keyboard.press("Escape")
         await expect(account.view("authenticators-form").get_by_role("alert")).not_to_be_empty()
         await expect(account.view("totp-dialog")).to_be_hidden()
