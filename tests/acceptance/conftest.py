@@ -10,7 +10,7 @@ from playwright.async_api import Browser
 
 from tests.support.account_page import AccountServer
 from tests.support.alarm_servers import mailbox
-from tests.support.browser import Browsed, browse, chromium
+from tests.support.chromium import Browsed, browse, chromium
 from tests.support.server import free_port, start_demo
 
 

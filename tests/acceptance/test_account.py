@@ -13,7 +13,7 @@ from playwright.async_api import Browser, expect
 from schema.cookie import SESSION
 
 from tests.support.account_page import AccountPage, AccountServer
-from tests.support.browser import Browsed, browse
+from tests.support.chromium import Browsed, browse
 from tests.support.server import free_port, start_demo
 
 WIDTHS: Final = "() => [document.documentElement.scrollWidth, innerWidth]"

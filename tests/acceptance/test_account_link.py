@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Route, expect
 
 from tests.support.account_page import AccountPage, AccountServer
-from tests.support.browser import Browsed, browse
+from tests.support.chromium import Browsed, browse
 from tests.support.world import Client
 
 PASSWORD: Final = "forty otters under the old bridge"

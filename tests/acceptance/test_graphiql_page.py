@@ -14,7 +14,7 @@ from playwright.async_api import Page, Response, expect
 from starlette.applications import Starlette
 
 from fieldward.web.pages import page_routes
-from tests.support.browser import Browsed
+from tests.support.chromium import Browsed
 
 STORED = """
 () => ({

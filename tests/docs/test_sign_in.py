@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from auth.guessing import _ALWAYS
+
 from auth.password import MAXIMUM_LENGTH, MINIMUM_LENGTH, MINIMUM_LENGTH_BESIDE_A_FACTOR
 from fieldward.settings import Settings
 from schema.api import build_api

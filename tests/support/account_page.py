@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.support.alarm_servers import Mailbox
-from tests.support.browser import Browsed
+from tests.support.chromium import Browsed
 from tests.support.server import Server
 from tests.support.world import SIGN_IN, Client
 
