@@ -62,7 +62,7 @@ export async function signOut() {
 async function signIn(values) {
   device = byId('on-device').checked ? await keptDevice() : null;
   const given = { ...values, ...(device && (await deviceSignIn(device, values))) };
-  const payload = await change(SIGN_IN, { ...given, delivery: delivery(), clientName: clientName() });
+  const payload = await change(SIGN_IN, { ...given, delivery: delivery() });
   byId('password').value = '';
   if (payload.challenge) openSecondFactor(payload.challenge);
   else await enter(payload);
@@ -123,15 +123,4 @@ async function enter(payload) {
   resetForm(byId('sign-in-form'));
   resetForm(byId('second-factor-form'));
   await entered();
-}
-
-/** Return what a session is called until its owner names it: the browser and the system, as far as they tell. */
-function clientName() {
-  const told = navigator.userAgentData;
-  // One of the brands is made up, so that nobody relies on the list; and many browsers are a Chromium besides.
-  const brands = (told?.brands ?? []).map(({ brand }) => brand).filter((brand) => !/not.*brand/i.test(brand));
-  const named = brands.find((brand) => brand !== 'Chromium') ?? brands[0];
-  const browser = named ?? /Firefox|Chrome|Safari/.exec(navigator.userAgent)?.[0] ?? 'Browser';
-  const system = told?.platform || /\(([^;)]+)/.exec(navigator.userAgent)?.[1];
-  return system ? `${browser} on ${system}` : browser;
 }
