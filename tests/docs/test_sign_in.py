@@ -7,6 +7,7 @@ from auth.guessing import _ALWAYS
 
 from auth.password import MAXIMUM_LENGTH, MINIMUM_LENGTH, MINIMUM_LENGTH_BESIDE_A_FACTOR
 from fieldward.settings import Settings
+from resolvers.throttle import _USUAL
 from schema.api import build_api
 from schema.mutation import mutation_of
 
@@ -63,4 +64,11 @@ def test_the_page_names_every_way_in() -> None:
 
     assert "signIn" in nobody_needed
     for name in nobody_needed:
-        assert re.search(rf"`{name}`", section("Ways in")), name
+        assert f"`{name}`" in PAGE, name
+
+
+def test_the_paces_of_the_page_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| (account and network|network|account)\b.*\| (\d+) \| (\d+) s \|$", PAGE, re.MULTILINE)
+
+    paces = (("account and network", _USUAL.pair), ("network", _USUAL.network), ("account", _USUAL.account))
+    assert rows == [(name, str(pace.free), str(pace.longest_s)) for name, pace in paces]
