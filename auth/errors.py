@@ -60,6 +60,12 @@ class ReusedTokenError(UnauthenticatedError):
     noted = "REFRESH_REUSED"
 
 
+class CrossSiteError(UnauthenticatedError):
+    """A request that came with a browser's cookie, or wants one, and may be another site's doing."""
+
+    noted = "CROSS_SITE"
+
+
 class ForbiddenError(FieldwardError):
     """The viewer is known and may not do this. Names the missing permission and where it is missing, never the value.
 
@@ -101,3 +107,9 @@ class RateLimitedError(FieldwardError):
     def __init__(self, message: str, *, retry_after_s: int | None = None, field: Sequence[str | int] = ()) -> None:
         super().__init__(message, field=field)
         self.retry_after_s = retry_after_s
+
+
+class ThrottledError(RateLimitedError):
+    """Whoever guesses has to wait: the guess was not looked at."""
+
+    noted = "THROTTLED"

@@ -21,10 +21,11 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How a request came: for the audit trail, never for a decision.
+    """How a request came: for the audit trail, and for how fast may be guessed; never for what may be done.
 
     Every text is cut to 200 characters where it enters; `ip_address` is the peer's, in text form. `trace_id` is the
-    trace that the request says it is part of: 32 hexadecimal digits.
+    trace that the request says it is part of: 32 hexadecimal digits. `client_token` is what the client brought to show
+    that somebody signed in from it before (`resolvers/throttle.py`); it is kept nowhere.
     """
 
     channel: Channel
@@ -34,6 +35,7 @@ class Origin:
     ip_address: str | None = field(default=None, repr=False)
     user_agent: str | None = field(default=None, repr=False)
     trace_id: str | None = None
+    client_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

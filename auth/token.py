@@ -47,9 +47,11 @@ _ACCESS_REFUSED: Final = "The access token is not valid."
 
 _REFRESH_PREFIX: Final = "fwr_"
 SERVICE_PREFIX: Final = "fws_"
+_COOKIE_PREFIX: Final = "fwb_"
 _CHECKSUM_BYTES: Final = 5  # 16 + 16 + 32 + 5 bytes are 92 characters with no bit to spare: one spelling per token
 _OPAQUE: Final = re.compile("[A-Za-z0-9_-]{92}")
 _REFRESH_REFUSED: Final = "The refresh token is not valid."
+_COOKIE_REFUSED: Final = "The cookie is not valid."
 _SERVICE_REFUSED: Final = "The service account's token is not valid."
 
 
@@ -250,6 +252,37 @@ class ServiceToken:
     def encode(self) -> str:
         """Return the token as text: `fws_` and 92 characters, of which the last part is a checksum."""
         return _encoded(SERVICE_PREFIX, self.organization_id, self.token_id, self.secret)
+
+    def digest(self) -> bytes:
+        """Return what is stored of the secret."""
+        return digest(self.secret)
+
+
+@dataclass(frozen=True, slots=True)
+class CookieToken:
+    """What a browser's cookie holds: where to look the session up, and the secret that proves it."""
+
+    organization_id: UUID
+    session_id: UUID
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def new(cls, organization_id: UUID, session_id: UUID) -> "CookieToken":
+        """Return a token for the session with a fresh secret."""
+        return cls(organization_id, session_id, secrets.token_bytes(SECRET_BYTES))
+
+    @classmethod
+    def parse(cls, text: str) -> "CookieToken":
+        """Return the token that `encode` made the text of.
+
+        Raises:
+            UnauthenticatedError: the text is no such token. It never says why.
+        """
+        return cls(*_decoded(_COOKIE_PREFIX, text, _COOKIE_REFUSED))
+
+    def encode(self) -> str:
+        """Return the token as text: `fwb_` and 92 characters, of which the last part is a checksum."""
+        return _encoded(_COOKIE_PREFIX, self.organization_id, self.session_id, self.secret)
 
     def digest(self) -> bytes:
         """Return what is stored of the secret."""

@@ -36,6 +36,7 @@ from bench.sections.guards import measure_guards
 from bench.sections.latency import measure_latency
 from bench.sections.memory import measure_memory
 from bench.sections.sealing import measure_sealing
+from bench.sections.sign_in_timing import Question, measure_sign_in_timing
 from bench.sections.workers import measure_workers
 from bench.server import Databases
 from bench.targets.base import RefusedError
@@ -289,6 +290,27 @@ def guards_command(
     publish(report, as_json=as_json, write=write, note=note)
 
 
+@app.command("sign-in-timing")
+def sign_in_timing_command(
+    directory: Directory = DEFAULT,
+    question: Annotated[Question, typer.Option(help="What is asked.")] = Question.SIGN_IN,
+    tries: Annotated[int, typer.Option(min=20, max=240, help="How many answers of each kind.")] = 200,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Compare the times of answers about accounts that there are and that there are not; exit with 1 if they differ.
+
+    Example: python -m bench sign-in-timing --question reset
+    """
+    plan = _plan(directory, 100, 1, 1, 0, 1, Generator.AUTO)
+    with opened(directory) as databases:
+        report = measure_sign_in_timing(plan, databases, question, tries)
+    publish(report, as_json=as_json, write=write, note=note)
+    if report.data[report.name]["differ"]:
+        refuse("the answers' times tell accounts apart", code=1)
+
+
 COUNTS = ROOT / "bench" / "counts.json"
 Check = Annotated[bool, typer.Option("--check", help="Exit with 1 where a count grew too much, or the file is wrong.")]
 
@@ -385,6 +407,7 @@ def all_command(
         lambda databases: measure_encryption(plan, databases, Cipher.GCM),
         lambda databases: measure_audit(plan, databases),
         lambda databases: measure_sealing(plan, databases, records, 20),
+        lambda databases: measure_sign_in_timing(replace(plan, records=100), databases, Question.SIGN_IN, 200),
     ]
     data: dict[str, Any] = {}
     for section in sections:

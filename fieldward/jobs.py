@@ -21,6 +21,7 @@ from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.publication import PUBLISH_HEADS, HeadPublishing
 from resolvers.services import Services
+from resolvers.throttle import forget
 from resolvers.trail import Actor
 from resolvers.trail_expiry import TrailExpiry
 from resolvers.trail_sealing import EVERY_S as SEALING_EVERY_S
@@ -45,6 +46,11 @@ DELIVER_ALARMS: Final = "deliver_alarms"
 DELIVER_EVERY_S: Final = 15.0
 """Seconds between two looks for alarms that are to be sent again."""
 
+FORGET: Final = "forget"
+"""The name of the job that forgets failed sign-ins, and questions that were left open, a day after."""
+FORGET_EVERY_S: Final = 3600.0
+"""Seconds between two looks for those."""
+
 SHARE: Final = 0.25
 """The part of the time that sealing anew works; the rest is the requests'."""
 QUIET_S: Final = 3600.0
@@ -61,6 +67,7 @@ def intervals_s(settings: Settings) -> Mapping[str, float]:
         EXPIRE_TRAIL: EXPIRE_EVERY_S,
         JUDGE_TRAIL: JUDGE_EVERY_S,
         DELIVER_ALARMS: DELIVER_EVERY_S,
+        FORGET: FORGET_EVERY_S,
     }
 
 
@@ -160,6 +167,10 @@ def build_jobs(
             found |= await deliver_one(outbox, organization_id)
         return found
 
+    async def forget_failures() -> bool:
+        await forget()
+        return False
+
     return {
         REWRITE_LOCATIONS: rewrite_locations,
         KEEP_KEYS: keep_keys,
@@ -168,6 +179,7 @@ def build_jobs(
         EXPIRE_TRAIL: expire_trail,
         JUDGE_TRAIL: judge_trail,
         DELIVER_ALARMS: deliver_alarms,
+        FORGET: forget_failures,
     }
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fieldward.web.proxy import networks_of
 from models.ledger.checkpoint import CheckpointError, SignatureType, VerifierKey
 from models.outside.http import require_address
 from models.outside.place import require_place
@@ -102,6 +103,12 @@ class Settings(BaseSettings):
         " separated by commas.",
     )
     public_url: str | None = Field(None, description="Where people reach the service: https://fieldward.example")
+    trusted_proxies: str | None = Field(
+        None,
+        max_length=2000,
+        description="The proxies in front, whose X-Forwarded-For is believed: addresses or networks, separated by"
+        " commas.",
+    )
     alarm_email_to: str | None = Field(None, description="Whom alarms are mailed to: addresses, separated by commas.")
     smtp_host: str | None = Field(None, description="The mail server that takes alarms.")
     smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
@@ -176,6 +183,12 @@ class Settings(BaseSettings):
             if not is_witness:
                 raise ValueError("Expected a witness's verifier key, a space, and its URL.")
             require_address(url)
+        return text
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _require_networks(cls, text: str | None) -> str | None:
+        networks_of(text)
         return text
 
     @property

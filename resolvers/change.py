@@ -15,7 +15,7 @@ import structlog
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from auth.action import Action
-from auth.errors import Code, FieldwardError, UnauthenticatedError
+from auth.errors import Code, FieldwardError, ThrottledError, UnauthenticatedError
 from auth.principal import Viewer
 from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import SealedEntry, append_entries, entry_insertion
@@ -145,7 +145,8 @@ async def record_attempt(intent: Intent, error: Exception) -> None:
     If it can't be written, it is in the log instead.
     """
     code = error.code if isinstance(error, FieldwardError) else Code.INTERNAL
-    outcome = Outcome.DENIED if code in _DENIALS else Outcome.FAILED
+    is_denied = code in _DENIALS or isinstance(error, ThrottledError)
+    outcome = Outcome.DENIED if is_denied else Outcome.FAILED
     said = (error.noted if isinstance(error, FieldwardError) else None) or code
     actor = intent.actor
     repeated = 0

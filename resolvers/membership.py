@@ -51,7 +51,7 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, given
     require(change.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
     wanted = await _wanted(change, given, RoleLevel.ORGANIZATION)
     role = OrganizationRole(given.role) if given.role is not None else OrganizationRole.MEMBER
-    current = _standing_role(change, member)
+    current = standing_role(change, member)
     require_owner(change.viewer, current, role)
     require_may_assign(
         change.viewer,
@@ -192,7 +192,8 @@ async def permissions_of_member(change: Change, member: Membership) -> Permissio
     return ORGANIZATION_ROLES[member.role]
 
 
-def _standing_role(change: Change, member: Membership) -> OrganizationRole:
+def standing_role(change: Change, member: Membership) -> OrganizationRole:
+    """Return the member's built-in role in the organization at this moment."""
     expired = member.role_expires_at is not None and member.role_expires_at <= change.at
     return OrganizationRole.MEMBER if expired else member.role
 

@@ -6,41 +6,75 @@ Who somebody is was found out before, by `resolvers/sign_in.py`.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from auth.action import Action
 from auth.errors import BlockedDeviceError, ForbiddenError, ReusedTokenError, UnauthenticatedError
 from auth.principal import SYSTEM_ID, Origin, Viewer
-from auth.token import AccessClaims, RefreshToken, is_same_digest, issue_access_token, verify_access_token
+from auth.token import (
+    AccessClaims,
+    CookieToken,
+    RefreshToken,
+    is_same_digest,
+    issue_access_token,
+    verify_access_token,
+)
 from models.base import new_id
 from models.device import Device, DeviceStatus
+from models.errors import InvalidInputError
 from models.session import Factor, Session
 from models.user import User
 from resolvers.change import Change, Intent, commit_change, record_attempt
+from resolvers.checking import require_text
+from resolvers.client_name import client_name_of
 from resolvers.services import Services, SessionPolicy
 from resolvers.standing import BLOCKED, ENDED, require_good, viewer_of
+from resolvers.throttle import known_client_token
 from resolvers.trail import Actor
+
+LONGEST_NAME = 200
+"""Characters of a session's name, as its column takes them."""
+
+
+class Delivery(StrEnum):
+    """How a sign-in is held: by tokens that a program keeps, or by a browser's cookie that no script can read."""
+
+    TOKENS = "TOKENS"
+    COOKIE = "COOKIE"
 
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """What a sign-in or a refresh gives: shown once, kept nowhere."""
+    """What a sign-in or a refresh gives: shown once, kept nowhere. Either tokens or a cookie's value.
 
-    access_token: str = field(repr=False)
-    access_token_expires_at: datetime
-    refresh_token: str = field(repr=False)
+    client_token: by what the client is known from now on at this account (`resolvers/throttle.py`).
+    """
+
     session_id: UUID
+    access_token: str | None = field(default=None, repr=False)
+    access_token_expires_at: datetime | None = None
+    refresh_token: str | None = field(default=None, repr=False)
+    cookie: str | None = field(default=None, repr=False)
+    client_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Whose session is to be opened: a member, by what they proved who they are, and on which device if on one."""
+    """Whose session is to be opened: a member, by what they proved who they are, and on which device if on one.
+
+    delivery: how it is held. name: what the person calls it; else what the client says of itself.
+    account: by what guesses at the account are counted; None makes the client known nowhere.
+    """
 
     user_id: UUID
     organization_id: UUID
     membership_id: UUID
     factors: Sequence[Factor]
     device_id: UUID | None = None
+    delivery: Delivery = Delivery.TOKENS
+    name: str | None = field(default=None, repr=False)
+    account: bytes | None = field(default=None, repr=False)
 
 
 async def open_session(services: Services, actor: Actor, opening: Opening, *, new_hash: str | None = None) -> SignedIn:
@@ -50,6 +84,7 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
 
     Raises:
         UnauthenticatedError: the device is not theirs, or blocked.
+        InvalidInputError: the name can't be one; or a device is to hold a cookie.
     """
     inside = replace(
         actor,
@@ -59,9 +94,15 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
         membership_id=opening.membership_id,
         device_id=opening.device_id,
     )
-    secret = RefreshToken.new(opening.organization_id, new_id())
+    kind = CookieToken if opening.delivery is Delivery.COOKIE else RefreshToken
+    secret = kind.new(opening.organization_id, new_id())
+    digest = secret.digest()
 
     async def open_it(change: Change) -> None:
+        if opening.name is not None:
+            require_text(opening.name, at=("input", "clientName"), longest=LONGEST_NAME)
+        if opening.device_id is not None and opening.delivery is Delivery.COOKIE:
+            raise InvalidInputError("Expected tokens: a device keeps no cookie.", field=("input", "delivery"))
         device = await _signing_device(change, opening)
         await Session.create(
             using_db=change.connection,
@@ -70,9 +111,11 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
             user_id=opening.user_id,
             membership_id=opening.membership_id,
             device_id=device,
+            name=opening.name or client_name_of(actor.origin.user_agent),
             factors=sorted(opening.factors),
             authenticated_at=change.at,
-            refresh_digest=secret.digest(),
+            refresh_digest=digest if isinstance(secret, RefreshToken) else None,
+            cookie_digest=digest if isinstance(secret, CookieToken) else None,
             idle_expires_at=change.at + idle_time(services.sessions, device),
             expires_at=change.at + life_time(services.sessions, device),
             created_at=change.at,
@@ -82,7 +125,10 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
 
     intent = Intent(action=Action.SESSION_SIGN_IN, actor=inside, entity="session", subjects=[secret.session_id])
     await commit_change(intent, open_it)
-    return _signed_in(services, opening.user_id, secret)
+    known = await known_client_token(opening.account, now=services.clock()) if opening.account is not None else None
+    if isinstance(secret, CookieToken):
+        return SignedIn(secret.session_id, cookie=secret.encode(), client_token=known)
+    return replace(_signed_in(services, opening.user_id, secret), client_token=known)
 
 
 def idle_time(policy: SessionPolicy, device_id: UUID | None) -> timedelta:
@@ -175,6 +221,18 @@ async def sign_out(change: Change) -> None:
     )
 
 
+async def replace_session(actor: Actor) -> None:
+    """End the session of who acts, since they have signed in anew.
+
+    Raises:
+        UnauthenticatedError: it has ended already.
+    """
+    if actor.viewer is not None and actor.viewer.session_id is not None:
+        subjects = [actor.viewer.session_id]
+        intent = Intent(action=Action.SESSION_SIGN_OUT, actor=actor, entity="session", subjects=subjects)
+        await commit_change(intent, sign_out)
+
+
 def claims_of(services: Services, access_token: str) -> AccessClaims:
     """Return what the token says, once its signature, times and audience are right. No I/O.
 
@@ -253,6 +311,7 @@ def _signed_in(services: Services, user_id: UUID, token: RefreshToken) -> Signed
     claims = AccessClaims(user_id=user_id, session_id=token.session_id, organization_id=token.organization_id)
     policy = services.sessions
     return SignedIn(
+        session_id=token.session_id,
         access_token=issue_access_token(
             services.signing_key,
             claims,
@@ -263,5 +322,4 @@ def _signed_in(services: Services, user_id: UUID, token: RefreshToken) -> Signed
         ),
         access_token_expires_at=now + policy.access_lifetime,
         refresh_token=token.encode(),
-        session_id=token.session_id,
     )

@@ -1,7 +1,8 @@
 """Signing in: finding out who somebody is, and in which organization they want to be.
 
 An unknown address and a wrong password get the same answer after the same work: one look-up, one Argon2id, one
-entry of the refused attempt.
+entry of the refused attempt. Who guesses waits longer and longer (`resolvers/throttle.py`), and no work is done for
+who has to wait.
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +25,8 @@ from models.transaction import Tenant
 from models.user import User, UserStatus
 from resolvers.change import Intent, record_attempt
 from resolvers.services import Services
-from resolvers.session import Opening, SignedIn, open_session
+from resolvers.session import Delivery, Opening, SignedIn, open_session
+from resolvers.throttle import Guess, Guessing, guessing
 from resolvers.trail import Actor
 
 _EMAIL = entity_of(User).columns["email"]
@@ -47,15 +49,19 @@ async def sign_in(
     password: str,
     organization: str | None = None,
     device_id: UUID | None = None,
+    delivery: Delivery = Delivery.TOKENS,
+    client_name: str | None = None,
 ) -> SignedIn:
     """Check a password and open a session in an organization, on a device where one is named.
 
     organization: the slug; needed only by people who belong to several.
+    delivery: how the session is held. client_name: what the person calls it.
 
     Raises:
         UnauthenticatedError: wrong in any way that must not be told apart; or suspended, or the device is blocked.
         InvalidInputError: the organization must be named. Said only to who gave the right password.
-        RateLimitedError: too many sign-ins wait already (`resolvers/services.py`).
+        RateLimitedError: too many were tried in vain (`resolvers/throttle.py`), or too many wait already
+            (`resolvers/services.py`).
     """
     # Whoever's token came along, it is not them who acts: the password says who.
     intent = Intent(action=Action.SESSION_SIGN_IN, actor=replace(actor, organization_id=SYSTEM_ID, viewer=None))
@@ -63,13 +69,23 @@ async def sign_in(
         index = await email_index_of(email)
         # Which account it was for, whether there is one or not: the same work, and no address.
         intent = replace(intent, entity=_ACCOUNT, subjects=[account_mark(index)])
-        user_id, new_hash = await _verify_password(services, index, password)
+        async with guessing(Guess(Guessing.PASSWORD, actor.origin, index)):
+            user_id, new_hash = await _verify_password(services, index, password)
         intent = replace(intent, actor=replace(intent.actor, user_id=user_id))
         choice = await _choose(user_id, organization)
     except Exception as error:
         await record_attempt(intent, error)
         raise
-    opening = Opening(user_id, choice.organization_id, choice.membership_id, (Factor.PASSWORD,), device_id)
+    opening = Opening(
+        user_id,
+        choice.organization_id,
+        choice.membership_id,
+        (Factor.PASSWORD,),
+        device_id,
+        delivery=delivery,
+        name=client_name,
+        account=index,
+    )
     return await open_session(services, intent.actor, opening, new_hash=new_hash)
 
 

@@ -44,6 +44,7 @@ from schema.scalar import SCALARS
 from schema.selection import NEEDS
 from schema.service_account_change import ServiceAccountMutation
 from schema.session import SessionMutation
+from schema.session_change import SessionEndingMutation
 from schema.sweep import publish_guards, sweep
 from schema.trail_retention_change import TrailRetentionMutation
 from schema.variable import InvalidVariablesError
@@ -54,6 +55,7 @@ log = structlog.get_logger()
 
 _MUTATIONS = (
     SessionMutation,
+    SessionEndingMutation,
     ProjectMutation,
     RecordMutation,
     DeviceMutation,

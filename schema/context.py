@@ -27,6 +27,7 @@ from resolvers.read import Reader
 from resolvers.read_log import ReadLog
 from resolvers.services import Services
 from resolvers.trail import Actor, Operation
+from schema.cookie import Header
 from schema.denial import Denial, Denials
 from schema.field import RowsField
 from schema.loading import Gathered
@@ -67,6 +68,9 @@ class RequestContext:
     columns, completions: which columns a place in the operation needs, and how its rows are completed; shared by all
         runs of the operation with the same fields.
     is_alone: whether nothing else of the operation may ask for rows at this moment: nothing is gathered then.
+    headers: what the answer's head says beside what every answer's does: cookies that are set or cleared.
+    is_own_page: whether the request shows that a page of this server sent it.
+    by_cookie: whether the viewer came by a cookie.
     denials: which fields were denied, and where.
     decisions: what the policy said, by permission and scope. Asked once per scope, however many rows there are.
     """
@@ -84,6 +88,9 @@ class RequestContext:
         self.columns: dict[Any, Selected] = {}
         self.completions: dict[Any, Any] = {}
         self.is_alone = False
+        self.headers: list[Header] = []
+        self.is_own_page = False
+        self.by_cookie = False
         self.denials = Denials()
         self._gathered: dict[Hashable, Gathered[Any]] = {}
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}

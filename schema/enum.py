@@ -18,6 +18,8 @@ from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
 from models.project import ProjectStatus
 from models.record import Medium, RecordStatus, SignatureMeaning
+from models.session import Factor
+from resolvers.session import Delivery
 
 for _enum, _name in (
     (OrganizationRole, "OrganizationRole"),
@@ -35,6 +37,8 @@ for _enum, _name in (
     (Outcome, "AuditOutcome"),
     (Bucket, "TimeBucket"),
     (ChangeOperation, "ChangeOperation"),
+    (Factor, "Factor"),
+    (Delivery, "SignInDelivery"),
     (IncidentSeverity, "IncidentSeverity"),
     (IncidentStatus, "IncidentStatus"),
     (Permission, "Permission"),

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from graphql import GraphQLError
 
-from auth.errors import Code, FieldwardError, ForbiddenError
+from auth.errors import Code, FieldwardError, ForbiddenError, RateLimitedError
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ def presented(error: GraphQLError, request_id: str) -> GraphQLError:
 
 
 def extensions_of(error: FieldwardError) -> dict[str, Any]:
-    """Return the code, the input's path and the missing permission with its scope, as far as there are any."""
+    """Return the code, and of path, missing permission with its scope, and seconds to wait what there is."""
     extensions: dict[str, Any] = {"code": error.code}
     if error.field:
         extensions["field"] = [str(part) for part in error.field]
@@ -42,6 +42,8 @@ def extensions_of(error: FieldwardError) -> dict[str, Any]:
         extensions["permission"] = error.permission
         if error.scope:
             extensions["scope"] = error.scope
+    if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
+        extensions["retryAfter"] = error.retry_after_s
     return extensions
 
 

@@ -51,7 +51,7 @@ _LISTS: Final = frozenset({"measurements", "projectRoles", "changes", "evidence"
 _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),
-        *("history", "incidents"),
+        *("history", "incidents", "sessions"),
     }
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})

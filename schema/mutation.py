@@ -53,6 +53,9 @@ class UserError:
     scope: str | None = strawberry.field(
         description="Where it was missing: ORGANIZATION, or the project's id.", default=None
     )
+    retry_after: int | None = strawberry.field(
+        description="After how many seconds it may be tried again, where it was tried too often.", default=None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,7 @@ def errors_of(error: FieldwardError) -> tuple[UserError, ...]:
             field=[str(part) for part in error.field] or None,
             permission=getattr(error, "permission", None),
             scope=getattr(error, "scope", None),
+            retry_after=getattr(error, "retry_after_s", None),
         ),
     )
 

@@ -45,8 +45,8 @@ from schema.wiring import SchemaError, declaration_of, object_types, python_name
 from schema.written import SUBJECT, WRITTEN
 
 _GENERIC = (Connection, Edge)
-_FOR_ALL = (None, Action.SESSION_SIGN_OUT)
-"""Actions of mutations that take no permission: coming in, and going out."""
+_FOR_ALL = (None, Action.SESSION_SIGN_OUT, Action.SESSION_RENAME, Action.SESSION_REVOKE)
+"""Actions of mutations that take no permission: coming in, going out, and what is done to one's own sign-ins."""
 _EXACT = frozenset({"eq", "in"})
 """The operators that a blind index can answer."""
 _WITHOUT = {

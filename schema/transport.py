@@ -102,7 +102,7 @@ class GraphQLTransport:
         except FieldwardError as error:
             return RefusedError(_STATUS.get(error.code, 400), error.message, error.code).answer
         context.let_go()
-        return _shaped(result, is_own=_speaks_own(headers.get(b"accept", b"")))
+        return _shaped(result, is_own=_speaks_own(headers.get(b"accept", b"")))._replace(headers=context.headers)
 
 
 def refusal(error: FieldwardError, status: int) -> Answer:

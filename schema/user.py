@@ -15,14 +15,16 @@ from models.inventory import entity_of
 from models.membership import Membership, MembershipStatus, ProjectMembership
 from models.order import Order
 from models.project import Project as ProjectModel
+from models.session import Session as SessionModel
 from models.user import User as UserModel
-from schema.connection import OrderDirection, PageArguments, Parent, page_of
+from schema.connection import After, Before, Connection, First, Last, OrderDirection, PageArguments, Parent, page_of
 from schema.context import RequestContext, ResolveInfo
 from schema.custom_role import CustomRole
-from schema.field import column, derived, link, listed, resolved, stands_for
+from schema.field import column, derived, link, listed, resolved, rows, stands_for
 from schema.filter import IdFilter, conditions_of, filters
 from schema.guard import read_column
 from schema.node import Node
+from schema.session import Session, list_sessions
 from schema.viewer_can import UserViewerCan, ViewerCanRead, viewer_can
 
 if TYPE_CHECKING:
@@ -85,6 +87,17 @@ class User(Node):
         order=Order("created_at"),
         limit=MOST_ROLES,
     )
+
+    @resolved("The person's sign-ins that stand, the newest first, as far as you see them.", rows(SessionModel))
+    async def sessions(
+        src: strawberry.Parent[Any],
+        info: strawberry.Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Session]:
+        return await list_sessions(info, src["id"], PageArguments(first, after, last, before))
 
 
 @strawberry.enum(description="What people are ordered by.")

@@ -17,6 +17,8 @@ from models.membership import Membership
 from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
 from models.service_account import ServiceAccount as ServiceAccountModel
+from models.session import Session as SessionModel
+from schema.connection import After, Before, Connection, First, Last, PageArguments
 from schema.context import context_of
 from schema.custom_role import CustomRole
 from schema.field import derived, resolved, structure
@@ -24,6 +26,7 @@ from schema.node import parse_id
 from schema.organization import Organization
 from schema.selection import load_selected
 from schema.service_account import ServiceAccount
+from schema.session import Session, list_sessions
 from schema.user import User
 
 if TYPE_CHECKING:
@@ -71,6 +74,19 @@ class Viewer:
     @resolved("The program that asks, if it may see service accounts; null for a person.", derived())
     async def service_account(info: strawberry.Info) -> ServiceAccount | None:
         return await _loaded(info, ServiceAccountModel, context_of(info).viewer.service_account_id)
+
+    @resolved("The sign-in that asks; null for a program.", derived())
+    async def session(info: strawberry.Info) -> Session | None:
+        return await _loaded(info, SessionModel, context_of(info).viewer.session_id)
+
+    @resolved("Your sign-ins in this organization that stand, the newest first; null for a program.", derived())
+    async def sessions(
+        info: strawberry.Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[Session] | None:
+        membership_id = context_of(info).viewer.membership_id
+        if membership_id is None:
+            return None
+        return await list_sessions(info, membership_id, PageArguments(first, after, last, before))
 
     @resolved("The organization that you are signed in to.", derived())
     async def organization(info: strawberry.Info) -> Organization | None:

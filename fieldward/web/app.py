@@ -17,6 +17,7 @@ from fieldward.key_watch import watching_keys
 from fieldward.settings import Settings
 from fieldward.web.authentication import context_factory, holds_our_token
 from fieldward.web.checkpoint import checkpoint_routes
+from fieldward.web.cookie import OwnPage
 from fieldward.web.endpoint import GraphQLEndpoint
 from fieldward.web.failure import LastResort, answer_refusal
 from fieldward.web.gate import Gate
@@ -24,6 +25,7 @@ from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.metrics import metrics_routes
 from fieldward.web.pages import page_routes
+from fieldward.web.proxy import networks_of
 from fieldward.web.request import Frame
 from models.leadership import SEALING, Leadership
 from schema.api import Api, build_api
@@ -49,9 +51,11 @@ def build_app(
         services.keyring, {name: gate.behind(job) for name, job in jobs.items()}, but_s=intervals_s(settings)
     )
     services = replace(services, wake_afterwards=background.wake_afterwards)
+    own_page, proxies = OwnPage.of(settings.public_url), networks_of(settings.trusted_proxies)
+    make_context = context_factory(services, own_page, proxies)
     endpoint = GraphQLEndpoint(
-        GraphQLTransport(api or build_api(), context_factory(services)),
-        BodyLimit(is_signed=lambda header: holds_our_token(services, header)),
+        GraphQLTransport(api or build_api(), make_context),
+        BodyLimit(is_signed=lambda headers: holds_our_token(services, headers)),
         gate,
     )
 

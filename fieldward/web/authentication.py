@@ -1,13 +1,18 @@
-"""From a request to who asks: the bearer token, the client's words for itself, the peer's address."""
+"""From a request to who asks: the bearer token or the cookie, the client's words for itself, the peer's address.
 
-from collections.abc import Iterable
+Where a request has an `Authorization` header, that alone says who asks, good or not, and no cookie is looked at.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from starlette.requests import Request
 
-from auth.errors import UnauthenticatedError
+from auth.errors import CrossSiteError, FieldwardError, UnauthenticatedError
 from auth.principal import SYSTEM_ID, Channel, Origin, Viewer
 from auth.token import SERVICE_PREFIX, ServiceToken
+from fieldward.web.cookie import READ, OwnPage, client_token, session_token
+from fieldward.web.proxy import Network, client_address
 from fieldward.web.request import REQUEST_ID
 from fieldward.web.trace_context import TRACEPARENT, trace_id_of
 from models.transaction import Tenant
@@ -16,8 +21,10 @@ from resolvers.run_as import run_as
 from resolvers.service_account import authenticate_service_account
 from resolvers.services import Services
 from resolvers.session import authenticate, claims_of
+from resolvers.session_cookie import authenticate_cookie, is_open
 from resolvers.trail import Actor
 from schema.context import RequestContext
+from schema.cookie import ended_session_cookie
 from schema.transport import ContextFactory
 
 RUN_AS: Final = "fieldward-run-as"
@@ -26,32 +33,52 @@ _TRACE: Final = TRACEPARENT.encode()
 
 _LONGEST: Final = 200
 """Characters of what a client says of itself that the trail keeps."""
-_WHOLE: Final = frozenset(name.encode() for name in (RUN_AS, TRACEPARENT))
+_FORWARDED: Final = b"x-forwarded-for"
+_WHOLE: Final = frozenset((RUN_AS.encode(), _TRACE, _FORWARDED))
 """Headers of which all that were sent count, so that two are never taken for one."""
-_READ: Final = _WHOLE | frozenset(
-    name.encode() for name in ("authorization", "user-agent", "graphql-client-name", "graphql-client-version")
-)
+_CLIENT: Final = b"fieldward-client"
+"""The header by which a client is known that keeps no cookies."""
+_SAID: Final = ("authorization", "user-agent", "graphql-client-name", "graphql-client-version")
+_READ: Final = _WHOLE | READ | {_CLIENT} | {name.encode() for name in _SAID}
 
 Said = dict[bytes, str]
 
 
-def context_factory(services: Services) -> ContextFactory:
-    """Return the function that makes the context of a request's operation."""
+def context_factory(services: Services, own_page: OwnPage, proxies: Sequence[Network] = ()) -> ContextFactory:
+    """Return the function that makes the context of a request's operation.
+
+    own_page: says what is a page of this server. proxies: those in front, which say from where a request came.
+    """
 
     async def make_context(request: Request) -> RequestContext:
         said = _said(request.scope["headers"])
-        origin = _origin(request, said)
-        token = _bearer(said.get(b"authorization", ""))
-        refusal = None
-        if token is not None:
-            try:
-                viewer = await _viewer_of(services, origin, token)
-            except UnauthenticatedError as error:
-                refusal = error
-            else:
-                return await _context_of(services, origin, viewer, said.get(RUN_AS.encode()))
+        origin = _origin(request, said, proxies)
+        is_own_page = own_page.sent(said)
+        header = said.get(b"authorization")
+        refusal: UnauthenticatedError | None = None
+        by_cookie = False
+        try:
+            viewer = None
+            if header is not None:
+                token = _bearer(header)
+                viewer = await _viewer_of(services, origin, token) if token is not None else None
+            elif (cookie := session_token(said.get(b"cookie"))) is not None:
+                by_cookie = True
+                viewer = await authenticate_cookie(services, origin, cookie, is_own_page=is_own_page)
+        except UnauthenticatedError as error:
+            refusal = error
+        else:
+            if viewer is not None:
+                context = await _context_of(services, origin, viewer, said.get(RUN_AS.encode()))
+                context.is_own_page, context.by_cookie = is_own_page, by_cookie
+                return context
         anonymous = Actor(SYSTEM_ID, origin, floodgate=services.floodgate)
-        return RequestContext(services, anonymous, Reader(Tenant()), refusal=refusal)
+        context = RequestContext(services, anonymous, Reader(Tenant()), refusal=refusal)
+        context.is_own_page = is_own_page
+        if by_cookie and not isinstance(refusal, CrossSiteError):
+            # It holds nothing any more. Where another site had it sent, it may well hold something.
+            context.headers.append(ended_session_cookie())
+        return context
 
     return make_context
 
@@ -73,17 +100,19 @@ async def _context_of(services: Services, origin: Origin, viewer: Viewer, lookin
     return RequestContext(services, actor, reader)
 
 
-def _origin(request: Request, said: Said) -> Origin:
+def _origin(request: Request, said: Said, proxies: Sequence[Network]) -> Origin:
     """Return where a request came from, cut to what the trail keeps."""
     peer = request.scope.get("client")
+    address = client_address(peer[0] if peer else None, said.get(_FORWARDED), proxies)
     return Origin(
         channel=Channel.API,
         request_id=request.scope[REQUEST_ID],
         client_name=_short(said.get(b"graphql-client-name")),
         client_version=_short(said.get(b"graphql-client-version")),
-        ip_address=peer[0][:64] if peer else None,
+        ip_address=address[:64] if address else None,
         user_agent=_short(said.get(b"user-agent")),
         trace_id=trace_id_of(said[_TRACE]) if _TRACE in said else None,
+        client_token=said.get(_CLIENT) or client_token(said.get(b"cookie")),
     )
 
 
@@ -100,14 +129,21 @@ def _said(headers: Iterable[tuple[bytes, bytes]]) -> Said:
     return said
 
 
-def holds_our_token(services: Services, header: str) -> bool:
-    """Return whether an `Authorization` header holds a token that we signed and that has not run out."""
-    token = _bearer(header)
-    if token is None:
-        return False
+async def holds_our_token(services: Services, headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether a request holds a token that we signed and that has not run out, or the cookie of a session.
+
+    The cookie is looked up, as it is once more when all of the request is there.
+    """
+    header = headers.get(b"authorization")
     try:
+        if header is None:
+            cookie = session_token(headers.get(b"cookie", b"").decode("latin-1"))
+            return cookie is not None and await is_open(services, cookie)
+        token = _bearer(header.decode("latin-1"))
+        if token is None:
+            return False
         claims_of(services, token)
-    except UnauthenticatedError:
+    except FieldwardError:
         return False
     return True
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from types import coroutine
 from typing import Any, Final, cast
 
@@ -23,10 +23,11 @@ class GoneError(Exception):
 class BodyLimit:
     """Reads bodies, and stops at their limit.
 
-    is_signed: whether an `Authorization` header holds a token that we signed.
+    is_signed: whether a request with these headers holds a token of ours, or the cookie of a session. Asked only of
+        what is larger than anybody may send.
     """
 
-    def __init__(self, is_signed: Callable[[str], bool]) -> None:
+    def __init__(self, is_signed: Callable[[Mapping[bytes, bytes]], Awaitable[bool]]) -> None:
         self._is_signed = is_signed
 
     async def read(self, scope: Scope, receive: Receive) -> bytes:
@@ -38,7 +39,8 @@ class BodyLimit:
         """
         headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         declared = headers.get(b"content-length", b"0")
-        self._require(headers, int(declared) if declared.isdigit() and len(declared) < 20 else math.inf)
+        room = _Room(self._is_signed, headers)
+        await room.require(int(declared) if declared.isdigit() and len(declared) < 20 else math.inf)
         # Most often the body came with the headers, and a timer would cost more than all else that is done for it: the
         # first step is taken by hand, and only what has to wait is timed.
         receiving = cast(Coroutine[Any, Any, Message], receive())
@@ -48,33 +50,47 @@ class BodyLimit:
         except StopIteration as here:
             message = here.value
             if not message.get("more_body", False):
-                return self._piece(headers, message, 0)
+                return await _piece(room, message, 0)
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 if message is None:
                     message = await _go_on(receiving, waits_for)
-                body = bytearray(self._piece(headers, message, 0))
+                body = bytearray(await _piece(room, message, 0))
                 while message.get("more_body", False):
                     message = await receive()
-                    body += self._piece(headers, message, len(body))
+                    body += await _piece(room, message, len(body))
                 return bytes(body)
         except TimeoutError:
             raise RefusedError(408, "The request took too long to arrive.") from None
 
-    def _piece(self, headers: Mapping[bytes, bytes], message: Message, before: int) -> bytes:
-        """Return what a message brings; `before` is how much came already."""
-        if message["type"] == "http.disconnect":
-            raise GoneError
-        piece: bytes = message.get("body", b"")
-        self._require(headers, before + len(piece))
-        return piece
 
-    def _require(self, headers: Mapping[bytes, bytes], size: float) -> None:
-        if size > ANONYMOUS_LIMIT:
-            is_signed = self._is_signed(headers.get(b"authorization", b"").decode("latin-1"))
-            limit = SIGNED_IN_LIMIT if is_signed else ANONYMOUS_LIMIT
-            if size > limit:
-                raise RefusedError(413, f"Expected a request of at most {limit} bytes.", field=["body"])
+class _Room:
+    """How much one request may bring. Who sends it is asked once, and only where it is more than anybody may send."""
+
+    def __init__(
+        self, is_signed: Callable[[Mapping[bytes, bytes]], Awaitable[bool]], headers: Mapping[bytes, bytes]
+    ) -> None:
+        self._is_signed = is_signed
+        self._headers = headers
+        self._limit: int | None = None
+
+    async def require(self, size: float) -> None:
+        """Raise `RefusedError` where so many bytes are too many."""
+        if size <= ANONYMOUS_LIMIT:
+            return
+        if self._limit is None:
+            self._limit = SIGNED_IN_LIMIT if await self._is_signed(self._headers) else ANONYMOUS_LIMIT
+        if size > self._limit:
+            raise RefusedError(413, f"Expected a request of at most {self._limit} bytes.", field=["body"])
+
+
+async def _piece(room: _Room, message: Message, before: int) -> bytes:
+    """Return what a message brings; `before` is how much came already."""
+    if message["type"] == "http.disconnect":
+        raise GoneError
+    piece: bytes = message.get("body", b"")
+    await room.require(before + len(piece))
+    return piece
 
 
 @coroutine

@@ -167,13 +167,23 @@ async def test_a_manager_signs_in_runs_the_first_query_and_signs_out(server: Ser
     await expect(page.locator("#run-as")).to_be_hidden()
     stored = await page.evaluate(STORED)
     assert stored == {"local": {}, "session": {}, "cookie": "", "address": f"{server.url}/graphiql"}
-    assert await page.context.cookies() == []
+    held = {cookie["name"]: cookie for cookie in await page.context.cookies()}
+    assert held.keys() == {"__Host-fieldward", "__Host-fieldward-client"}
+    for cookie in held.values():
+        assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
+        assert (cookie["path"], cookie["domain"]) == ("/", urlsplit(server.url).hostname)
+    assert held["__Host-fieldward"]["expires"] == -1
+
+    await page.reload()
+    await expect(page.get_by_role("button", name="Execute query")).to_be_visible()
+    await expect(page.locator("#sign-in")).to_be_hidden()
 
     await page.get_by_role("button", name="Sign out").click()
 
     await expect(page.locator("#sign-in-notice")).to_have_text("You have signed out.")
     await expect(page.locator("#workspace")).to_be_hidden()
     assert "siteCode" not in await page.content()
+    assert [cookie["name"] for cookie in await page.context.cookies()] == ["__Host-fieldward-client"]
     assert browsed.hosts == {urlsplit(server.url).netloc}
     assert browsed.complaints == []
 
@@ -191,6 +201,49 @@ async def test_a_wrong_password_is_said_and_opens_nothing(server: Server, browse
     assert password not in await page.content()
     assert browsed.hosts == {urlsplit(server.url).netloc}
     assert browsed.complaints == []
+
+
+async def test_a_sign_in_that_was_ended_elsewhere_closes_the_page_at_its_next_query(
+    server: Server, browsed: Browsed
+) -> None:
+    page = browsed.page
+    await page.goto(f"{server.url}/graphiql")
+    await browsed.sign_in(*server.sign_ins["manager"])
+    await page.get_by_role("button", name="Execute query").click()
+    await expect(page.locator(".graphiql-response")).to_contain_text('"siteCode"', timeout=20_000)
+    held = next(one for one in await page.context.cookies() if one["name"] == "__Host-fieldward")
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        same = {"cookie": f"__Host-fieldward={held['value']}", "fieldward-csrf": "1"}
+        ended = await http.post("/graphql", json={"query": "mutation { signOut { errors { code } } }"}, headers=same)
+    assert ended.json() == {"data": {"signOut": {"errors": []}}}
+
+    await page.get_by_role("button", name="Execute query").click()
+
+    await expect(page.locator("#sign-in-notice")).to_have_text("Your session has ended. Sign in again.")
+    await expect(page.locator("#workspace")).to_be_hidden()
+    assert "siteCode" not in await page.content()
+
+
+async def test_another_sites_page_gets_nothing_by_a_browsers_cookie(server: Server, browsed: Browsed) -> None:
+    page = browsed.page
+    await page.goto(f"{server.url}/graphiql")
+    await browsed.sign_in(*server.sign_ins["manager"])
+    await expect(page.get_by_role("button", name="Execute query")).to_be_visible()
+    port = urlsplit(server.url).port
+    sent: list[Request] = []
+    # The same machine by another name is another site.
+    await page.goto(f"http://localhost:{port}/health/ready")
+    page.on("request", lambda request: sent.append(request) if request.method == "POST" else None)
+
+    for headers in ("{'content-type': 'text/plain'}", "{'content-type': 'application/json', 'fieldward-csrf': '1'}"):
+        answered = await page.evaluate(
+            f"""() => fetch('{server.url}/graphql', {{method: 'POST', credentials: 'include', headers: {headers},
+              body: JSON.stringify({{query: '{{ viewer {{ role }} }}'}})}}).then((one) => one.text(), () => null)"""
+        )
+        assert answered is None
+    assert sent
+    for request in sent:
+        assert "cookie" not in await request.all_headers()
 
 
 async def test_an_admin_looks_as_a_viewer_and_back(server: Server, browsed: Browsed) -> None:

@@ -140,6 +140,27 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "service_account",
         {"revoked_at", "revoked_by_id", "version"},
     ),
+    "renameSession": (
+        "collector",
+        lambda stage: {"id": stage.session, "name": "The tablet in the truck"},
+        "session.rename",
+        "session",
+        {"name"},
+    ),
+    "revokeSession": (
+        "admin",
+        lambda stage: {"id": stage.session, "reason": REASON},
+        "session.revoke",
+        "session",
+        {"revoked_at"},
+    ),
+    "revokeUserSessions": (
+        "admin",
+        lambda stage: {"userId": stage.person, "reason": REASON},
+        "session.revoke",
+        "session",
+        {"revoked_at"},
+    ),
     "acknowledgeIncident": (
         "admin",
         lambda stage: {"id": stage.incident, "expectedVersion": 1},
@@ -208,10 +229,10 @@ DEMAND_A_REASON = {
     *("archiveProject", "setLocationSensitivity", "blockDevice", "unblockDevice", "rejectRecord", "deleteRecord"),
     *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
     *("createRole", "updateRole", "deleteRole", "createServiceAccount", "revokeServiceAccount"),
-    "setTrailRetention",
+    *("setTrailRetention", "revokeUserSessions"),
 }
 """What is not done without a reason. A change of a record that is under review or approved demands one as well."""
-SESSION = {"signIn", "refreshSession", "signOut"}
+SESSION = {"signIn", "refreshSession", "signOut", "revokeOtherSessions"}
 
 
 async def _prepared(world: World, name: str) -> Stage:

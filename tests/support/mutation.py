@@ -25,6 +25,7 @@ class Stage:
     blocked_device: str
     role: str
     program: str
+    session: str = ""
     incident: str = ""
 
 
@@ -50,6 +51,7 @@ async def prepare(world: World) -> Stage:
         blocked_device=blocked,
         role=role,
         program=program,
+        session=(await collector.run("{ viewer { session { id } } }")).data["viewer"]["session"]["id"],
     )
 
 

@@ -102,10 +102,13 @@ class World:
         """Return the password of a person of the demo."""
         return self.passwords[next(one.email for one in PEOPLE if one.key == key)]
 
+    def email(self, key: str) -> str:
+        """Return the address of a person of the demo."""
+        return next(one.email for one in PEOPLE if one.key == key)
+
     async def sign_in(self, key: str, **more: Any) -> Answer:
         """Sign a person of the demo in and return what was answered."""
-        person = next(one for one in PEOPLE if one.key == key)
-        given = {"email": person.email, "password": self.passwords[person.email], **more}
+        given = {"email": self.email(key), "password": self.password(key), **more}
         return await self.anonymous.run(SIGN_IN, {"input": given})
 
     async def client(self, key: str) -> Client:

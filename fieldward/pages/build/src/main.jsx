@@ -72,12 +72,13 @@ element('looking-end').addEventListener('click', () => {
   element('run-as').focus();
 });
 
-greet();
+const ending = ENDINGS[location.hash];
+if (location.hash) history.replaceState(null, '', location.pathname);
+if (ending) greet(ending);
+else session.resume().then((isOpen) => (isOpen ? open() : greet()));
 
 /** Show the sign-in form, with the reason if a session has just ended. */
-function greet() {
-  const ending = ENDINGS[location.hash];
-  if (location.hash) history.replaceState(null, '', location.pathname);
+function greet(ending) {
   if (ending) {
     const notice = element('sign-in-notice');
     notice.textContent = ending;

@@ -1,25 +1,18 @@
 /**
- * A sign-in, held in this page's memory and nowhere else: no storage, no cookie, no address ever sees a token.
- * Closing or reloading the page forgets it.
+ * A sign-in, held by a cookie that no script can read: no storage, no address and no variable ever sees a secret.
+ * The page says with each request that it is the server's own, which no other site's page can; see the server's
+ * `fieldward/web/cookie.py`.
  */
 
 const ENDPOINT = '/graphql';
-const CLIENT = { 'graphql-client-name': 'Fieldward GraphiQL' };
+const OURS = { 'graphql-client-name': 'Fieldward GraphiQL', 'fieldward-csrf': '1' };
 
-/** Milliseconds before its expiry at which an access token is exchanged: a fifth of the five minutes it lives. */
-const MARGIN_MS = 60_000;
-/** Never sooner than this after an exchange, whatever the clocks say. */
-const SHORTEST_WAIT_MS = 5_000;
-
-const TOKENS = 'accessToken accessTokenExpiresAt refreshToken errors { code message field }';
-const SIGN_IN = `mutation SignIn($input: SignInInput!) { signIn(input: $input) { ${TOKENS} } }`;
-const REFRESH = `mutation RefreshSession($input: RefreshSessionInput!) { refreshSession(input: $input) { ${TOKENS} } }`;
+const SIGN_IN = `mutation SignIn($input: SignInInput!) {
+  signIn(input: $input) { errors { code message field } }
+}`;
 const SIGN_OUT = 'mutation SignOut { signOut { errors { code message field } } }';
 const VIEWER =
   'query Viewer { viewer { user { id name } organization { name } runsAs: can(permission: ACCESS_RUN_AS) } }';
-
-/** Codes that say nothing about the sign-in: the same request may succeed later. */
-const PASSING = new Set(['UNAVAILABLE', 'RATE_LIMITED', 'INTERNAL', 'UNKNOWN_OUTCOME']);
 
 /** What the server said against a request: `messages` are for people, `fields` name the inputs at fault. */
 export class RefusedError extends Error {
@@ -29,7 +22,6 @@ export class RefusedError extends Error {
     this.name = 'RefusedError';
     this.messages = messages;
     this.fields = errors.map((error) => (error.field ?? error.extensions?.field ?? []).at(-1)).filter(Boolean);
-    this.isPassing = errors.some((error) => PASSING.has(error.code ?? error.extensions?.code));
   }
 }
 
@@ -42,39 +34,43 @@ export class UnreachableError extends Error {
 }
 
 export class Session {
-  #accessToken = null;
-  #refreshToken = null;
-  #expiresAt = 0;
-  #refreshing = null;
-  #timer = null;
+  #isOpen = false;
   #onEnd;
 
-  /** @param {(reason: string) => void} onEnd called once when the server no longer accepts this sign-in. */
+  /** @param {() => void} onEnd called once when the server no longer accepts this sign-in. */
   constructor(onEnd) {
     this.#onEnd = onEnd;
-    // A hidden page stops refreshing, so that a forgotten tab does not keep a sign-in alive; a page that is looked
-    // at again learns at once whether it still is signed in.
-    document.addEventListener('visibilitychange', () => {
-      if (!document.hidden && this.#refreshToken) this.#freshen().catch(() => {});
-    });
   }
 
   /** Sign in. Throws RefusedError or UnreachableError. */
   async signIn({ email, password, organization }) {
-    const input = { email, password };
+    const input = { email, password, delivery: 'COOKIE' };
     if (organization) input.organization = organization;
-    const { answer, serverTime } = await post({ query: SIGN_IN, variables: { input } });
-    this.#keep(tokensOf(answer, 'signIn'), serverTime);
+    const answer = await post({ query: SIGN_IN, variables: { input } });
+    const errors = [...(answer.errors ?? []), ...(answer.data?.signIn?.errors ?? [])];
+    if (errors.length > 0 || !answer.data?.signIn) throw new RefusedError(errors.length > 0 ? errors : [{}]);
+    this.#isOpen = true;
   }
 
-  /** Tell the server, whether or not it hears it, and forget the tokens. */
+  /** Whether the browser holds a sign-in that stands, from before this page was loaded. */
+  async resume() {
+    try {
+      const answer = await post({ query: VIEWER });
+      this.#isOpen = Boolean(answer.data?.viewer);
+    } catch {
+      this.#isOpen = false;
+    }
+    return this.#isOpen;
+  }
+
+  /** Tell the server, which ends the sign-in and has the browser forget it. */
   async signOut() {
     try {
       await this.request({ query: SIGN_OUT });
     } catch {
-      // The tokens are forgotten all the same, and the access token dies within minutes.
+      // It was not heard. The sign-in ends by itself when it is not used.
     } finally {
-      this.#forget();
+      this.#isOpen = false;
     }
   }
 
@@ -94,87 +90,22 @@ export class Session {
    * Send an operation and return the parsed answer, errors included.
    *
    * `headers` are what a person wrote into GraphiQL's header editor; an Authorization there takes the place of this
-   * sign-in's, which is how the token of a service account is tried out.
+   * sign-in, which is how the token of a service account is tried out.
    */
   async request(operation, headers = {}) {
-    const sent = new Headers(headers);
-    const isOwn = !sent.has('authorization');
-    if (isOwn) {
-      await this.#freshen();
-      sent.set('authorization', `Bearer ${this.#accessToken}`);
-    }
-    const { answer } = await post(operation, sent);
-    if (isOwn && this.#refreshToken && answer.errors?.some((error) => error.extensions?.code === 'UNAUTHENTICATED')) {
-      // Revoked perhaps. The refresh finds out, and ends the session if so; a mutation is never sent twice.
-      this.#refresh().catch(() => {});
+    const answer = await post(operation, headers);
+    const isOwn = !new Headers(headers).has('authorization');
+    if (isOwn && this.#isOpen && answer.errors?.some((error) => error.extensions?.code === 'UNAUTHENTICATED')) {
+      this.#isOpen = false;
+      this.#onEnd();
     }
     return answer;
   }
-
-  async #freshen() {
-    if (!this.#refreshToken) throw new UnreachableError('You are not signed in.');
-    if (this.#expiresAt - Date.now() > MARGIN_MS && !this.#refreshing) return;
-    await this.#refresh();
-  }
-
-  /** Exchange the refresh token. It works once, so whoever asks meanwhile waits for the same exchange. */
-  #refresh() {
-    this.#refreshing ??= this.#exchange().finally(() => {
-      this.#refreshing = null;
-    });
-    return this.#refreshing;
-  }
-
-  async #exchange() {
-    try {
-      const input = { refreshToken: this.#refreshToken };
-      const { answer, serverTime } = await post({ query: REFRESH, variables: { input } });
-      this.#keep(tokensOf(answer, 'refreshSession'), serverTime);
-    } catch (error) {
-      if (error instanceof RefusedError && !error.isPassing) {
-        this.#forget();
-        this.#onEnd(error.message);
-      } else if (this.#refreshToken) {
-        this.#schedule(SHORTEST_WAIT_MS);
-      }
-      throw error;
-    }
-  }
-
-  #keep({ accessToken, accessTokenExpiresAt, refreshToken }, serverTime) {
-    // By the server's clock, since this machine's may be wrong.
-    const lifetime = Date.parse(accessTokenExpiresAt) - serverTime;
-    this.#accessToken = accessToken;
-    this.#refreshToken = refreshToken;
-    this.#expiresAt = Date.now() + (Number.isFinite(lifetime) ? lifetime : 2 * MARGIN_MS);
-    this.#schedule(Math.max(this.#expiresAt - Date.now() - MARGIN_MS, SHORTEST_WAIT_MS));
-  }
-
-  #schedule(wait) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      if (!document.hidden) this.#refresh().catch(() => {});
-    }, wait);
-  }
-
-  #forget() {
-    clearTimeout(this.#timer);
-    this.#accessToken = null;
-    this.#refreshToken = null;
-    this.#expiresAt = 0;
-  }
-}
-
-function tokensOf(answer, field) {
-  const payload = answer.data?.[field];
-  if (payload?.accessToken) return payload;
-  const errors = [...(answer.errors ?? []), ...(payload?.errors ?? [])];
-  throw new RefusedError(errors.length > 0 ? errors : [{}]);
 }
 
 async function post(operation, headers) {
   const sent = new Headers(headers);
-  for (const [name, value] of Object.entries(CLIENT)) sent.set(name, value);
+  for (const [name, value] of Object.entries(OURS)) sent.set(name, value);
   sent.set('content-type', 'application/json');
   sent.set('accept', 'application/graphql-response+json, application/json;q=0.9');
   let response;
@@ -184,7 +115,7 @@ async function post(operation, headers) {
       headers: sent,
       body: JSON.stringify(operation),
       cache: 'no-store',
-      credentials: 'omit',
+      credentials: 'same-origin',
       redirect: 'error',
     });
   } catch {
@@ -194,6 +125,5 @@ async function post(operation, headers) {
   if (answer === null || typeof answer !== 'object') {
     throw new UnreachableError(`The server gave no readable answer (HTTP ${response.status}). Try again.`);
   }
-  const said = Date.parse(response.headers.get('date') ?? '');
-  return { answer, serverTime: Number.isFinite(said) ? said : Date.now() };
+  return answer;
 }
