@@ -143,6 +143,10 @@ async def test_an_app_and_recovery_codes_are_asked_for_after_the_password_and_wo
     await expect(account.view("codes-left")).to_have_text(f"{len(codes) - 1} recovery codes are left.")
 
     await account.sign_out()
+    await account.page.goto(f"{account.url}/graphiql")
+    await account.browsed.sign_in(*sign_in)
+    await expect(account.page.get_by_role("alert")).to_contain_text("You have a second factor.")
+    await expect(account.view("workspace")).to_be_hidden()
     await account.sign_in(*sign_in)
     await account.press("Use a recovery code")
     await account.give("second-factor", recoveryCode=codes[0])
@@ -150,6 +154,8 @@ async def test_an_app_and_recovery_codes_are_asked_for_after_the_password_and_wo
     await account.press("Use your authenticator app")
     await account.give("second-factor", totp=await code_after(totp, used))
     await account.expect_account()
+    await account.page.goto(f"{account.url}/graphiql")
+    await expect(account.view("workspace")).to_be_visible()
     assert account.browsed.complaints == []
 
 
