@@ -10,8 +10,8 @@ from typing import Final
 import pyotp
 import pytest
 from playwright.async_api import Browser, expect
-from schema.cookie import SESSION
 
+from schema.cookie import SESSION
 from tests.support.account_page import AccountPage, AccountServer
 from tests.support.chromium import Browsed, browse
 from tests.support.server import free_port, start_demo

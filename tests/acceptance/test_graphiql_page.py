@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.async_api import Page, Response, expect
+from playwright.async_api import Page, Request, Response, expect
 from starlette.applications import Starlette
 
 from fieldward.web.pages import page_routes
