@@ -4,6 +4,8 @@ import asyncio
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,7 @@ from playwright.async_api import Browser, expect
 
 from schema.cookie import SESSION
 from tests.support.account_page import AccountPage, AccountServer
+from tests.support.alarm_servers import Mailbox
 from tests.support.chromium import Browsed, browse
 from tests.support.server import free_port, start_demo
 
@@ -22,10 +25,34 @@ QR_IS_DRAWN: Final = "() => document.getElementById('totp-qr').naturalWidth > 0"
 NEW_PASSWORD: Final = "nine wet herons by the weir"
 
 
+DEMAND_A_FACTOR: Final = """
+async () => {
+  const query = `mutation { setSignInPolicy(input: { demandsSecondFactor: true, reason: "By the insurance" }) {
+    errors { code message } } }`;
+  const headers = { 'content-type': 'application/json', 'fieldward-csrf': '1' };
+  const answer = await fetch('/graphql', { method: 'POST', headers, body: JSON.stringify({ query }) });
+  return (await answer.json()).data.setSignInPolicy.errors;
+}
+"""
+
+
 @pytest.fixture
 def account(account_server: AccountServer, browsed: Browsed) -> AccountPage:
     """The page, open to nobody yet."""
     return AccountPage(browsed, account_server.url)
+
+
+@contextmanager
+def own_demo(**settings: str) -> Iterator[AccountServer]:
+    """Run a demo for one test alone, which sends no mail."""
+    directory = Path(tempfile.mkdtemp(prefix="fw"))
+    port = free_port()
+    server = start_demo(directory / "demo", port, **settings)
+    try:
+        yield AccountServer(server, Mailbox(free_port()), f"http://localhost:{port}")
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 async def another(browser: Browser, server: AccountServer) -> AccountPage:
@@ -281,11 +308,8 @@ async def test_a_changed_password_ends_the_other_sessions_and_is_told_by_mail(
 
 
 async def test_a_sensitive_act_asks_who_it_is_and_goes_on_by_itself(browser: Browser) -> None:
-    directory = Path(tempfile.mkdtemp(prefix="fw"))
-    port = free_port()
-    server = start_demo(directory / "demo", port, FIELDWARD_FRESH_SIGN_IN_MIN="0.05")
-    try:
-        account = AccountPage(await browse(browser), f"http://localhost:{port}")
+    with own_demo(FIELDWARD_FRESH_SIGN_IN_MIN="0.05") as server:
+        account = await another(browser, server)
         email, password = server.sign_ins["viewer"]
         await account.sign_in(email, password)
         await account.expect_account()
@@ -307,9 +331,25 @@ async def test_a_sensitive_act_asks_who_it_is_and_goes_on_by_itself(browser: Bro
         await expect(account.view("authenticators-form").get_by_role("alert")).not_to_be_empty()
         await expect(account.view("totp-dialog")).to_be_hidden()
         assert account.browsed.complaints == []
-    finally:
-        server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+
+
+async def test_who_has_to_add_a_second_factor_is_told_so_and_goes_on_when_they_have(browser: Browser) -> None:
+    with own_demo() as server:
+        owner = await another(browser, server)
+        await owner.sign_in(*server.sign_ins["owner"])
+        await owner.expect_account()
+        await add_app(owner)
+        assert await owner.page.evaluate(DEMAND_A_FACTOR) == []
+        account = await another(browser, server)
+
+        await account.sign_in(*server.sign_ins["viewer"])
+        await account.expect_account()
+        await expect(account.view("must-enrol")).to_be_visible()
+        await add_app(account)
+
+        await expect(account.view("must-enrol")).to_be_hidden()
+        await expect(account.view("sessions-list").locator("li")).to_have_count(1)
+        assert account.browsed.complaints == []
 
 
 async def test_the_page_fits_a_narrow_screen(account: AccountPage, account_server: AccountServer) -> None:
