@@ -66,6 +66,12 @@ class CrossSiteError(UnauthenticatedError):
     noted = "CROSS_SITE"
 
 
+class ClonedPasskeyError(UnauthenticatedError):
+    """A passkey counts its uses, and said a count that it was past already: there are two of it."""
+
+    noted = "PASSKEY_CLONED"
+
+
 class ForbiddenError(FieldwardError):
     """The viewer is known and may not do this. Names the missing permission and where it is missing, never the value.
 

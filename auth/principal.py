@@ -1,6 +1,7 @@
 """Who is asking, and from where: the frozen values of one request."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -51,6 +52,7 @@ class Viewer:
     access: what may be done. For decisions.
     token_id: of a service account, the token that it came by.
     maker_id: of a service account, the membership of who made it.
+    factors, authenticated_at: by what the person proved who they are in this session, and when; None without one.
     is_enrolling: has to add a second factor before anything else is allowed.
     is_reading_only: refused every mutation: somebody who looks at what another would see.
     """
@@ -66,6 +68,8 @@ class Viewer:
     service_account_id: UUID | None = None
     token_id: UUID | None = None
     maker_id: UUID | None = None
+    factors: tuple[str, ...] = ()
+    authenticated_at: datetime | None = None
     is_enrolling: bool = False
     is_reading_only: bool = False
 

@@ -24,6 +24,7 @@ from models.signed_heads import SignedHeads
 from resolvers.alarm import Outbox
 from resolvers.alarm_channel import AlarmSender, EmailSender, MailServer, WebhookSender, webhook_key
 from resolvers.publication import reader_of
+from resolvers.relying_party import relying_party
 from resolvers.rollback_guard import RollbackGuard
 from resolvers.sealing import Sealer
 from resolvers.services import Services, SessionPolicy
@@ -52,6 +53,7 @@ def build_services(settings: Settings) -> Services:
             device_idle=timedelta(days=settings.device_session_idle_days),
             fresh_for=timedelta(minutes=settings.fresh_sign_in_min),
         ),
+        relying_party=relying_party(settings.public_url, port=settings.port),
         clock=lambda: datetime.now(UTC),
     )
 

@@ -15,6 +15,7 @@ from models.outside.http import require_address
 from models.outside.place import require_place
 from resolvers.alarm_channel import LOOPBACK, is_sound_url, webhook_key
 from resolvers.incident_rule import DEFAULTS, Thresholds
+from resolvers.relying_party import relying_party
 
 
 class Settings(BaseSettings):
@@ -102,7 +103,11 @@ class Settings(BaseSettings):
         description="Who cosigns the heads: of each witness its verifier key, a space, and its URL; several are"
         " separated by commas.",
     )
-    public_url: str | None = Field(None, description="Where people reach the service: https://fieldward.example")
+    public_url: str | None = Field(
+        None,
+        description="Where people reach the service: https://fieldward.example. Passkeys are bound to its domain, which"
+        " can't be changed later without losing them; without it they work at http://localhost and its port alone.",
+    )
     trusted_proxies: str | None = Field(
         None,
         max_length=2000,
@@ -190,6 +195,13 @@ class Settings(BaseSettings):
     def _require_networks(cls, text: str | None) -> str | None:
         networks_of(text)
         return text
+
+    @field_validator("public_url")
+    @classmethod
+    def _require_public_url(cls, url: str | None) -> str | None:
+        if url is not None:
+            relying_party(url, port=0)
+        return url
 
     @property
     def witnesses(self) -> Sequence[tuple[str, str]]:

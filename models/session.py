@@ -33,7 +33,7 @@ class Session(TenantModel):
     """
 
     noun = "membership"
-    kept = Kept("For good: a sign-in ends when its time is over, and its row stays.")
+    kept = Kept("For good: a sign-in ends 12 hours after it began, or when the settings say, and its row stays.")
     placement = Placement(own_column="membership_id")
 
     user_id = ward(C.INTERNAL, fields.UUIDField())

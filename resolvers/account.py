@@ -24,11 +24,11 @@ from models.organization import Organization, OrganizationStatus
 from models.reading import OneStatement
 from models.transaction import Tenant
 from models.user import User, UserStatus
+from resolvers.account_index import email_index_of
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_fit, require_reason
 from resolvers.membership import lock_organization, permissions_of_member, require_another_owner
 from resolvers.services import Services
-from resolvers.sign_in import email_index_of
 from resolvers.standing import member_state, viewer_of
 from resolvers.trail import Actor
 

@@ -17,10 +17,12 @@ from auth.errors import UnauthenticatedError
 from auth.principal import SYSTEM_ID
 from models.base import new_id
 from models.challenge import Challenge, ChallengeKind
+from models.errors import ConflictError
 from models.inventory import entity_of
 from models.reading import OneStatement
 from models.searching import keyed_digest, load_index_key
 from models.transaction import Tenant, fetch, raw_write_transaction
+from resolvers.change import Change
 
 SECRET_BYTES: Final = 32
 MOST_ATTEMPTS: Final = 5
@@ -109,6 +111,23 @@ async def take(connection: BaseDBAsyncClient, kind: ChallengeKind, secret: str) 
     return _challenge(rows[0] if rows else None)
 
 
+async def take_own(change: Change, kind: ChallengeKind, secret: str) -> Challenge:
+    """Return an open challenge as `take` does, if it was asked in the very session that answers it.
+
+    Raises:
+        ConflictError: there is none with this secret for this session, or it is over, or was answered before.
+    """
+    await load_index_key(SYSTEM_ID)
+    try:
+        challenge = await take(change.connection, kind, secret)
+    except UnauthenticatedError as error:
+        # Who asks is signed in all the same.
+        raise ConflictError(OVER, field=("input", "challenge")) from error
+    if change.viewer.session_id is None or challenge.session_id != change.viewer.session_id:
+        raise ConflictError(OVER, field=("input", "challenge"))
+    return challenge
+
+
 async def note_wrong(kind: ChallengeKind, secret: str) -> None:
     """Count a wrong answer, in a transaction of its own; the last that may be ends the challenge."""
     await load_index_key(SYSTEM_ID)
@@ -122,6 +141,19 @@ async def note_wrong(kind: ChallengeKind, secret: str) -> None:
             kind,
             MOST_ATTEMPTS,
         )
+
+
+async def wrong_answers(kind: ChallengeKind, *, user_id: UUID, within: timedelta) -> int:
+    """Return how many wrong answers there were to challenges of a person's that were asked within so long."""
+    async with OneStatement(Tenant(user_id=user_id)) as connection:
+        found = await connection.fetchval(
+            f'select coalesce(sum(attempts), 0) from "{_TABLE}"'
+            " where user_id = $1 and kind = $2 and created_at > clock_timestamp() - $3::interval",
+            user_id,
+            kind,
+            within,
+        )
+    return int(found)
 
 
 async def withdraw(connection: BaseDBAsyncClient, kind: ChallengeKind, *, user_id: UUID) -> None:

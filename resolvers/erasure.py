@@ -33,11 +33,11 @@ from models.session import Session
 from models.statement import Statement
 from models.transaction import Tenant
 from models.user import User, UserStatus
+from resolvers.account_index import email_index_of
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_reason, require_storable, require_text
 from resolvers.collector import COLLECTOR
 from resolvers.services import Services
-from resolvers.sign_in import email_index_of
 from resolvers.trail import Actor
 
 NO_PASSWORD = "!"  # noqa: S105  (no hash, on purpose)

@@ -5,7 +5,8 @@ prove who somebody is belongs here as well. It is asked for before the transacti
 tens of milliseconds in which nothing should be locked.
 """
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NoReturn
 from uuid import UUID
 
 from auth.action import Action
@@ -15,6 +16,7 @@ from models.errors import InvalidInputError
 from models.reading import OneStatement
 from models.transaction import Tenant, fetch
 from resolvers.change import Change, Intent, commit_change
+from resolvers.checking import Path
 from resolvers.services import Services
 from resolvers.standing import ENDED
 from resolvers.trail import Actor
@@ -23,6 +25,14 @@ MOST_WRONG: Final = 5
 """Wrong proofs in one session; the last of them ends it. A right one in between takes none back."""
 
 AT_PASSWORD: Final = ("input", "password")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedInPerson:
+    """Who is asked for a proof, and in which session."""
+
+    user_id: UUID
+    session_id: UUID
 
 
 async def prove_identity(services: Services, actor: Actor, password: str) -> None:
@@ -37,23 +47,51 @@ async def prove_identity(services: Services, actor: Actor, password: str) -> Non
         InvalidInputError: it can't be a password.
         RateLimitedError: too many passwords are being checked already.
     """
+    person = signed_in_person(actor)
+    if not await is_own_password(services, person.user_id, password):
+        await refuse_proof(actor, person.session_id, "This is not your password.", at=AT_PASSWORD)
+
+
+def signed_in_person(actor: Actor) -> SignedInPerson:
+    """Return who can be asked for a proof.
+
+    Raises:
+        UnauthenticatedError: nobody is signed in.
+        ForbiddenError: it is a program that asks, which proves nothing but its token.
+    """
     viewer = actor.viewer
     if viewer is None:
         raise UnauthenticatedError("Sign in first.")
     if viewer.user_id is None or viewer.session_id is None:
         raise ForbiddenError("Only a person who signed in can sign.")
-    async with OneStatement(Tenant(user_id=viewer.user_id)) as connection:
-        encoded = await connection.fetchval("select password_hash from user_account where id = $1", viewer.user_id)
+    return SignedInPerson(viewer.user_id, viewer.session_id)
+
+
+async def is_own_password(services: Services, user_id: UUID, password: str) -> bool:
+    """Return whether it is somebody's password, who is signed in.
+
+    Raises:
+        InvalidInputError: it can't be a password.
+        RateLimitedError: too many passwords are being checked already.
+    """
+    async with OneStatement(Tenant(user_id=user_id)) as connection:
+        encoded = await connection.fetchval("select password_hash from user_account where id = $1", user_id)
     try:
         verdict = await services.hashing.run(services.passwords.verify, encoded, password)
     except UnacceptablePasswordError as error:
         raise InvalidInputError(error.message, field=AT_PASSWORD) from error
-    if not verdict.ok:
-        await _refuse(actor, viewer.session_id)
+    return verdict.ok
 
 
-async def _refuse(actor: Actor, session_id: UUID) -> None:
-    """Count a wrong proof, and raise. The count is committed before anything is answered."""
+async def refuse_proof(actor: Actor, session_id: UUID, message: str, *, at: Path) -> NoReturn:
+    """Count a wrong proof, and raise. The count is committed before anything is answered.
+
+    message, at: what is said of it, and the path of the input.
+
+    Raises:
+        ForbiddenError: with the message.
+        UnauthenticatedError: too many were wrong: the session has been ended.
+    """
 
     async def count(change: Change) -> int:
         counted = await fetch(
@@ -72,5 +110,5 @@ async def _refuse(actor: Actor, session_id: UUID) -> None:
 
     intent = Intent(action=Action.SESSION_REFUSE_PROOF, actor=actor, entity="session", subjects=[session_id])
     if await commit_change(intent, count) >= MOST_WRONG:
-        raise UnauthenticatedError("Too many wrong passwords. The session has been ended.", field=AT_PASSWORD)
-    raise ForbiddenError("This is not your password.", field=AT_PASSWORD)
+        raise UnauthenticatedError("Too many wrong proofs. The session has been ended.", field=at)
+    raise ForbiddenError(message, field=at)

@@ -14,6 +14,7 @@ from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
+from resolvers.relying_party import RelyingParty
 from resolvers.sealing import Sealer
 from resolvers.standing import session_states, token_states
 from resolvers.state_batch import StateBatches
@@ -83,6 +84,7 @@ class Services:
     verifying_keys: Mapping[str, PublicKey]
     sealer: Sealer
     sessions: SessionPolicy
+    relying_party: RelyingParty
     clock: Callable[[], datetime]
     hashing: Hashing = field(default_factory=Hashing)
     floodgate: Floodgate = field(default_factory=Floodgate)

@@ -3,7 +3,7 @@
 Who somebody is was found out before, by `resolvers/sign_in.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -65,6 +65,7 @@ class Opening:
 
     delivery: how it is held. name: what the person calls it; else what the client says of itself.
     account: by what guesses at the account are counted; None makes the client known nowhere.
+    settle: what else is done, and must go well, in the transaction in which it opens.
     """
 
     user_id: UUID
@@ -75,6 +76,7 @@ class Opening:
     delivery: Delivery = Delivery.TOKENS
     name: str | None = field(default=None, repr=False)
     account: bytes | None = field(default=None, repr=False)
+    settle: Callable[[Change], Awaitable[None]] | None = None
 
 
 async def open_session(services: Services, actor: Actor, opening: Opening, *, new_hash: str | None = None) -> SignedIn:
@@ -85,6 +87,7 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
     Raises:
         UnauthenticatedError: the device is not theirs, or blocked.
         InvalidInputError: the name can't be one; or a device is to hold a cookie.
+        Whatever settling raises.
     """
     inside = replace(
         actor,
@@ -103,6 +106,8 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
             require_text(opening.name, at=("input", "clientName"), longest=LONGEST_NAME)
         if opening.device_id is not None and opening.delivery is Delivery.COOKIE:
             raise InvalidInputError("Expected tokens: a device keeps no cookie.", field=("input", "delivery"))
+        if opening.settle is not None:
+            await opening.settle(change)
         device = await _signing_device(change, opening)
         await Session.create(
             using_db=change.connection,

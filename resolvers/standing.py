@@ -176,6 +176,8 @@ def viewer_of(state: State) -> Viewer:
         role=role,
         grants=given.grants,
         access=NOTHING if is_enrolling else access,
+        factors=tuple(state.get("factors") or ()),
+        authenticated_at=state.get("authenticated_at"),
         is_enrolling=is_enrolling,
     )
 

@@ -60,8 +60,8 @@ class Guess:
 
     origin: where it comes from, and the token of a known client if it brought one.
     account: whose account it is tried at, by what every guess at it names: of a person the blind index of the address,
-        whether there is an account or not (`resolvers/sign_in.py: email_index_of`; of a person who is known already
-        `account_of`); of a program its id. None where the guess names none: a token, a code.
+        whether there is an account or not (`resolvers/account_index.py: email_index_of`; of a person who is known
+        already `account_of`); of a program its id. None where the guess names none: a token, a code.
     """
 
     kind: Guessing

@@ -91,7 +91,7 @@ def entry_access(core: GraphQLSchema) -> list[EntryAccess]:
         mutation = mutation_of(field)
         if mutation is not None:
             takes = tuple(map(str, mutation.takes))
-            public = mutation.action is None
+            public = mutation.is_public
             rows.append(EntryAccess(name, True, public, takes, _who(frozenset(takes) or None, any_of=True)))
     return rows
 

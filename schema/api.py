@@ -24,6 +24,7 @@ from auth.permission import Permission
 from auth.policy import can
 from auth.scope import ORGANIZATION
 from resolvers.run_as import record_looking
+from schema.authenticator_change import AuthenticatorMutation
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
 from schema.device_change import DeviceMutation
@@ -45,6 +46,8 @@ from schema.selection import NEEDS
 from schema.service_account_change import ServiceAccountMutation
 from schema.session import SessionMutation
 from schema.session_change import SessionEndingMutation
+from schema.sign_in import SignInMutation
+from schema.sign_in_policy import SignInPolicyMutation
 from schema.sweep import publish_guards, sweep
 from schema.trail_retention_change import TrailRetentionMutation
 from schema.variable import InvalidVariablesError
@@ -54,8 +57,11 @@ from schema.wiring import wire, wire_roots
 log = structlog.get_logger()
 
 _MUTATIONS = (
+    SignInMutation,
     SessionMutation,
     SessionEndingMutation,
+    AuthenticatorMutation,
+    SignInPolicyMutation,
     ProjectMutation,
     RecordMutation,
     DeviceMutation,

@@ -73,6 +73,7 @@ class CustomRoleMutation:
         entity=CustomRoleModel,
         subject="CustomRole",
         reason_demanded=True,
+        fresh=True,
     )
     async def create_role(info: strawberry.Info, input: CreateRoleInput) -> RolePayload | None:
         new = NewRole(**written_values(input))
@@ -86,6 +87,7 @@ class CustomRoleMutation:
         entity=CustomRoleModel,
         subject="CustomRole",
         reason_demanded=True,
+        fresh=True,
     )
     async def update_role(info: strawberry.Info, input: UpdateRoleInput) -> RolePayload | None:
         return done(
@@ -104,6 +106,7 @@ class CustomRoleMutation:
         entity=CustomRoleModel,
         subject="CustomRole",
         reason_demanded=True,
+        fresh=True,
     )
     async def delete_role(info: strawberry.Info, input: DeleteRoleInput) -> DeleteRolePayload | None:
         row_id = await delete_role(

@@ -7,6 +7,7 @@ from auth.permission import Permission
 from auth.role import OrganizationRole, ProjectRole
 from models.aggregation import Bucket
 from models.audit_entry import EntryKind, Outcome
+from models.authenticator import AuthenticatorKind
 from models.base import Storage
 from models.change import ChangeOperation
 from models.custom_role import RoleLevel
@@ -41,6 +42,7 @@ for _enum, _name in (
     (Delivery, "SignInDelivery"),
     (IncidentSeverity, "IncidentSeverity"),
     (IncidentStatus, "IncidentStatus"),
+    (AuthenticatorKind, "AuthenticatorKind"),
     (Permission, "Permission"),
     (Classification, "Classification"),
     (Storage, "DataStorage"),

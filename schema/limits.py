@@ -42,12 +42,12 @@ WORTH_OF_PAST: Final = 2_000
 WORTH_OF_PROOF: Final = 20
 """Rows that a proof is reckoned at: the hashes in it, and those that they are made of, many of which others share."""
 MOST_MUTATIONS: Final = 20
-ALONE: Final = frozenset({"signIn", "refreshSession"})
+ALONE: Final = frozenset({"signIn", "completeSignIn", "signInWithPasskey", "reauthenticate", "refreshSession"})
 
 SIZES: Final = frozenset({"first", "last"})
 """The arguments that say how many rows a page has."""
 
-_LISTS: Final = frozenset({"measurements", "projectRoles", "changes", "evidence", "trailRetention"})
+_LISTS: Final = frozenset({"authenticators", "measurements", "projectRoles", "changes", "evidence", "trailRetention"})
 _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),

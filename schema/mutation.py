@@ -25,6 +25,7 @@ from models.row import Row
 from models.visibility import scope_of
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.checking import LONGEST_REASON, require_reason, require_text
+from resolvers.fresh_sign_in import require_enrolled, require_fresh
 from resolvers.identity_proof import prove_identity
 from resolvers.run_as import require_not_looking
 from schema.context import RequestContext, ResolveInfo, context_of
@@ -37,8 +38,16 @@ Resolve = Callable[[ResolveInfo, Mapping[str, Any]], Awaitable[Any]]
 
 ErrorCode = strawberry.enum(Code, name="ErrorCode", description="What went wrong. Codes are never renamed.")
 
-IN_PAYLOAD: Final = frozenset({Code.INVALID_INPUT, Code.CONFLICT, Code.NOT_FOUND, Code.FORBIDDEN, Code.RATE_LIMITED})
+IN_PAYLOAD: Final = frozenset(
+    {
+        *(Code.INVALID_INPUT, Code.CONFLICT, Code.NOT_FOUND, Code.FORBIDDEN, Code.RATE_LIMITED),
+        Code.REAUTHENTICATE,
+    }
+)
 """What a client can mend; all other errors blank the mutation and stand in the answer's `errors`."""
+
+TAKES_FRESH: Final = "Takes a fresh sign-in: where yours is older, REAUTHENTICATE."
+"""What the description of a mutation says that asks for one."""
 
 
 @structure
@@ -67,6 +76,10 @@ class MutationField:
         in is enough, or not even that is needed. What is published and shown from it; the use case decides.
     subject: the GraphQL type that the input's `id` names, if it names one.
     signs: it is an electronic signature, and its input has the signer's `password`.
+    fresh: it is done by who proved a short while ago who they are (`resolvers/fresh_sign_in.py`); programs aside.
+    own: it is about what its viewer signs in with and nothing else, so that it takes no permission, and is what is left
+        to who has to add a second factor before anything.
+    signed_in: where it writes its own entries, whether it takes a viewer all the same.
     """
 
     action: Action | None
@@ -75,6 +88,14 @@ class MutationField:
     subject: str | None = None
     reason_demanded: bool = False
     signs: bool = False
+    fresh: bool = False
+    own: bool = False
+    signed_in: bool = False
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it is open to who is not signed in."""
+        return self.action is None and not self.signed_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +126,14 @@ def mutation(
     subject: str | None = None,
     reason_demanded: bool = False,
     signs: bool = False,
+    fresh: bool = False,
+    own: bool = False,
+    signed_in: bool = False,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Any]:
     """Declare a mutation. Its resolver takes `info` and `input`, and answers a `Payload`."""
-    said = MutationField(action, takes, entity, subject, reason_demanded, signs)
+    said = MutationField(action, takes, entity, subject, reason_demanded, signs, fresh, own, signed_in)
+    if fresh:
+        description = f"{description} {TAKES_FRESH}"
     return strawberry.mutation(description=description, metadata={DECLARATION: said})
 
 
@@ -193,6 +219,8 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
         await context.renew()
         try:
             if said.action is None:
+                if said.signed_in:
+                    context.require_signed_in()
                 if context.actor.viewer is not None:
                     require_not_looking(context.actor.viewer)
                 return await resolve(info, arguments)
@@ -211,6 +239,8 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
                     raise
 
             async def work(change: Change) -> Any:
+                if said.fresh and _may(said, change):
+                    require_fresh(change, fresh_for=context.services.sessions.fresh_for)
                 context.change = change
                 try:
                     answer = await resolve(info, arguments)
@@ -247,8 +277,15 @@ def _intent(action: Action, said: MutationField, context: RequestContext, given:
     )
 
 
+def _may(said: MutationField, change: Change) -> bool:
+    """Return whether the viewer may do it anywhere. Who may not is refused for that, and proves nothing in vain."""
+    return not said.takes or not change.viewer.access.reach.isdisjoint(said.takes)
+
+
 def _require_ready(said: MutationField, context: RequestContext, intent: Intent) -> None:
     require_not_looking(context.viewer)
+    if not said.own:
+        require_enrolled(context.viewer)
     if said.reason_demanded:
         require_reason(intent.reason)
     elif intent.reason is not None:

@@ -19,6 +19,9 @@ class Organization(Node):
     slug: str = column("The name by which the organization is signed in to.")
     name: str = column("The organization's name.")
     status: OrganizationStatus | None = column("Whether the organization is at work.")
+    demands_second_factor: bool | None = column(
+        "Whether everybody needs a second factor: who signed in without one may do nothing but add one."
+    )
     trail_retention: list[TrailRetention] = listed(
         "How long entries of the audit trail are kept, as far as that was decided: all others for good. Empty for those"
         " who may not read the trail.",

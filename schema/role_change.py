@@ -88,6 +88,7 @@ class RoleMutation:
         takes=(P.MEMBERSHIP_ASSIGN,),
         entity=Membership,
         reason_demanded=True,
+        fresh=True,
     )
     async def assign_organization_role(info: strawberry.Info, input: AssignOrganizationRoleInput) -> UserPayload | None:
         return done(
@@ -104,6 +105,7 @@ class RoleMutation:
         takes=(P.MEMBERSHIP_ASSIGN,),
         entity=Membership,
         reason_demanded=True,
+        fresh=True,
     )
     async def remove_organization_role(info: strawberry.Info, input: RemoveOrganizationRoleInput) -> UserPayload | None:
         return done(
@@ -120,6 +122,7 @@ class RoleMutation:
         takes=(P.PROJECT_MEMBERSHIP_ASSIGN,),
         entity=ProjectMembership,
         reason_demanded=True,
+        fresh=True,
     )
     async def assign_project_role(info: strawberry.Info, input: AssignProjectRoleInput) -> UserPayload | None:
         return done(
@@ -137,6 +140,7 @@ class RoleMutation:
         takes=(P.PROJECT_MEMBERSHIP_ASSIGN,),
         entity=ProjectMembership,
         reason_demanded=True,
+        fresh=True,
     )
     async def remove_project_role(info: strawberry.Info, input: RemoveProjectRoleInput) -> UserPayload | None:
         return done(

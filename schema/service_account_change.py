@@ -63,6 +63,7 @@ class ServiceAccountMutation:
         entity=ServiceAccountModel,
         subject="ServiceAccount",
         reason_demanded=True,
+        fresh=True,
     )
     async def create_service_account(
         info: strawberry.Info, input: CreateServiceAccountInput
@@ -86,6 +87,7 @@ class ServiceAccountMutation:
         entity=ServiceAccountModel,
         subject="ServiceAccount",
         reason_demanded=True,
+        fresh=True,
     )
     async def revoke_service_account(
         info: strawberry.Info, input: RevokeServiceAccountInput

@@ -1,4 +1,4 @@
-"""Sign-ins: those that there are, and signing in, refreshing and signing out."""
+"""Sign-ins: those that there are, refreshing one, and signing out."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,14 +16,13 @@ from models.session import Factor
 from models.session import Session as SessionModel
 from resolvers.change import Intent, record_attempt
 from resolvers.session import Delivery, SignedIn, refresh, replace_session, sign_out
-from resolvers.sign_in import sign_in
 from schema.connection import PageArguments, Parent, page_of
 from schema.context import RequestContext, context_of
 from schema.cookie import client_cookie, ended_session_cookie, session_cookie
 from schema.device import Device
 from schema.field import column, derived, link, resolved, stands_for, structure
 from schema.mutation import UserError, current_change, mutation
-from schema.node import Node, parse_id
+from schema.node import Node
 
 if TYPE_CHECKING:
     from schema.user import User
@@ -73,33 +72,27 @@ async def list_sessions(info: strawberry.Info, membership_id: Any, page: PageArg
     )
 
 
-@strawberry.input(description="An address and a password, and where to sign in.")
-class SignInInput:
-    email: str = strawberry.field(description="The address.")
-    password: str = strawberry.field(description="The password.")
-    organization: str | None = strawberry.field(
-        default=None, description="The organization's slug; needed only if you belong to several."
-    )
-    device_id: strawberry.ID | None = strawberry.field(
-        default=None, description="The registered device that you sign in on; none for a browser."
-    )
-    delivery: Delivery = strawberry.field(
-        default=Delivery.TOKENS,
-        description="TOKENS for programs; COOKIE for a page of this server, which sends `Fieldward-CSRF: 1` with it and"
-        " with each request after it.",
-    )
-    client_name: str | None = strawberry.field(
-        default=None, description="What you call this sign-in; else what the client says of itself."
-    )
-
-
 @strawberry.input(description="A refresh token.")
 class RefreshSessionInput:
     refresh_token: str = strawberry.field(description="The newest one of the session. Each works once.")
 
 
 @structure
-@strawberry.type(description="The tokens of a sign-in, or why there are none. One by cookie has none.")
+@strawberry.type(description="What is still asked before a sign-in gives tokens.")
+class SignInChallenge:
+    token: str = strawberry.field(description="Names the question in completeSignIn.", metadata=derived())
+    methods: list[Factor] = strawberry.field(description="By what it can be answered.", metadata=derived())
+    passkey_options: str | None = strawberry.field(
+        description="In JSON, for `PublicKeyCredential.parseRequestOptionsFromJSON`; null where you have no passkey.",
+        metadata=derived(),
+    )
+    expires_at: datetime = strawberry.field(description="Until when it can be answered.", metadata=derived())
+
+
+@structure
+@strawberry.type(
+    description="The tokens of a sign-in; or what is still asked; or why there are none. One by cookie has none."
+)
 class SignInPayload:
     access_token: str | None = strawberry.field(
         description="To be sent as `Authorization: Bearer …`.", metadata=derived()
@@ -108,6 +101,9 @@ class SignInPayload:
         description="When it is to be refreshed.", metadata=derived()
     )
     refresh_token: str | None = strawberry.field(description="Exchanges for new tokens, once.", metadata=derived())
+    challenge: SignInChallenge | None = strawberry.field(
+        description="Where you have a second factor: what completeSignIn answers.", metadata=derived()
+    )
     client_token: str | None = strawberry.field(
         description="To be sent as `Fieldward-Client` with later sign-ins: whoever guesses at the account does not hold"
         " up a client that is known. Kept by a browser in a cookie.",
@@ -124,25 +120,6 @@ class SignOutPayload:
 
 @strawberry.type
 class SessionMutation:
-    @mutation("Sign in with an address and a password.", None)
-    async def sign_in(info: strawberry.Info, input: SignInInput) -> SignInPayload | None:
-        context = context_of(info)
-        device_id = (
-            parse_id(input.device_id, "Device", at=("input", "deviceId")) if input.device_id is not None else None
-        )
-        await require_own_page(context, input.delivery)
-        signed_in = await sign_in(
-            context.services,
-            context.actor,
-            email=input.email,
-            password=input.password,
-            organization=input.organization,
-            device_id=device_id,
-            delivery=input.delivery,
-            client_name=input.client_name,
-        )
-        return await given(context, signed_in)
-
     @mutation("Exchange a refresh token for new tokens.", None)
     async def refresh_session(info: strawberry.Info, input: RefreshSessionInput) -> SignInPayload | None:
         context = context_of(info)
@@ -152,6 +129,7 @@ class SessionMutation:
         "End this sign-in: its tokens are refused from the next request on.",
         Action.SESSION_SIGN_OUT,
         entity=SessionModel,
+        own=True,
     )
     async def sign_out(info: strawberry.Info) -> SignOutPayload | None:
         await sign_out(current_change(info))
@@ -179,12 +157,18 @@ async def given(context: RequestContext, signed_in: SignedIn) -> SignInPayload:
         if signed_in.client_token is not None:
             context.headers.append(client_cookie(signed_in.client_token))
         return SignInPayload(
-            access_token=None, access_token_expires_at=None, refresh_token=None, client_token=None, errors=[]
+            access_token=None,
+            access_token_expires_at=None,
+            refresh_token=None,
+            challenge=None,
+            client_token=None,
+            errors=[],
         )
     return SignInPayload(
         access_token=signed_in.access_token,
         access_token_expires_at=signed_in.access_token_expires_at,
         refresh_token=signed_in.refresh_token,
+        challenge=None,
         client_token=signed_in.client_token,
         errors=[],
     )

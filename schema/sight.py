@@ -150,7 +150,7 @@ class _Sight:
 
     def _shows_mutation(self, field: GraphQLField) -> bool:
         said = mutation_of(field)
-        if said is None or said.action is None:
+        if said is None or said.is_public:
             return said is not None
         return self._reach is not None and (not said.takes or not self._anywhere.isdisjoint(said.takes))
 

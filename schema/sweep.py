@@ -198,7 +198,7 @@ def _require_action(place: str, field: GraphQLField) -> None:
     said = mutation_of(field)
     _require(said is not None, place, "has no audit action")
     _require(
-        said is None or bool(said.takes) or said.action in _FOR_ALL,
+        said is None or bool(said.takes) or said.own or said.action in _FOR_ALL,
         place,
         "does not say which permission it takes",
     )

@@ -42,6 +42,7 @@ class TrailRetentionMutation:
         takes=(P.AUDIT_SET_RETENTION,),
         entity=TrailRetentionModel,
         reason_demanded=True,
+        fresh=True,
     )
     async def set_trail_retention(info: strawberry.Info, input: SetTrailRetentionInput) -> TrailRetentionPayload | None:
         return done(await set_trail_retention(current_change(info), kind=input.kind, days=input.days))

@@ -18,6 +18,7 @@ from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
 from models.service_account import ServiceAccount as ServiceAccountModel
 from models.session import Session as SessionModel
+from schema.authenticator import Authenticator, load_own
 from schema.connection import After, Before, Connection, First, Last, PageArguments
 from schema.context import context_of
 from schema.custom_role import CustomRole
@@ -120,6 +121,19 @@ class Viewer:
             and context.allows(Permission.PROJECT_MEMBERSHIP_READ, Scope(grant.project_id, is_own=True))
         ]
         return sorted(roles, key=lambda one: one.project_id)
+
+    @resolved("Whether you have to add a second factor before anything else.", derived())
+    def must_enrol_factor(info: strawberry.Info) -> bool:
+        return context_of(info).viewer.is_enrolling
+
+    @resolved("Your generators of codes and passkeys. Nobody else is shown them.", derived())
+    async def authenticators(info: strawberry.Info) -> list[Authenticator]:
+        own: Any = (await load_own(context_of(info))).authenticators
+        return own
+
+    @resolved("How many of your recovery codes are left.", derived())
+    async def recovery_codes_left(info: strawberry.Info) -> int:
+        return (await load_own(context_of(info))).recovery_codes_left
 
     @resolved("Whether you may do that in the organization or, if one is named, in the project.", derived())
     def can(info: strawberry.Info, permission: Permission, project_id: strawberry.ID | None = None) -> bool:

@@ -20,6 +20,7 @@ from strawberry.types.field import StrawberryField
 from auth.scope import ORGANIZATION
 from models.inventory import entity_of
 from models.row import Row
+from resolvers.fresh_sign_in import require_enrolled
 from schema.context import RequestContext, ResolveInfo
 from schema.field import (
     DECLARATION,
@@ -120,10 +121,11 @@ def admits(said: RootField, info: ResolveInfo) -> bool:
 
     Raises:
         UnauthenticatedError: nobody is signed in, and the field is not public.
+        ForbiddenError: the viewer has to add a second factor first, and the field is not public.
     """
     context: RequestContext = info.context
     if not said.public:
-        context.require_signed_in()
+        require_enrolled(context.viewer)
     if said.takes is None or context.allows(said.takes, ORGANIZATION):
         return True
     context.deny(info, said.takes, ORGANIZATION)

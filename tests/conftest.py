@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -36,6 +37,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder, _, file = item.path.relative_to(Path(__file__).parent).as_posix().partition("/")
         item.add_marker(pytest.mark.xdist_group(folder if folder == "sweep" else f"{folder}/{file}"))
+
+
+SWEPT = pytest.StashKey[dict[str, int]]()
+"""How many combinations the sweep has tried, by its parts."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a process of the run has tried. The sweep is all in one of them."""
+    counts = getattr(node, "workeroutput", {}).get("swept")
+    if counts:
+        node.config.stash[SWEPT] = counts
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how much the sweep tried."""
+    counts = config.stash.get(SWEPT, {})
+    if counts:
+        parts = ", ".join(f"{name} {count}" for name, count in counts.items())
+        terminalreporter.write_line(
+            f"schema sweep: {sum(counts.values())} combinations of principal, field and argument ({parts})"
+        )
 
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  (made private below it)

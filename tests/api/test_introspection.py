@@ -318,7 +318,17 @@ async def test_nobody_asks_for_the_schema_and_is_still_refused_the_rest(world: W
 
     assert answer.codes == ["UNAUTHENTICATED"]
     assert answer.body["data"] == {
-        "__schema": {"mutationType": {"fields": [{"name": "signIn"}, {"name": "refreshSession"}]}},
+        "__schema": {
+            "mutationType": {
+                "fields": [
+                    {"name": "signIn"},
+                    {"name": "completeSignIn"},
+                    {"name": "beginPasskeySignIn"},
+                    {"name": "signInWithPasskey"},
+                    {"name": "refreshSession"},
+                ]
+            }
+        },
         "projects": None,
     }
 

@@ -8,6 +8,7 @@ import pytest
 
 from schema.api import build_api
 from schema.mutation import mutation_of
+from tests.support.factor import add_totp
 from tests.support.mutation import Stage, mutate, prepare, prepare_with_incident
 from tests.support.world import World
 
@@ -98,6 +99,13 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "audit.set_retention",
         "trail_retention",
         {"kind", "days"},
+    ),
+    "setSignInPolicy": (
+        "owner",
+        lambda _: {"demandsSecondFactor": True, "reason": REASON},
+        "organization.set_sign_in_policy",
+        "organization",
+        {"demands_second_factor"},
     ),
     "createRole": (
         "owner",
@@ -229,20 +237,30 @@ DEMAND_A_REASON = {
     *("archiveProject", "setLocationSensitivity", "blockDevice", "unblockDevice", "rejectRecord", "deleteRecord"),
     *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
     *("createRole", "updateRole", "deleteRole", "createServiceAccount", "revokeServiceAccount"),
-    *("setTrailRetention", "revokeUserSessions"),
+    *("setTrailRetention", "revokeUserSessions", "setSignInPolicy"),
 }
 """What is not done without a reason. A change of a record that is under review or approved demands one as well."""
-SESSION = {"signIn", "refreshSession", "signOut", "revokeOtherSessions"}
+SESSION = {
+    *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "signOut"),
+    *("reauthenticate", "beginPasskeyProof", "revokeOtherSessions"),
+}
+OWN = {
+    *("beginTotp", "confirmTotp", "beginPasskeyRegistration", "registerPasskey"),
+    *("renewRecoveryCodes", "renameAuthenticator", "removeAuthenticator"),
+}
+"""What everybody does with what they sign in with, and takes no permission: `test_second_factor.py` tries it."""
 
 
 async def _prepared(world: World, name: str) -> Stage:
+    if name == "setSignInPolicy":
+        await add_totp(world, "owner")
     return await (prepare_with_incident if name.endswith("Incident") else prepare)(world)
 
 
 def test_every_mutation_of_the_schema_is_tried_here() -> None:
     core = build_api()._schema
     assert core.mutation_type is not None
-    assert set(core.mutation_type.fields) == set(CASES) | SESSION
+    assert set(core.mutation_type.fields) == set(CASES) | SESSION | OWN
     assert {mutation_of(core.mutation_type.fields[name]).action for name in CASES} == {  # type: ignore[union-attr]
         action for _, _, action, _, _ in CASES.values()
     }
@@ -344,7 +362,7 @@ async def test_a_mutation_that_breaks_half_way_leaves_one_entry_and_no_change(
 @pytest.mark.parametrize("name", sorted(DEMAND_A_REASON))
 async def test_what_must_say_why_is_not_done_without(world: World, name: str, reason: str | None) -> None:
     who, given, action, _, _ = CASES[name]
-    client, stage = await world.client(who), await prepare(world)
+    client, stage = await world.client(who), await _prepared(world, name)
     without = {key: value for key, value in given(stage).items() if key != "reason"}
     since, before = await world.now(), await world.fingerprint()
 

@@ -284,7 +284,7 @@ async def test_five_wrong_passwords_end_the_sign_in_and_no_other(world: World) -
     after = await sign(reviewer, stage)
 
     assert [codes(one) for one in answers] == [*[["FORBIDDEN"]] * (MOST_WRONG - 1), ["UNAUTHENTICATED"]]
-    assert answers[-1].errors[0]["message"] == "Too many wrong passwords. The session has been ended."
+    assert answers[-1].errors[0]["message"] == "Too many wrong proofs. The session has been ended."
     assert codes(after) == ["UNAUTHENTICATED"]
     assert await row(world, stage) == before
     tried = await kept(world, since)

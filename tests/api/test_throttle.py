@@ -11,7 +11,7 @@ from auth.password import Passwords, Verdict
 from auth.principal import Channel, Origin
 from models.base import new_id
 from models.errors import UnavailableError
-from resolvers.sign_in import account_mark, email_index_of
+from resolvers.account_index import account_mark, email_index_of
 from resolvers.throttle import Guess, Guessing, count, forget, guessing, known_client_token
 from tests.support.browser import Browser
 from tests.support.world import SIGN_IN, Answer, World, json_body

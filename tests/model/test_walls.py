@@ -41,7 +41,8 @@ async def _sealed(world: World, tmp_path: Path) -> None:
         await world.sql(statement)
 
 
-TENANT_TABLES = [entity.name for entity in entities()]
+# What is counted of guesses is under keyed digests: nobody's, and no tenant's.
+TENANT_TABLES = [entity.name for entity in entities() if entity.name != "throttle"]
 AUDITED = [entity.name for entity in entities() if entity.model.is_audited]
 
 
@@ -55,7 +56,10 @@ async def test_without_a_tenant_set_no_row_of_any_tenant_is_seen(
     assert await service.fetch(f"select * from {table}") == []
 
 
-@pytest.mark.parametrize("table", [name for name in TENANT_TABLES if name not in {"organization", "user_account"}])
+@pytest.mark.parametrize(
+    "table",
+    [name for name in TENANT_TABLES if name not in {"organization", "user_account", "challenge", "authenticator_use"}],
+)
 async def test_with_one_tenant_set_no_row_of_another_is_seen(
     world: World, service: asyncpg.Connection, table: str
 ) -> None:

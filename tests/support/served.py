@@ -42,6 +42,8 @@ def serving(main: Endpoint, keystore: Endpoint, directory: Path, log: Path) -> I
         "FIELDWARD_KEYSTORE_URL": url_of(keystore),
         "FIELDWARD_PASSWORD_COST": "test",
         "FIELDWARD_POOL_SIZE": "4",
+        # A sweep takes longer than a sign-in is fresh.
+        "FIELDWARD_FRESH_SIGN_IN_MIN": "1440",
     }
     with log.open("w") as errors:
         process = subprocess.Popen(

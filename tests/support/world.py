@@ -108,8 +108,11 @@ class World:
 
     async def sign_in(self, key: str, **more: Any) -> Answer:
         """Sign a person of the demo in and return what was answered."""
-        given = {"email": self.email(key), "password": self.password(key), **more}
-        return await self.anonymous.run(SIGN_IN, {"input": given})
+        return await self.anonymous.run(SIGN_IN, {"input": {**self.credentials(key), **more}})
+
+    def credentials(self, key: str) -> dict[str, str]:
+        """Return the address and the password of a person of the demo."""
+        return {"email": self.email(key), "password": self.password(key)}
 
     async def client(self, key: str) -> Client:
         """Return a client signed in as a person of the demo."""

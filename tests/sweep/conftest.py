@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import httpx
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from fieldward.cli.environment import embedded_databases, services
 from fieldward.database import Databases
 from schema.api import Api
-from tests.conftest import Template
+from tests.conftest import SWEPT, Template
 from tests.support.served import serving
 from tests.support.server import own_data_directory
 from tests.support.world import World, connect
@@ -41,30 +40,15 @@ class Tally:
 
 
 _TALLY = Tally()
-_COUNTS: Final = "sweep"
-_counts: dict[str, int] = {}
-"""What the processes of a run have tried, by part."""
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Tell the process that started this one, if one did, how much was tried."""
+    """Leave how much was tried where the run's summary finds it, in this process or in the one that started it."""
+    counts = {part: len(tried) for part, tried in _TALLY.tried.items()}
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput[_COUNTS] = {part: len(tried) for part, tried in _TALLY.tried.items()}
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: object) -> None:
-    """Take what a process of the run has tried. The sweep is all in one of them."""
-    _counts.update(getattr(node, "workeroutput", {}).get(_COUNTS, {}))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how much was tried."""
-    counts = _counts or {part: len(tried) for part, tried in _TALLY.tried.items()}
-    if counts:
-        parts = ", ".join(f"{name} {count}" for name, count in counts.items())
-        total = sum(counts.values())
-        terminalreporter.write_line(f"schema sweep: {total} combinations of principal, field and argument ({parts})")
+        session.config.workeroutput["swept"] = counts
+    else:
+        session.config.stash[SWEPT] = counts
 
 
 @pytest.fixture(scope="session")

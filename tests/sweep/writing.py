@@ -37,7 +37,17 @@ IN_PROJECTS: Final = frozenset(
 )
 OF_PROJECTS: Final = ("updateProject", "setLocationSensitivity", "archiveProject")
 """What acts on a project itself."""
-SESSION: Final = frozenset({"signIn", "refreshSession", "signOut"})
+SESSION: Final = frozenset(
+    {
+        *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "signOut"),
+        *("reauthenticate", "beginPasskeyProof"),
+        *("beginTotp", "confirmTotp", "beginPasskeyRegistration", "registerPasskey"),
+        *("renewRecoveryCodes", "renameAuthenticator", "removeAuthenticator"),
+    }
+)
+"""What is about who signs in, and writes nothing that the page has."""
+DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy"})
+"""What shuts everybody else out where it is done: `tests/api/test_fresh_sign_in.py` does it."""
 
 _numbers = count(1)
 
@@ -138,6 +148,7 @@ def complete(aim: Aim) -> dict[str, Input]:
             "reason": REASON,
         },
         "revokeServiceAccount": reasoned,
+        "setSignInPolicy": {"demandsSecondFactor": True, "reason": REASON},
         "setTrailRetention": {"kind": "READ", "days": 365 + number, "reason": REASON},
         "acknowledgeIncident": subject,
         "closeIncident": {**subject, "note": "A test of ours."},

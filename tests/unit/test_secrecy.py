@@ -192,7 +192,7 @@ def test_nothing_that_holds_a_guarded_value_prints_it() -> None:
 
 def test_inputs_settings_and_origins_print_no_value() -> None:
     from schema.record_change import ApproveRecordInput, CreateRecordInput
-    from schema.session import SignInInput
+    from schema.sign_in import SignInInput
     from schema.transport import Answer, _Asked
 
     build_api()

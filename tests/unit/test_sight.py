@@ -38,6 +38,16 @@ CORE = build_api()._schema
 ALL = frozenset(P)
 
 
+FOR_NOBODY = {"signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession"}
+"""What who is not signed in is shown."""
+FOR_EVERYBODY = FOR_NOBODY | {
+    name
+    for name, field in (CORE.mutation_type.fields if CORE.mutation_type else {}).items()
+    if (said := mutation_of(field)) is not None and (said.own or said.signed_in)
+}
+"""What is about how one signs in oneself, and takes no permission."""
+
+
 def reach(*permissions: P, everywhere: frozenset[P] = frozenset()) -> Reach:
     """Return a reach of these permissions."""
     return Reach(frozenset(permissions), everywhere)
@@ -92,19 +102,26 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
 
     assert validate_schema(shown) == []
     assert fields(shown, "Query") == {"viewer"}
-    assert fields(shown, "Viewer") == {"role"}
-    assert fields(shown, "Mutation") == {"signIn", "refreshSession"}
+    assert fields(shown, "Viewer") == {"role", "mustEnrolFactor", "recoveryCodesLeft"}
+    assert fields(shown, "Mutation") == FOR_NOBODY
     assert {name for name in shown.type_map if not name.startswith("__")} == {
         "Query",
         "Viewer",
         "OrganizationRole",
         "Mutation",
         "SignInInput",
+        "SignInPayload",
+        "SignInChallenge",
+        "SignInFactor",
+        "CompleteSignInInput",
+        "PasskeyRequestPayload",
+        "SignInWithPasskeyInput",
         "RefreshSessionInput",
         "SessionPayload",
         "UserError",
         "ErrorCode",
         "DateTime",
+        "Int",
         "ID",
         "String",
         "Boolean",
@@ -172,7 +189,7 @@ def test_an_interface_that_nothing_in_reach_implements_goes_with_its_root() -> N
 
     assert "Node" not in shown.type_map
     assert fields(shown, "Query") == {"viewer"}
-    assert fields(shown, "Mutation") == {"signIn", "refreshSession", "signOut"}
+    assert fields(shown, "Mutation") == FOR_EVERYBODY
 
 
 def test_a_mutation_is_shown_to_who_has_any_of_what_it_takes() -> None:
@@ -184,7 +201,7 @@ def test_a_mutation_is_shown_to_who_has_any_of_what_it_takes() -> None:
             for name, field in CORE.mutation_type.fields.items()
             if (said := mutation_of(field)) is not None and permission in said.takes
         }
-        assert fields(shown, "Mutation") == {"signIn", "refreshSession", "signOut"} | taken
+        assert fields(shown, "Mutation") == FOR_EVERYBODY | taken
         assert "updateRecord" in taken
         assert "UpdateRecordInput" in shown.type_map
         assert "CreateRecordInput" not in shown.type_map
