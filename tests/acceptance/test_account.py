@@ -80,6 +80,7 @@ async def add_app(account: AccountPage) -> tuple[pyotp.TOTP, str, list[str]]:
     await expect(account.view("codes-dialog")).to_be_visible()
     codes = await account.view("codes-list").locator("code").all_inner_texts()
     await account.press("I have kept them")
+    await expect(account.view("codes-list")).to_be_empty()
     return totp, used, codes
 
 
