@@ -30,11 +30,12 @@ class FieldwardError(Exception):
 
     `field` is the path of the input at fault, outermost name first: `("input", "siteCode")`; empty when no single
     input is. `noted` is what the audit trail says where the code alone would not tell what happened; clients are told
-    the code.
+    the code, and `detail` where there is something that a program does about it.
     """
 
     code: ClassVar[Code] = Code.INTERNAL
     noted: ClassVar[str | None] = None
+    detail: ClassVar[str | None] = None
 
     def __init__(self, message: str, *, field: Sequence[str | int] = ()) -> None:
         super().__init__(message)
@@ -51,7 +52,31 @@ class UnauthenticatedError(FieldwardError):
 class BlockedDeviceError(UnauthenticatedError):
     """Somebody is who they say, and comes by a device that was blocked."""
 
-    noted = "DEVICE_BLOCKED"
+    noted = detail = "DEVICE_BLOCKED"
+
+
+class UnenrolledDeviceError(UnauthenticatedError):
+    """Somebody is who they say, and comes by a device that has no key yet, or no longer has the one it proved."""
+
+    noted = detail = "DEVICE_NOT_ENROLLED"
+
+
+class DeviceProofError(UnauthenticatedError):
+    """A device's proof is not by its key, or not for this: whoever sent it is not known to have the device."""
+
+    noted = detail = "DEVICE_PROOF_REFUSED"
+
+
+class MissingProofError(DeviceProofError):
+    """There is no proof where one is demanded."""
+
+    noted = detail = "DEVICE_PROOF_MISSING"
+
+
+class StaleProofError(DeviceProofError):
+    """A device's proof is by its key and for this, and was not made just now, or was used before."""
+
+    noted = detail = "DEVICE_PROOF_STALE"
 
 
 class ReusedTokenError(UnauthenticatedError):

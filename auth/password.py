@@ -2,14 +2,17 @@
 
 Promises: a password is kept as an Argon2id hash alone; an account that does not exist costs the same work as one that
 does, so that time does not tell which sign-in names exist; a hash made with other parameters is told, so that it can
-be replaced at the next sign-in. Nothing here reads a clock or the environment, or waits: the work takes memory and
-tens of milliseconds, so callers run it in a thread and bound how many run at once.
+be replaced at the next sign-in; a new password is long enough and not one that is easy to guess, and nothing else is
+asked of it. Nothing here reads a clock or the environment, or waits: the work takes memory and tens of milliseconds, so
+callers run it in a thread and bound how many run at once.
 
-Standards: RFC 9106 (its second recommended option by default); NIST SP 800-63B-4 for length and normalization.
+Standards: RFC 9106 (its second recommended option by default); NIST SP 800-63B-4 for length, normalization, and what
+is asked of a password and what is not.
 """
 
 import secrets
 import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -17,9 +20,13 @@ from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 from auth.errors import Code, FieldwardError
+from auth.guessing import guess
 
 MINIMUM_LENGTH: Final = 15
 """Code points; SP 800-63B-4 asks for 15 where a password may be the only factor."""
+
+MINIMUM_LENGTH_BESIDE_A_FACTOR: Final = 12
+"""Code points, where a second factor is asked for with it; SP 800-63B-4 asks for at least 8 there."""
 
 MAXIMUM_LENGTH: Final = 128
 """Code points; SP 800-63B-4 asks for at least 64. A bound keeps the work before the hash small."""
@@ -29,6 +36,11 @@ class UnacceptablePasswordError(FieldwardError):
     """The password cannot be taken. Says why, never what it was."""
 
     code: ClassVar[Code] = Code.INVALID_INPUT
+
+
+LEAST_MEMORY_KIB: Final[Mapping[int, int]] = {1: 47104, 2: 19456, 3: 12288, 4: 9216, 5: 7168}
+"""By passes, the least memory that OWASP's Password Storage Cheat Sheet takes as strong enough; more passes take no
+less than five."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,12 @@ class Parameters:
     def for_tests(cls) -> "Parameters":
         """Return the lowest cost that Argon2 takes. It protects nothing."""
         return cls(memory_kib=8, time_cost=1, parallelism=1)
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether the cost is at least what `LEAST_MEMORY_KIB` says, and one that Argon2 can be run at."""
+        least = LEAST_MEMORY_KIB[max(1, min(self.time_cost, max(LEAST_MEMORY_KIB)))]
+        return self.memory_kib >= max(least, 8 * self.parallelism)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +127,34 @@ class Passwords:
             return False
 
 
-def require_acceptable(password: str) -> None:
-    """Raise `UnacceptablePasswordError` unless the password may be set: 15 to 128 code points of text without NUL.
+def require_acceptable(password: str, *, has_second_factor: bool = False, about: Iterable[str] = ()) -> None:
+    """Raise `UnacceptablePasswordError` unless the password may be set, with a message that says why not.
 
-    Both the text as given and its normalized form must be long enough: one character can normalize to eighteen, and
-    two to one. What it consists of is not judged; whether it is a common one is for the caller to look up.
+    It has 15 to 128 code points of text without NUL, and is not easy to guess (`auth/guessing.py`). Both the text as
+    given and its normalized form must be long enough: one character can normalize to eighteen, and two to one. What it
+    consists of is not judged.
+
+    has_second_factor: a confirmed one is asked for at every sign-in: then 12 are enough.
+    about: what somebody who guesses may know: the person's address and name, the organization's name.
     """
     normalized = _normalized(password)
-    if min(len(password), len(normalized)) < MINIMUM_LENGTH:
-        raise UnacceptablePasswordError(f"A password has at least {MINIMUM_LENGTH} characters.", field=("password",))
+    least = MINIMUM_LENGTH_BESIDE_A_FACTOR if has_second_factor else MINIMUM_LENGTH
+    if min(len(password), len(normalized)) < least:
+        raise UnacceptablePasswordError(f"A password has at least {least} characters.", field=("password",))
     if "\0" in password:
         raise UnacceptablePasswordError("A password has no NUL character.", field=("password",))
+    guessed = guess(normalized, about)
+    if guessed.is_easy:
+        raise UnacceptablePasswordError(
+            f"This password is easy to guess: {guessed.why}. Several words that have nothing to do with each other or"
+            " with you are harder.",
+            field=("password",),
+        )
+
+
+def is_long(password: str) -> bool:
+    """Return whether an acceptable password is long enough to stand alone, should its second factor be taken away."""
+    return min(len(password), len(_normalized(password))) >= MINIMUM_LENGTH
 
 
 def _is_argon2id(encoded: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from auth.password import Parameters, Passwords
+from auth.password import Passwords
 from auth.token import SigningKey
 from fieldward.settings import Settings
 from models.encryption.aws_kms_provider import AwsKmsProvider
@@ -22,7 +22,9 @@ from models.outside.place import FilePlace, Place, WebhookPlace, directory_of
 from models.outside.s3_place import S3Place
 from models.signed_heads import SignedHeads
 from resolvers.alarm import Outbox
-from resolvers.alarm_channel import AlarmSender, EmailSender, MailServer, WebhookSender, webhook_key
+from resolvers.alarm_channel import AlarmSender, EmailSender, WebhookSender, webhook_key
+from resolvers.mail_server import MailServer
+from resolvers.mailer import Mailer, MailRoute, SmtpMailer
 from resolvers.publication import reader_of
 from resolvers.relying_party import relying_party
 from resolvers.rollback_guard import RollbackGuard
@@ -30,8 +32,11 @@ from resolvers.sealing import Sealer
 from resolvers.services import Services, SessionPolicy
 
 
-def build_services(settings: Settings) -> Services:
-    """Build the services from the keys in the data directory, making the keys where there are none yet."""
+def build_services(settings: Settings, *, mailer: Mailer | None = None) -> Services:
+    """Build the services from the keys in the data directory, making the keys where there are none yet.
+
+    mailer: what takes letters to people where no mail server is set.
+    """
     directory = settings.data_directory
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     signing_key = SigningKey.from_pem(_kept(directory / "signing-key.pem", lambda: SigningKey.generate().to_pem()))
@@ -40,7 +45,7 @@ def build_services(settings: Settings) -> Services:
         keyring=_build_keyring(settings, store),
         keystore=store,
         destructions=DestructionLog(directory / "destructions.jsonl"),
-        passwords=Passwords(Parameters.for_tests() if settings.password_cost == "test" else Parameters()),
+        passwords=Passwords(settings.password_parameters),
         signing_key=signing_key,
         verifying_keys={signing_key.id: signing_key.public},
         sealer=build_sealer(settings),
@@ -55,6 +60,8 @@ def build_services(settings: Settings) -> Services:
         ),
         relying_party=relying_party(settings.public_url, port=settings.port),
         clock=lambda: datetime.now(UTC),
+        public_url=settings.public_url,
+        mail=build_mail_route(settings, otherwise=mailer),
     )
 
 
@@ -169,18 +176,37 @@ def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
 def build_outbox(settings: Settings) -> Outbox:
     """Return how alarms leave: through the channels that the settings name."""
     senders: list[AlarmSender] = []
-    if settings.alarm_email_to and settings.smtp_host and settings.smtp_from:
-        password = settings.smtp_password
-        server = MailServer(
-            settings.smtp_host,
-            settings.smtp_port,
-            settings.smtp_security,
-            settings.smtp_username,
-            password.get_secret_value() if password is not None else None,
-        )
+    server = _mail_server(settings)
+    if settings.alarm_email_to and server is not None and settings.smtp_from:
         recipients = tuple(one.strip() for one in settings.alarm_email_to.split(",") if one.strip())
         senders.append(EmailSender(server, settings.smtp_from, recipients))
     if settings.alarm_webhook_url and settings.alarm_webhook_secret is not None:
         key = webhook_key(settings.alarm_webhook_secret.get_secret_value())
         senders.append(WebhookSender(settings.alarm_webhook_url, key))
     return Outbox(tuple(senders), settings.public_url)
+
+
+def build_mail_route(settings: Settings, *, otherwise: Mailer | None = None) -> MailRoute | None:
+    """Return how letters to people leave: through the mail server; None where there is none, or no public address.
+
+    otherwise: what takes them where no mail server is set; links lead to this machine then, if no address is set.
+    """
+    server = _mail_server(settings)
+    if server is not None and settings.smtp_from:
+        return MailRoute(SmtpMailer(server, settings.smtp_from), settings.public_url) if settings.public_url else None
+    if otherwise is None:
+        return None
+    return MailRoute(otherwise, settings.public_url or f"http://{settings.host}:{settings.port}")
+
+
+def _mail_server(settings: Settings) -> MailServer | None:
+    if settings.smtp_host is None:
+        return None
+    password = settings.smtp_password
+    return MailServer(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.smtp_security,
+        settings.smtp_username,
+        password.get_secret_value() if password is not None else None,
+    )

@@ -19,6 +19,7 @@ from resolvers.alarm_channel import channels_of
 from resolvers.incident_judging import Judge, SealingWatch, judge_step, note_sealing, unjudged_organizations
 from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
+from resolvers.mailing import SEND_MAIL, Mailing, mailing_organizations
 from resolvers.publication import PUBLISH_HEADS, HeadPublishing
 from resolvers.services import Services
 from resolvers.throttle import forget
@@ -45,6 +46,8 @@ DELIVER_ALARMS: Final = "deliver_alarms"
 """The name of the job that sends the alarms about them. It is woken where there is one to send."""
 DELIVER_EVERY_S: Final = 15.0
 """Seconds between two looks for alarms that are to be sent again."""
+SEND_MAIL_EVERY_S: Final = 5.0
+"""Seconds between two looks for letters to people. Who asks for a new password is waiting for it."""
 
 FORGET: Final = "forget"
 """The name of the job that forgets failed sign-ins, and questions that were left open, a day after."""
@@ -68,6 +71,7 @@ def intervals_s(settings: Settings) -> Mapping[str, float]:
         JUDGE_TRAIL: JUDGE_EVERY_S,
         DELIVER_ALARMS: DELIVER_EVERY_S,
         FORGET: FORGET_EVERY_S,
+        SEND_MAIL: SEND_MAIL_EVERY_S,
     }
 
 
@@ -167,6 +171,14 @@ def build_jobs(
             found |= await deliver_one(outbox, organization_id)
         return found
 
+    mailing = Mailing(services.mail)
+
+    async def send_mail() -> bool:
+        found = False
+        for organization_id in await mailing_organizations():
+            found |= await mailing.deliver_one(organization_id)
+        return found
+
     async def forget_failures() -> bool:
         await forget()
         return False
@@ -180,6 +192,7 @@ def build_jobs(
         JUDGE_TRAIL: judge_trail,
         DELIVER_ALARMS: deliver_alarms,
         FORGET: forget_failures,
+        SEND_MAIL: send_mail,
     }
 
 

@@ -9,13 +9,15 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from auth.password import Parameters
 from fieldward.web.proxy import networks_of
 from models.ledger.checkpoint import CheckpointError, SignatureType, VerifierKey
 from models.outside.http import require_address
 from models.outside.place import require_place
-from resolvers.alarm_channel import LOOPBACK, is_sound_url, webhook_key
+from resolvers.alarm_channel import is_sound_url, webhook_key
 from resolvers.incident_rule import DEFAULTS, Thresholds
 from resolvers.relying_party import relying_party
+from resolvers.sending import LOOPBACK
 
 
 class Settings(BaseSettings):
@@ -105,8 +107,9 @@ class Settings(BaseSettings):
     )
     public_url: str | None = Field(
         None,
-        description="Where people reach the service: https://fieldward.example. Passkeys are bound to its domain, which"
-        " can't be changed later without losing them; without it they work at http://localhost and its port alone.",
+        description="Where people reach the service, for links in mails: https://fieldward.example. Passkeys are bound"
+        " to its domain, which can't be changed later without losing them; without it they work at http://localhost and"
+        " its port alone.",
     )
     trusted_proxies: str | None = Field(
         None,
@@ -115,14 +118,14 @@ class Settings(BaseSettings):
         " commas.",
     )
     alarm_email_to: str | None = Field(None, description="Whom alarms are mailed to: addresses, separated by commas.")
-    smtp_host: str | None = Field(None, description="The mail server that takes alarms.")
+    smtp_host: str | None = Field(None, description="The mail server that takes alarms and letters to people.")
     smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
     smtp_security: Literal["starttls", "tls", "none"] = Field(
         "starttls", description="How it is spoken to; none is for a server on this machine alone."
     )
     smtp_username: str | None = Field(None, description="The name to sign in to it with.")
     smtp_password: SecretStr | None = Field(None, description="The password for that.")
-    smtp_from: str | None = Field(None, description="The address that alarms come from.")
+    smtp_from: str | None = Field(None, description="The address that they come from.")
     alarm_webhook_url: str | None = Field(None, description="Where alarms are posted to: by https, or on this machine.")
     alarm_webhook_secret: SecretStr | None = Field(
         None, description="What posted alarms are signed with: whsec_ and the base64 of at least 24 bytes."
@@ -159,8 +162,13 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field("json", description="How the log is written.")
     password_cost: Literal["standard", "test"] = Field(
         "standard",
-        description="Argon2id: standard is RFC 9106's second choice; test is weak and for tests alone.",
+        description="Argon2id: standard is what the following three say; test is weak and for tests alone.",
     )
+    password_memory_kib: int = Field(
+        Parameters().memory_kib, ge=7168, le=4 * 1024 * 1024, description="Memory of one Argon2id, in KiB."
+    )
+    password_time_cost: int = Field(Parameters().time_cost, ge=1, le=100, description="Its passes over the memory.")
+    password_parallelism: int = Field(Parameters().parallelism, ge=1, le=64, description="Its lanes.")
 
     @model_validator(mode="after")
     def _require_what_the_provider_needs(self) -> Self:
@@ -209,8 +217,29 @@ class Settings(BaseSettings):
         return _pairs(self.audit_witnesses)
 
     @model_validator(mode="after")
-    def _require_what_alarms_need(self) -> Self:
-        needed = {"alarm_email_to": ("smtp_host", "smtp_from"), "alarm_webhook_url": ("alarm_webhook_secret",)}
+    def _require_strong_hashes(self) -> Self:
+        if not Parameters(self.password_memory_kib, self.password_time_cost, self.password_parallelism).is_strong:
+            raise PydanticCustomError(
+                "weak",
+                "FIELDWARD_PASSWORD_MEMORY_KIB: expected more, for FIELDWARD_PASSWORD_TIME_COST: at least 47104 for 1,"
+                " 19456 for 2, 12288 for 3, 9216 for 4, and 7168 for more",
+            )
+        return self
+
+    @property
+    def password_parameters(self) -> Parameters:
+        """What a password's hash costs."""
+        if self.password_cost == "test":  # noqa: S105  (a cost)
+            return Parameters.for_tests()
+        return Parameters(self.password_memory_kib, self.password_time_cost, self.password_parallelism)
+
+    @model_validator(mode="after")
+    def _require_what_mail_needs(self) -> Self:
+        needed = {
+            "alarm_email_to": ("smtp_host",),
+            "smtp_host": ("smtp_from",),
+            "alarm_webhook_url": ("alarm_webhook_secret",),
+        }
         for given, wanted in needed.items():
             for name in wanted:
                 if getattr(self, given) and not getattr(self, name):
@@ -221,6 +250,8 @@ class Settings(BaseSettings):
                     )
         if self.smtp_security == "none" and self.smtp_host and self.smtp_host not in LOOPBACK:
             raise PydanticCustomError("insecure", "FIELDWARD_SMTP_SECURITY: none is for a server on this machine alone")
+        if self.public_url and not is_sound_url(self.public_url):
+            raise PydanticCustomError("insecure", "FIELDWARD_PUBLIC_URL: expected https, or this machine")
         if self.alarm_webhook_url and not is_sound_url(self.alarm_webhook_url):
             raise PydanticCustomError("insecure", "FIELDWARD_ALARM_WEBHOOK_URL: expected https, or this machine")
         if self.alarm_webhook_secret is not None:

@@ -13,7 +13,7 @@ from models.base import Kept, Storage, WardModel, new_id, ward
 
 
 class ChallengeKind(StrEnum):
-    """What the answer is good for."""
+    """What the answer is good for. A DEVICE_PROOF asks nothing: it was used, and is not to be used again."""
 
     SIGN_IN = "SIGN_IN"
     PASSKEY_SIGN_IN = "PASSKEY_SIGN_IN"
@@ -21,13 +21,15 @@ class ChallengeKind(StrEnum):
     PASSKEY_PROOF = "PASSKEY_PROOF"
     PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105  (a word, not one)
     DEVICE_ENROLMENT = "DEVICE_ENROLMENT"
+    DEVICE_PROOF = "DEVICE_PROOF"
 
 
 class Challenge(WardModel):
     """One such question. `digest` is the keyed digest of the secret that names it; `nonce` what a passkey signs.
 
     `tenant_id`, `membership_id`, `device_id` and `session_id` say what it was chosen for; there are no keys to them,
-    since it outlives none of them by more than its few minutes.
+    since it outlives none of them by more than its few minutes. `device_key` is the thumbprint of the key that the
+    device proved to have.
     """
 
     noun = "membership"
@@ -42,6 +44,7 @@ class Challenge(WardModel):
     membership_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     device_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     session_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    device_key = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
     nonce = ward(C.INTERNAL, fields.BinaryField(null=True))
     attempts = ward(C.INTERNAL, fields.IntField(default=0))
     created_at = ward(C.INTERNAL, fields.DatetimeField())

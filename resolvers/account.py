@@ -215,7 +215,7 @@ async def _prepare(services: Services, organization_id: UUID, new: NewPerson) ->
         raise InvalidInputError("Expected an e-mail address.", field=("email",))
     require_fit(entity_of(User), {"email": email}, at=())
     require_fit(entity_of(Membership), {"name": new.name}, at=())
-    require_acceptable(new.password)
+    await services.hashing.run(require_acceptable, new.password, about=(email, new.name))
     index = await email_index_of(email)
     async with OneStatement(Tenant(email_index=index)) as connection:
         known: UUID | None = await connection.fetchval("select id from user_account where email_index = $1", index)

@@ -20,7 +20,8 @@ from models.base import new_id
 from models.incident import Channel, DeliveryState
 from models.reading import OneStatement
 from models.transaction import Tenant, raw_write_transaction
-from resolvers.alarm_channel import LONGEST_S, Alarm, AlarmSender, NotSentError
+from resolvers.alarm_channel import Alarm, AlarmSender
+from resolvers.sending import LONGEST_S, NotSentError
 
 log = structlog.get_logger()
 

@@ -4,45 +4,27 @@ An alarm holds no personal data and no value: a rule, a severity, ids, a count, 
 under the same id, where a process ended between sending it and noting that it was sent; it is never lost.
 """
 
-import asyncio
 import base64
 import hmac
 import http.client
-import smtplib
 import ssl
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
-from email.utils import format_datetime
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 import orjson
 
 from models.incident import Channel
+from resolvers.mail_server import MailServer, new_message
+from resolvers.sending import LOOPBACK, TIMEOUT_S, NotSentError, send_in_thread
 
-TIMEOUT_S: Final = 10.0
-"""Seconds that a server may take for each step."""
-LONGEST_S: Final = 30.0
-"""Seconds that sending may take in all."""
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  (how a secret is written, not one)
 SHORTEST_SECRET: Final = 24
 """Bytes, as Standard Webhooks asks for."""
-
-# A server that answers a byte now and then keeps a thread of these, and none that writes signed heads down.
-_threads: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="alarm")
-
-
-class NotSentError(Exception):
-    """An alarm did not leave. `kind` says why, without anything that a server answered or was told."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(f"The alarm was not sent: {kind}.")
-        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +79,6 @@ class AlarmSender(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class MailServer:
-    """Where mail is handed in. security: TLS from the start, STARTTLS, or neither, which is for this machine alone."""
-
-    host: str
-    port: int
-    security: Literal["starttls", "tls", "none"]
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    context: ssl.SSLContext | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class EmailSender:
     """Sends alarms by mail, one for all recipients."""
 
@@ -124,22 +94,14 @@ class EmailSender:
     @property
     def destination(self) -> str:
         """The mail server: recipients' addresses are people's."""
-        return f"smtp://{self.server.host}:{self.server.port}"
+        return self.server.destination
 
     async def send(self, alarm: Alarm) -> None:
         """Hand the alarm in. Raises `NotSentError` unless the server took it for every recipient."""
-        await _in_thread(lambda: self._send(self._message(alarm)))
+        await self.server.hand_in(self._message(alarm), self.recipients)
 
     def _message(self, alarm: Alarm) -> EmailMessage:
-        message = EmailMessage()
-        message["From"] = self.sender
-        message["To"] = ", ".join(self.recipients)
         what = "test alarm" if alarm.incident_id is None else alarm.rule
-        message["Subject"] = f"[Fieldward] {alarm.severity}: {what}"
-        message["Date"] = format_datetime(datetime.now(UTC))
-        # The same each time it is sent, so that mail programs show it once.
-        message["Message-ID"] = f"<{alarm.id}@{self.sender.rpartition('@')[2].strip('>')}>"
-        message["Auto-Submitted"] = "auto-generated"
         lines = [
             f"Rule: {alarm.rule}",
             f"Severity: {alarm.severity}",
@@ -150,23 +112,13 @@ class EmailSender:
             f"Opened: {alarm.opened_at.isoformat()}",
             *([f"Sign in: {alarm.link}"] if alarm.link else []),
         ]
-        message.set_content("\n".join(lines) + "\n")
-        return message
-
-    def _send(self, message: EmailMessage) -> None:
-        server, context = self.server, self.server.context or ssl.create_default_context()
-        opened: smtplib.SMTP = (
-            smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_S, context=context)
-            if server.security == "tls"
-            else smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_S)
+        return new_message(
+            alarm.id,
+            sender=self.sender,
+            recipients=self.recipients,
+            subject=f"[Fieldward] {alarm.severity}: {what}",
+            text="\n".join(lines) + "\n",
         )
-        with opened as smtp:
-            if server.security == "starttls":
-                smtp.starttls(context=context)
-            if server.username is not None:
-                smtp.login(server.username, server.password or "")
-            if smtp.send_message(message):
-                raise NotSentError("some recipients were refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +147,7 @@ class WebhookSender:
         """Post the alarm. Raises `NotSentError` unless the answer is a 2xx."""
         body, now = alarm.body(), datetime.now(UTC)
         headers = {"Content-Type": "application/json", "User-Agent": "fieldward", **signed(self.key, alarm, body, now)}
-        await _in_thread(lambda: self._post(urlsplit(self.url), body, headers))
+        await send_in_thread(lambda: self._post(urlsplit(self.url), body, headers))
 
     def _post(self, parts: SplitResult, body: bytes, headers: dict[str, str]) -> None:
         host = parts.hostname or ""
@@ -247,13 +199,3 @@ def is_sound_url(url: str) -> bool:
 def channels_of(senders: Sequence[AlarmSender]) -> tuple[Channel, ...]:
     """Return through which channels alarms leave."""
     return tuple(one.channel for one in senders)
-
-
-async def _in_thread(work: Callable[[], None]) -> None:
-    try:
-        async with asyncio.timeout(LONGEST_S):
-            await asyncio.get_running_loop().run_in_executor(_threads, work)
-    except smtplib.SMTPResponseException as error:
-        raise NotSentError(f"SMTP {error.smtp_code}") from error
-    except (OSError, TimeoutError, smtplib.SMTPException, http.client.HTTPException, ValueError) as error:
-        raise NotSentError(type(error).__name__) from error

@@ -2,24 +2,16 @@
 
 from uuid import UUID
 
-from models.base import new_id
-from models.outgoing_mail import MailKind, OutgoingMail
+from models.outgoing_mail import MailKind
 from models.session import Factor
 from resolvers.change import Change
+from resolvers.mailing import enqueue
 from resolvers.second_factor import Proof
 
 
 async def tell_person(change: Change, kind: MailKind, *, user_id: UUID) -> None:
     """Have a mail of the kind sent to the person's own address, once the change is committed."""
-    await OutgoingMail.create(
-        using_db=change.connection,
-        id=new_id(),
-        organization_id=change.organization_id,
-        kind=kind,
-        user_id=user_id,
-        next_attempt_at=change.at,
-        created_at=change.at,
-    )
+    await enqueue(change, kind=kind, user_id=user_id)
 
 
 async def tell_used(change: Change, proof: Proof, *, user_id: UUID) -> None:

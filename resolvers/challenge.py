@@ -31,6 +31,7 @@ OVER: Final = "This is not valid any more. Begin again."
 
 _TABLE: Final = entity_of(Challenge).name
 _OPEN: Final = "answered_at is null and expires_at > clock_timestamp()"
+_BE: Final = "select set_config('fieldward.user_id', $1, true)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class About:
     tenant_id: UUID | None = None
     membership_id: UUID | None = None
     device_id: UUID | None = None
+    device_key: str | None = None
     session_id: UUID | None = None
     nonce: bytes | None = None
 
@@ -71,6 +73,7 @@ async def ask(
         tenant_id=about.tenant_id,
         membership_id=about.membership_id,
         device_id=about.device_id,
+        device_key=about.device_key,
         session_id=about.session_id,
         nonce=about.nonce,
         created_at=at,
@@ -156,15 +159,45 @@ async def wrong_answers(kind: ChallengeKind, *, user_id: UUID, within: timedelta
     return int(found)
 
 
-async def withdraw(connection: BaseDBAsyncClient, kind: ChallengeKind, *, user_id: UUID) -> None:
-    """End all open challenges of a kind that are a person's: their newest is to count alone."""
-    await fetch(connection, "select set_config('fieldward.user_id', $1, true)", str(user_id))
+async def spend(kind: ChallengeKind, secret: str, *, at: datetime, lifetime: timedelta) -> bool:
+    """Note that something was used which is good once, in a transaction of its own; False if it was used before.
+
+    lifetime: for how long it would have been good.
+    """
+    await load_index_key(SYSTEM_ID)
+    digest = digest_of(kind, secret)
+    async with raw_write_transaction(Tenant(challenge=digest)) as connection:
+        spent = await connection.fetchval(
+            f'insert into "{_TABLE}" (id, kind, digest, attempts, created_at, expires_at, answered_at)'
+            " values ($1, $2, $3, 0, $4, $5, $4) on conflict (digest) do nothing returning id",
+            new_id(),
+            kind,
+            digest,
+            at,
+            at + lifetime,
+        )
+    return spent is not None
+
+
+async def withdraw(
+    connection: BaseDBAsyncClient, kind: ChallengeKind, *, user_id: UUID, device_id: UUID | None = None
+) -> None:
+    """End all open challenges of a kind that are a person's: their newest is to count alone.
+
+    device_id: only those that were chosen for this device.
+    """
+    (before,) = await fetch(connection, "select current_setting('fieldward.user_id', true) as user_id")
+    await fetch(connection, _BE, str(user_id))
     await fetch(
         connection,
-        f'update "{_TABLE}" set answered_at = clock_timestamp() where user_id = $1 and kind = $2 and {_OPEN}',
+        f'update "{_TABLE}" set answered_at = clock_timestamp()'
+        f" where user_id = $1 and kind = $2 and ($3::uuid is null or device_id = $3) and {_OPEN}",
         user_id,
         kind,
+        device_id,
     )
+    # What the rest of the transaction sees is what whoever acts may see.
+    await fetch(connection, _BE, before["user_id"] or "")
 
 
 def digest_of(kind: ChallengeKind, secret: str) -> bytes:

@@ -1,13 +1,14 @@
-"""Registering and blocking devices. A device is always mapped to one named member."""
+"""Registering, handing over and blocking devices. A device is always mapped to one named member."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from tortoise.exceptions import IntegrityError
 
 from auth.permission import Permission
 from auth.policy import require
+from auth.principal import SYSTEM_ID
 from auth.scope import ORGANIZATION
 from models.base import new_id
 from models.device import Device, DevicePlatform, DeviceStatus
@@ -15,13 +16,15 @@ from models.encryption.blind_index import normalize_code
 from models.errors import ConflictError
 from models.inventory import entity_of
 from models.membership import Membership
-from models.searching import index_of
+from models.searching import index_of, load_index_key
 from resolvers.change import Change
 from resolvers.checking import require_reason
 from resolvers.creating import constraint_of, creation_digest, repeats, require_new_id
+from resolvers.device_enrolment import can_have_devices, end_sessions_on, withdraw_codes
 from resolvers.locking import lock_visible, require_version
 from resolvers.writing import require_writable
 
+AT_USER: Final = ("input", "userId")
 _SERIAL_NUMBER = entity_of(Device).columns["serial_number"]
 
 
@@ -58,7 +61,7 @@ async def register_device(change: Change, *, device_id: UUID | None, new: NewDev
     digest = creation_digest(change.organization_id, {**values, "membership_id": new.membership_id})
     if await repeats(change, Device, row_id, digest):
         return row_id
-    member = await lock_visible(change, Membership, new.membership_id, at=("input", "userId"))
+    member = await lock_visible(change, Membership, new.membership_id, at=AT_USER)
     device = Device(
         id=row_id,
         organization_id=change.organization_id,
@@ -75,6 +78,38 @@ async def register_device(change: Change, *, device_id: UUID | None, new: NewDev
             raise ConflictError("Another device has this serial number.", field=("input", "serialNumber")) from error
         raise
     return row_id
+
+
+async def hand_over_device(change: Change, *, device_id: UUID, membership_id: UUID, expected_version: int) -> UUID:
+    """Map a device to another member, who has to enrol it anew. The change's reason says why.
+
+    Its key, what is signed in on it, and a code by which it could be enrolled end with the same commit. Records keep
+    the device that made them; whose it was then is in the trail. A blocked one stays blocked: it can be handed over
+    before it is let in again, so that the one before never gets in between.
+
+    Raises:
+        NotFoundError, ForbiddenError: without `device:register`; or there is no such member.
+        ConflictError: it is at another version, it is theirs already, or the member can't get in.
+    """
+    await load_index_key(SYSTEM_ID)
+    device = await lock_visible(change, Device, device_id)
+    require(change.viewer, Permission.DEVICE_REGISTER, ORGANIZATION)
+    require_version(device.version, expected_version)
+    member = await lock_visible(change, Membership, membership_id, at=AT_USER)
+    if member.id == device.membership_id:
+        raise ConflictError("The device is theirs already.", field=AT_USER)
+    if not await can_have_devices(change, member):
+        raise ConflictError("Somebody who can't get in is given no device.", field=AT_USER)
+    await withdraw_codes(change, device)
+    device.membership_id = member.id
+    device.public_key = None
+    device.enrolled_at = None
+    device.version += 1
+    await device.save(
+        using_db=change.connection, update_fields=["membership_id", "public_key", "enrolled_at", "version"]
+    )
+    await end_sessions_on(change, device.id)
+    return device.id
 
 
 async def block_device(change: Change, *, device_id: UUID, expected_version: int) -> UUID:

@@ -35,8 +35,8 @@ class SignedInPerson:
     session_id: UUID
 
 
-async def prove_identity(services: Services, actor: Actor, password: str) -> None:
-    """Return if the password is the viewer's.
+async def prove_identity(services: Services, actor: Actor, password: str, *, at: Path = AT_PASSWORD) -> None:
+    """Return if the password is the viewer's. at: the path of the input that it was given in.
 
     A wrong one is counted in the session, in the trail too. Of those that are tried at once each counts: what is wrong
     after the session has ended is answered as what is right, and tells nothing.
@@ -49,7 +49,7 @@ async def prove_identity(services: Services, actor: Actor, password: str) -> Non
     """
     person = signed_in_person(actor)
     if not await is_own_password(services, person.user_id, password):
-        await refuse_proof(actor, person.session_id, "This is not your password.", at=AT_PASSWORD)
+        await refuse_proof(actor, person.session_id, "This is not your password.", at=at)
 
 
 def signed_in_person(actor: Actor) -> SignedInPerson:

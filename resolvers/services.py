@@ -14,6 +14,7 @@ from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
+from resolvers.mailer import MailRoute
 from resolvers.relying_party import RelyingParty
 from resolvers.sealing import Sealer
 from resolvers.standing import session_states, token_states
@@ -73,7 +74,9 @@ def _leave_asleep(_: str) -> None:
 class Services:
     """Keys, passwords, tokens, the clock and who seals the trail, and what requests of the same moment do together.
 
+    mail: how letters to people leave; None where no such way is set up.
     wake_afterwards: has a background job, by its name, look for work when the running task has ended.
+    public_url: where people reach the service, where that is set: for links.
     """
 
     keyring: Keyring
@@ -92,4 +95,6 @@ class Services:
     verified: VerifiedTokens = field(default_factory=VerifiedTokens)
     session_states: StateBatches = field(default_factory=lambda: StateBatches(session_states))
     token_states: StateBatches = field(default_factory=lambda: StateBatches(token_states))
+    mail: MailRoute | None = None
     wake_afterwards: Callable[[str], None] = _leave_asleep
+    public_url: str | None = None

@@ -10,7 +10,8 @@ from enum import StrEnum
 from uuid import UUID
 
 from auth.action import Action
-from auth.errors import BlockedDeviceError, ForbiddenError, ReusedTokenError, UnauthenticatedError
+from auth.device_proof import for_refresh
+from auth.errors import ForbiddenError, ReusedTokenError, UnauthenticatedError
 from auth.principal import SYSTEM_ID, Origin, Viewer
 from auth.token import (
     AccessClaims,
@@ -21,15 +22,15 @@ from auth.token import (
     verify_access_token,
 )
 from models.base import new_id
-from models.device import Device, DeviceStatus
 from models.errors import InvalidInputError
 from models.session import Factor, Session
-from models.user import User
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.checking import require_text
 from resolvers.client_name import client_name_of
+from resolvers.device_proof import lock_device, lock_proved_device, note_seen, require_proof
+from resolvers.proved_password import ProvedPassword, hold_proved
 from resolvers.services import Services, SessionPolicy
-from resolvers.standing import BLOCKED, ENDED, require_good, viewer_of
+from resolvers.standing import ENDED, require_good, viewer_of
 from resolvers.throttle import known_client_token
 from resolvers.trail import Actor
 
@@ -66,6 +67,8 @@ class Opening:
     delivery: how it is held. name: what the person calls it; else what the client says of itself.
     account: by what guesses at the account are counted; None makes the client known nowhere.
     settle: what else is done, and must go well, in the transaction in which it opens.
+    device_key: the thumbprint of the key that the device proved to have (`resolvers/device_proof.py: prove_device`).
+        Without it nobody is signed in on a device.
     """
 
     user_id: UUID
@@ -77,15 +80,19 @@ class Opening:
     name: str | None = field(default=None, repr=False)
     account: bytes | None = field(default=None, repr=False)
     settle: Callable[[Change], Awaitable[None]] | None = None
+    device_key: str | None = None
 
 
-async def open_session(services: Services, actor: Actor, opening: Opening, *, new_hash: str | None = None) -> SignedIn:
+async def open_session(
+    services: Services, actor: Actor, opening: Opening, *, proved: ProvedPassword | None = None
+) -> SignedIn:
     """Open a session of somebody who proved who they are.
 
-    new_hash: the hash of their password to keep from now on, if it is to be another.
+    proved: their password, where that is by what they did.
 
     Raises:
-        UnauthenticatedError: the device is not theirs, or blocked.
+        UnauthenticatedError: the device is not theirs, or blocked, or did not prove the key that it has; or the
+            password was changed meanwhile.
         InvalidInputError: the name can't be one; or a device is to hold a cookie.
         Whatever settling raises.
     """
@@ -108,6 +115,8 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
             raise InvalidInputError("Expected tokens: a device keeps no cookie.", field=("input", "delivery"))
         if opening.settle is not None:
             await opening.settle(change)
+        if proved is not None:
+            await hold_proved(change, opening.user_id, proved)
         device = await _signing_device(change, opening)
         await Session.create(
             using_db=change.connection,
@@ -125,8 +134,6 @@ async def open_session(services: Services, actor: Actor, opening: Opening, *, ne
             expires_at=change.at + life_time(services.sessions, device),
             created_at=change.at,
         )
-        if new_hash is not None:
-            await User.filter(id=opening.user_id).using_db(change.connection).update(password_hash=new_hash)
 
     intent = Intent(action=Action.SESSION_SIGN_IN, actor=inside, entity="session", subjects=[secret.session_id])
     await commit_change(intent, open_it)
@@ -146,12 +153,23 @@ def life_time(policy: SessionPolicy, device_id: UUID | None) -> timedelta:
     return policy.session_lifetime if device_id is None else policy.device_lifetime
 
 
-async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> SignedIn:
-    """Exchange a refresh token for new tokens. Each refresh token works once.
+async def refresh(
+    services: Services,
+    actor: Actor,
+    *,
+    refresh_token: str,
+    device_proof: str | None = None,
+    app_version: str | None = None,
+) -> SignedIn:
+    """Exchange a refresh token for new tokens. Each refresh token works once, on a device with its proof alone.
+
+    device_proof: of the session's device, for this refresh token. app_version: what runs on it.
 
     Raises:
         UnauthenticatedError: it is not one, the session has ended, or it was used before: then the session ends,
-            since one of the two who used it stole it.
+            since one of the two who used it stole it. Or the device's proof is missing or not good: then nothing
+            changes, and the token still works for who has the key.
+        InvalidInputError: the version of the app does not fit.
     """
     token = RefreshToken.parse(refresh_token)
     successor = RefreshToken.new(token.organization_id, token.session_id)
@@ -175,6 +193,7 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
     intent = replace(intent, actor=known)
 
     async def rotate(change: Change) -> bool:
+        device = await lock_device(change, state["device_id"]) if state["device_id"] is not None else None
         session = await (
             Session.filter(id=token.session_id, organization_id=token.organization_id)
             .using_db(change.connection)
@@ -188,6 +207,9 @@ async def refresh(services: Services, actor: Actor, *, refresh_token: str) -> Si
             require_good(state, services.clock())
             if session.revoked_at is not None:
                 raise UnauthenticatedError(ENDED)
+            if session.device_id is not None:
+                proved = require_proof(services, device, device_proof, for_refresh(refresh_token))
+                await note_seen(change, proved, app_version=app_version)
             session.spent_digest = session.refresh_digest
             session.refresh_digest = successor.digest()
             session.refreshed_at = change.at
@@ -296,18 +318,10 @@ async def authenticate(services: Services, origin: Origin, *, claims: AccessClai
 async def _signing_device(change: Change, opening: Opening) -> UUID | None:
     if opening.device_id is None:
         return None
-    device = await Device.get_or_none(
-        id=opening.device_id,
-        organization_id=opening.organization_id,
-        membership_id=opening.membership_id,
-        using_db=change.connection,
+    device = await lock_proved_device(
+        change, opening.device_id, membership_id=opening.membership_id, thumbprint=opening.device_key
     )
-    if device is None:
-        raise UnauthenticatedError("This device is not registered for you.", field=("input", "deviceId"))
-    if device.status is DeviceStatus.BLOCKED:
-        raise BlockedDeviceError(BLOCKED)
-    device.last_seen_at = change.at
-    await device.save(using_db=change.connection, update_fields=["last_seen_at"])
+    await note_seen(change, device)
     return device.id
 
 

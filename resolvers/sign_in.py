@@ -13,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from auth.action import Action
+from auth.device_proof import for_sign_in
 from auth.errors import ClonedPasskeyError, RateLimitedError, UnauthenticatedError
 from auth.password import UnacceptablePasswordError
 from auth.principal import SYSTEM_ID
@@ -31,11 +32,13 @@ from resolvers.account_index import account_mark, email_index_of
 from resolvers.authenticator_notice import tell_used
 from resolvers.challenge import OVER, About, ask, find, new_secret, note_wrong, take, wrong_answers
 from resolvers.change import Change, Intent, commit_change, record_attempt
+from resolvers.device_proof import prove_device
 from resolvers.passkey_proof import assertion_options, claimed, new_nonce
+from resolvers.proved_password import ProvedPassword, hold_proved
 from resolvers.second_factor import Answer, Having, Proof, SpentProofError, load_having, verify_answer
 from resolvers.services import Services
 from resolvers.session import Delivery, Opening, SignedIn, open_session
-from resolvers.throttle import Guess, Guessing, account_of, guessing
+from resolvers.throttle import Guess, Guessing, account_of, count, guessing
 from resolvers.trail import Actor
 
 TIME_TO_COMPLETE: Final = timedelta(minutes=5)
@@ -88,16 +91,18 @@ async def sign_in(
     password: str,
     organization: str | None = None,
     device_id: UUID | None = None,
+    device_proof: str | None = None,
     delivery: Delivery = Delivery.TOKENS,
     client_name: str | None = None,
 ) -> SignedIn | Challenged:
     """Check a password and open a session in an organization, on a device where one is named; or ask for more.
 
-    organization: the slug; needed only by people who belong to several.
+    organization: the slug; needed only by people who belong to several. device_proof: of the device, for this sign-in.
     delivery: how the session is held. client_name: what the person calls it.
 
     Raises:
-        UnauthenticatedError: wrong in any way that must not be told apart; or suspended, or the device is blocked.
+        UnauthenticatedError: wrong in any way that must not be told apart; or suspended. Said only to who gave the
+            right password: the device is blocked or not enrolled, or its proof is missing or not good.
         InvalidInputError: the organization must be named. Said only to who gave the right password.
         RateLimitedError: too many were tried in vain (`resolvers/throttle.py`), or too many wait already
             (`resolvers/services.py`); or the second step was answered wrong too often.
@@ -109,7 +114,7 @@ async def sign_in(
         # Which account it was for, whether there is one or not: the same work, and no address.
         intent = replace(intent, entity=_ACCOUNT, subjects=[account_mark(index)])
         async with guessing(Guess(Guessing.PASSWORD, actor.origin, index)):
-            user_id, new_hash = await _verify_password(services, index, password)
+            user_id, proved = await _verify_password(services, index, password)
         intent = replace(intent, actor=replace(intent.actor, user_id=user_id))
         choice = await _choose(user_id, organization)
         having = await load_having(user_id)
@@ -118,20 +123,30 @@ async def sign_in(
     except Exception as error:
         await record_attempt(intent, error)
         raise
-    if having.has_second_factor:
-        opening = Opening(user_id, choice.organization_id, choice.membership_id, (Factor.PASSWORD,), device_id)
-        return await _ask_for_more(services, intent.actor, opening, having, new_hash=new_hash)
+    device_key = None
+    if device_id is not None:
+        member = replace(
+            intent.actor,
+            organization_id=choice.organization_id,
+            membership_id=choice.membership_id,
+            device_id=device_id,
+        )
+        binding = for_sign_in(organization, email)
+        device_key = await prove_device(services, member, device_id=device_id, proof=device_proof, binding=binding)
     opening = Opening(
         user_id,
         choice.organization_id,
         choice.membership_id,
         (Factor.PASSWORD,),
         device_id,
+        device_key=device_key,
         delivery=delivery,
         name=client_name,
         account=index,
     )
-    return await open_session(services, intent.actor, opening, new_hash=new_hash)
+    if having.has_second_factor:
+        return await _ask_for_more(services, intent.actor, opening, having, proved=proved)
+    return await open_session(services, intent.actor, opening, proved=proved)
 
 
 async def complete_sign_in(
@@ -183,8 +198,13 @@ async def complete_sign_in(
     return await _enter(services, intent.actor, opening, ChallengeKind.SIGN_IN, challenge)
 
 
-async def begin_passkey_sign_in(services: Services) -> PasskeyAsked:
-    """Ask whichever passkey the browser finds to sign somebody in. Nobody is known yet, so nothing is in the trail."""
+async def begin_passkey_sign_in(services: Services, actor: Actor) -> PasskeyAsked:
+    """Ask whichever passkey the browser finds to sign somebody in. Nobody is known yet, so nothing is in the trail.
+
+    Raises:
+        RateLimitedError: too many were asked for from there.
+    """
+    await count(Guess(Guessing.PASSKEY_REQUEST, actor.origin))
     await load_index_key(SYSTEM_ID)
     nonce, secret = new_nonce(), new_secret()
     async with write_transaction(Tenant()) as connection:
@@ -274,9 +294,9 @@ async def _require_few_guesses(user_id: UUID) -> None:
 
 
 async def _ask_for_more(
-    services: Services, actor: Actor, opening: Opening, having: Having, *, new_hash: str | None
+    services: Services, actor: Actor, opening: Opening, having: Having, *, proved: ProvedPassword
 ) -> Challenged:
-    """Ask for the second factor. Whether the device may be signed in on is told to who has both."""
+    """Ask for the second factor."""
     passkeys = having.of(AuthenticatorKind.PASSKEY)
     nonce, secret = new_nonce(), new_secret()
     about = About(
@@ -284,12 +304,12 @@ async def _ask_for_more(
         tenant_id=opening.organization_id,
         membership_id=opening.membership_id,
         device_id=opening.device_id,
+        device_key=opening.device_key,
         nonce=nonce,
     )
 
     async def ask_it(change: Change) -> datetime:
-        if new_hash is not None:
-            await User.filter(id=opening.user_id).using_db(change.connection).update(password_hash=new_hash)
+        await hold_proved(change, opening.user_id, proved)
         kind = ChallengeKind.SIGN_IN
         return await ask(change.connection, kind, secret=secret, at=change.at, lifetime=TIME_TO_COMPLETE, about=about)
 
@@ -307,7 +327,14 @@ def _opening_of(asked: Challenge) -> Opening:
     """Return what the right password was the first step to."""
     if asked.user_id is None or asked.tenant_id is None or asked.membership_id is None:
         raise LookupError("The challenge of a sign-in says whose it is.")
-    return Opening(asked.user_id, asked.tenant_id, asked.membership_id, (Factor.PASSWORD,), asked.device_id)
+    return Opening(
+        asked.user_id,
+        asked.tenant_id,
+        asked.membership_id,
+        (Factor.PASSWORD,),
+        asked.device_id,
+        device_key=asked.device_key,
+    )
 
 
 def _settling(kind: ChallengeKind, challenge: str, proof: Proof) -> Callable[[Change], Awaitable[None]]:
@@ -347,8 +374,8 @@ async def _enter(services: Services, actor: Actor, opening: Opening, kind: Chall
         raise
 
 
-async def _verify_password(services: Services, index: bytes, password: str) -> tuple[UUID, str | None]:
-    """Return whose address and password these are, and the hash to keep from now on if it is to be another."""
+async def _verify_password(services: Services, index: bytes, password: str) -> tuple[UUID, ProvedPassword]:
+    """Return whose address and password these are, and what it was proved against."""
     async with OneStatement(Tenant(email_index=index)) as connection:
         row = await connection.fetchrow(
             "select id, password_hash, status from user_account where email_index = $1", index
@@ -361,7 +388,7 @@ async def _verify_password(services: Services, index: bytes, password: str) -> t
     if row is None or not verdict.ok or row["status"] != UserStatus.ACTIVE:
         raise UnauthenticatedError(_REFUSED)
     new_hash = await services.hashing.run(services.passwords.hash, password) if verdict.needs_rehash else None
-    return row["id"], new_hash
+    return row["id"], ProvedPassword(row["password_hash"], new_hash)
 
 
 async def _choose(user_id: UUID, slug: str | None, *, refused: str = _REFUSED) -> _Choice:

@@ -47,6 +47,7 @@ class Guessing(StrEnum):
 
     PASSWORD = "PASSWORD"  # noqa: S105
     SECOND_FACTOR = "SECOND_FACTOR"
+    PASSKEY_REQUEST = "PASSKEY_REQUEST"
     RESET_REQUEST = "RESET_REQUEST"
     RESET_TOKEN = "RESET_TOKEN"  # noqa: S105
     ENROLMENT_CODE = "ENROLMENT_CODE"
@@ -102,6 +103,10 @@ _PACES: Final = {
     # Six digits, and whoever gets here knows the password: slower.
     Guessing.SECOND_FACTOR: Paces(
         pair=_USUAL.pair, network=_USUAL.network, account=Pace(free=10, first_s=1, longest_s=300, forgotten_s=3600)
+    ),
+    # Each leaves a row for a day; a page asks for one when it is opened.
+    Guessing.PASSKEY_REQUEST: Paces(
+        pair=_USUAL.pair, network=Pace(free=200, first_s=1, longest_s=60, forgotten_s=5), account=_USUAL.account
     ),
     # Each is a mail to somebody.
     Guessing.RESET_REQUEST: Paces(

@@ -28,6 +28,7 @@ from schema.authenticator_change import AuthenticatorMutation
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
 from schema.device_change import DeviceMutation
+from schema.device_enrolment import DeviceEnrolmentMutation
 from schema.errors import presented
 from schema.execution import RowsExecutor
 from schema.field import Guard
@@ -37,6 +38,7 @@ from schema.introspection import SchemaExecutor, publish_sights
 from schema.limits import TooComplexError
 from schema.mutation import wire_mutations
 from schema.operation import InvalidOperationError, Operations
+from schema.password_change import PasswordMutation
 from schema.project_change import ProjectMutation
 from schema.query import Query
 from schema.record_change import RecordMutation
@@ -65,11 +67,13 @@ _MUTATIONS = (
     ProjectMutation,
     RecordMutation,
     DeviceMutation,
+    DeviceEnrolmentMutation,
     RoleMutation,
     CustomRoleMutation,
     ServiceAccountMutation,
     IncidentMutation,
     TrailRetentionMutation,
+    PasswordMutation,
 )
 
 

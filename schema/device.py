@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
+from auth.device_proof import DeviceKey
+from auth.permission import Permission
 from models.device import Device as DeviceModel
 from models.device import DevicePlatform, DeviceStatus
 from models.membership import Membership
 from models.order import Order
 from schema.connection import OrderDirection, PageArguments, page_of
-from schema.field import column, link, stands_for
-from schema.filter import ExactTextFilter, IdFilter, TextFilter, conditions_of, filters
+from schema.field import column, derived, link, resolved, stands_for
+from schema.filter import ExactTextFilter, IdFilter, TextFilter, TimeFilter, conditions_of, filters
 from schema.node import Node
 from schema.viewer_can import DeviceViewerCan, viewer_can
 
@@ -26,8 +28,11 @@ class Device(Node):
     platform: DevicePlatform | None = column("What the collecting app runs on.")
     model: str | None = column("The device's model.")
     serial_number: str | None = column("The maker's serial number.")
-    app_version: str | None = column("The version of the collecting app at the last sign-in.")
-    last_seen_at: datetime | None = column("When the device last signed in.")
+    app_version: str | None = column("The version of the collecting app, as it last said.")
+    last_seen_at: datetime | None = column("When somebody last signed in or refreshed on it, or enrolled it.")
+    enrolled_at: datetime | None = column(
+        "When it got its key; null until it is enrolled: nobody signs in on it before."
+    )
     status: DeviceStatus | None = column("Whether the device may be used.")
     blocked_at: datetime | None = column("When it was blocked.")
     block_reason: str | None = column("Why it was blocked.")
@@ -40,6 +45,14 @@ class Device(Node):
     created_at: datetime | None = column("When it was registered.")
     version: int = column("Counts the changes; an update names the one it saw.")
     viewer_can: DeviceViewerCan = viewer_can(DeviceViewerCan, needs=("status",))
+
+    @resolved(
+        "The name of its key, to be compared with what the app shows: the thumbprint of the JWK (RFC 7638).",
+        derived(Permission.DEVICE_READ, needs=("public_key",)),
+    )
+    def key_thumbprint(src: strawberry.Parent[Any]) -> str | None:
+        public_key = src["public_key"]
+        return None if public_key is None else DeviceKey.from_der(public_key).thumbprint
 
 
 @strawberry.enum(description="What devices are ordered by.")
@@ -70,6 +83,8 @@ class DeviceFilter:
         description="By the maker's serial number, where you may read it. Each search is in the audit trail.",
     )
     membership_id: IdFilter | None = strawberry.field(name="userId", default=None, description="By whose they are.")
+    enrolled_at: TimeFilter | None = strawberry.field(default=None, description="By when they were enrolled.")
+    last_seen_at: TimeFilter | None = strawberry.field(default=None, description="By when they were last seen.")
 
 
 async def list_devices(

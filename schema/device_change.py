@@ -6,7 +6,7 @@ from auth.action import Action
 from auth.permission import Permission as P
 from models.device import Device as DeviceModel
 from models.device import DevicePlatform
-from resolvers.device import NewDevice, block_device, register_device, unblock_device
+from resolvers.device import AT_USER, NewDevice, block_device, hand_over_device, register_device, unblock_device
 from schema.device import Device
 from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
@@ -36,6 +36,15 @@ class BlockDeviceInput:
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
 
+@writes(DeviceModel, user_id="membership_id")
+@strawberry.input(description="Which device to hand over, to whom, and why.")
+class HandOverDeviceInput:
+    id: strawberry.ID = strawberry.field(description="Which device.")
+    user_id: strawberry.ID = strawberry.field(description="Whose it is from now on.")
+    expected_version: int = strawberry.field(description="The version that you saw.")
+    reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
+
+
 @structure
 @strawberry.type(description="A device after a mutation, or why nothing was done.")
 class DevicePayload:
@@ -54,10 +63,28 @@ class DeviceMutation:
     )
     async def register_device(info: strawberry.Info, input: RegisterDeviceInput) -> DevicePayload | None:
         given = written_values(input)
-        given["membership_id"] = parse_id(input.user_id, "User", at=("input", "userId"))
+        given["membership_id"] = parse_id(input.user_id, "User", at=AT_USER)
         new = NewDevice(**given)
         device_id = parse_id(input.id, "Device", at=AT_ID) if input.id is not None else None
         return done(await register_device(current_change(info), device_id=device_id, new=new))
+
+    @mutation(
+        "Hand a device over to another person: its key and its sessions end, and the new one enrols it anew.",
+        Action.DEVICE_HAND_OVER,
+        takes=(P.DEVICE_REGISTER,),
+        entity=DeviceModel,
+        subject="Device",
+        reason_demanded=True,
+    )
+    async def hand_over_device(info: strawberry.Info, input: HandOverDeviceInput) -> DevicePayload | None:
+        return done(
+            await hand_over_device(
+                current_change(info),
+                device_id=parse_id(input.id, "Device", at=AT_ID),
+                membership_id=parse_id(input.user_id, "User", at=AT_USER),
+                expected_version=input.expected_version,
+            )
+        )
 
     @mutation(
         "Block a device: its sessions are refused from their next request on.",

@@ -34,8 +34,10 @@ def presented(error: GraphQLError, request_id: str) -> GraphQLError:
 
 
 def extensions_of(error: FieldwardError) -> dict[str, Any]:
-    """Return the code, and of path, missing permission with its scope, and seconds to wait what there is."""
+    """Return the code, and of detail, path, missing permission with its scope, and seconds to wait what there is."""
     extensions: dict[str, Any] = {"code": error.code}
+    if error.detail is not None:
+        extensions["detail"] = error.detail
     if error.field:
         extensions["field"] = [str(part) for part in error.field]
     if isinstance(error, ForbiddenError) and error.permission:

@@ -42,7 +42,12 @@ WORTH_OF_PAST: Final = 2_000
 WORTH_OF_PROOF: Final = 20
 """Rows that a proof is reckoned at: the hashes in it, and those that they are made of, many of which others share."""
 MOST_MUTATIONS: Final = 20
-ALONE: Final = frozenset({"signIn", "completeSignIn", "signInWithPasskey", "reauthenticate", "refreshSession"})
+ALONE: Final = frozenset(
+    {
+        *("signIn", "completeSignIn", "signInWithPasskey", "reauthenticate", "refreshSession"),
+        *("changePassword", "requestPasswordReset", "resetPassword"),
+    }
+)
 
 SIZES: Final = frozenset({"first", "last"})
 """The arguments that say how many rows a page has."""

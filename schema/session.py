@@ -75,6 +75,12 @@ async def list_sessions(info: strawberry.Info, membership_id: Any, page: PageArg
 @strawberry.input(description="A refresh token.")
 class RefreshSessionInput:
     refresh_token: str = strawberry.field(description="The newest one of the session. Each works once.")
+    device_proof: str | None = strawberry.field(
+        default=None, description="The device's proof of its key, for this token. Demanded on a device."
+    )
+    app_version: str | None = strawberry.field(
+        default=None, description="The version of the collecting app that runs on the device."
+    )
 
 
 @structure
@@ -123,7 +129,14 @@ class SessionMutation:
     @mutation("Exchange a refresh token for new tokens.", None)
     async def refresh_session(info: strawberry.Info, input: RefreshSessionInput) -> SignInPayload | None:
         context = context_of(info)
-        return await given(context, await refresh(context.services, context.actor, refresh_token=input.refresh_token))
+        signed_in = await refresh(
+            context.services,
+            context.actor,
+            refresh_token=input.refresh_token,
+            device_proof=input.device_proof,
+            app_version=input.app_version,
+        )
+        return await given(context, signed_in)
 
     @mutation(
         "End this sign-in: its tokens are refused from the next request on.",

@@ -37,6 +37,9 @@ class SignInInput:
     device_id: strawberry.ID | None = strawberry.field(
         default=None, description="The registered device that you sign in on; none for a browser."
     )
+    device_proof: str | None = strawberry.field(
+        default=None, description="The device's proof of its key, for this sign-in. Demanded on a device."
+    )
     delivery: Delivery = strawberry.field(default=Delivery.TOKENS, description=_DELIVERY)
     client_name: str | None = strawberry.field(default=None, description=_CLIENT_NAME)
 
@@ -97,6 +100,7 @@ class SignInMutation:
             password=input.password,
             organization=input.organization,
             device_id=device_id,
+            device_proof=input.device_proof,
             delivery=input.delivery,
             client_name=input.client_name,
         )
@@ -119,7 +123,7 @@ class SignInMutation:
 
     @mutation("Begin to sign in with a passkey alone: what the browser is asked.", None)
     async def begin_passkey_sign_in(info: strawberry.Info) -> PasskeyRequestPayload | None:
-        return asked_payload(await begin_passkey_sign_in(context_of(info).services))
+        return asked_payload(await begin_passkey_sign_in(context_of(info).services, context_of(info).actor))
 
     @mutation("Sign in with a passkey alone.", None)
     async def sign_in_with_passkey(info: strawberry.Info, input: SignInWithPasskeyInput) -> SignInPayload | None:

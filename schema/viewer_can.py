@@ -155,6 +155,11 @@ class DeviceViewerCan:
         "Let it in again.",
         lambda can: can.row["status"] == DeviceStatus.BLOCKED and can.may_in_organization(P.DEVICE_BLOCK),
     )
+    start_enrolment: bool = _answer(
+        "Give a code by which it is enrolled.",
+        lambda can: can.row["status"] != DeviceStatus.BLOCKED and can.may_in_organization(P.DEVICE_REGISTER),
+    )
+    hand_over: bool = _answer("Hand it over to somebody else.", lambda can: can.may_in_organization(P.DEVICE_REGISTER))
     readable_fields: list[str] = _readable()
 
 

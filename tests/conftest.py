@@ -96,7 +96,17 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(scope="session")
 def template(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Template:
     """The demo, loaded once."""
-    settings = Settings(data_directory=tmp_path_factory.mktemp("keys"), password_cost="test", pool_size=10)
+    settings = Settings(
+        data_directory=tmp_path_factory.mktemp("keys"),
+        password_cost="test",
+        pool_size=10,
+        # Nothing listens there unless a test does: what is sent waits.
+        smtp_host="127.0.0.1",
+        smtp_port=free_port(),
+        smtp_security="none",
+        smtp_from="fieldward@fieldward.example",
+        public_url="https://fieldward.example",
+    )
     passwords = new_passwords()
 
     async def load() -> DemoReport:

@@ -15,6 +15,7 @@ from fieldward.demo.load import load_demo, new_passwords
 from fieldward.demo.people import ORGANIZATIONS, PEOPLE, PROGRAM
 from fieldward.logs import configure_logs
 from fieldward.settings import Settings
+from resolvers.mailer import ConsoleMailer
 
 
 def demo() -> None:
@@ -31,7 +32,13 @@ def demo() -> None:
         if reached.owner is not None:
             run(migrate(reached.owner, settings))
         passwords = run(ensure_demo(settings, reached))
-        serve_on(listening, settings, reached, ready=lambda: print(welcome(settings, passwords), flush=True))
+        serve_on(
+            listening,
+            settings,
+            reached,
+            ready=lambda: print(welcome(settings, passwords), flush=True),
+            mailer=ConsoleMailer(),
+        )
     print("Stopped.", file=sys.stderr)
 
 

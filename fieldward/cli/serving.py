@@ -19,6 +19,7 @@ from fieldward.logs import configure_logs
 from fieldward.settings import Settings
 from fieldward.web.app import build_app
 from fieldward.web.protocol import BoundedProtocol
+from resolvers.mailer import Mailer
 
 _OBJECTS_BEFORE_COLLECTING: Final = 20_000
 """How many more objects there may be before the youngest are looked at: an answer of a page makes thousands."""
@@ -86,12 +87,20 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def serve_on(
-    listening: socket.socket, settings: Settings, reached: Reach, *, ready: Callable[[], None] = lambda: None
+    listening: socket.socket,
+    settings: Settings,
+    reached: Reach,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    mailer: Mailer | None = None,
 ) -> None:
-    """Serve until a SIGINT or SIGTERM; `ready` is called once requests are answered."""
+    """Serve until a SIGINT or SIGTERM; `ready` is called once requests are answered.
+
+    mailer: what takes letters to people where no mail server is set.
+    """
     server = _Server(
         uvicorn.Config(
-            build_app(settings, reached.service),
+            build_app(settings, reached.service, mailer=mailer),
             http=BoundedProtocol,
             lifespan="on",
             log_config=None,

@@ -28,22 +28,28 @@ from fieldward.web.pages import page_routes
 from fieldward.web.proxy import networks_of
 from fieldward.web.request import Frame
 from models.leadership import SEALING, Leadership
+from resolvers.mailer import Mailer
 from schema.api import Api, build_api
 from schema.transport import GraphQLTransport
 
 
 def build_app(
-    settings: Settings, databases: Databases, *, api: Api | None = None, has_background: bool = True
+    settings: Settings,
+    databases: Databases,
+    *,
+    api: Api | None = None,
+    has_background: bool = True,
+    mailer: Mailer | None = None,
 ) -> ASGIApp:
     """Build the application. Its pools are open, and its background jobs run, while its lifespan lasts.
 
     api: the schema, where it is built already. has_background: whether the jobs run, too; without them what is left to
-        do is done by other processes.
+        do is done by other processes. mailer: what takes letters to people where the settings name no mail server.
 
     Raises:
         SchemaError, InventoryError: something in the schema is unguarded; nothing is served.
     """
-    services = build_services(settings)
+    services = build_services(settings, mailer=mailer)
     gate = Gate()
     leadership = Leadership(opening(databases.main, settings, name="fieldward sealing"), SEALING)
     jobs = build_jobs(services, settings, leads=leadership.is_ours, wake=lambda name: background.wake(name))

@@ -79,6 +79,7 @@ class Migration(migrations.Migration):
             ("membership_id", fields.UUIDField(null=True)),
             ("device_id", fields.UUIDField(null=True)),
             ("session_id", fields.UUIDField(null=True)),
+            ("device_key", fields.CharField(null=True, max_length=64)),
             ("nonce", fields.BinaryField(null=True)),
             ("attempts", fields.IntField(default=0)),
             ("created_at", fields.DatetimeField()),

@@ -55,7 +55,7 @@ def test_make_demo_on_a_fresh_machine_prints_sign_ins_that_answer_the_first_quer
         else:
             raise AssertionError(log.read_text())
     sign_ins = {role.lower(): (email, password) for role, email, password in reversed(found)}
-    server = Server(process, f"http://127.0.0.1:{port}", sign_ins, log)
+    server = Server(process, f"http://127.0.0.1:{port}", sign_ins, log, printed=log)
     try:
         answer = ask(server, first_query(), token=token_of(server, "manager"))
         assert "errors" not in answer

@@ -25,6 +25,7 @@ from resolvers.account import member_viewer, set_member_status
 from resolvers.trail import Actor
 from tests.conftest import Template
 from tests.support.access import in_organization, in_project, make_program, refusals
+from tests.support.device import enrolled
 from tests.support.mutation import mutate
 from tests.support.server import Process, database_url, own_data_directory, start_process, wait_until_ready
 from tests.support.world import Client, World
@@ -201,11 +202,12 @@ async def _kinds(world: World, first: httpx.AsyncClient, second: httpx.AsyncClie
         return Client(second, viewer.token), lambda: status(MembershipStatus.SUSPENDED)
 
     device, on_device = await _device(world, by_owner)
-    versions = itertools.count(1)
+    first_version = 2
+    versions = itertools.count(first_version)
 
     async def blocked() -> tuple[Client, Revoke]:
         version = next(versions)
-        if version > 1:
+        if version > first_version:
             await do("unblockDevice", {"id": device, "expectedVersion": version})
             version = next(versions)
         return Client(second, on_device), lambda: do("blockDevice", {"id": device, "expectedVersion": version})
@@ -232,10 +234,8 @@ async def _actor() -> Actor:
 
 
 async def _device(world: World, owner: Client) -> tuple[str, str | None]:
-    """Register a device of the collector's and sign in on it."""
+    """Register a device of the collector's, enrol it and sign in on it."""
     given = {"userId": f"User:{await world.member_id('collector')}", "platform": "ANDROID", "model": "Pixel 8"}
     answer = await mutate(owner, "registerDevice", given, "device { id }")
     device = str(answer.data["registerDevice"]["device"]["id"])
-    signed_in = (await world.sign_in("collector", deviceId=device)).data["signIn"]
-    assert signed_in["errors"] == []
-    return device, signed_in["accessToken"]
+    return device, (await (await enrolled(world, device)).client(world, "collector")).token

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from auth.principal import SYSTEM_ID
+from tests.support.device import enrolled
 from tests.support.incident import evidence_of, just, look_through, refuse
 from tests.support.mutation import mutate, prepare
 from tests.support.world import Client, World
@@ -66,14 +67,15 @@ async def test_a_refresh_token_of_a_session_that_is_over_is_no_reuse(world: Worl
 async def test_whoever_comes_by_a_blocked_device_is_an_incident_of_the_device(world: World) -> None:
     stage = await prepare(world)
     admin = await world.client("admin")
-    signed_in = (await world.sign_in("member", deviceId=stage.device)).data["signIn"]
-    blocked = {"id": stage.device, "expectedVersion": 1, "reason": "Left on the bus."}
+    phone = await enrolled(world, stage.device)
+    signed_in = (await phone.sign_in(world, "member")).data["signIn"]
+    blocked = {"id": stage.device, "expectedVersion": 2, "reason": "Left on the bus."}
     assert (await mutate(admin, "blockDevice", blocked)).data["blockDevice"]["errors"] == []
     assert await look_through(world) == []
 
     assert (await Client(world.http, signed_in["accessToken"]).run("{ viewer { role } }")).codes == ["UNAUTHENTICATED"]
-    await world.anonymous.run(REFRESH, {"input": {"refreshToken": signed_in["refreshToken"]}})
-    await world.sign_in("member", deviceId=stage.device)
+    await phone.refresh(world, signed_in["refreshToken"])
+    await phone.sign_in(world, "member")
 
     (found,) = await look_through(world)
     assert (found["rule"], found["severity"], found["count"]) == ("blocked_device", "HIGH", 3)
@@ -96,7 +98,8 @@ async def test_a_device_that_is_let_in_again_or_is_nobodys_is_no_incident(world:
     free = {"id": stage.blocked_device, "expectedVersion": 2, "reason": "Found."}
     assert (await mutate(admin, "unblockDevice", free)).data["unblockDevice"]["errors"] == []
 
-    assert (await world.sign_in("member", deviceId=stage.blocked_device)).data["signIn"]["errors"] == []
+    phone = await enrolled(world, stage.blocked_device)
+    assert (await phone.sign_in(world, "member")).data["signIn"]["errors"] == []
     assert (await world.sign_in("viewer", deviceId=stage.device)).codes == ["UNAUTHENTICATED"]
 
     assert await look_through(world) == []

@@ -7,9 +7,10 @@ from typing import Any
 import jwt
 import pytest
 
-from auth.password import Passwords, Verdict
+from auth.password import Parameters, Passwords, Verdict
 from auth.token import AccessClaims, SigningKey, issue_access_token
 from resolvers.flood import WRITTEN_EACH
+from tests.support.device import enrolled
 from tests.support.mutation import mutate, prepare
 from tests.support.world import Client, World
 
@@ -221,11 +222,12 @@ async def test_signing_out_ends_the_session_at_once(world: World) -> None:
 async def test_a_blocked_devices_next_call_is_refused_and_says_so(world: World) -> None:
     stage = await prepare(world)
     admin = await world.client("admin")
-    person = "member"
-    client = Client(world.http, (await world.sign_in(person, deviceId=stage.device)).data["signIn"]["accessToken"])
+    phone, person = await enrolled(world, stage.device), "member"
+    signed_in = (await phone.sign_in(world, person)).data["signIn"]
+    client = Client(world.http, signed_in["accessToken"])
     assert (await client.run(ME)).data["viewer"] == {"role": "MEMBER"}
     given = {"id": stage.device, "expectedVersion": 2, "reason": "Left on the bus."}
-    blocking = await mutate(admin, "blockDevice", {**given, "expectedVersion": 1})
+    blocking = await mutate(admin, "blockDevice", given)
     since = await world.now()
 
     answer = await client.run(ME)
@@ -233,19 +235,30 @@ async def test_a_blocked_devices_next_call_is_refused_and_says_so(world: World) 
     assert blocking.data["blockDevice"]["errors"] == []
     assert answer.codes == ["UNAUTHENTICATED"] * 2
     assert "device is blocked" in answer.errors[0]["message"]
+    assert {one["extensions"]["detail"] for one in answer.errors} == {"DEVICE_BLOCKED"}
     entries = await world.entries(since=since)
     assert [(one["action"], one["outcome"]) for one in entries] == [("session.authenticate", "DENIED")]
-    refused = await world.sign_in(person, deviceId=stage.device)
-    assert refused.codes == ["UNAUTHENTICATED"]
+    for refused in (await phone.sign_in(world, person), await phone.refresh(world, signed_in["refreshToken"])):
+        assert [one["extensions"] for one in refused.errors] == [
+            {"code": "UNAUTHENTICATED", "detail": "DEVICE_BLOCKED"}
+        ]
+        assert "device is blocked" in refused.errors[0]["message"]
     assert (await world.sign_in(person)).data["signIn"]["errors"] == []
 
 
 async def test_somebody_elses_device_is_no_device_of_mine(world: World) -> None:
     stage = await prepare(world)
+    phone = await enrolled(world, stage.device)
+    since, before = await world.now(), await world.fingerprint()
 
-    answer = await world.sign_in("viewer", deviceId=stage.device)
+    answer = await phone.sign_in(world, "viewer")
 
     assert answer.codes == ["UNAUTHENTICATED"]
+    assert await world.fingerprint() == before
+    entries = await world.entries(since=since)
+    assert [(one["action"], one["outcome"], one["error_code"]) for one in entries] == [
+        ("session.sign_in", "DENIED", "UNAUTHENTICATED")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -289,9 +302,10 @@ async def test_a_role_taken_away_counts_at_the_next_request(world: World) -> Non
 
 async def test_who_is_not_signed_in_sees_sign_in_alone(world: World) -> None:
     answer = await world.anonymous.run("{ __schema { mutationType { fields { name } } } }")
-    assert [one["name"] for one in answer.data["__schema"]["mutationType"]["fields"]] == [
-        *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession"),
-    ]
+    assert {one["name"] for one in answer.data["__schema"]["mutationType"]["fields"]} == {
+        *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "enrolDevice"),
+        *("requestPasswordReset", "resetPassword"),
+    }
     assert (await world.anonymous.run('{ __type(name: "Record") { name } }')).data == {"__type": None}
     assert (await world.anonymous.run("{ viewer { role } }")).data == {"viewer": None}
     for root in (
@@ -323,3 +337,26 @@ async def test_a_flood_of_refusals_is_counted_and_does_not_fill_the_trail(world:
 
     assert all(answer.codes == ["UNAUTHENTICATED"] for answer in answers)
     assert len(await world.entries(since=since)) == WRITTEN_EACH
+
+
+async def test_a_hash_of_another_cost_is_made_anew_at_the_next_sign_in_and_ends_nothing(world: World) -> None:
+    client, user_id = await world.client("manager"), await _user_id(world, "manager")
+    old = Passwords(Parameters(memory_kib=16, time_cost=2, parallelism=1)).hash(world.password("manager"))
+    await world.sql("alter table user_account disable trigger user")
+    await world.sql("update user_account set password_hash = $1 where id = $2", old, user_id)
+    await world.sql("alter table user_account enable always trigger change_update")
+
+    assert (await world.sign_in("manager", password="not the password at all")).codes == ["UNAUTHENTICATED"]
+    unchanged = await world.value("select password_hash from user_account where id = $1", user_id)
+    assert (await world.sign_in("manager")).data["signIn"]["errors"] == []
+
+    [row] = await world.sql("select * from user_account where id = $1", user_id)
+    assert unchanged == old
+    assert row["password_hash"].startswith("$argon2id$v=19$m=8,t=1,p=1$")
+    assert row["password_changed_at"] is None
+    assert (await client.run(ME)).data["viewer"]["role"] == "MEMBER"
+    assert (await world.sign_in("manager")).data["signIn"]["errors"] == []
+
+
+async def _user_id(world: World, key: str) -> Any:
+    return await world.value("select user_id from membership where id = $1", await world.member_id(key))

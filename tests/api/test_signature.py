@@ -15,6 +15,7 @@ from auth.password import Passwords, Verdict
 from auth.permission import Permission as P
 from resolvers.identity_proof import MOST_WRONG
 from tests.support.access import make_program
+from tests.support.device import enrolled
 from tests.support.mutation import Stage, mutate, prepare
 from tests.support.scene import Looking, as_superuser
 from tests.support.world import Answer, Client, World
@@ -222,8 +223,8 @@ async def test_nobody_signs_on_a_blocked_device(world: World) -> None:
     person = f"User:{await world.member_id('reviewer')}"
     given = {"userId": person, "platform": "ANDROID", "model": "Pixel 8", "serialNumber": "SN-R"}
     made = (await mutate(admin, "registerDevice", given, "device { id }")).data["registerDevice"]["device"]["id"]
-    on_device = await again(world, "reviewer", deviceId=made)
-    blocked = {"id": made, "expectedVersion": 1, "reason": "Lost."}
+    on_device = await (await enrolled(world, made)).client(world, "reviewer")
+    blocked = {"id": made, "expectedVersion": 2, "reason": "Lost."}
     assert (await mutate(admin, "blockDevice", blocked)).data["blockDevice"]["errors"] == []
     since, before = await world.now(), await world.fingerprint()
 

@@ -125,6 +125,7 @@ ELSEWHERE = {
     "assignProjectRole": ("project", "assignRole"),
     "blockDevice": ("device", "block"),
     "unblockDevice": ("blocked_device", "unblock"),
+    "startDeviceEnrolment": ("device", "startEnrolment"),
     "assignOrganizationRole": ("person", "assignRole"),
     "updateRole": ("role", "update"),
     "deleteRole": ("role", "delete"),

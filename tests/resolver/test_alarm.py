@@ -22,8 +22,6 @@ from resolvers.alarm import LONGEST_WAIT, Outbox, alarming_organizations, delive
 from resolvers.alarm_channel import (
     Alarm,
     EmailSender,
-    MailServer,
-    NotSentError,
     WebhookSender,
     channels_of,
     is_sound_url,
@@ -31,6 +29,8 @@ from resolvers.alarm_channel import (
 )
 from resolvers.incident_judging import Judge
 from resolvers.incident_rule import Thresholds
+from resolvers.mail_server import MailServer
+from resolvers.sending import NotSentError
 from tests.support.alarm_servers import NAME, PASSWORD, Hook, Mailbox, Post, certificate, hook, mailbox
 from tests.support.incident import incidents, judge_trails, refuse, seal_trails
 from tests.support.server import free_port

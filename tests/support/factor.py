@@ -1,12 +1,19 @@
 """Second factors of the demo's people, added through the API as they would."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pyotp
 
+from auth.action import Action
 from auth.totp import STEP_S
+from fieldward.cli.environment import operator
+from fieldward.demo.people import PEOPLE
+from models.authenticator import Authenticator, AuthenticatorKind
+from models.base import new_id
+from resolvers.account import member_viewer
+from resolvers.change import Change, Intent, commit_change
 from tests.support.mutation import mutate
 from tests.support.passkey import Passkey
 from tests.support.world import Client, World
@@ -69,3 +76,27 @@ async def done(client: Client, name: str, given: dict[str, Any], shown: str = ""
     answer = await mutate(client, name, given, shown)
     assert answer.data[name]["errors"] == [], answer.data
     return answer.data[name]
+
+
+async def put_passkey(world: World, key: str, *, is_confirmed: bool) -> None:
+    """Give a person of the demo a passkey, which nobody has the other half of."""
+    person = next(one for one in PEOPLE if one.key == key)
+    viewer = await member_viewer(person.organization, email=person.email)
+    actor = replace(operator(), organization_id=viewer.organization_id, viewer=viewer)
+
+    async def add(change: Change) -> None:
+        await Authenticator.create(
+            using_db=change.connection,
+            id=new_id(),
+            organization_id=viewer.organization_id,
+            user_id=viewer.user_id,
+            membership_id=viewer.membership_id,
+            kind=AuthenticatorKind.PASSKEY,
+            name="Key ring",
+            credential=new_id().bytes,
+            public_key=b"a public key",
+            confirmed_at=change.at if is_confirmed else None,
+            created_at=change.at,
+        )
+
+    await commit_change(Intent(action=Action.AUTHENTICATOR_ADD, actor=actor, entity="authenticator"), add)

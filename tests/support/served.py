@@ -31,8 +31,13 @@ def url_of(endpoint: Endpoint) -> str:
 
 
 @contextmanager
-def serving(main: Endpoint, keystore: Endpoint, directory: Path, log: Path) -> Iterator[str]:
-    """Run `fieldward serve` over these databases, and yield where it listens."""
+def serving(
+    main: Endpoint, keystore: Endpoint, directory: Path, log: Path, *, mail_port: int | None = None
+) -> Iterator[str]:
+    """Run `fieldward serve` over these databases, and yield where it listens.
+
+    mail_port: where on this machine mail is taken; by default nobody does, and what is sent waits.
+    """
     port = free_port()
     own = {name: value for name, value in os.environ.items() if not name.startswith("FIELDWARD_")}
     settings = {
@@ -44,6 +49,11 @@ def serving(main: Endpoint, keystore: Endpoint, directory: Path, log: Path) -> I
         "FIELDWARD_POOL_SIZE": "4",
         # A sweep takes longer than a sign-in is fresh.
         "FIELDWARD_FRESH_SIGN_IN_MIN": "1440",
+        "FIELDWARD_SMTP_HOST": "127.0.0.1",
+        "FIELDWARD_SMTP_PORT": str(mail_port or free_port()),
+        "FIELDWARD_SMTP_SECURITY": "none",
+        "FIELDWARD_SMTP_FROM": "fieldward@fieldward.example",
+        "FIELDWARD_PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
     with log.open("w") as errors:
         process = subprocess.Popen(

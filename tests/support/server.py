@@ -28,12 +28,16 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """A demo that runs. `sign_ins` maps the roles of the first organization to address and password."""
+    """A demo that runs. `sign_ins` maps the roles of the first organization to address and password.
+
+    printed: what it writes to its standard output.
+    """
 
     process: subprocess.Popen[str]
     url: str
     sign_ins: Mapping[str, tuple[str, str]]
     log: Path
+    printed: Path
 
     @property
     def errors(self) -> str:
@@ -56,34 +60,31 @@ def environment(directory: Path, **more: str) -> dict[str, str]:
 def start_demo(directory: Path, port: int, **more: str) -> Server:
     """Start the demo, with more settings, and return once it has printed its sign-ins.
 
-    Its log is beside its directory.
+    Its log and what it prints are beside its directory.
     """
-    log = directory.with_name(f"{directory.name}-{port}.log")
-    with log.open("w") as errors:
+    log, printed = (directory.with_name(f"{directory.name}-{port}.{ending}") for ending in ("log", "out"))
+    with log.open("w") as errors, printed.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "fieldward", "demo"],
             cwd=ROOT,
             env=environment(directory, FIELDWARD_PORT=str(port), **more),
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=errors,
             text=True,
             start_new_session=True,
         )
-    assert process.stdout is not None
-    lines: list[str] = []
-    with process.stdout as printed:
-        for line in printed:
-            lines.append(line)
-            if line.startswith("Press Ctrl-C"):
-                break
-        else:
-            raise AssertionError(f"the demo ended: {''.join(lines)}{log.read_text()}")
+    while "Press Ctrl-C" not in (said := printed.read_text()):
+        if process.poll() is not None:
+            raise AssertionError(f"the demo ended: {said}{log.read_text()}")
+        time.sleep(0.05)
+    lines = said.splitlines()
     found = [match.groups() for line in lines if (match := SIGN_IN.match(line))]
     return Server(
         process=process,
         url=f"http://127.0.0.1:{port}",
         sign_ins={role.lower(): (email, password) for role, email, password in reversed(found)},
         log=log,
+        printed=printed,
     )
 
 

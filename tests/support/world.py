@@ -100,7 +100,7 @@ class World:
 
     def password(self, key: str) -> str:
         """Return the password of a person of the demo."""
-        return self.passwords[next(one.email for one in PEOPLE if one.key == key)]
+        return self.passwords[self.email(key)]
 
     def email(self, key: str) -> str:
         """Return the address of a person of the demo."""

@@ -53,6 +53,9 @@ _WITH_A_PAST: Final = """
         select from change c where c.entity = '{table}' and c.entity_id = r.id and c.operation = 'INSERT')
 """
 """Of the others the stage has cut off the beginning."""
+_STANDING: Final = """
+    select * from session where revoked_at is null and least(idle_expires_at, expires_at) > clock_timestamp()
+"""
 
 TABLES: Final[Mapping[str, Table]] = {
     "Organization": Table("organization", tenant="id"),
@@ -61,6 +64,7 @@ TABLES: Final[Mapping[str, Table]] = {
     "Measurement": Table("measurement", project="project_id", order="position"),
     "Device": Table("device", own="membership_id"),
     "User": Table("membership", own="id"),
+    "Session": Table("session", own="membership_id", order="created_at desc", query=_STANDING),
     "ProjectMember": Table("project_membership", project="project_id", own="membership_id"),
     "CustomRole": Table("custom_role", order="name"),
     "ServiceAccount": Table("service_account"),
@@ -80,6 +84,7 @@ CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Project", "members"): ("ProjectMember", "project_id"),
     ("Record", "measurements"): ("Measurement", "record_id"),
     ("User", "projectRoles"): ("ProjectMember", "membership_id"),
+    ("User", "sessions"): ("Session", "membership_id"),
     ("AuditEntry", "changes"): ("Change", "entry_id"),
     ("Record", "history"): ("RecordVersion", "record_id"),
     ("PastRecord", "measurements"): ("PastMeasurement", "record_id"),
@@ -91,6 +96,8 @@ CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
 COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("Device", "user"): "membership_id",
     ("ProjectMember", "user"): "membership_id",
+    ("Session", "user"): "membership_id",
+    ("Session", "lastSeenAt"): "refreshed_at",
     ("AuditEntry", "user"): "membership_id",
     ("RecordVersion", "user"): "membership_id",
     ("Incident", "user"): "membership_id",

@@ -23,6 +23,7 @@ from fieldward.embedded import Endpoint
 from models.errors import ConflictError
 from resolvers.account import NewPerson, create_person
 from resolvers.incident_rule import DEFAULTS
+from tests.support.device import enrolled
 from tests.support.entry import insert_entry
 from tests.support.incident import incidents, look_through, refuse
 from tests.support.mutation import Stage, mutate, prepare
@@ -129,11 +130,13 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
     made = await _sign_in(http, people["maker"])
     orphan = {"name": "Orphan", "permissions": [_enum(one) for one in READS]}
     tokens["token-orphan"] = await _program(made, orphan)
-    on_device = await _sign_in(http, people["blocked"], deviceId=device)
+    phone = await enrolled(world, device)
+    proof = phone.proof("sign-in", "", people["blocked"][0])
+    on_device = await _sign_in(http, people["blocked"], deviceId=device, deviceProof=proof)
     # The trail knows which device a name was read on.
     assert (await on_device.run("{ viewer { user { name } } }")).data["viewer"]["user"]["name"]
     first_tokens = {"suspended": (await _sign_in(http, people["suspended"])).token, "blocked": on_device.token}
-    await _done(owner, "blockDevice", {"id": device, "expectedVersion": 1, "reason": "Lost."}, "device { id }")
+    await _done(owner, "blockDevice", {"id": device, "expectedVersion": 2, "reason": "Lost."}, "device { id }")
     revoked = {"id": f"ServiceAccount:{tokens['token-revoked'][0]}", "expectedVersion": 1, "reason": "Done."}
     await _done(owner, "revokeServiceAccount", revoked, "serviceAccount { id }")
     await _end(superuser, organization, members, tokens)
@@ -284,6 +287,7 @@ async def _fill_what_is_empty(world: World, targets: Stage, members: Mapping[str
     device = {"userId": f"User:{members['viewer']}", "platform": "IOS", "model": "iPhone 15"}
     more = {"serialNumber": "SN-V-0001", "appVersion": "2.4.0"}
     own = (await _done(admin, "registerDevice", {**device, **more}, "device { id }"))["device"]["id"]
+    await enrolled(world, own)
     for index, code in enumerate((FIRST, SECOND)):
         given = {
             "projectId": f"Project:{await world.project_id(code)}",

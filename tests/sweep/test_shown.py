@@ -9,7 +9,7 @@ from tests.sweep.page import OWN, FieldRow, Page
 from tests.sweep.principal import MEMBER, Principal, letters_of
 from tests.sweep.stage import INSIDE, OUTSIDE, Cast
 
-SIGN_IN = {"signIn", "refreshSession"}
+SIGN_IN = {"signIn", "refreshSession", "changePassword", "requestPasswordReset", "resetPassword"}
 
 
 @pytest.mark.parametrize("key", INSIDE)

@@ -53,6 +53,8 @@ OF_ORGANIZATIONS = frozenset(
 
 NOTED = {"blocked": "DEVICE_BLOCKED"}
 """What the trail says of somebody's attempts, where it tells more than they are told."""
+WITHOUT_A_CHANGE = {"user.start_password_reset"}
+"""What changes no row that the trail tells of: a letter is sent."""
 BESIDES = {("updateProject", "code"): "project:read"}
 """What writing a field takes in the whole organization besides, which the page does not say."""
 
@@ -147,7 +149,8 @@ def test_what_the_page_lets_be_written_is_written(
             if reply.errors or payload is None or payload["errors"]:
                 findings.append(f"{key} {mutation} {given}: expected that it is done, got {reply.text}"[:700])
             done = asyncio.run(_changes_in_the_trail(cast, who, since))
-            if done != [CASES[mutation][2]]:
+            _, _, action, _, columns = CASES[mutation]
+            if done != [action] * bool(columns):
                 findings.append(f"{key} {mutation}: expected one change in the trail, got {done}")
             for place in places or [("",)]:
                 tally.note("done", key, mutation, ".".join(map(str, place)))
@@ -275,9 +278,11 @@ async def _changes_in_the_trail(cast: Cast, who: Principal, since: Any) -> list[
     rows = await _fetch(
         cast,
         f"select action from audit_entry where at > $1 and kind = 'CHANGE' and outcome = 'DONE' and {column} = $2"
-        " and exists (select 1 from change c where c.entry_id = audit_entry.id) and action not like 'session.%'",
+        " and (action = any($3) or exists (select 1 from change c where c.entry_id = audit_entry.id))"
+        " and action not like 'session.%'",
         since,
         value,
+        sorted(WITHOUT_A_CHANGE),
     )
     return [row["action"] for row in rows]
 

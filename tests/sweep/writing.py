@@ -27,7 +27,9 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("assignOrganizationRole", "roleExpiresAt"): "expiresAt",
     ("setLocationSensitivity", "locationsAreSensitive"): "sensitive",
 }
-NOT_WRITTEN: Final = frozenset({("assignOrganizationRole", "userId"), ("removeOrganizationRole", "userId")})
+NOT_WRITTEN: Final = frozenset(
+    (mutation, "userId") for mutation in ("assignOrganizationRole", "removeOrganizationRole", "startPasswordReset")
+)
 """Input fields that only name the row."""
 IN_PROJECTS: Final = frozenset(
     {
@@ -40,9 +42,10 @@ OF_PROJECTS: Final = ("updateProject", "setLocationSensitivity", "archiveProject
 SESSION: Final = frozenset(
     {
         *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "signOut"),
-        *("reauthenticate", "beginPasskeyProof"),
+        *("reauthenticate", "beginPasskeyProof", "enrolDevice"),
         *("beginTotp", "confirmTotp", "beginPasskeyRegistration", "registerPasskey"),
         *("renewRecoveryCodes", "renameAuthenticator", "removeAuthenticator"),
+        *("changePassword", "requestPasswordReset", "resetPassword"),
     }
 )
 """What is about who signs in, and writes nothing that the page has."""
@@ -127,6 +130,8 @@ def complete(aim: Aim) -> dict[str, Input]:
             "appVersion": "2.5.0",
         },
         **dict.fromkeys(("blockDevice", "unblockDevice"), reasoned),
+        "handOverDevice": {**reasoned, "userId": aim.person},
+        "startDeviceEnrolment": {"id": aim.subject},
         "assignOrganizationRole": {
             "userId": aim.person,
             "role": "MEMBER",
@@ -135,6 +140,7 @@ def complete(aim: Aim) -> dict[str, Input]:
             "reason": REASON,
         },
         "removeOrganizationRole": {"userId": aim.person, "reason": REASON},
+        "startPasswordReset": {"userId": aim.person, "reason": REASON},
         "assignProjectRole": {**in_project, "role": "VIEWER", "customRoleId": aim.role, "expiresAt": later},
         "removeProjectRole": in_project,
         "createRole": {**role, "level": "PROJECT", "reason": REASON},
@@ -239,7 +245,7 @@ class Ground:
             **dict.fromkeys(OF_PROJECTS, (targets.project, 1)),
             **dict.fromkeys(("updateRecord", "submitRecord", "deleteRecord"), (targets.draft, 1)),
             **dict.fromkeys(("approveRecord", "rejectRecord"), (targets.submitted, 2)),
-            "blockDevice": (targets.device, 1),
+            **dict.fromkeys(("blockDevice", "handOverDevice", "startDeviceEnrolment"), (targets.device, 1)),
             "unblockDevice": (targets.blocked_device, 2),
             **dict.fromkeys(("updateRole", "deleteRole"), (targets.role, 1)),
             "revokeServiceAccount": (targets.program, 1),
@@ -265,8 +271,10 @@ class Ground:
             subject = self._made(maker, "createRecord", draft, "record")
             if mutation in {"approveRecord", "rejectRecord"}:
                 self._made(maker, "submitRecord", {"id": subject, "expectedVersion": 1}, "record")
-        elif mutation in {"blockDevice", "unblockDevice"}:
-            subject = self._made(owner, "registerDevice", inputs["registerDevice"], "device")
+        elif mutation in {"blockDevice", "unblockDevice", "handOverDevice", "startDeviceEnrolment"}:
+            whose = {"userId": f"User:{self.cast.principals['owner'].member_id}"}
+            given = inputs["registerDevice"] | (whose if mutation == "handOverDevice" else {})
+            subject = self._made(owner, "registerDevice", given, "device")
             if mutation == "unblockDevice":
                 blocked = {"id": subject, "expectedVersion": 1, "reason": REASON}
                 self._made(owner, "blockDevice", blocked, "device")

@@ -1,15 +1,27 @@
 """Passwords: Argon2id at the cost asked for, the same work for nobody, and what is refused before any work."""
 
 import unicodedata
+from datetime import timedelta
 
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import VerificationError
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from zxcvbn.matching import RANKED_DICTIONARIES
 
 from auth.errors import Code
-from auth.password import Parameters, Passwords, UnacceptablePasswordError, Verdict, require_acceptable
+from auth.guessing import guess
+from auth.password import (
+    LEAST_MEMORY_KIB,
+    Parameters,
+    Passwords,
+    UnacceptablePasswordError,
+    Verdict,
+    is_long,
+    require_acceptable,
+)
 
 PHRASE = "correct horse battery staple"
 CHEAP = Parameters.for_tests()
@@ -114,18 +126,42 @@ def test_a_password_beyond_128_characters_is_refused_before_any_work(
         assert "xx" not in str(error.value)
 
 
-@pytest.mark.parametrize("password", ["x" * 15, "x" * 128, "väldigt långt ord", "🐟" * 15, "fifteen letters"])
+LONGEST = ("väldigt långt ord " * 8)[:128]
+KINDS = [
+    "väldigt långt ord",
+    "fifteen letters",
+    "no digit no capital",
+    "\t blanks \n around ",
+    "🐟🦀🐌🪼🐙🦐🐳🪸🐬🦭🐚🦑🐡🦈🐠",
+    "河流水质监测站取样记录备注一二",
+    LONGEST,
+]
+
+
+@pytest.mark.parametrize("password", KINDS)
 def test_fifteen_characters_of_any_kind_are_acceptable(password: str) -> None:
     require_acceptable(password)
+
+    assert is_long(password)
+
+
+def test_twelve_characters_are_enough_beside_a_second_factor_and_fourteen_are_not_without() -> None:
+    for password in ("kelp vow trio", "kelp vow tri"):
+        require_acceptable(password, has_second_factor=True)
+        assert not is_long(password)
+        with pytest.raises(UnacceptablePasswordError, match="at least 15 characters"):
+            require_acceptable(password)
+    with pytest.raises(UnacceptablePasswordError, match="at least 12 characters"):
+        require_acceptable("kelp vow tr", has_second_factor=True)
 
 
 @pytest.mark.parametrize(
     "password",
     [
         "",
-        "x" * 14,
-        "🐟" * 14,
-        "x" * 129,
+        "fourteen carps",
+        "🐟🦀🐌🪼🐙🦐🐳🪸🐬🦭🐚🦑🐡🦈",
+        LONGEST + "x",
         "\ufdfa",  # one character that normalizes to eighteen
         "e\u0301" * 14,  # 28 characters that normalize to fourteen
         "a password with \0 in it",
@@ -138,6 +174,75 @@ def test_a_password_too_short_too_long_or_no_text_is_not_acceptable(password: st
 
     assert error.value.code is Code.INVALID_INPUT
     assert error.value.field == ("password",)
+
+
+EASY = {
+    "among the passwords that are most used": [
+        "1234567890123456",
+        "qwertyuiopasdfgh",
+        "Password123456!",
+        "Passw0rd1234567",
+    ],
+    "repeats itself": ["xxxxxxxxxxxxxxx", "x" * 128, "🐟" * 15, "trustno1trustno1", "abcabcabcabcabcabc"],
+    "is a sequence": ["abcdefghijklmnopqrstuvwxyz", "zyxwvutsrqponml"],
+    "row of keys": ["zxcvbnm,./zxcvbnm,."],
+    "your name, your address or your organization": [
+        "fieldward123456",
+        "ada.acme.example1",
+        "Ada Lovelace 1815",
+        "LOVELACE-acme-water",
+        "ada@acme.example!!!!",
+    ],
+}
+
+
+@pytest.mark.parametrize(("why", "password"), [(why, one) for why, them in EASY.items() for one in them])
+def test_a_password_that_is_easy_to_guess_is_refused_and_why_is_said(why: str, password: str) -> None:
+    with pytest.raises(UnacceptablePasswordError, match="easy to guess") as error:
+        require_acceptable(password, about=("ada@acme.example", "Ada Lovelace", "Acme Water"))
+
+    assert why in error.value.message
+    assert error.value.field == ("password",)
+
+
+def test_a_name_is_no_secret_of_who_has_it_and_may_be_of_another() -> None:
+    require_acceptable("Lovelace acme water ada", about=("bo@river.example", "Bo Diddley", "River Watch"))
+    require_acceptable("Lovelace hums a gravel psalm", about=("ada@acme.example", "Ada Lovelace", "Acme Water"))
+
+
+def test_what_is_known_of_one_person_is_not_kept_for_the_next() -> None:
+    require_acceptable("Lovelace acme water ada")
+    with pytest.raises(UnacceptablePasswordError):
+        require_acceptable("Lovelace acme water ada", about=("Ada Lovelace", "Acme Water"))
+
+    assert "lovelace" not in RANKED_DICTIONARIES.get("user_inputs", {})
+    require_acceptable("Lovelace acme water ada")
+
+
+@given(st.text("!$%(+0123456789<@[{|abeglostxz", min_size=15, max_size=128))
+@hypothesis_settings(max_examples=20, deadline=timedelta(seconds=10))
+def test_a_password_made_to_be_slow_to_judge_is_judged_all_the_same(password: str) -> None:
+    judged = guess(password)
+
+    assert judged.guesses > 0
+
+
+def test_who_guesses_the_whole_guesses_each_part() -> None:
+    hard, easy = "gravel psalm otter 7", "x" * 40
+
+    assert guess(easy).is_easy
+    assert not guess(hard + easy).is_easy
+    assert not guess(easy + hard).is_easy
+
+
+def test_a_cost_is_strong_from_where_owasp_says_so() -> None:
+    assert Parameters().is_strong
+    assert not CHEAP.is_strong
+    for passes, memory_kib in LEAST_MEMORY_KIB.items():
+        assert Parameters(memory_kib, passes, 1).is_strong
+        assert not Parameters(memory_kib - 1, passes, 1).is_strong
+    assert Parameters(7168, 10, 1).is_strong
+    assert not Parameters(7167, 10, 1).is_strong
 
 
 @given(TEXT, TEXT)

@@ -38,7 +38,10 @@ CORE = build_api()._schema
 ALL = frozenset(P)
 
 
-FOR_NOBODY = {"signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession"}
+FOR_NOBODY = {
+    *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "enrolDevice"),
+    *("requestPasswordReset", "resetPassword"),
+}
 """What who is not signed in is shown."""
 FOR_EVERYBODY = FOR_NOBODY | {
     name
@@ -116,8 +119,11 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
         "CompleteSignInInput",
         "PasskeyRequestPayload",
         "SignInWithPasskeyInput",
+        "EnrolDeviceInput",
+        "EnrolDevicePayload",
         "RefreshSessionInput",
         "SessionPayload",
+        *("ChangePasswordInput", "RequestPasswordResetInput", "ResetPasswordInput", "PasswordPayload"),
         "UserError",
         "ErrorCode",
         "DateTime",
