@@ -44,6 +44,7 @@ class Action(StrEnum):
     INVITATION_CREATE = "invitation.create"
     INVITATION_RESEND = "invitation.resend"
     INVITATION_REVOKE = "invitation.revoke"
+    INVITATION_SEND = "invitation.send"
 
     KEY_PRUNE = "key.prune"
     KEY_RESEAL = "key.reseal"

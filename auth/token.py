@@ -53,6 +53,8 @@ _OPAQUE: Final = re.compile("[A-Za-z0-9_-]{92}")
 _REFRESH_REFUSED: Final = "The refresh token is not valid."
 _COOKIE_REFUSED: Final = "The cookie is not valid."
 _SERVICE_REFUSED: Final = "The service account's token is not valid."
+_INVITATION_PREFIX: Final = "fwi_"
+_INVITATION_REFUSED: Final = "The invitation is not valid."
 
 
 class SigningKey(StoredKey):
@@ -283,6 +285,37 @@ class CookieToken:
     def encode(self) -> str:
         """Return the token as text: `fwb_` and 92 characters, of which the last part is a checksum."""
         return _encoded(_COOKIE_PREFIX, self.organization_id, self.session_id, self.secret)
+
+    def digest(self) -> bytes:
+        """Return what is stored of the secret."""
+        return digest(self.secret)
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationToken:
+    """What the link of an invitation holds: where to look the invitation up, and the secret that proves it."""
+
+    organization_id: UUID
+    invitation_id: UUID
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def new(cls, organization_id: UUID, invitation_id: UUID) -> "InvitationToken":
+        """Return a token of the invitation with a fresh secret."""
+        return cls(organization_id, invitation_id, secrets.token_bytes(SECRET_BYTES))
+
+    @classmethod
+    def parse(cls, text: str) -> "InvitationToken":
+        """Return the token that `encode` made the text of.
+
+        Raises:
+            UnauthenticatedError: the text is no such token, or was mistyped. It never says which.
+        """
+        return cls(*_decoded(_INVITATION_PREFIX, text, _INVITATION_REFUSED))
+
+    def encode(self) -> str:
+        """Return the token as text: `fwi_` and 92 characters, of which the last part is a checksum."""
+        return _encoded(_INVITATION_PREFIX, self.organization_id, self.invitation_id, self.secret)
 
     def digest(self) -> bytes:
         """Return what is stored of the secret."""

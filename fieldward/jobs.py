@@ -14,6 +14,7 @@ from models.base import new_id
 from models.encryption.file_provider import FileKeyProvider
 from models.errors import UnavailableError
 from models.ledger.checkpoint import VerifierKey
+from resolvers.access_review_schedule import open_if_due
 from resolvers.alarm import alarming_organizations, deliver_one
 from resolvers.alarm_channel import channels_of
 from resolvers.incident_judging import Judge, SealingWatch, judge_step, note_sealing, unjudged_organizations
@@ -54,6 +55,11 @@ FORGET: Final = "forget"
 FORGET_EVERY_S: Final = 3600.0
 """Seconds between two looks for those."""
 
+OPEN_REVIEWS: Final = "open_reviews"
+"""The name of the job that opens each organization's review of access in each quarter of the year."""
+OPEN_EVERY_S: Final = 3600.0
+"""Seconds between two looks whether a quarter has begun."""
+
 SHARE: Final = 0.25
 """The part of the time that sealing anew works; the rest is the requests'."""
 QUIET_S: Final = 3600.0
@@ -72,6 +78,7 @@ def intervals_s(settings: Settings) -> Mapping[str, float]:
         DELIVER_ALARMS: DELIVER_EVERY_S,
         FORGET: FORGET_EVERY_S,
         SEND_MAIL: SEND_MAIL_EVERY_S,
+        OPEN_REVIEWS: OPEN_EVERY_S,
     }
 
 
@@ -183,6 +190,18 @@ def build_jobs(
         await forget()
         return False
 
+    async def open_reviews() -> bool:
+        for organization_id in await store.organizations():
+            origin = Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward")
+            try:
+                if await open_if_due(Actor(organization_id, origin)):
+                    log.info("access_review_opened", organization_id=str(organization_id))
+            except UnavailableError:
+                raise
+            except Exception as error:
+                log.error("access_review_not_opened", organization_id=str(organization_id), exc_info=error)
+        return False
+
     return {
         REWRITE_LOCATIONS: rewrite_locations,
         KEEP_KEYS: keep_keys,
@@ -193,6 +212,7 @@ def build_jobs(
         DELIVER_ALARMS: deliver_alarms,
         FORGET: forget_failures,
         SEND_MAIL: send_mail,
+        OPEN_REVIEWS: open_reviews,
     }
 
 

@@ -26,8 +26,8 @@ from models.transaction import Tenant
 from models.user import User, UserStatus
 from resolvers.account_index import email_index_of
 from resolvers.change import Change, Intent, commit_change
-from resolvers.checking import require_fit, require_reason
-from resolvers.membership import lock_organization, permissions_of_member, require_another_owner
+from resolvers.checking import require_address, require_fit, require_reason
+from resolvers.leaving import set_standing
 from resolvers.services import Services
 from resolvers.standing import member_state, viewer_of
 from resolvers.trail import Actor
@@ -126,42 +126,16 @@ async def create_person(services: Services, actor: Actor, *, organization_id: UU
 async def set_member_status(
     actor: Actor, *, organization_id: UUID, membership_id: UUID, status: MembershipStatus, reason: str
 ) -> None:
-    """Suspend or reinstate a member. Their sessions are refused from the next request on.
+    """Suspend or reinstate a member in a change of its own; what it raises: `resolvers/leaving.py: set_standing`.
 
     Raises:
         InvalidInputError: the reason is blank or too long.
-        NotFoundError: there is no such member.
-        ForbiddenError: the viewer lacks `membership:assign`; it is themselves, or somebody who can do more.
-        ConflictError: it is the last owner that can get in.
     """
     reason = require_reason(reason, at=("reason",))
     action = Action.USER_SUSPEND if status is MembershipStatus.SUSPENDED else Action.USER_REINSTATE
 
     async def update(change: Change) -> None:
-        # Locked before the member is read: somebody may be making an owner of them.
-        await lock_organization(change)
-        member = await Membership.get_or_none(
-            id=membership_id, organization_id=organization_id, using_db=change.connection
-        )
-        if member is None:
-            raise NotFoundError("There is no such member.")
-        if member.status is MembershipStatus.ERASED:
-            raise ConflictError("The member was erased.", field=("email",))
-        if actor.viewer is not None:
-            require(actor.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
-            require_owner(actor.viewer, member.role)
-            require_may_assign(
-                actor.viewer,
-                ORGANIZATION,
-                own=member.id == actor.viewer.membership_id,
-                current=await permissions_of_member(change, member),
-                wanted=frozenset(),
-            )
-        if member.role is OrganizationRole.OWNER and status is MembershipStatus.SUSPENDED:
-            await require_another_owner(change, member.id)
-        member.status = status
-        member.version += 1
-        await member.save(using_db=change.connection, update_fields=["status", "version"])
+        await set_standing(change, membership_id=membership_id, status=status)
 
     await commit_change(
         Intent(
@@ -210,9 +184,7 @@ async def member_viewer(slug: str, *, email: str, active: bool = True) -> Viewer
 
 
 async def _prepare(services: Services, organization_id: UUID, new: NewPerson) -> _Prepared:
-    email = new.email.strip()
-    if email.count("@") != 1 or email.startswith("@") or email.endswith("@"):
-        raise InvalidInputError("Expected an e-mail address.", field=("email",))
+    email = require_address(new.email, at=("email",))
     require_fit(entity_of(User), {"email": email}, at=())
     require_fit(entity_of(Membership), {"name": new.name}, at=())
     await services.hashing.run(require_acceptable, new.password, about=(email, new.name))

@@ -48,6 +48,14 @@ def require_text(value: str, *, at: Path, longest: int) -> None:
     require_storable(value, at=at)
 
 
+def require_address(value: str, *, at: Path) -> str:
+    """Return an e-mail address without the blanks around it. Raises `InvalidInputError` where it is none."""
+    address = value.strip()
+    if address.count("@") != 1 or address.startswith("@") or address.endswith("@"):
+        raise InvalidInputError("Expected an e-mail address.", field=at)
+    return address
+
+
 def require_storable(value: str, *, at: Path) -> None:
     """Raise `InvalidInputError` where the text holds a NUL or half of a surrogate pair: no database keeps those."""
     if "\x00" in value:

@@ -1,4 +1,5 @@
-"""What is counted of incidents, alarms and work on the trail, of all organizations: asked of the database each time.
+"""What is counted of incidents, alarms, work on the trail and reviews of access, of all organizations: asked of the
+database each time.
 
 So every process tells the same, and nothing begins anew when one ends.
 """
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 
 from models.reading import OneStatement
 from models.transaction import Tenant
+from resolvers.access_review_schedule import overdue_reviews
 from resolvers.incident_judging import judging_lag_s
 from resolvers.publication import publication_lag
 from resolvers.trail_sealing import sealing_lag
@@ -38,6 +40,7 @@ class Figures:
 
     sealing_lag_s: how long the oldest entry has waited to be sealed. judging_lag_s: the oldest head, to be judged.
     publication_lag_s: the oldest head, to be laid down outside; None where there is no such place.
+    overdue_reviews: reviews of access that are open after the moment at which they were to be done.
     """
 
     incidents: tuple[IncidentCount, ...]
@@ -45,6 +48,7 @@ class Figures:
     sealing_lag_s: float
     judging_lag_s: float
     publication_lag_s: float | None
+    overdue_reviews: int
 
 
 async def figures(*, is_published: bool) -> Figures:
@@ -65,4 +69,5 @@ async def figures(*, is_published: bool) -> Figures:
         await sealing_lag(),
         await judging_lag_s(),
         await publication_lag() if is_published else None,
+        await overdue_reviews(),
     )

@@ -275,6 +275,8 @@ _PERSONAL: Final = frozenset(
 _REFUSED: Final = frozenset({Code.FORBIDDEN, Code.NOT_FOUND})
 _ROLES: Final = frozenset(
     {
+        Action.INVITATION_CREATE,
+        Action.INVITATION_RESEND,
         Action.MEMBERSHIP_ASSIGN,
         Action.MEMBERSHIP_REMOVE,
         Action.PROJECT_MEMBERSHIP_ASSIGN,

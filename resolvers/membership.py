@@ -43,13 +43,13 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, given
         NotFoundError, ForbiddenError: without `membership:assign`; a role above one's own, or for longer; one's
             own role.
         InvalidInputError: not exactly one role; one for projects; an expiry that is over.
-        ConflictError: the last owner would be gone, or the member has the role already.
+        ConflictError: the last owner would be gone, the member has the role already, or is gone.
     """
     # Locked before the member is read, so that two demotions can't each count the other's owner.
     change = await lock_standing(change)
     member = await lock_visible(change, Membership, membership_id, at=("input", "userId"))
     require(change.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
-    wanted = await _wanted(change, given, RoleLevel.ORGANIZATION)
+    wanted = await wanted_permissions(change, given, RoleLevel.ORGANIZATION)
     role = OrganizationRole(given.role) if given.role is not None else OrganizationRole.MEMBER
     current = standing_role(change, member)
     require_owner(change.viewer, current, role)
@@ -63,6 +63,8 @@ async def assign_organization_role(change: Change, *, membership_id: UUID, given
         ends_at=member.role_expires_at,
         field=AT_ROLE if given.custom_role_id is None else AT_CUSTOM_ROLE,
     )
+    if member.status in (MembershipStatus.REMOVED, MembershipStatus.ERASED):
+        raise ConflictError("The member is gone. Who comes back is invited.", field=("input", "userId"))
     if (member.role, member.custom_role_id, member.role_expires_at) == (role, given.custom_role_id, given.expires_at):
         raise ConflictError("The member has this role already.", field=AT_ROLE)
     if member.role is OrganizationRole.OWNER and (role is not OrganizationRole.OWNER or given.expires_at is not None):
@@ -88,12 +90,12 @@ async def assign_project_role(change: Change, *, membership_id: UUID, project_id
     """
     change = await lock_standing(change)
     member, grant = await _load_grant(change, membership_id, project_id)
-    wanted = await _wanted(change, given, RoleLevel.PROJECT)
+    wanted = await wanted_permissions(change, given, RoleLevel.PROJECT)
     require_may_assign(
         change.viewer,
         project_scope(project_id),
         own=member.id == change.viewer.membership_id,
-        current=await _permissions_of_grant(change, grant),
+        current=await permissions_of_grant(change, grant),
         wanted=wanted,
         until=given.expires_at,
         ends_at=grant.expires_at if grant is not None else None,
@@ -135,7 +137,7 @@ async def remove_project_role(change: Change, *, membership_id: UUID, project_id
         change.viewer,
         project_scope(project_id),
         own=member.id == change.viewer.membership_id,
-        current=await _permissions_of_grant(change, grant),
+        current=await permissions_of_grant(change, grant),
         wanted=frozenset(),
     )
     await grant.delete(using_db=change.connection)
@@ -188,7 +190,7 @@ async def permissions_of_member(change: Change, member: Membership) -> Permissio
     if member.role_expires_at is not None and member.role_expires_at <= change.at:
         return frozenset()
     if member.custom_role_id is not None:
-        return await _permissions_of_role(change, member.custom_role_id)
+        return await permissions_of_role(change, member.custom_role_id)
     return ORGANIZATION_ROLES[member.role]
 
 
@@ -198,28 +200,35 @@ def standing_role(change: Change, member: Membership) -> OrganizationRole:
     return OrganizationRole.MEMBER if expired else member.role
 
 
-async def _permissions_of_grant(change: Change, grant: ProjectMembership | None) -> Permissions:
+async def permissions_of_grant(change: Change, grant: ProjectMembership | None) -> Permissions:
+    """Return what a role in a project gives at this moment. No role gives nothing."""
     if grant is None or (grant.expires_at is not None and grant.expires_at <= change.at):
         return frozenset()
     if grant.role is not None:
         return PROJECT_ROLES[grant.role]
-    return await _permissions_of_role(change, grant.custom_role_id)
+    return await permissions_of_role(change, grant.custom_role_id)
 
 
-async def _permissions_of_role(change: Change, role_id: UUID | None) -> Permissions:
+async def permissions_of_role(change: Change, role_id: UUID | None) -> Permissions:
+    """Return what a role of the organization's own gives."""
     role = await CustomRole.get(id=role_id, organization_id=change.organization_id, using_db=change.connection)
     return known_permissions(role.permissions)
 
 
-async def _wanted(change: Change, given: Assignment, level: RoleLevel) -> Permissions:
-    """Return what the role to be given can do, once it is one role, of this level, and not over before it begins."""
+async def wanted_permissions(change: Change, given: Assignment, level: RoleLevel) -> Permissions:
+    """Return what the role to be given can do, once it is one role, of this level, and not over before it begins.
+
+    Raises:
+        InvalidInputError: it is not that.
+        NotFoundError: the viewer sees no such role of the organization's own.
+    """
     role_id = given.custom_role_id
     if (given.role is None) == (role_id is None):
         raise InvalidInputError("Expected either role or customRoleId.", field=AT_ROLE)
     if given.expires_at is not None and given.expires_at <= change.at:
         raise InvalidInputError("Expected a moment in the future.", field=AT_EXPIRY)
     if role_id is None:
-        return _built_in(given.role)
+        return permissions_of_built_in(given.role)
     # Locked, so that it is not changed or deleted between the decision and the commit.
     role = await lock_visible(change, CustomRole, role_id, at=AT_CUSTOM_ROLE)
     if role.level is not level:
@@ -227,7 +236,8 @@ async def _wanted(change: Change, given: Assignment, level: RoleLevel) -> Permis
     return known_permissions(role.permissions)
 
 
-def _built_in(role: OrganizationRole | ProjectRole | None) -> Permissions:
+def permissions_of_built_in(role: OrganizationRole | ProjectRole | None) -> Permissions:
+    """Return what a built-in role gives. No role gives nothing."""
     if role is None:
         return frozenset()
     return ORGANIZATION_ROLES[role] if isinstance(role, OrganizationRole) else PROJECT_ROLES[role]
@@ -243,7 +253,8 @@ async def _load_grant(
     member = await Membership.get_or_none(
         id=membership_id, organization_id=change.organization_id, using_db=change.connection
     )
-    if member is None:
+    # Who is gone is no member: what they were given now would be theirs when they come back.
+    if member is None or member.status in (MembershipStatus.REMOVED, MembershipStatus.ERASED):
         raise NotFoundError("There is nothing with this id.", field=("input", "userId"))
     grant = await ProjectMembership.get_or_none(
         organization_id=change.organization_id,

@@ -24,6 +24,7 @@ from auth.permission import Permission
 from auth.policy import can
 from auth.scope import ORGANIZATION
 from resolvers.run_as import record_looking
+from schema.access_review_change import AccessReviewMutation
 from schema.authenticator_change import AuthenticatorMutation
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
@@ -35,6 +36,7 @@ from schema.field import Guard
 from schema.incident_change import IncidentMutation
 from schema.input_object import hide_values
 from schema.introspection import SchemaExecutor, publish_sights
+from schema.invitation_change import InvitationMutation
 from schema.limits import TooComplexError
 from schema.mutation import wire_mutations
 from schema.operation import InvalidOperationError, Operations
@@ -52,6 +54,7 @@ from schema.sign_in import SignInMutation
 from schema.sign_in_policy import SignInPolicyMutation
 from schema.sweep import publish_guards, sweep
 from schema.trail_retention_change import TrailRetentionMutation
+from schema.user_change import UserMutation
 from schema.variable import InvalidVariablesError
 from schema.viewer_can import publish_readable
 from schema.wiring import wire, wire_roots
@@ -72,6 +75,9 @@ _MUTATIONS = (
     CustomRoleMutation,
     ServiceAccountMutation,
     IncidentMutation,
+    InvitationMutation,
+    UserMutation,
+    AccessReviewMutation,
     TrailRetentionMutation,
     PasswordMutation,
 )

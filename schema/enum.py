@@ -5,6 +5,7 @@ import strawberry
 from auth.classification import Classification
 from auth.permission import Permission
 from auth.role import OrganizationRole, ProjectRole
+from models.access_review import AccessDecision, ReviewedKind
 from models.aggregation import Bucket
 from models.audit_entry import EntryKind, Outcome
 from models.authenticator import AuthenticatorKind
@@ -15,6 +16,7 @@ from models.data_inventory import Instead, Place
 from models.device import DevicePlatform, DeviceStatus
 from models.encryption.envelope import KeyPurpose, OwnerKind
 from models.incident import IncidentSeverity, IncidentStatus
+from models.invitation import InvitationStatus
 from models.membership import MembershipStatus
 from models.organization import OrganizationStatus
 from models.project import ProjectStatus
@@ -28,6 +30,9 @@ for _enum, _name in (
     (RoleLevel, "RoleLevel"),
     (OrganizationStatus, "OrganizationStatus"),
     (MembershipStatus, "UserStatus"),
+    (InvitationStatus, "InvitationStatus"),
+    (AccessDecision, "ReviewDecision"),
+    (ReviewedKind, "ReviewedKind"),
     (ProjectStatus, "ProjectStatus"),
     (DevicePlatform, "DevicePlatform"),
     (DeviceStatus, "DeviceStatus"),

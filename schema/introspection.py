@@ -43,7 +43,9 @@ _TYPES: Final = frozenset(introspection_types.values())
 
 def reach_of(viewer: Viewer) -> Reach:
     """Return what the viewer may do: in the organization, in any of their projects, with what is about themselves."""
-    return Reach(anywhere=viewer.access.reach, everywhere=viewer.access.everywhere)
+    access = viewer.access
+    by_roles = access.everywhere.union(*access.projects.values())
+    return Reach(anywhere=access.reach, everywhere=access.everywhere, own_alone=access.reach - by_roles)
 
 
 def publish_sights(core: GraphQLSchema) -> None:

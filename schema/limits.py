@@ -56,7 +56,7 @@ _LISTS: Final = frozenset({"authenticators", "measurements", "projectRoles", "ch
 _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),
-        *("history", "incidents", "sessions"),
+        *("history", "incidents", "sessions", "invitations", "accessReviews", "items"),
     }
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})

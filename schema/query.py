@@ -6,17 +6,20 @@ from typing import Annotated, Any
 import strawberry
 
 from auth.permission import Permission
+from models.access_review import AccessReview as AccessReviewModel
 from models.base import WardModel
 from models.custom_role import CustomRole as CustomRoleModel
 from models.data_inventory import data_inventory
 from models.device import Device as DeviceModel
 from models.incident import Incident as IncidentModel
+from models.invitation import Invitation as InvitationModel
 from models.membership import Membership
 from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
 from models.record import Record as RecordModel
 from models.service_account import ServiceAccount as ServiceAccountModel
 from schema.access_decision import AccessDecision, decide
+from schema.access_review import AccessReview, list_access_reviews
 from schema.aggregate import Asked, GroupBucket
 from schema.audit import AuditEntry, AuditEntryFilter, list_audit_entries
 from schema.connection import (
@@ -34,6 +37,7 @@ from schema.data_inventory import DataTable
 from schema.device import Device, DeviceFilter, DeviceOrder, list_devices
 from schema.field import TYPES, resolved, root
 from schema.incident import Incident, IncidentFilter, list_incidents
+from schema.invitation import Invitation, InvitationFilter, list_invitations
 from schema.measurement_group import MeasurementFilter, MeasurementGroup, MeasurementGroupKey, group_measurements
 from schema.node import Node, parse_id, split_id
 from schema.organization import Organization
@@ -190,6 +194,23 @@ class Query:
         page = PageArguments(first, after, last, before)
         return await list_users(info, filter, order_by, page)
 
+    @resolved("An invitation by its id.", root())
+    async def invitation(info: strawberry.Info, id: strawberry.ID) -> Invitation | None:
+        return await _by_id(info, InvitationModel, "Invitation", id)
+
+    @resolved("The organization's invitations, newest first: empty for those who don't see its people.", root())
+    async def invitations(
+        info: strawberry.Info,
+        filter: InvitationFilter | None = None,
+        direction: OrderDirection = OrderDirection.DESC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Invitation] | None:
+        page = PageArguments(first, after, last, before)
+        return await list_invitations(info, filter, direction, page)
+
     @resolved("A role of the organization's own by its id.", root())
     async def role(info: strawberry.Info, id: strawberry.ID) -> CustomRole | None:
         return await _by_id(info, CustomRoleModel, "CustomRole", id)
@@ -209,6 +230,21 @@ class Query:
         info: strawberry.Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Connection[ServiceAccount] | None:
         return await list_service_accounts(info, PageArguments(first, after, last, before))
+
+    @resolved("A review of access by its id.", root())
+    async def access_review(info: strawberry.Info, id: strawberry.ID) -> AccessReview | None:
+        return await _by_id(info, AccessReviewModel, "AccessReview", id)
+
+    @resolved("The organization's reviews of access, newest first: empty for those who may not read them.", root())
+    async def access_reviews(
+        info: strawberry.Info,
+        direction: OrderDirection = OrderDirection.DESC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[AccessReview] | None:
+        return await list_access_reviews(info, direction, PageArguments(first, after, last, before))
 
     @resolved("An incident by its id.", root())
     async def incident(info: strawberry.Info, id: strawberry.ID) -> Incident | None:

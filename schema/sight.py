@@ -45,10 +45,14 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a viewer may do: `anywhere`, in some scope or other; `everywhere`, in the whole organization."""
+    """What a viewer may do: `anywhere`, in some scope or other; `everywhere`, in the whole organization.
+
+    own_alone: of `anywhere`, what they may do only with what is about themselves.
+    """
 
     anywhere: frozenset[Permission]
     everywhere: frozenset[Permission]
+    own_alone: frozenset[Permission] = frozenset()
 
 
 def visible_schema(core: GraphQLSchema, reach: Reach | None) -> GraphQLSchema:
@@ -164,7 +168,12 @@ class _Sight:
         return self._reads(entity_of(model), python_name(field))
 
     def _lists(self, model: Any) -> bool:
-        return entity_of(model).read in self._anywhere
+        entity = entity_of(model)
+        if self._reach is None or entity.read not in self._anywhere:
+            return False
+        # Rows that are about nobody are nobody's own.
+        has_own = entity.placement is not None and entity.placement.own_column is not None
+        return has_own or entity.read not in self._reach.own_alone
 
     def _reads(self, entity: Entity, name: str) -> bool:
         guard = entity.columns[name].guard

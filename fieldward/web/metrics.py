@@ -1,4 +1,4 @@
-"""What a collector asks for: figures of incidents, alarms and sealing, in the format of Prometheus.
+"""What a collector asks for: figures of incidents, alarms, sealing and overdue reviews, in the format of Prometheus.
 
 They tell how a whole installation is doing, and so are for who has the operator's token alone. To anybody else there is
 no such address.
@@ -88,7 +88,11 @@ class _Told(Collector):
             "fieldward_judging_lag_seconds", "How long the oldest signed head has waited to be judged by the rules."
         )
         judging.add_metric((), told.judging_lag_s)
-        yield from (opened, unclosed, failures, deliveries, lag, judging)
+        overdue = GaugeMetricFamily(
+            "fieldward_access_reviews_overdue", "Reviews of access that are open after the day they were due."
+        )
+        overdue.add_metric((), told.overdue_reviews)
+        yield from (opened, unclosed, failures, deliveries, lag, judging, overdue)
         if told.publication_lag_s is not None:
             publication = GaugeMetricFamily(
                 "fieldward_publication_lag_seconds", "How long the oldest signed head has waited to be published."

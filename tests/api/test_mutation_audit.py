@@ -9,7 +9,14 @@ import pytest
 from schema.api import build_api
 from schema.mutation import mutation_of
 from tests.support.factor import add_totp
-from tests.support.mutation import Stage, mutate, prepare, prepare_with_incident
+from tests.support.mutation import (
+    Stage,
+    mutate,
+    prepare,
+    prepare_with_incident,
+    prepare_with_people,
+    prepare_with_review,
+)
 from tests.support.world import World
 
 REASON = "Because the laboratory said so."
@@ -199,6 +206,76 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "incident",
         {"status", "closed_by_id", "closed_at", "note", "version"},
     ),
+    "inviteUser": (
+        "admin",
+        lambda stage: {
+            "email": "Nia@clearwater.example",
+            "name": "Nia Nyx",
+            "role": "MEMBER",
+            "projectId": stage.project,
+            "projectRole": "COLLECTOR",
+            "reason": REASON,
+        },
+        "invitation.create",
+        "invitation",
+        {"email", "email_index", "name", "role", "project_id", "project_role", "invited_by_id", "expires_at"},
+    ),
+    "resendInvitation": (
+        "owner",
+        lambda stage: {"id": stage.invitation, "expectedVersion": 1, "reason": REASON},
+        "invitation.resend",
+        "invitation",
+        {"invited_by_id", "expires_at", "version"},
+    ),
+    "revokeInvitation": (
+        "admin",
+        lambda stage: {"id": stage.invitation, "expectedVersion": 1, "reason": REASON},
+        "invitation.revoke",
+        "invitation",
+        {"status", "version"},
+    ),
+    "suspendUser": (
+        "admin",
+        lambda stage: {"userId": stage.person, "reason": REASON},
+        "user.suspend",
+        "membership",
+        {"status", "version"},
+    ),
+    "reinstateUser": (
+        "admin",
+        lambda stage: {"userId": stage.suspended, "reason": REASON},
+        "user.reinstate",
+        "membership",
+        {"status", "version"},
+    ),
+    "removeUser": (
+        "owner",
+        lambda stage: {"userId": stage.auditor, "reason": REASON},
+        "user.remove",
+        "membership",
+        {"status", "role", "version"},
+    ),
+    "openAccessReview": (
+        "admin",
+        lambda _: {"reason": REASON},
+        "access_review.open",
+        "access_review",
+        {"opened_by_id", "due_at"},
+    ),
+    "decideAccessReviewItem": (
+        "admin",
+        lambda stage: {"id": stage.review_item, "decision": "KEEP", "reason": REASON},
+        "access_review.decide",
+        "access_review_item",
+        {"decision", "decided_by_id", "decided_at"},
+    ),
+    "closeAccessReview": (
+        "owner",
+        lambda stage: {"id": stage.review, "expectedVersion": 1, "reason": REASON},
+        "access_review.close",
+        "access_review",
+        {"closed_by_id", "closed_at", "version"},
+    ),
     "createRecord": (
         "collector",
         lambda stage: {
@@ -255,6 +332,7 @@ DEMAND_A_REASON = {
     *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
     *("createRole", "updateRole", "deleteRole", "createServiceAccount", "revokeServiceAccount"),
     *("setTrailRetention", "revokeUserSessions", "setSignInPolicy", "startPasswordReset"),
+    *("suspendUser", "reinstateUser", "removeUser"),
 }
 """What is not done without a reason. A change of a record that is under review or approved demands one as well."""
 SESSION = {
@@ -266,22 +344,29 @@ OWN = {
     *("renewRecoveryCodes", "renameAuthenticator", "removeAuthenticator"),
 }
 """What everybody does with what they sign in with, and takes no permission: `test_second_factor.py` tries it."""
-BY_A_CODE = {"enrolDevice"}
-"""What nobody is signed in for; its entries are in `tests/api/test_device_enrolment.py`."""
+BY_A_SECRET = {"enrolDevice", "acceptInvitation"}
+"""What nobody is signed in for: `tests/api/test_device_enrolment.py` and `tests/api/test_invitation.py`."""
 PASSWORD = {"changePassword", "requestPasswordReset", "resetPassword"}
 """What says itself who acts: tests/api/test_password_change.py and tests/api/test_password_reset.py."""
+
+
+_PREPARED = {
+    **dict.fromkeys(("acknowledgeIncident", "closeIncident"), prepare_with_incident),
+    **dict.fromkeys(("resendInvitation", "revokeInvitation", "reinstateUser"), prepare_with_people),
+    **dict.fromkeys(("decideAccessReviewItem", "closeAccessReview"), prepare_with_review),
+}
 
 
 async def _prepared(world: World, name: str) -> Stage:
     if name == "setSignInPolicy":
         await add_totp(world, "owner")
-    return await (prepare_with_incident if name.endswith("Incident") else prepare)(world)
+    return await _PREPARED.get(name, prepare)(world)
 
 
 def test_every_mutation_of_the_schema_is_tried_here() -> None:
     core = build_api()._schema
     assert core.mutation_type is not None
-    assert set(core.mutation_type.fields) == set(CASES) | SESSION | OWN | BY_A_CODE | PASSWORD
+    assert set(core.mutation_type.fields) == set(CASES) | SESSION | OWN | BY_A_SECRET | PASSWORD
     assert {mutation_of(core.mutation_type.fields[name]).action for name in CASES} == {  # type: ignore[union-attr]
         action for _, _, action, _, _ in CASES.values()
     }

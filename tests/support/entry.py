@@ -43,3 +43,16 @@ async def open_incident(superuser: Endpoint, organization: UUID) -> UUID:
     finally:
         await connection.close()
     return incident
+
+
+async def let_in(superuser: Endpoint, organization: UUID, membership: UUID) -> None:
+    """Make a member one who can get in, whatever became of them, with the entry that says so."""
+    parameters: dict[str, Any] = dict(superuser.dsn_parameters())
+    connection: asyncpg.Connection = await asyncpg.connect(**parameters)
+    try:
+        async with connection.transaction():
+            await connection.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
+            await insert_entry(connection, organization)
+            await connection.execute("update membership set status = 'ACTIVE' where id = $1", membership)
+    finally:
+        await connection.close()

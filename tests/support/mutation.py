@@ -8,7 +8,15 @@ from schema.api import build_api
 from tests.support.incident import an_incident
 from tests.support.world import Answer, Client, World
 
+REVIEW = "accessReview { id items(first: 100) { nodes { id subjectId } } }"
+
 _CORE = build_api()._schema
+
+OPEN_TO_ALL = {
+    *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "enrolDevice"),
+    *("requestPasswordReset", "resetPassword", "acceptInvitation"),
+}
+"""The mutations that take no sign-in. Each is one more way in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,10 @@ class Stage:
     program: str
     session: str = ""
     incident: str = ""
+    invitation: str = ""
+    suspended: str = ""
+    review: str = ""
+    review_item: str = ""
 
 
 async def prepare(world: World) -> Stage:
@@ -58,6 +70,34 @@ async def prepare(world: World) -> Stage:
 async def prepare_with_incident(world: World) -> Stage:
     """Make the stage, with an incident that is open."""
     return replace(await prepare(world), incident=f"Incident:{await an_incident(world)}")
+
+
+async def prepare_with_people(world: World) -> Stage:
+    """Make the stage, with somebody who was invited and somebody who is suspended."""
+    stage, admin = await with_invitation(world, await prepare(world)), await world.client("admin")
+    reviewer = f"User:{await world.member_id('reviewer')}"
+    await _done(admin, "suspendUser", {"userId": reviewer, "reason": "On leave."}, "user { id }")
+    return replace(stage, suspended=reviewer)
+
+
+async def with_invitation(world: World, stage: Stage) -> Stage:
+    """Return the stage with somebody who was invited."""
+    given = {"email": "ines@clearwater.example", "name": "Ines Ito", "role": "MEMBER"}
+    invited = await _done(await world.client("admin"), "inviteUser", given, "invitation { id }")
+    return replace(stage, invitation=invited["invitation"]["id"])
+
+
+async def prepare_with_review(world: World) -> Stage:
+    """Make the stage, with an access review that is open, and its item of the auditor's role."""
+    return await with_review(world, await prepare(world))
+
+
+async def with_review(world: World, stage: Stage) -> Stage:
+    """Return the stage with an access review that is open, and its item of the auditor's role."""
+    opened = await _done(await world.client("admin"), "openAccessReview", {}, REVIEW)
+    review = opened["accessReview"]
+    item = next(one for one in review["items"]["nodes"] if one["subjectId"] == stage.auditor)
+    return replace(stage, review=review["id"], review_item=item["id"])
 
 
 async def mutate(client: Client, name: str, given: dict[str, Any], shown: str = "") -> Answer:

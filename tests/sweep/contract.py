@@ -22,7 +22,7 @@ from graphql import (
 
 from tests.support.served import Caller
 
-VALUES: Final = frozenset({"Point", "InclusionProof"})
+VALUES: Final = frozenset({"Point", "InclusionProof", "AccessReviewProgress"})
 """Types that stand for values of a row, and not for another row: they are shown whole."""
 GROWING: Final = {"InclusionProof": frozenset({"treeSize", "rootHash", "path", "checkpoint"})}
 """What of them is another each time it is asked for, since the tree has grown."""

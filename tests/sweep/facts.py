@@ -78,6 +78,9 @@ TABLES: Final[Mapping[str, Table]] = {
     "TrailRetention": Table("trail_retention", order="kind"),
     "Incident": Table("incident", order="opened_at"),
     "IncidentEvidence": Table("incident_evidence", order="id"),
+    "Invitation": Table("invitation"),
+    "AccessReview": Table("access_review"),
+    "AccessReviewItem": Table("access_review_item"),
 }
 CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Project", "records"): ("Record", "project_id"),
@@ -90,6 +93,7 @@ CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("PastRecord", "measurements"): ("PastMeasurement", "record_id"),
     ("Organization", "trailRetention"): ("TrailRetention", "organization_id"),
     ("Incident", "evidence"): ("IncidentEvidence", "incident_id"),
+    ("AccessReview", "items"): ("AccessReviewItem", "access_review_id"),
 }
 """By type and field: whose rows it leads to, and the column of those that names this one."""
 
@@ -101,6 +105,9 @@ COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("AuditEntry", "user"): "membership_id",
     ("RecordVersion", "user"): "membership_id",
     ("Incident", "user"): "membership_id",
+    ("Invitation", "user"): "membership_id",
+    ("AccessReviewItem", "user"): "membership_id",
+    ("AccessReviewItem", "subjectId"): "subject",
 }
 GROWING: Final[Mapping[str, tuple[str, str]]] = {"AuditEntry": ("at", "at"), "Incident": ("openedAt", "opened_at")}
 """The types of which there is more while questions are asked: the filter, and the column, of when a row was made. Their

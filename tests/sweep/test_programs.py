@@ -5,6 +5,7 @@ The fields come from the schema, so one added tomorrow is tried without anyone r
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -38,7 +39,7 @@ from tests.support.access import (
     until_waiting,
 )
 from tests.support.incident import an_incident
-from tests.support.mutation import Stage, mutate, prepare, prepare_with_incident
+from tests.support.mutation import Stage, mutate, prepare, prepare_with_incident, with_invitation, with_review
 from tests.support.world import World, connect
 
 LOOKS = frozenset({P.PROJECT_READ, P.RECORD_READ})
@@ -87,6 +88,9 @@ async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
         "AuditEntry": f"AuditEntry:{entry}",
         "Incident": f"Incident:{incident}",
         "IncidentEvidence": f"IncidentEvidence:{evidence}",
+        "Invitation": stage.invitation,
+        "AccessReview": stage.review,
+        "AccessReviewItem": stage.review_item,
     }
 
 
@@ -147,7 +151,7 @@ def _value(kind: Any, an_id: str) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_query_breaks_for_a_program(world: World, api: Api, kind: str) -> None:
-    stage = await prepare(world)
+    stage = await with_review(world, await with_invitation(world, await prepare(world)))
     program = await _program(world, kind)
     answered: dict[str, Any] = {}
 
@@ -170,7 +174,8 @@ async def test_no_query_breaks_for_a_program(world: World, api: Api, kind: str) 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_mutation_breaks_for_a_program_and_none_is_done_beyond_its_scope(world: World, kind: str) -> None:
-    stage = await prepare_with_incident(world)
+    stage = await with_review(world, await with_invitation(world, await prepare_with_incident(world)))
+    stage = replace(stage, suspended=stage.person)
     program = await _program(world, kind)
     before = await content(world)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.mutation import OPEN_TO_ALL
 from tests.sweep.conftest import Tally
 from tests.sweep.contract import introspect
 from tests.sweep.facts import CHILDREN
@@ -9,7 +10,7 @@ from tests.sweep.page import OWN, FieldRow, Page
 from tests.sweep.principal import MEMBER, Principal, letters_of
 from tests.sweep.stage import INSIDE, OUTSIDE, Cast
 
-SIGN_IN = {"signIn", "refreshSession", "changePassword", "requestPasswordReset", "resetPassword"}
+SIGN_IN = OPEN_TO_ALL | {"changePassword"}
 
 
 @pytest.mark.parametrize("key", INSIDE)

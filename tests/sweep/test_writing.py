@@ -47,7 +47,10 @@ FIELD_BY_FIELD = (*PERSONS, "token-records")
 """Who is tried with one field at a time; what differs between the other programs is what they read."""
 
 OF_ORGANIZATIONS = frozenset(
-    {"createProject", "createRole", "createServiceAccount", "setTrailRetention", "setSignInPolicy"}
+    {
+        *("createProject", "createRole", "createServiceAccount", "setTrailRetention", "setSignInPolicy"),
+        *("openAccessReview", "inviteUser"),
+    }
 )
 """What acts on the organization of whoever asks."""
 

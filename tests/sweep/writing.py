@@ -11,7 +11,7 @@ from uuid import UUID
 
 from graphql import GraphQLInputField, GraphQLInputObjectType, get_named_type, is_required_input_field
 
-from tests.support.entry import open_incident
+from tests.support.entry import let_in, open_incident
 from tests.support.served import Caller, Reply
 from tests.sweep.contract import Contract
 from tests.sweep.page import FieldRow, Page
@@ -28,7 +28,11 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("setLocationSensitivity", "locationsAreSensitive"): "sensitive",
 }
 NOT_WRITTEN: Final = frozenset(
-    (mutation, "userId") for mutation in ("assignOrganizationRole", "removeOrganizationRole", "startPasswordReset")
+    {
+        *((name, "userId") for name in ("assignOrganizationRole", "removeOrganizationRole", "removeUser")),
+        *((name, "userId") for name in ("suspendUser", "reinstateUser", "startPasswordReset")),
+        ("removeUser", "handOverTo"),
+    }
 )
 """Input fields that only name the row."""
 IN_PROJECTS: Final = frozenset(
@@ -45,12 +49,19 @@ SESSION: Final = frozenset(
         *("reauthenticate", "beginPasskeyProof", "enrolDevice"),
         *("beginTotp", "confirmTotp", "beginPasskeyRegistration", "registerPasskey"),
         *("renewRecoveryCodes", "renameAuthenticator", "removeAuthenticator"),
-        *("changePassword", "requestPasswordReset", "resetPassword"),
+        *("changePassword", "requestPasswordReset", "resetPassword", "acceptInvitation"),
     }
 )
 """What is about who signs in, and writes nothing that the page has."""
 DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy"})
 """What shuts everybody else out where it is done: `tests/api/test_fresh_sign_in.py` does it."""
+OF_THE_SPARE: Final = frozenset(
+    {
+        *("suspendUser", "reinstateUser", "removeUser", "openAccessReview", "decideAccessReviewItem"),
+        *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
+    }
+)
+"""What acts on somebody who may have been removed by it before."""
 
 _numbers = count(1)
 
@@ -156,6 +167,21 @@ def complete(aim: Aim) -> dict[str, Input]:
         "revokeServiceAccount": reasoned,
         "setSignInPolicy": {"demandsSecondFactor": True, "reason": REASON},
         "setTrailRetention": {"kind": "READ", "days": 365 + number, "reason": REASON},
+        "inviteUser": {
+            "email": f"sweep-{number}@clearwater.example",
+            "name": "Somebody new",
+            "role": "MEMBER",
+            "customRoleId": aim.role,
+            "projectId": aim.project,
+            "projectRole": "VIEWER",
+            "reason": REASON,
+        },
+        **dict.fromkeys(("resendInvitation", "revokeInvitation"), reasoned),
+        **{name: {"userId": aim.person, "reason": REASON} for name in ("suspendUser", "reinstateUser")},
+        "removeUser": {"userId": aim.person, "handOverTo": None, "reason": REASON},
+        "openAccessReview": {"dueAt": later, "reason": REASON},
+        "decideAccessReviewItem": {"id": aim.subject, "decision": "KEEP", "reason": REASON},
+        "closeAccessReview": reasoned,
         "acknowledgeIncident": subject,
         "closeIncident": {**subject, "note": "A test of ours."},
     }
@@ -250,6 +276,9 @@ class Ground:
             **dict.fromkeys(("updateRole", "deleteRole"), (targets.role, 1)),
             "revokeServiceAccount": (targets.program, 1),
             **dict.fromkeys(("acknowledgeIncident", "closeIncident"), (targets.incident, 1)),
+            **dict.fromkeys(("resendInvitation", "revokeInvitation"), (targets.invitation, 1)),
+            "decideAccessReviewItem": (targets.review_item, 1),
+            "closeAccessReview": (targets.review, 1),
         }
         subject, version = subjects.get(mutation, ("", 1))
         role = self._role(mutation)
@@ -266,6 +295,9 @@ class Ground:
         )
         inputs = complete(aim)
         subject = ""
+        if mutation in OF_THE_SPARE:
+            # Somebody else may have removed them before.
+            asyncio.run(let_in(self.cast.superuser, self.cast.organization, self.cast.spare))
         if mutation in {"updateRecord", "submitRecord", "deleteRecord", "approveRecord", "rejectRecord"}:
             draft = {name: inputs["createRecord"][name] for name in ("projectId", "siteCode", "collectedAt", "medium")}
             subject = self._made(maker, "createRecord", draft, "record")
@@ -284,6 +316,18 @@ class Ground:
             subject = self._made(owner, "createServiceAccount", inputs["createServiceAccount"], "serviceAccount")
         elif mutation in {"acknowledgeIncident", "closeIncident"}:
             subject = f"Incident:{asyncio.run(open_incident(self.cast.superuser, self.cast.organization))}"
+        elif mutation in {"resendInvitation", "revokeInvitation"}:
+            invited = {name: inputs["inviteUser"][name] for name in ("email", "name", "role")}
+            subject = self._made(owner, "inviteUser", invited, "invitation")
+        elif mutation == "reinstateUser":
+            self._made(owner, "suspendUser", inputs["suspendUser"], "user")
+        elif mutation in {"openAccessReview", "decideAccessReviewItem", "closeAccessReview"}:
+            self._close_review(owner, inputs["closeAccessReview"])
+            if mutation != "openAccessReview":
+                subject = self._made(owner, "openAccessReview", inputs["openAccessReview"], "accessReview")
+            if mutation == "decideAccessReviewItem":
+                item = self._item_of_spare(owner)
+                return Aim(aim.project, aim.person, aim.device, aim.role, item)
         elif mutation in OF_PROJECTS:
             is_any = project is None
             subject = self._made(owner, "createProject", inputs["createProject"], "project") if is_any else aim.project
@@ -294,8 +338,26 @@ class Ground:
         version = version_of(subject) if subject else 1
         return Aim(aim.project, aim.person, aim.device, aim.role, subject, version)
 
+    def _close_review(self, owner: Caller, given: Input) -> None:
+        """Close the newest review where it is open."""
+        query = "{ accessReviews(first: 1) { nodes { id version closedAt } } }"
+        for one in owner.run(query).data["accessReviews"]["nodes"]:
+            if one["closedAt"] is None:
+                over = {**given, "id": one["id"], "expectedVersion": one["version"]}
+                self._made(owner, "closeAccessReview", over, "accessReview")
+
+    def _item_of_spare(self, owner: Caller) -> str:
+        """Return the item of a role in the newest review, of somebody who decides about none."""
+        query = (
+            "query($user: ID!) { accessReviews(first: 1) { nodes { items(filter: { userId: { eq: $user },"
+            " kind: { eq: MEMBERSHIP } }) { nodes { id } } } } }"
+        )
+        found = owner.run(query, {"user": f"User:{self.cast.spare}"}).data["accessReviews"]["nodes"][0]
+        return str(found["items"]["nodes"][0]["id"])
+
     def _role(self, mutation: str) -> str:
-        return self.cast.roles["ORGANIZATION"] if mutation == "assignOrganizationRole" else self.cast.targets.role
+        is_in_organization = mutation in {"assignOrganizationRole", "inviteUser"}
+        return self.cast.roles["ORGANIZATION"] if is_in_organization else self.cast.targets.role
 
     def _made(self, caller: Caller, mutation: str, given: Input, shown: str) -> str:
         query = (

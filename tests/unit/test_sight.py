@@ -33,17 +33,13 @@ from schema.introspection import reach_of
 from schema.mutation import mutation_of
 from schema.sight import Reach, visible_schema
 from schema.sweep import guard_of
+from tests.support.mutation import OPEN_TO_ALL
 
 CORE = build_api()._schema
 ALL = frozenset(P)
 
 
-FOR_NOBODY = {
-    *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "enrolDevice"),
-    *("requestPasswordReset", "resetPassword"),
-}
-"""What who is not signed in is shown."""
-FOR_EVERYBODY = FOR_NOBODY | {
+FOR_EVERYBODY = OPEN_TO_ALL | {
     name
     for name, field in (CORE.mutation_type.fields if CORE.mutation_type else {}).items()
     if (said := mutation_of(field)) is not None and (said.own or said.signed_in)
@@ -106,7 +102,7 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
     assert validate_schema(shown) == []
     assert fields(shown, "Query") == {"viewer"}
     assert fields(shown, "Viewer") == {"role", "mustEnrolFactor", "recoveryCodesLeft"}
-    assert fields(shown, "Mutation") == FOR_NOBODY
+    assert fields(shown, "Mutation") == OPEN_TO_ALL
     assert {name for name in shown.type_map if not name.startswith("__")} == {
         "Query",
         "Viewer",
@@ -122,6 +118,8 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
         "EnrolDeviceInput",
         "EnrolDevicePayload",
         "RefreshSessionInput",
+        "AcceptInvitationInput",
+        "AcceptInvitationPayload",
         "SessionPayload",
         *("ChangePasswordInput", "RequestPasswordResetInput", "ResetPasswordInput", "PasswordPayload"),
         "UserError",
@@ -240,7 +238,18 @@ def test_the_reach_of_a_viewer_is_the_union_of_what_they_hold_anywhere(role: Org
     assert reach_of(viewer) == Reach(
         anywhere=ORGANIZATION_ROLES[role] | SELF | PROJECT_ROLES[ProjectRole.REVIEWER],
         everywhere=ORGANIZATION_ROLES[role] | ORGANIZATION_ROLES[OrganizationRole.MEMBER],
+        own_alone=SELF - ORGANIZATION_ROLES[role] - PROJECT_ROLES[ProjectRole.REVIEWER],
     )
+
+
+def test_what_one_may_do_with_what_is_ones_own_shows_no_table_whose_rows_are_nobodys_own() -> None:
+    own = frozenset({P.MEMBERSHIP_READ, P.MEMBERSHIP_READ_PERSONAL})
+
+    shown = visible_schema(CORE, Reach(own | {P.ACCESS_READ}, frozenset({P.ACCESS_READ}), own))
+
+    assert "User" in shown.type_map
+    assert "Invitation" not in shown.type_map
+    assert "invitations" not in fields(shown, "Query")
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ grant select, insert, update on authenticator_use to fieldward_service;
 do $$
 declare t text;
 begin
-  foreach t in array array['outgoing_mail', 'challenge', 'throttle'] loop
+  foreach t in array array['outgoing_mail', 'challenge', 'throttle', 'access_review'] loop
     execute format('create policy tending on %I to %I
                     using (current_setting(''fieldward.tending'', true) = ''on'')', t, current_user);
   end loop;
@@ -146,6 +146,18 @@ begin
     select distinct m.organization_id from public.outgoing_mail m
      where m.state = 'PENDING' and m.next_attempt_at <= clock_timestamp();
   perform set_config('fieldward.tending', '', true);
+end $$;
+
+-- How many access reviews of all organizations are open after the moment at which they were to be done.
+create function fieldward_overdue_reviews() returns bigint language plpgsql security definer
+  set search_path = pg_catalog, pg_temp as $$
+declare overdue bigint;
+begin
+  perform set_config('fieldward.tending', 'on', true);
+  select count(*) into overdue from public.access_review r
+   where r.closed_at is null and r.due_at < clock_timestamp();
+  perform set_config('fieldward.tending', '', true);
+  return overdue;
 end $$;
 
 -- Forgets challenges that were over, and failures that were the last of their kind, a day ago. Returns how many.
@@ -166,7 +178,7 @@ end $$;
 do $$
 declare f text;
 begin
-  foreach f in array array['fieldward_mailing()', 'fieldward_forget()'] loop
+  foreach f in array array['fieldward_mailing()', 'fieldward_forget()', 'fieldward_overdue_reviews()'] loop
     execute format('revoke execute on function %s from public', f);
     execute format('grant execute on function %s to fieldward_service', f);
   end loop;
