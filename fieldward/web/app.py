@@ -86,7 +86,7 @@ def build_app(
             *checkpoint_routes(services.sealer),
             *published_key_routes(services.signing_keys),
             *oauth_routes(services, public_url=settings.public_url, proxies=proxies),
-            *page_routes(),
+            *page_routes(audience=settings.audience),
         ],
         middleware=[Middleware(LastResort)],
         exception_handlers={HTTPException: answer_refusal},

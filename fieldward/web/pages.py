@@ -1,14 +1,17 @@
-"""The served page: GraphiQL behind a sign-in, from the project's own files alone.
+"""The served pages: GraphiQL behind a sign-in, and one's own account; from the project's own files alone.
 
-The page is public, and so is all that it is made of; what it shows comes from `/graphql`, under the viewer's own
-permissions. Its Content-Security-Policy lets it load and reach nothing but this server. Files are read once, when
-the routes are made, and their addresses carry a digest of their content, so that a browser may keep them for good.
+The pages are public, and so is all that they are made of; what they show comes from `/graphql`, under the viewer's own
+permissions. Their Content-Security-Policy lets them load and reach nothing but this server. Files are read once, when
+the routes are made, and their addresses carry a digest of a page's files, so that a browser may keep them for good, and
+modules of a page name each other by name alone.
 """
 
 import gzip
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +23,32 @@ from starlette.routing import BaseRoute, Route
 _PAGES: Final = Path(__file__).resolve().parent.parent / "pages"
 
 _MEDIA_TYPES: Final = {
-    "graphiql.js": "text/javascript; charset=utf-8",
-    "graphiql.css": "text/css; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-    "LICENSES.txt": "text/plain; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
 }
-"""What is served of `pages/static`, and as what. A file that is not named here does not exist."""
+
+_GRAPHIQL: Final = ("static/graphiql.js", "static/graphiql.css", "static/icon.svg", "static/LICENSES.txt")
+_ACCOUNT: Final = (
+    "account/main.js",
+    "account/api.js",
+    "account/authenticators.js",
+    "account/device.js",
+    "account/device_key.js",
+    "account/device_session.js",
+    "account/form.js",
+    "account/link.js",
+    "account/operations.js",
+    "account/passkey.js",
+    "account/sessions.js",
+    "account/sign_in.js",
+    "account/step_up.js",
+    "account/view.js",
+    "account/account.css",
+    "static/icon.svg",
+)
+"""What is served of `pages`, for each page. A file that is not named here does not exist."""
 
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     (
@@ -34,13 +57,15 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
         # Without 'unsafe-inline': the editor sets styles through the CSSOM, which needs no permission, and the one
         # package that wrote <style> elements is replaced in the build (pages/build/src/style_singleton.js).
         "style-src 'self'",
-        "img-src 'self' data:",  # The editor's error markers are images in its style sheet.
+        "img-src 'self' data:",  # The editor's error markers are images in its style sheet; QR codes are images, too.
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
     )
 )
+ACCOUNT_POLICY: Final = f"{CONTENT_SECURITY_POLICY}; require-trusted-types-for 'script'; trusted-types 'none'"
+"""The account's page makes no markup of text, and can't."""
 
 _EVERYWHERE: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -49,13 +74,10 @@ _EVERYWHERE: Final = {
 }
 _PAGE: Final = {
     **_EVERYWHERE,
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": (
-        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), publickey-credentials-get=(), usb=()"
-    ),
     "Cache-Control": "no-store",
 }
+_NOTHING_OF_THE_MACHINE: Final = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
 _FILE: Final = {
     **_EVERYWHERE,
     # A file opened by itself (an SVG is a document) runs nothing.
@@ -67,61 +89,87 @@ _FILE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """A file of the page, as it is sent."""
+    """A file of a page, as it is sent."""
 
-    address: str
+    name: str
     media_type: str
     plain: bytes
     zipped: bytes
 
 
-def page_routes() -> list[BaseRoute]:
-    """Return the routes of the page: `/graphiql`, its files below `/graphiql/static`, and `/` leading there.
+def page_routes(*, audience: str) -> list[BaseRoute]:
+    """Return the routes of the pages, `/graphiql` and `/account`, their files below them, and `/` leading to the first.
+
+    audience: whom a device's proofs are for, which a browser that is enrolled has to know.
 
     Raises:
-        OSError: a file of the page is missing; `pages/build/build.sh` makes them.
+        OSError: a file of a page is missing; `pages/build/build.sh` makes those of GraphiQL.
     """
-    files = [_read(name, media_type) for name, media_type in _MEDIA_TYPES.items()]
-    by_address = {file.address: file for file in files}
-    page = _filled({name: file.address for name, file in zip(_MEDIA_TYPES, files, strict=True)})
 
     async def root(_: Request) -> Response:
         return RedirectResponse("/graphiql", headers=_EVERYWHERE)
 
-    async def graphiql(_: Request) -> Response:
-        return Response(page, media_type="text/html", headers=_PAGE)
-
-    async def static(request: Request) -> Response:
-        file = by_address.get(_address(request.path_params["digest"], request.path_params["name"]))
-        if file is None:
-            raise HTTPException(404)
-        headers = {**_FILE, "Content-Type": file.media_type}
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(file.zipped, headers={**headers, "Content-Encoding": "gzip"})
-        return Response(file.plain, headers=headers)
-
+    graphiql = {
+        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "Permissions-Policy": f"{_NOTHING_OF_THE_MACHINE}, publickey-credentials-get=()",
+    }
+    account = {
+        "Content-Security-Policy": ACCOUNT_POLICY,
+        "Permissions-Policy": _NOTHING_OF_THE_MACHINE,
+    }
     return [
         Route("/", root),
-        Route("/graphiql", graphiql),
-        Route(_address("{digest}", "{name}"), static),
+        *_routes_of("graphiql", _GRAPHIQL, graphiql, {}),
+        *_routes_of("account", _ACCOUNT, account, {"audience": audience}),
     ]
 
 
-def _read(name: str, media_type: str) -> StaticFile:
-    plain = (_PAGES / "static" / name).read_bytes()
-    digest = hashlib.sha256(plain).hexdigest()[:16]
+def _routes_of(
+    page: str, paths: tuple[str, ...], headers: Mapping[str, str], said: Mapping[str, str]
+) -> list[BaseRoute]:
+    """Return the routes of a page, `/<page>`, and of its files, `/<page>/static/<digest of them all>/<name>`.
+
+    said: texts that the page holds besides the addresses of its files, by their names in it.
+    """
+    files = {file.name: file for file in map(_read, paths)}
+    digest = _digest_of(files.values())
+    template = (_PAGES / f"{page}.html").read_text("utf-8")
+    told = {**said, **{name: _address(page, digest, name) for name in files}}
+    filled = re.sub(r"\{\{ ([\w.]+) \}\}", lambda match: escape(told[match[1]]), template)
+
+    async def show(_: Request) -> Response:
+        return Response(filled, media_type="text/html", headers={**_PAGE, **headers})
+
+    async def static(request: Request) -> Response:
+        file = files.get(request.path_params["name"])
+        if file is None or request.path_params["digest"] != digest:
+            raise HTTPException(404)
+        sent = {**_FILE, "Content-Type": file.media_type}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(file.zipped, headers={**sent, "Content-Encoding": "gzip"})
+        return Response(file.plain, headers=sent)
+
+    return [Route(f"/{page}", show), Route(_address(page, "{digest}", "{name}"), static)]
+
+
+def _read(path: str) -> StaticFile:
+    found = _PAGES / path
+    plain = found.read_bytes()
     return StaticFile(
-        address=_address(digest, name),
-        media_type=media_type,
+        name=found.name,
+        media_type=_MEDIA_TYPES[found.suffix],
         plain=plain,
         zipped=gzip.compress(plain, mtime=0),
     )
 
 
-def _address(digest: str, name: str) -> str:
-    return f"/graphiql/static/{digest}/{name}"
+def _digest_of(files: Iterable[StaticFile]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.name.encode()).digest())
+        digest.update(hashlib.sha256(file.plain).digest())
+    return digest.hexdigest()[:16]
 
 
-def _filled(addresses: dict[str, str]) -> str:
-    template = (_PAGES / "graphiql.html").read_text("utf-8")
-    return re.sub(r"\{\{ ([\w.]+) \}\}", lambda match: addresses[match[1]], template)
+def _address(page: str, digest: str, name: str) -> str:
+    return f"/{page}/static/{digest}/{name}"

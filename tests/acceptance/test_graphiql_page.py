@@ -4,33 +4,18 @@ import asyncio
 import gzip
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.async_api import ConsoleMessage, Page, Request, Response, async_playwright, expect
+from playwright.async_api import Page, Request, Response, expect
 from starlette.applications import Starlette
 
 from fieldward.web.pages import page_routes
+from tests.support.chromium import Browsed
 
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-REPORT_VIOLATIONS = """
-document.addEventListener("securitypolicyviolation", (event) =>
-  console.error("policy violation", event.violatedDirective, event.blockedURI))
-"""
 STORED = """
 () => ({
   local: {...localStorage},
@@ -54,51 +39,12 @@ class Server(Protocol):
     sign_ins: Mapping[str, tuple[str, str]]
 
 
-@dataclass
-class Browsed:
-    """A page of the browser, and what went on in it."""
-
-    page: Page
-    complaints: list[str] = field(default_factory=list)
-    hosts: set[str] = field(default_factory=set)
-
-    async def sign_in(self, email: str, password: str) -> None:
-        await self.page.get_by_label("Email").fill(email)
-        await self.page.get_by_label("Password").fill(password)
-        await self.page.keyboard.press("Enter")
-
-
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """A client of the page's own routes."""
-    transport = httpx.ASGITransport(Starlette(routes=page_routes()))
+    transport = httpx.ASGITransport(Starlette(routes=page_routes(audience="fieldward-api")))
     async with httpx.AsyncClient(transport=transport, base_url="http://fieldward.test") as client:
         yield client
-
-
-@pytest.fixture
-async def browsed() -> AsyncIterator[Browsed]:
-    """A fresh browser that notes each error and each host that is asked."""
-    _require_chromium()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
-        page = await browser.new_page()
-        watched = Browsed(page)
-
-        def note_message(message: ConsoleMessage) -> None:
-            if message.type in {"error", "warning"}:
-                watched.complaints.append(message.text)
-
-        def note_request(request: Request) -> None:
-            if not request.url.startswith("data:"):
-                watched.hosts.add(urlsplit(request.url).netloc)
-
-        page.on("console", note_message)
-        page.on("pageerror", lambda error: watched.complaints.append(str(error)))
-        page.on("request", note_request)
-        await page.add_init_script(REPORT_VIOLATIONS)
-        yield watched
-        await browser.close()
 
 
 async def test_the_root_leads_to_the_page(http: httpx.AsyncClient) -> None:
@@ -428,11 +374,6 @@ async def _answered(page: Page, text: str, *, exactly: bool = False) -> None:
             return
         await asyncio.sleep(0.1)
     pytest.fail(f"Expected {text!r} in the answer, got {shown[:2000]}")
-
-
-def _require_chromium() -> None:
-    if not CHROMIUM.exists():
-        pytest.fail(f"{CHROMIUM} is missing. Run: apt-get install --yes --no-install-recommends chromium")
 
 
 def _addresses(page: str) -> set[str]:

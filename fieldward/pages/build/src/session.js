@@ -8,8 +8,10 @@ const ENDPOINT = '/graphql';
 const OURS = { 'graphql-client-name': 'Fieldward GraphiQL', 'fieldward-csrf': '1' };
 
 const SIGN_IN = `mutation SignIn($input: SignInInput!) {
-  signIn(input: $input) { errors { code message field } }
+  signIn(input: $input) { challenge { token } errors { code message field } }
 }`;
+/** What is said to who has a second factor: the other page knows how to ask for it, and the cookie is for both. */
+const ELSEWHERE = 'You have a second factor. Sign in on the page of your account, then come back.';
 const SIGN_OUT = 'mutation SignOut { signOut { errors { code message field } } }';
 const VIEWER =
   'query Viewer { viewer { user { id name } organization { name } runsAs: can(permission: ACCESS_RUN_AS) } }';
@@ -48,6 +50,7 @@ export class Session {
     if (organization) input.organization = organization;
     const answer = await post({ query: SIGN_IN, variables: { input } });
     const errors = [...(answer.errors ?? []), ...(answer.data?.signIn?.errors ?? [])];
+    if (answer.data?.signIn?.challenge) errors.push({ message: ELSEWHERE });
     if (errors.length > 0 || !answer.data?.signIn) throw new RefusedError(errors.length > 0 ? errors : [{}]);
     this.#isOpen = true;
   }
