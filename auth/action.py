@@ -82,7 +82,6 @@ class Action(StrEnum):
 
     SERVICE_ACCOUNT_AUTHENTICATE = "service_account.authenticate"
     SERVICE_ACCOUNT_CREATE = "service_account.create"
-    SERVICE_ACCOUNT_HAND_OVER = "service_account.hand_over"
     SERVICE_ACCOUNT_ISSUE_TOKEN = "service_account.issue_token"  # noqa: S105
     SERVICE_ACCOUNT_REVOKE = "service_account.revoke"
     SERVICE_ACCOUNT_REVOKE_TOKEN = "service_account.revoke_token"  # noqa: S105

@@ -43,7 +43,7 @@ for _enum, _name in (
     (Outcome, "AuditOutcome"),
     (Bucket, "TimeBucket"),
     (ChangeOperation, "ChangeOperation"),
-    (Factor, "Factor"),
+    (Factor, "SignInFactor"),
     (Delivery, "SignInDelivery"),
     (IncidentSeverity, "IncidentSeverity"),
     (IncidentStatus, "IncidentStatus"),

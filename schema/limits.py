@@ -52,9 +52,7 @@ ALONE: Final = frozenset(
 SIZES: Final = frozenset({"first", "last"})
 """The arguments that say how many rows a page has."""
 
-_LISTS: Final = frozenset(
-    {"authenticators", "measurements", "projectRoles", "changes", "evidence", "tokens", "trailRetention"}
-)
+_LISTS: Final = frozenset({"measurements", "projectRoles", "changes", "evidence", "tokens", "trailRetention"})
 _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),

