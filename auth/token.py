@@ -1,9 +1,8 @@
-"""The tokens of a session: short signed ones for access, opaque ones for refreshing.
+"""Access tokens: short-lived and signed, of a person's session or of a program.
 
 Promises: an access token is accepted only if this service signed it, with Ed25519 and nothing else, for this issuer
-and audience, and it lives now and for at most five minutes; whatever is wrong, the answer is the same one error. A
-refresh token says which session it belongs to, carries 256 random bits, and is stored as a digest. Time is an
-argument: nothing here reads a clock.
+and audience, and it lives now and for at most five minutes; whatever is wrong, the answer is the same one error. Time
+is an argument: nothing here reads a clock. Tokens that say nothing and are looked up: `auth/opaque_token.py`.
 
 An accepted access token says who asked when it was issued. Whether session, user and device are still good is for the
 caller to look up.
@@ -13,10 +12,8 @@ RFC 7638 (key ids are thumbprints).
 """
 
 import base64
-import hmac
 import math
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +25,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from auth.errors import UnauthenticatedError
+from auth.opaque_token import digest
 
 PublicKey = Ed25519PublicKey
 
@@ -37,24 +35,11 @@ KEPT_S: Final = 60
 LONGEST_TOKEN: Final = 4096
 """Characters; a longer one is refused before anything of it is parsed."""
 
-SECRET_BYTES: Final = 32
-
 _ALGORITHM: Final = "EdDSA"
 _TYPE: Final = "at+jwt"
 _CLAIMS: Final = ("iss", "aud", "sub", "org", "iat", "exp", "jti")
 _KEY_ID: Final = re.compile("[A-Za-z0-9_-]{43}")
 _ACCESS_REFUSED: Final = "The access token is not valid."
-
-_REFRESH_PREFIX: Final = "fwr_"
-SERVICE_PREFIX: Final = "fws_"
-_COOKIE_PREFIX: Final = "fwb_"
-_CHECKSUM_BYTES: Final = 5  # 16 + 16 + 32 + 5 bytes are 92 characters with no bit to spare: one spelling per token
-_OPAQUE: Final = re.compile("[A-Za-z0-9_-]{92}")
-_REFRESH_REFUSED: Final = "The refresh token is not valid."
-_COOKIE_REFUSED: Final = "The cookie is not valid."
-_SERVICE_REFUSED: Final = "The service account's token is not valid."
-_INVITATION_PREFIX: Final = "fwi_"
-_INVITATION_REFUSED: Final = "The invitation is not valid."
 
 
 class SigningKey:
@@ -232,147 +217,6 @@ def public_jwk(key: PublicKey) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshToken:
-    """A session's refresh token: where to look the session up, and the secret that proves it."""
-
-    organization_id: UUID
-    session_id: UUID
-    secret: bytes = field(repr=False)
-
-    def __post_init__(self) -> None:
-        if len(self.secret) != SECRET_BYTES:
-            raise ValueError(f"Expected {SECRET_BYTES} bytes of secret.")
-
-    @classmethod
-    def new(cls, organization_id: UUID, session_id: UUID) -> "RefreshToken":
-        """Return a token for the session with a fresh secret."""
-        return cls(organization_id, session_id, secrets.token_bytes(SECRET_BYTES))
-
-    @classmethod
-    def parse(cls, text: str) -> "RefreshToken":
-        """Return the token that `encode` made the text of.
-
-        Raises:
-            UnauthenticatedError: the text is no such token, or was mistyped. It never says which.
-        """
-        return cls(*_decoded(_REFRESH_PREFIX, text, _REFRESH_REFUSED))
-
-    def encode(self) -> str:
-        """Return the token as text: `fwr_` and 92 characters, of which the last part is a checksum.
-
-        Prefix and checksum let a scanner find a leaked token, and a typing slip be refused without a look-up.
-        """
-        return _encoded(_REFRESH_PREFIX, self.organization_id, self.session_id, self.secret)
-
-    def digest(self) -> bytes:
-        """Return what is stored of the secret."""
-        return digest(self.secret)
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceToken:
-    """A service account's token: where to look it up, and the secret that proves it."""
-
-    organization_id: UUID
-    token_id: UUID
-    secret: bytes = field(repr=False)
-
-    @classmethod
-    def new(cls, organization_id: UUID, token_id: UUID) -> "ServiceToken":
-        """Return a token under that id with a fresh secret."""
-        return cls(organization_id, token_id, secrets.token_bytes(SECRET_BYTES))
-
-    @classmethod
-    def parse(cls, text: str) -> "ServiceToken":
-        """Return the token that `encode` made the text of.
-
-        Raises:
-            UnauthenticatedError: the text is no such token, or was mistyped. It never says which.
-        """
-        return cls(*_decoded(SERVICE_PREFIX, text, _SERVICE_REFUSED))
-
-    def encode(self) -> str:
-        """Return the token as text: `fws_` and 92 characters, of which the last part is a checksum."""
-        return _encoded(SERVICE_PREFIX, self.organization_id, self.token_id, self.secret)
-
-    def digest(self) -> bytes:
-        """Return what is stored of the secret."""
-        return digest(self.secret)
-
-
-@dataclass(frozen=True, slots=True)
-class CookieToken:
-    """What a browser's cookie holds: where to look the session up, and the secret that proves it."""
-
-    organization_id: UUID
-    session_id: UUID
-    secret: bytes = field(repr=False)
-
-    @classmethod
-    def new(cls, organization_id: UUID, session_id: UUID) -> "CookieToken":
-        """Return a token for the session with a fresh secret."""
-        return cls(organization_id, session_id, secrets.token_bytes(SECRET_BYTES))
-
-    @classmethod
-    def parse(cls, text: str) -> "CookieToken":
-        """Return the token that `encode` made the text of.
-
-        Raises:
-            UnauthenticatedError: the text is no such token. It never says why.
-        """
-        return cls(*_decoded(_COOKIE_PREFIX, text, _COOKIE_REFUSED))
-
-    def encode(self) -> str:
-        """Return the token as text: `fwb_` and 92 characters, of which the last part is a checksum."""
-        return _encoded(_COOKIE_PREFIX, self.organization_id, self.session_id, self.secret)
-
-    def digest(self) -> bytes:
-        """Return what is stored of the secret."""
-        return digest(self.secret)
-
-
-@dataclass(frozen=True, slots=True)
-class InvitationToken:
-    """What the link of an invitation holds: where to look the invitation up, and the secret that proves it."""
-
-    organization_id: UUID
-    invitation_id: UUID
-    secret: bytes = field(repr=False)
-
-    @classmethod
-    def new(cls, organization_id: UUID, invitation_id: UUID) -> "InvitationToken":
-        """Return a token of the invitation with a fresh secret."""
-        return cls(organization_id, invitation_id, secrets.token_bytes(SECRET_BYTES))
-
-    @classmethod
-    def parse(cls, text: str) -> "InvitationToken":
-        """Return the token that `encode` made the text of.
-
-        Raises:
-            UnauthenticatedError: the text is no such token, or was mistyped. It never says which.
-        """
-        return cls(*_decoded(_INVITATION_PREFIX, text, _INVITATION_REFUSED))
-
-    def encode(self) -> str:
-        """Return the token as text: `fwi_` and 92 characters, of which the last part is a checksum."""
-        return _encoded(_INVITATION_PREFIX, self.organization_id, self.invitation_id, self.secret)
-
-    def digest(self) -> bytes:
-        """Return what is stored of the secret."""
-        return digest(self.secret)
-
-
-def digest(secret: bytes) -> bytes:
-    """Return the SHA-256 of a secret. One fast round is enough for 256 random bits; never for a password."""
-    return sha256(secret).digest()
-
-
-def is_same_digest(one: bytes, other: bytes) -> bool:
-    """Return whether two digests are equal, in a time that does not depend on where they differ."""
-    return hmac.compare_digest(one, other)
-
-
 def _key_of(token: str, keys: Mapping[str, PublicKey]) -> tuple[str, PublicKey]:
     """Return the key that the header names, if the header is exactly one of ours: no `jwk`, `jku`, `crit` or `b64`."""
     header = jwt.get_unverified_header(token)
@@ -437,22 +281,3 @@ def _thumbprint(public: PublicKey) -> str:
 
 def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-
-
-def _encoded(prefix: str, organization_id: UUID, row_id: UUID, secret: bytes) -> str:
-    body = organization_id.bytes + row_id.bytes + secret
-    return prefix + base64.urlsafe_b64encode(body + _checksum(prefix, body)).decode("ascii")
-
-
-def _decoded(prefix: str, text: str, refusal: str) -> tuple[UUID, UUID, bytes]:
-    encoded = text.removeprefix(prefix)
-    well_formed = text.startswith(prefix) and _OPAQUE.fullmatch(encoded) is not None
-    data = base64.urlsafe_b64decode(encoded) if well_formed else b""
-    body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-    if not well_formed or checksum != _checksum(prefix, body):
-        raise UnauthenticatedError(refusal)
-    return UUID(bytes=body[:16]), UUID(bytes=body[16:32]), body[32:]
-
-
-def _checksum(prefix: str, body: bytes) -> bytes:
-    return sha256(prefix.encode() + body).digest()[:_CHECKSUM_BYTES]

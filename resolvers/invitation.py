@@ -15,12 +15,12 @@ from tortoise.exceptions import IntegrityError
 
 from auth.access import Permissions
 from auth.escalation import AT_ROLE, require_may_assign, require_owner
+from auth.opaque_token import InvitationToken
 from auth.permission import Permission
 from auth.policy import require
 from auth.principal import Viewer
 from auth.role import OrganizationRole, ProjectRole
 from auth.scope import ORGANIZATION, project_scope
-from auth.token import InvitationToken
 from models.base import new_id
 from models.custom_role import RoleLevel
 from models.encryption.column import load_keys_for

@@ -14,9 +14,9 @@ from tortoise.exceptions import IntegrityError
 
 from auth.action import Action
 from auth.errors import ForbiddenError, UnauthenticatedError
+from auth.opaque_token import InvitationToken, is_same_digest
 from auth.password import UnacceptablePasswordError, require_acceptable
 from auth.principal import SYSTEM_ID
-from auth.token import InvitationToken, is_same_digest
 from models.base import new_id
 from models.encryption.column import load_keys_for
 from models.encryption.keyring import active_keyring

@@ -16,10 +16,11 @@ from uuid import UUID
 from auth.action import Action
 from auth.errors import ForbiddenError, ForeignNetworkError, UnauthenticatedError
 from auth.network import is_within
+from auth.opaque_token import ServiceToken, is_same_digest
 from auth.permission import Permission
 from auth.principal import SYSTEM_ID, Origin, Viewer
 from auth.role import SERVICE_ACCOUNT_LEVEL
-from auth.token import ProgramClaims, ServiceToken, is_same_digest, issue_access_token
+from auth.token import ProgramClaims, issue_access_token
 from models.errors import InvalidInputError
 from models.inventory import entity_of
 from models.service_account import ServiceAccount

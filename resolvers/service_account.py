@@ -8,11 +8,11 @@ from uuid import UUID
 
 from auth.errors import ForbiddenError
 from auth.network import canonical_network
+from auth.opaque_token import ServiceToken
 from auth.permission import Permission
 from auth.policy import permissions_in, require
 from auth.role import SERVICE_ACCOUNT_LEVEL
 from auth.scope import ORGANIZATION, project_scope
-from auth.token import ServiceToken
 from models.base import new_id
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of

@@ -6,10 +6,10 @@ from typing import Final
 from uuid import UUID
 
 from auth.errors import ForbiddenError
+from auth.opaque_token import ServiceToken
 from auth.permission import Permission
 from auth.policy import require
 from auth.scope import ORGANIZATION
-from auth.token import ServiceToken
 from models.base import new_id
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of

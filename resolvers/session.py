@@ -12,18 +12,9 @@ from uuid import UUID
 from auth.action import Action
 from auth.device_proof import for_refresh
 from auth.errors import ForbiddenError, ReusedTokenError, UnauthenticatedError
+from auth.opaque_token import CookieToken, RefreshToken, is_same_digest
 from auth.principal import SYSTEM_ID, Origin, Viewer
-from auth.token import (
-    AccessClaims,
-    Claims,
-    CookieToken,
-    RefreshToken,
-    SigningKey,
-    is_same_digest,
-    issue_access_token,
-    key_id_of,
-    verify_access_token,
-)
+from auth.token import AccessClaims, Claims, SigningKey, issue_access_token, key_id_of, verify_access_token
 from models.base import new_id
 from models.errors import InvalidInputError
 from models.session import Factor, Session

@@ -15,8 +15,8 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from auth.action import Action
 from auth.errors import CrossSiteError, FieldwardError, UnauthenticatedError
+from auth.opaque_token import CookieToken, is_same_digest
 from auth.principal import Origin, Viewer
-from auth.token import CookieToken, is_same_digest
 from models.encryption.keyring import active_keyring
 from models.session import Session
 from models.transaction import fetch

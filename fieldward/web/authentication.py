@@ -9,8 +9,9 @@ from typing import Final
 from starlette.requests import Request
 
 from auth.errors import CrossSiteError, FieldwardError, UnauthenticatedError
+from auth.opaque_token import ServiceToken
 from auth.principal import SYSTEM_ID, Channel, Origin, Viewer
-from auth.token import SERVICE_PREFIX, ProgramClaims, ServiceToken
+from auth.token import ProgramClaims
 from fieldward.web.cookie import READ, OwnPage, client_token, session_token
 from fieldward.web.proxy import Network, client_address
 from fieldward.web.request import REQUEST_ID
@@ -84,7 +85,7 @@ def context_factory(services: Services, own_page: OwnPage, proxies: Sequence[Net
 
 
 async def _viewer_of(services: Services, origin: Origin, token: str) -> Viewer:
-    if token.startswith(SERVICE_PREFIX):
+    if token.startswith(ServiceToken.prefix):
         return await authenticate_service_account(services, origin, token=ServiceToken.parse(token))
     claims = await learned_claims_of(services, token)
     if isinstance(claims, ProgramClaims):

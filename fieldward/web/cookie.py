@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from auth.errors import UnauthenticatedError
-from auth.token import CookieToken
+from auth.opaque_token import CookieToken
 from schema.cookie import CLIENT, SESSION
 
 CSRF: Final = b"fieldward-csrf"

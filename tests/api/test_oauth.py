@@ -8,8 +8,8 @@ import httpx
 import jwt
 import pytest
 
+from auth.opaque_token import ServiceToken
 from auth.permission import Permission as P
-from auth.token import ServiceToken
 from fieldward.database import Databases
 from fieldward.web.app import build_app
 from models.base import new_id

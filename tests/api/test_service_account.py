@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from auth.opaque_token import ServiceToken
 from auth.permission import Permission as P
-from auth.token import ServiceToken
 from models.base import new_id
 from models.membership import MembershipStatus
 from resolvers.account import member_viewer, set_member_status

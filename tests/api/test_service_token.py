@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from auth.opaque_token import ServiceToken
 from auth.permission import Permission as P
 from auth.role import SERVICE_ACCOUNT_LEVEL
-from auth.token import ServiceToken
 from models.base import new_id
 from tests.support.access import (
     codes,

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from auth.action import Action
+from auth.opaque_token import CookieToken
 from auth.principal import Channel, Origin
-from auth.token import CookieToken
 from fieldward.web.limits import ANONYMOUS_LIMIT
 from models.base import new_id
 from resolvers.change import Intent, commit_change

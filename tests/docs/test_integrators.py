@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from auth.token import RefreshToken, ServiceToken
+from auth.opaque_token import RefreshToken, ServiceToken
 from tests.support.server import Server
 from tests.support.world import SIGN_IN
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from auth.token import SERVICE_PREFIX, RefreshToken, ServiceToken
+from auth.opaque_token import RefreshToken, ServiceToken
 from fieldward.embedded_roles import OWNER, SERVICE
 from tests.support.canary import Scan, forms
 from tests.support.canary_story import Story
@@ -65,7 +65,7 @@ def _words(story: Story) -> dict[str, Mapping[str, bytes]]:
     kinds: dict[str, list[str]] = {}
     for token in sorted(tokens):
         kinds.setdefault(token[:4], []).append(token)
-    assert {"fwr_", SERVICE_PREFIX, "eyJh"} == set(kinds), set(kinds)
+    assert {"fwr_", ServiceToken.prefix, "eyJh"} == set(kinds), set(kinds)
     for kind, found in kinds.items():
         for number, token in enumerate(found[:3]):
             words[f"token {kind} {number}"] = _token_forms(kind, token)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from auth.token import CookieToken
+from auth.opaque_token import CookieToken
 from fieldward.web.cookie import OwnPage, client_token, origin_of, session_token
 from models.base import new_id
 from resolvers.client_name import client_name_of
