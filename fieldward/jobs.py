@@ -1,16 +1,17 @@
 """The jobs of a server process (`fieldward/background.py`)."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
+from uuid import UUID
 
 import structlog
 
-from auth.principal import SYSTEM_ID, Channel, Origin
+from auth.principal import SYSTEM_ID
 from fieldward.background import Job
 from fieldward.container import build_outbox, build_place
 from fieldward.settings import Settings
-from models.base import new_id
 from models.encryption.file_provider import FileKeyProvider
 from models.errors import UnavailableError
 from models.ledger.checkpoint import VerifierKey
@@ -30,7 +31,7 @@ from resolvers.token_expiry import EVERY_S as WARNINGS_EVERY_S
 from resolvers.token_expiry import WARN_OF_EXPIRY, warn_of_expiry
 from resolvers.token_use import EVERY_S as USES_EVERY_S
 from resolvers.token_use import WRITE_TOKEN_USES
-from resolvers.trail import Actor
+from resolvers.trail import Actor, job_actor
 from resolvers.trail_expiry import TrailExpiry
 from resolvers.trail_sealing import EVERY_S as SEALING_EVERY_S
 from resolvers.trail_sealing import SEAL_TRAIL, TrailSealing
@@ -115,20 +116,15 @@ def build_jobs(
     async def rewrite_locations() -> bool:
         found = False
         for organization_id in await store.organizations():
-            try:
+            with _holding_up_no_other("locations_not_rewritten", organization_id):
                 found |= await rewrite.step(organization_id)
-            except UnavailableError:
-                raise
-            except Exception as error:
-                # What does not open in one organization holds up no other.
-                log.error("locations_not_rewritten", organization_id=str(organization_id), exc_info=error)
         return found
 
     quiet_until = 0.0
 
     async def keep_keys() -> bool:
         nonlocal quiet_until
-        actor = Actor(SYSTEM_ID, Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward"))
+        actor = job_actor(SYSTEM_ID)
         rewrapped = await _keep_wrapped(services, actor, settings.key_encryption_key_max_age_days)
         replaced = await rotate_overdue_keys(services.keyring, store, actor, oldest_days=settings.data_key_max_age_days)
         replaced += await rotate_overdue_signing_key(
@@ -149,17 +145,10 @@ def build_jobs(
     async def expire_trail() -> bool:
         found = False
         for organization_id in await store.organizations():
-            origin = Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward")
-            try:
-                done = await expiry.step(Actor(organization_id, origin))
-            except UnavailableError:
-                raise
-            except Exception as error:
-                log.error("trail_not_expired", organization_id=str(organization_id), exc_info=error)
-                continue
-            for one in done:
-                found = True
-                log.info("trail_expired", organization_id=str(organization_id), kind=one.kind, entries=one.entries)
+            with _holding_up_no_other("trail_not_expired", organization_id):
+                for one in await expiry.step(job_actor(organization_id)):
+                    found = True
+                    log.info("trail_expired", organization_id=str(organization_id), kind=one.kind, entries=one.entries)
         return found
 
     outbox = build_outbox(settings)
@@ -168,16 +157,10 @@ def build_jobs(
     async def judge_trail() -> bool:
         opened, is_behind = len((await note_sealing(judging, watch)).opened), False
         for organization_id in await unjudged_organizations():
-            try:
+            with _holding_up_no_other("trail_not_judged", organization_id):
                 done = await judge_step(judging, organization_id)
-            except UnavailableError:
-                raise
-            except Exception as error:
-                # What can't be judged in one organization holds up no other.
-                log.error("trail_not_judged", organization_id=str(organization_id), exc_info=error)
-                continue
-            opened += len(done.opened)
-            is_behind |= done.is_behind
+                opened += len(done.opened)
+                is_behind |= done.is_behind
         if opened:
             log.warning("incidents_opened", count=opened)
             wake(DELIVER_ALARMS)
@@ -203,21 +186,17 @@ def build_jobs(
 
     async def open_reviews() -> bool:
         for organization_id in await store.organizations():
-            origin = Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward")
-            try:
-                if await open_if_due(Actor(organization_id, origin)):
+            with _holding_up_no_other("access_review_not_opened", organization_id):
+                if await open_if_due(job_actor(organization_id)):
                     log.info("access_review_opened", organization_id=str(organization_id))
-            except UnavailableError:
-                raise
-            except Exception as error:
-                log.error("access_review_not_opened", organization_id=str(organization_id), exc_info=error)
         return False
 
     async def warn() -> bool:
         if await leads():
             for organization_id in await store.organizations():
-                if warned := await warn_of_expiry(organization_id):
-                    log.info("expiry_warned_of", organization_id=str(organization_id), tokens=warned)
+                with _holding_up_no_other("expiry_not_warned_of", organization_id):
+                    if warned := await warn_of_expiry(organization_id):
+                        log.info("expiry_warned_of", organization_id=str(organization_id), tokens=warned)
         return False
 
     return {
@@ -234,6 +213,20 @@ def build_jobs(
         SEND_MAIL: send_mail,
         OPEN_REVIEWS: open_reviews,
     }
+
+
+@contextmanager
+def _holding_up_no_other(event: str, organization_id: UUID) -> Iterator[None]:
+    """Log, under the name of the event, what goes wrong in one organization, so that the next gets its turn.
+
+    That the database is away is told to whoever runs the job: it is away for all.
+    """
+    try:
+        yield
+    except UnavailableError:
+        raise
+    except Exception as error:
+        log.error(event, organization_id=str(organization_id), exc_info=error)
 
 
 async def _keep_wrapped(services: Services, actor: Actor, oldest_days: float | None) -> int:

@@ -7,8 +7,6 @@ from uuid import UUID
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from auth.action import Action
-from auth.principal import Channel, Origin
-from models.base import new_id
 from models.encryption.column import load_keys_for
 from models.inventory import entity_of
 from models.invitation import Invitation, InvitationStatus
@@ -20,7 +18,7 @@ from resolvers.invitation import renew_token
 from resolvers.mail_text import invitation_text
 from resolvers.mailer import MailRoute
 from resolvers.mailing import Draft
-from resolvers.trail import Actor
+from resolvers.trail import job_actor
 
 _PENDING = "select 1 from invitation where organization_id = $1 and id = $2 and status = $3 for update"
 
@@ -57,8 +55,7 @@ async def make_link(organization_id: UUID, invitation_id: UUID) -> InvitationLin
     Raises:
         UnavailableError: the database or the keystore is away.
     """
-    origin = Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward")
-    actor = Actor(organization_id, origin)
+    actor = job_actor(organization_id)
 
     async def decide(connection: BaseDBAsyncClient) -> Intent | None:
         if not await fetch(connection, _PENDING, organization_id, invitation_id, InvitationStatus.PENDING):

@@ -13,8 +13,6 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from auth.action import Action
-from auth.principal import Channel, Origin
-from models.base import new_id
 from models.encryption.codec import Place, Point
 from models.encryption.column import EncryptedField, open_light, seal_light
 from models.encryption.envelope import Cell, key_id_of
@@ -27,7 +25,7 @@ from models.record import Record
 from models.transaction import Tenant, fetch
 from resolvers.change import Change, Intent, commit_change
 from resolvers.location import location_columns
-from resolvers.trail import Actor
+from resolvers.trail import job_actor
 
 BATCH: Final = 500
 """Records of one change: its transaction stays short."""
@@ -158,10 +156,9 @@ async def _read(organization_id: UUID, text: str, *arguments: Any) -> Any:
 
 async def _committed(at: _At, work: Callable[[Change], Awaitable[bool]]) -> bool:
     """Do the work as the service itself: an entry that names nobody, by the channel of jobs."""
-    origin = Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward")
     intent = Intent(
         action=Action.PROJECT_REWRITE_LOCATIONS,
-        actor=Actor(at.organization_id, origin),
+        actor=job_actor(at.organization_id),
         entity=entity_of(Project).name,
         subjects=[at.project_id],
     )

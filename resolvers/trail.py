@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from auth.principal import Origin, Viewer
+from auth.principal import Channel, Origin, Viewer
 from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import SealedEntry, seal_entry
 from models.base import new_id
@@ -59,6 +59,11 @@ class Actor:
         if self.person_id is not None:
             owners.append(person_owner(self.person_id))
         return owners
+
+
+def job_actor(organization_id: UUID) -> Actor:
+    """Return the service itself, as who acts in the background: nobody's name, and a request of its own."""
+    return Actor(organization_id, Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward"))
 
 
 def new_entry(

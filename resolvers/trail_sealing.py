@@ -16,8 +16,7 @@ from uuid import UUID
 import structlog
 
 from auth.action import Action
-from auth.principal import SYSTEM_ID, Channel, Origin
-from models.base import new_id
+from auth.principal import SYSTEM_ID
 from models.errors import UnavailableError
 from models.ledger.tree import last_head
 from models.reading import OneStatement
@@ -37,7 +36,7 @@ from resolvers.sealing import (
     seal_step,
     unsealed_organizations,
 )
-from resolvers.trail import Actor
+from resolvers.trail import job_actor
 
 log = structlog.get_logger()
 
@@ -162,9 +161,8 @@ class TrailSealing:
         told = self._told.get(organization_id)
         if told is None or time.monotonic() - told >= TOLD_EVERY_S:
             self._told[organization_id] = time.monotonic()
-            actor = Actor(SYSTEM_ID, Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward"))
-            subjects = [organization_id]
-            await record_attempt(Intent(Action.AUDIT_SEAL, actor, entity="organization", subjects=subjects), error)
+            intent = Intent(Action.AUDIT_SEAL, job_actor(SYSTEM_ID), entity="organization", subjects=[organization_id])
+            await record_attempt(intent, error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,14 @@ import asyncpg
 import structlog
 from tortoise.exceptions import OperationalError
 
-from auth.principal import SYSTEM_ID, Channel, Origin
+from auth.principal import SYSTEM_ID
 from fieldward.background import Job
 from fieldward.container import require_own_key_file
-from models.base import new_id
 from models.encryption.provider import WrappingKeyError
 from models.errors import UnavailableError
 from resolvers.erasure import apply_erasures
 from resolvers.services import Services
-from resolvers.trail import Actor
+from resolvers.trail import job_actor
 
 log = structlog.get_logger()
 
@@ -73,11 +72,10 @@ class Gate:
             is_done = await self._try(services)
 
     async def _try(self, services: Services) -> bool:
-        actor = Actor(SYSTEM_ID, Origin(channel=Channel.JOB, request_id=new_id(), client_name="fieldward"))
         try:
             with services.keyring.activate():
                 await require_own_key_file(services)
-                applied = await apply_erasures(services, actor)
+                applied = await apply_erasures(services, job_actor(SYSTEM_ID))
         except WrappingKeyError as error:
             log.error("key_file_refused", said=str(error))
             raise
