@@ -4,14 +4,11 @@ Each is its person's alone, in every organization; what was added in one is name
 them at a time: the account's row is locked, so that two removals can't each leave the other's as the last.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
-
-import segno
 
 from auth.errors import ForbiddenError, NotFoundError
 from auth.recovery_code import new_recovery_codes, normal_recovery_code
@@ -35,7 +32,7 @@ from resolvers.second_factor import Proof, load_having, recovery_code_digest, to
 from resolvers.services import Services
 
 MOST: Final = 10
-"""Generators and passkeys of one person."""
+"""Apps that show codes, and passkeys, of one person."""
 TIME_TO_CONFIRM: Final = timedelta(hours=1)
 
 _TABLE: Final = entity_of(Authenticator).name
@@ -43,12 +40,11 @@ _TABLE: Final = entity_of(Authenticator).name
 
 @dataclass(frozen=True, slots=True)
 class BegunTotp:
-    """A generator of codes that is to be confirmed: shown once. `qr` is the URI as a picture, in SVG."""
+    """An app that shows codes, to be confirmed: what it is given, shown once."""
 
     authenticator_id: UUID
     secret: str = field(repr=False)
     uri: str = field(repr=False)
-    qr: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ async def own_authenticators(user_id: UUID) -> Own:
 
 
 async def begin_totp(change: Change, party: RelyingParty) -> BegunTotp:
-    """Make a generator of codes that counts once it is confirmed. One that was begun before is forgotten.
+    """Begin to add an app that shows codes, which counts once it is confirmed. One that was begun before is forgotten.
 
     Raises:
         ForbiddenError: it is a program that asks.
@@ -96,16 +92,16 @@ async def begin_totp(change: Change, party: RelyingParty) -> BegunTotp:
     secret = new_totp_secret()
     row_id = await insert_authenticator(change, account, kind=AuthenticatorKind.TOTP, secret=secret)
     uri = totp_uri(secret, account=await account_name(account), issuer=party.name)
-    return BegunTotp(row_id, secret, uri, _qr(uri))
+    return BegunTotp(row_id, secret, uri)
 
 
 async def confirm_totp(
     change: Change, services: Services, *, authenticator_id: UUID, code: str, name: str | None
 ) -> Sequence[str] | None:
-    """Have a generator count from now on, and return recovery codes if it is the first second factor; None if not.
+    """Have an app count from now on, and return recovery codes if it is the first second factor; None if not.
 
     Raises:
-        NotFoundError: there is no such generator of the viewer's here.
+        NotFoundError: there is no such app of the viewer's here.
         ConflictError: it counts already, or was begun more than an hour ago.
         InvalidInputError: the code is not one that it shows now.
     """
@@ -158,7 +154,7 @@ async def renew_recovery_codes(change: Change) -> Sequence[str]:
 
 
 async def rename_authenticator(change: Change, *, authenticator_id: UUID, name: str) -> None:
-    """Give a generator or a passkey another name.
+    """Give an app or a passkey another name.
 
     Raises:
         NotFoundError, ConflictError: it is not the viewer's; or was added in another organization.
@@ -171,7 +167,7 @@ async def rename_authenticator(change: Change, *, authenticator_id: UUID, name: 
 
 
 async def remove_authenticator(change: Change, *, authenticator_id: UUID) -> None:
-    """Take a generator or a passkey away, and the recovery codes with the last of them.
+    """Take an app or a passkey away, and the recovery codes with the last of them.
 
     Raises:
         NotFoundError, ConflictError: it is not the viewer's; or was added in another organization; or it is the last,
@@ -331,9 +327,3 @@ async def _last_used(user_id: UUID) -> dict[UUID, datetime]:
 def _fitting_name(name: str | None) -> str | None:
     require_fit(entity_of(Authenticator), {"name": name}, at=("input",))
     return name.strip() or None if name is not None else None
-
-
-def _qr(uri: str) -> str:
-    drawn = io.BytesIO()
-    segno.make(uri, error="m", micro=False).save(drawn, kind="svg", scale=4, xmldecl=False, nl=False)
-    return drawn.getvalue().decode()

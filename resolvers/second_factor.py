@@ -181,7 +181,7 @@ async def recovery_code_digest(user_id: UUID, code: str) -> bytes:
 
 
 async def totp_secret(authenticator: Authenticator) -> str:
-    """Return the secret of a generator of codes.
+    """Return the secret of an app that shows codes.
 
     Raises:
         UnavailableError: the keystore or the key provider is away.
@@ -193,10 +193,10 @@ async def totp_secret(authenticator: Authenticator) -> str:
 
 async def _verify_totp(services: Services, having: Having, code: str) -> Proof | None:
     found = None
-    for generator in having.of(AuthenticatorKind.TOTP):
-        step = matching_step(await totp_secret(generator), code, at=services.clock())
+    for app in having.of(AuthenticatorKind.TOTP):
+        step = matching_step(await totp_secret(app), code, at=services.clock())
         if step is not None:
-            found = Proof(generator, step=step)
+            found = Proof(app, step=step)
     return found
 
 

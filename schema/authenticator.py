@@ -14,7 +14,7 @@ NOBODYS = Own((), 0)
 
 
 @structure
-@strawberry.type(description="A generator of codes, or a passkey. Yours in every organization.")
+@strawberry.type(description="An app that shows codes, or a passkey. Yours in every organization.")
 class Authenticator:
     kind: AuthenticatorKind = strawberry.field(description="What it is.", metadata=derived())
     name: str | None = strawberry.field(description="Your own word for it.", metadata=derived())

@@ -19,11 +19,12 @@ from schema.field import derived, structure
 from schema.mutation import UserError, current_change, mutation
 from schema.node import parse_id
 from schema.passkey import PasskeyRequestPayload, asked_payload
+from schema.qr import qr_svg
 
 AT_ID = ("input", "id")
 
 
-@strawberry.input(description="The code of a generator that was begun.")
+@strawberry.input(description="The code of an app that was begun to be added.")
 class ConfirmTotpInput:
     id: strawberry.ID = strawberry.field(description="Which one: `authenticatorId` of beginTotp.")
     code: str = strawberry.field(description="What the app shows now.")
@@ -39,17 +40,17 @@ class RegisterPasskeyInput:
 
 @strawberry.input(description="Another name.")
 class RenameAuthenticatorInput:
-    id: strawberry.ID = strawberry.field(description="Which generator or passkey.")
+    id: strawberry.ID = strawberry.field(description="Which app or passkey.")
     name: str = strawberry.field(description="Your own word for it.")
 
 
-@strawberry.input(description="Which generator or passkey is to go.")
+@strawberry.input(description="Which app or passkey is to go.")
 class RemoveAuthenticatorInput:
     id: strawberry.ID = strawberry.field(description="Which one.")
 
 
 @structure
-@strawberry.type(description="A generator of codes that is to be confirmed, or why there is none. Shown this once.")
+@strawberry.type(description="What an app that shows codes is given, or why there is none. Shown this once.")
 class BeginTotpPayload:
     authenticator_id: strawberry.ID | None = strawberry.field(description="Its global id.", metadata=derived())
     secret: str | None = strawberry.field(description="The secret in base32, to be typed.", metadata=derived())
@@ -100,7 +101,7 @@ class AuthenticatorMutation:
             authenticator_id=_global_id(begun.authenticator_id),
             secret=begun.secret,
             uri=begun.uri,
-            qr=begun.qr,
+            qr=qr_svg(begun.uri),
             errors=[],
         )
 

@@ -126,7 +126,7 @@ class Viewer:
     def must_enrol_factor(info: strawberry.Info) -> bool:
         return context_of(info).viewer.is_enrolling
 
-    @resolved("Your generators of codes and passkeys. Nobody else is shown them.", derived())
+    @resolved("Your apps that show codes, and your passkeys. Nobody else is shown them.", derived())
     async def authenticators(info: strawberry.Info) -> list[Authenticator]:
         own: Any = (await load_own(context_of(info))).authenticators
         return own
