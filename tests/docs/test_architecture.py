@@ -47,5 +47,11 @@ def test_every_function_that_a_page_names_is_in_its_file(page: Path) -> None:
         assert name in names_in(ROOT / file), f"{file}: {name}"
 
 
-def test_the_architecture_names_the_steps_of_its_journeys() -> None:
-    assert len(FUNCTION.findall(ARCHITECTURE.read_text())) > 30
+@pytest.mark.parametrize("journey", ["A query", "A mutation", "A sign-in"])
+def test_the_architecture_names_the_steps_of_its_journeys(journey: str) -> None:
+    _, heading, below = ARCHITECTURE.read_text().partition(f"\n## {journey}, step by step\n")
+    steps = re.findall(r"^\d+\. .*?(?=^\d+\. |\Z)", below.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
+
+    assert heading
+    assert len(steps) == 9
+    assert len([step for step in steps if FUNCTION.search(step)]) >= 7
