@@ -31,8 +31,7 @@ class CreateServiceAccountInput:
     )
     networks: list[str] | None = strawberry.field(
         default=None,
-        description="The networks that it may come from, in CIDR form, such as 192.0.2.0/24; null for any. It is the"
-        " address that reaches the service that counts: behind a proxy, the proxy's.",
+        description="The networks that it may come from, in CIDR form, such as 192.0.2.0/24; null for any.",
     )
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
