@@ -195,7 +195,7 @@ def build_mail_route(settings: Settings, *, otherwise: Mailer | None = None) -> 
         return MailRoute(SmtpMailer(server, settings.smtp_from), settings.public_url) if settings.public_url else None
     if otherwise is None:
         return None
-    return MailRoute(otherwise, settings.public_url or f"http://{settings.host}:{settings.port}")
+    return MailRoute(otherwise, settings.public_address)
 
 
 def _mail_server(settings: Settings) -> MailServer | None:

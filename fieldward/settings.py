@@ -281,6 +281,15 @@ class Settings(BaseSettings):
         return self.issuer or (self.public_url or "fieldward").rstrip("/")
 
     @property
+    def public_address(self) -> str:
+        """Where people reach the service: the public URL; without one this machine, by its name where it has one.
+
+        Browsers keep passkeys for names alone (`resolvers/relying_party.py`).
+        """
+        host = "localhost" if self.host == "127.0.0.1" else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @property
     def reading_pool_size(self) -> int:
         """How many of `pool_size` are for reading: most of them, and at least one is left for changes."""
         return min((self.pool_size * 3 + 4) // 5, self.pool_size - 1)

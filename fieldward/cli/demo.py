@@ -73,12 +73,13 @@ async def ensure_demo(settings: Settings, reached: Reach) -> dict[str, str]:
 
 def welcome(settings: Settings, passwords: dict[str, str]) -> str:
     """Return what the demo prints: where to go, and a sign-in for each role."""
-    base = f"http://{settings.host}:{settings.port}"
+    base = settings.public_address
     lines = [
         "",
         "Fieldward is ready.",
         "",
         f"  GraphiQL   {base}/graphiql",
+        f"  Account    {base}/account",
         f"  API        {base}/graphql",
         "",
     ]

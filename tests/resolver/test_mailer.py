@@ -104,7 +104,7 @@ def test_which_way_letters_leave_follows_from_the_settings(tmp_path: Path) -> No
 
     assert on_terminal is not None
     assert on_terminal.mailer is console
-    assert on_terminal.link("reset=x") == "http://127.0.0.1:8111/account#reset=x"
+    assert on_terminal.link("reset=x") == "http://localhost:8111/account#reset=x"
     assert by_server is not None
     assert by_server.mailer.destination == "smtp://mail.example:587"
     assert by_server.link("reset=x") == "https://fieldward.example/account#reset=x"
