@@ -29,11 +29,11 @@ class Session(TenantModel):
     `factors` are those that it stands on, as of `authenticated_at`, the last time that they were proved. It ends at
     `expires_at`, or at `idle_expires_at` if it was not used until then; `refreshed_at` is when that was last put off.
     `name` is the person's own word for the device or browser, or what that says of itself.
-    `wrong_proofs` counts the wrong passwords that were given within it to sign something: a few of them end it.
+    `wrong_proofs` counts what proved nothing within it, to sign something or to be fresh: a few of those end it.
     """
 
     noun = "membership"
-    kept = Kept("For good: a sign-in ends 12 hours after it began, or when the settings say, and its row stays.")
+    kept = Kept("For good: a sign-in ends when the settings say, and its row stays.")
     placement = Placement(own_column="membership_id")
 
     user_id = ward(C.INTERNAL, fields.UUIDField())

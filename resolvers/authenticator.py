@@ -55,7 +55,7 @@ class OwnAuthenticator:
     kind: AuthenticatorKind
     name: str | None
     created_at: datetime
-    used_at: datetime | None
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def signed_in_person(actor: Actor) -> SignedInPerson:
     if viewer is None:
         raise UnauthenticatedError("Sign in first.")
     if viewer.user_id is None or viewer.session_id is None:
-        raise ForbiddenError("Only a person who signed in can sign.")
+        raise ForbiddenError("A program has no session, and proves nothing but its token.")
     return SignedInPerson(viewer.user_id, viewer.session_id)
 
 

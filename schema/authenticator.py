@@ -19,7 +19,7 @@ class Authenticator:
     kind: AuthenticatorKind = strawberry.field(description="What it is.", metadata=derived())
     name: str | None = strawberry.field(description="Your own word for it.", metadata=derived())
     created_at: datetime = strawberry.field(description="When it was added.", metadata=derived())
-    used_at: datetime | None = strawberry.field(description="When it was last used.", metadata=derived())
+    last_used_at: datetime | None = strawberry.field(description="When it was last used.", metadata=derived())
 
     @resolved("Its global id.", derived())
     def id(src: strawberry.Parent[Any]) -> strawberry.ID:

@@ -123,7 +123,7 @@ class Viewer:
         return sorted(roles, key=lambda one: one.project_id)
 
     @resolved("Whether you have to add a second factor before anything else.", derived())
-    def must_enrol_factor(info: strawberry.Info) -> bool:
+    def must_add_second_factor(info: strawberry.Info) -> bool:
         return context_of(info).viewer.is_enrolling
 
     @resolved("Your apps that show codes, and your passkeys. Nobody else is shown them.", derived())

@@ -179,7 +179,7 @@ async def test_who_has_to_add_a_factor_can_do_that_and_nothing_else(world: World
     await done(await world.client("owner"), "setSignInPolicy", DEMAND)
     since, before = await world.now(), await world.fingerprint()
 
-    viewer = await client.run("{ viewer { mustEnrolFactor authenticators { id } } }")
+    viewer = await client.run("{ viewer { mustAddSecondFactor authenticators { id } } }")
     roots = [
         await client.run(query)
         for query in (
@@ -192,7 +192,7 @@ async def test_who_has_to_add_a_factor_can_do_that_and_nothing_else(world: World
     given = {"id": stage.draft, "expectedVersion": 1, **REASON}
     refused = await mutate(client, "deleteRecord", given)
 
-    assert viewer.data == {"viewer": {"mustEnrolFactor": True, "authenticators": []}}
+    assert viewer.data == {"viewer": {"mustAddSecondFactor": True, "authenticators": []}}
     assert [answer.codes for answer in roots] == [["FORBIDDEN"]] * len(roots)
     assert all("beginTotp" in answer.errors[0]["message"] for answer in roots)
     assert [one["code"] for one in refused.data["deleteRecord"]["errors"]] == ["FORBIDDEN"]
@@ -201,8 +201,8 @@ async def test_who_has_to_add_a_factor_can_do_that_and_nothing_else(world: World
     entries = await world.entries(since=since)
     assert [(one["action"], one["outcome"]) for one in entries] == [("record.delete", "DENIED")]
     await add_totp(world, "manager")
-    shown = await client.run("{ viewer { mustEnrolFactor } projects { nodes { code } } }")
-    assert shown.data["viewer"] == {"mustEnrolFactor": False}
+    shown = await client.run("{ viewer { mustAddSecondFactor } projects { nodes { code } } }")
+    assert shown.data["viewer"] == {"mustAddSecondFactor": False}
     assert shown.data["projects"]["nodes"]
     await done(client, "deleteRecord", given)
 

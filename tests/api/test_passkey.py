@@ -12,7 +12,7 @@ from tests.support.passkey import BACKED_UP, BACKUP_ELIGIBLE, PRESENT, VERIFIED,
 from tests.support.world import Answer, Client, World
 
 SHOWN = "accessToken refreshToken"
-MINE = "{ viewer { recoveryCodesLeft authenticators { kind name usedAt } } }"
+MINE = "{ viewer { recoveryCodesLeft authenticators { kind name lastUsedAt } } }"
 LIES: dict[str, dict[str, Any]] = {
     "a page of another site": {"origin": "https://fieldward.example.evil"},
     "the same page in a frame of another site": {"cross_origin": True},

@@ -16,7 +16,7 @@ from tests.support.mutation import mutate, prepare, takes
 from tests.support.world import Answer, Client, World
 
 SHOWN = "accessToken refreshToken"
-MINE = "{ viewer { mustEnrolFactor recoveryCodesLeft authenticators { id kind name usedAt } } }"
+MINE = "{ viewer { mustAddSecondFactor recoveryCodesLeft authenticators { id kind name lastUsedAt } } }"
 
 
 async def complete(world: World, challenge: dict[str, Any], **answer: Any) -> Answer:

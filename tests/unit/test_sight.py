@@ -101,7 +101,7 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
 
     assert validate_schema(shown) == []
     assert fields(shown, "Query") == {"viewer"}
-    assert fields(shown, "Viewer") == {"role", "mustEnrolFactor", "recoveryCodesLeft"}
+    assert fields(shown, "Viewer") == {"role", "mustAddSecondFactor", "recoveryCodesLeft"}
     assert fields(shown, "Mutation") == OPEN_TO_ALL
     assert {name for name in shown.type_map if not name.startswith("__")} == {
         "Query",

@@ -42,11 +42,11 @@ export function bindAuthenticators(onChanged) {
 }
 
 /** Show the factors of the viewer. */
-export function showAuthenticators({ authenticators, recoveryCodesLeft, mustEnrolFactor }) {
+export function showAuthenticators({ authenticators, recoveryCodesLeft, mustAddSecondFactor }) {
   const none = authenticators.length === 0;
   byId('authenticators-list').replaceChildren(...authenticators.map(line));
   byId('authenticators-none').hidden = !none;
-  byId('must-enrol').hidden = !mustEnrolFactor;
+  byId('must-enrol').hidden = !mustAddSecondFactor;
   byId('codes-left').hidden = none;
   byId('codes-left').textContent =
     recoveryCodesLeft === 1 ? '1 recovery code is left.' : `${recoveryCodesLeft} recovery codes are left.`;
@@ -60,7 +60,7 @@ function line(authenticator) {
     { type: 'button', class: 'action quiet', 'aria-label': `Remove ${name}`, onclick: () => removeOne(authenticator.id, name) },
     'Remove',
   );
-  const told = make('p', { class: 'told' }, `${NAMES[authenticator.kind]}. Last used: `, moment(authenticator.usedAt), '.');
+  const told = make('p', { class: 'told' }, `${NAMES[authenticator.kind]}. Last used: `, moment(authenticator.lastUsedAt), '.');
   return make('li', {}, make('div', {}, make('p', { class: 'name' }, name), told), remove);
 }
 

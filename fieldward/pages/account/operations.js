@@ -3,10 +3,10 @@
 export const VIEWER = /* GraphQL */ `
   query AccountViewer {
     viewer {
-      mustEnrolFactor
+      mustAddSecondFactor
       user { id name }
       organization { name }
-      authenticators { id kind name usedAt }
+      authenticators { id kind name lastUsedAt }
       recoveryCodesLeft
       session { id }
       sessions(first: 100) { nodes { id name createdAt lastSeenAt factors } }
