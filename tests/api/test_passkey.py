@@ -48,7 +48,7 @@ async def test_a_passkey_is_asked_for_that_is_unlocked_and_found_by_itself(world
 
     options = json.loads((await done(client, "beginPasskeyRegistration", {}, "options"))["options"])
 
-    assert options["rp"] == {"name": "Fieldward", "id": "localhost"}
+    assert options["rp"] == {"name": "Fieldward", "id": "fieldward.example"}
     assert options["authenticatorSelection"]["residentKey"] == "required"
     assert options["authenticatorSelection"]["userVerification"] == "required"
     assert options["attestation"] == "none"
