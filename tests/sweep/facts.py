@@ -115,9 +115,14 @@ COLUMNS: Final[Mapping[tuple[str, str], str]] = {
 }
 """The columns that have another name than their field."""
 GROWING: Final[Mapping[str, tuple[str, str]]] = {"AuditEntry": ("at", "at"), "Incident": ("openedAt", "opened_at")}
-"""The types of which there is more while questions are asked: the filter, and the column, of when a row was made. Their
-lists show the newest first. Sign-ins are none of them: who asks has one sign-in, from before the facts were read.
+"""The types of which there is more while questions are asked: the filter, and the column, of when a row was made.
+Sign-ins are none of them: who asks has one sign-in, from before the facts were read.
 """
+NEWEST_FIRST: Final[Mapping[str, str]] = {
+    **{name: column for name, (_, column) in GROWING.items()},
+    **dict.fromkeys(("Invitation", "AccessReview"), "created_at"),
+}
+"""The types whose lists have one order, by when a row was made, of which the page has no letter: by the column."""
 MOVING: Final = frozenset(
     {("Session", "lastSeenAt"), ("Session", "idleExpiresAt"), ("ServiceAccountUse", "usedAt")},
 )
@@ -227,8 +232,9 @@ class Facts:
 
 
 async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
-    """Read all that there is now, everybody's sign-in and use of a token among it. Of the trail, what was written before
-    the first question.
+    """Read all that there is now, everybody's sign-in and use of a token among it.
+
+    Of the trail, what was written before the first question.
     """
     since = _ask_once(cast)
     connection: asyncpg.Connection = await connect(cast.superuser)
@@ -272,14 +278,18 @@ async def _until_noted(connection: asyncpg.Connection, cast: Cast, since: dateti
         " on t.id = u.id where u.used_at >= $1 and t.service_account_id = any($2)"
     )
     async with asyncio.timeout(30):
-        while await connection.fetchval(noted, since, programs) < len(programs):
+        while True:
+            if await connection.fetchval(noted, since, programs) == len(programs):
+                return
             await asyncio.sleep(0.2)
 
 
 async def _until_sent(connection: asyncpg.Connection) -> None:
     """Wait until the server has sent all letters: an invitation holds from when its letter is made."""
     async with asyncio.timeout(60):
-        while await connection.fetchval("select count(*) from outgoing_mail where state = 'PENDING'"):
+        while True:
+            if not await connection.fetchval("select count(*) from outgoing_mail where state = 'PENDING'"):
+                return
             await asyncio.sleep(0.2)
 
 

@@ -56,7 +56,7 @@ SESSION: Final = frozenset(
 DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy"})
 """What shuts everybody else out where it is done: `tests/api/test_fresh_sign_in.py` does it."""
 OF_ONES_OWN: Final = frozenset({"renameSession", "revokeSession"})
-"""What every person does with what is their own, whatever their roles. The other who ends a sign-in may assign roles."""
+"""What every person does with what is their own, whatever their roles. Who assigns roles ends others' sign-ins, too."""
 OF_THE_SPARE: Final = frozenset(
     {
         *("suspendUser", "reinstateUser", "removeUser", "openAccessReview", "decideAccessReviewItem"),
@@ -85,6 +85,7 @@ def complete(aim: Aim) -> dict[str, Input]:
     """Return for each mutation an input with all that it takes."""
     number = next(_numbers)
     later = (datetime.now(UTC) + timedelta(days=1, seconds=number)).isoformat()
+    much_later = (datetime.now(UTC) + timedelta(days=30)).isoformat()
     subject = {"id": aim.subject, "expectedVersion": aim.version}
     reasoned = {**subject, "reason": REASON}
     project = {
@@ -166,8 +167,9 @@ def complete(aim: Aim) -> dict[str, Input]:
         "createServiceAccount": {
             "name": f"Program {number}",
             "permissions": ["PROJECT_READ"],
-            "expiresAt": later,
+            "expiresAt": much_later,
             "projectIds": [aim.project],
+            "networks": ["192.0.2.0/24"],
             "reason": REASON,
         },
         "revokeServiceAccount": reasoned,
