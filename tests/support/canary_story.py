@@ -163,7 +163,7 @@ async def ground(story: Story, contract: Contract, url: str) -> Writing:
     second, watcher = caller("second", "writer"), caller("watcher", "watcher")
     members = {
         who: one.run("{ viewer { user { id } } }").data["viewer"]["user"]["id"]
-        for who, one in (("watcher", watcher), ("spare", caller("spare", "spare")))
+        for who, one in (("owner", owner), ("watcher", watcher), ("spare", caller("spare", "spare")))
     }
 
     def do(mutation: str, shown: str, **given: Any) -> str:
@@ -183,7 +183,7 @@ async def ground(story: Story, contract: Contract, url: str) -> Writing:
     }
     nothing = ""
     cast = Cast(
-        principals={"owner": Principal("owner", None, owner)},
+        principals={"owner": Principal("owner", None, owner, member_id=UUID(members["owner"].partition(":")[2]))},
         projects={FIRST: UUID(project.partition(":")[2])},
         targets=Stage(
             project=project,

@@ -323,7 +323,8 @@ class Perturbation:
         if isinstance(field, tortoise_fields.FloatField):
             return float(self._count % 90)
         if isinstance(field, tortoise_fields.BigIntField | tortoise_fields.IntField) and column.name != "id":
-            return old + 1_000_000 + self._count if isinstance(field, tortoise_fields.BigIntField) else old + step
+            is_big = isinstance(field, tortoise_fields.BigIntField)
+            return (old or 0) + (1_000_000 + self._count if is_big else step)
         if isinstance(field, tortoise_fields.JSONField):
             return f'{{"site_code": [null, "{self._text()}"]}}'
         if isinstance(old, list):
