@@ -107,6 +107,7 @@ class Placement:
     whole_column: the column that names the row that this one is part of, in whose history its changes are told.
     tenant_column: the column that names the organization; None for people's accounts, of which row-level security
         shows a tenant its own members alone.
+    of_nobody: whether some rows belong to no organization, and lie under the nil UUID.
     """
 
     project_column: str | None = None
@@ -114,6 +115,7 @@ class Placement:
     own_is_user: bool = False
     whole_column: str | None = None
     tenant_column: str | None = "organization_id"
+    of_nobody: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,11 +217,11 @@ def _readers(held: Mapping[str, Permissions], takes: Set[Permission]) -> Readers
 
 
 def _key_of(entity: Entity, column: Column) -> KeyFact | None:
-    # Whose it is where the column names nobody. A table of a tenant has no row without an organization; of others with
-    # that column, a row of no organization is the installation's.
+    # Whose it is where the column names nobody. A table of a tenant has no row without an organization, if it does not
+    # say so; of others with that column, a row of no organization is the installation's.
     of_rows: tuple[OwnerKind, ...] = (OwnerKind.SYSTEM,)
     if TENANT in entity.columns:
-        in_tenant = issubclass(entity.model, TenantModel)
+        in_tenant = issubclass(entity.model, TenantModel) and not (entity.placement and entity.placement.of_nobody)
         of_rows = (OwnerKind.ORGANIZATION,) if in_tenant else (OwnerKind.ORGANIZATION, OwnerKind.SYSTEM)
     field = column.field
     if column.storage in _OF_INDEX_KEY:

@@ -39,7 +39,7 @@ class OutgoingMail(TenantModel):
 
     noun = "membership"
     kept = Kept("For good: to whom what was sent when; addresses until then.")
-    placement = Placement()
+    placement = Placement(of_nobody=True)
     is_audited = False
 
     kind = ward(C.INTERNAL, fields.CharEnumField(MailKind, max_length=32))

@@ -96,7 +96,7 @@ def _section(table: DataTable) -> str:
     deleted = f" Deleted by who has {_one_of(table.deleted_by)}." if table.deleted_by else ""
     facts = [
         f"- Rows lie {place}. Seeing one takes `{table.permission}`.",
-        "- Triggers write each change into the trail." if table.changes_are_recorded else "- It is the trail itself.",
+        f"- {'Triggers write' if table.changes_are_recorded else 'No trigger writes'} each change into the trail.",
         f"- Kept: {table.kept}{deleted}",
     ]
     return "\n\n".join([f"## {table.name}", table.row, "\n".join(facts), _columns(table)])

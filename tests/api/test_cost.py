@@ -150,7 +150,8 @@ READS: Final = (
         "{ auditEntries(first: 20, filter: {kind: {eq: CHANGE}})"
         " { nodes { action user { name } changes { columns { column before after } } } } }",
         who="auditor",
-        why="Names and values are of several owners of keys; the first time each key is loaded.",
+        why="Names and values are of several owners of keys; the first time each key is loaded. An entry for each column"
+        " that was read, the names of sign-ins among them.",
     ),
     read(
         "who read or changed a record",
@@ -348,6 +349,8 @@ CHANGES: Final = (
             "input": {"email": "viewer@clearwater.example", "password": on.world.passwords["viewer@clearwater.example"]}
         },
         who="nobody",
+        why="The attempt is counted by account, address and client before the password is hashed, and what was counted"
+        " is taken back after it.",
     ),
     import_rows("import 20 rows", why="Below the API, which has no guards. One transaction for all rows."),
 )

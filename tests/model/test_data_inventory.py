@@ -31,7 +31,10 @@ from models.inventory import InventoryError, entities, entity_named, entity_of
 from models.trail_retention import LEAST_DAYS
 from resolvers.service_account import LONGEST_LIFE
 from resolvers.services import SessionPolicy
-from tests.support.mutation import mutate, prepare_with_incident
+from tests.support.browser import Browser
+from tests.support.factor import add_totp, challenged
+from tests.support.mutation import mutate, prepare_with_incident, with_invitation
+from tests.support.people import link_of
 from tests.support.scene import create_program, done
 from tests.support.world import Client, World, connect
 
@@ -78,7 +81,7 @@ async def opened(table: DataTable, column: str, row: Any) -> str:
 
 async def fill(world: World) -> None:
     """Have something in every column: the demo, and what has to be done for the rest."""
-    stage = await prepare_with_incident(world)
+    stage = await with_invitation(world, await prepare_with_incident(world))
     reviewer, owner = await world.client("reviewer"), await world.client("owner")
     review = {"id": stage.submitted, "expectedVersion": 2, "reason": "Too vague."}
     await done(reviewer, "rejectRecord", review)
@@ -94,6 +97,18 @@ async def fill(world: World) -> None:
     token = (await world.sign_in("viewer")).data["signIn"]["refreshToken"]
     assert (await mutate(world.anonymous, "refreshSession", {"refreshToken": token})).data
     assert (await world.sign_in("viewer", password="not the one that it is")).status == 200
+    await _fill_sign_ins(world, stage.invitation)
+
+
+async def _fill_sign_ins(world: World, invitation: str) -> None:
+    """Have somebody invited get their link, one with a second factor be asked for it, and a browser hold a cookie."""
+    assert await link_of(world, invitation)
+    await add_totp(world, "manager")
+    assert (await challenged(world, "manager"))["token"]
+    browser = Browser(world.http)
+    signed_in = await browser.sign_in(world, "collector", clientName="The laptop at the river")
+    assert browser.session, signed_in.text
+    assert (await mutate(world.anonymous, "requestPasswordReset", {"email": world.email("collector")})).status == 200
 
 
 def test_every_column_of_every_table_is_on_the_page_once() -> None:

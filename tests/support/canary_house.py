@@ -43,12 +43,23 @@ TALKATIVE: Final[Mapping[str, str]] = {
 """Everything that PostgreSQL tells where it is let to, but what says the same once more."""
 
 
+def _to_nobody() -> Mapping[str, str]:
+    return {
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(free_port()),
+        "SMTP_SECURITY": "none",
+        "SMTP_FROM": "fieldward@fieldward.example",
+        "PUBLIC_URL": "https://fieldward.example",
+    }
+
+
 @dataclass
 class House:
     """Where a run takes place. All that it writes is below `root`.
 
     told: what was answered, by who asked: an answer's text each.
     control: the word by which it is seen that errors are reported; None where they are not.
+    mail: how letters leave. Nobody takes them, so that each is made, and what became of it told, several times.
     """
 
     root: Path
@@ -56,6 +67,7 @@ class House:
     canaries: Canaries
     control: str | None = None
     told: dict[str, list[str]] = field(default_factory=dict)
+    mail: Mapping[str, str] = field(default_factory=_to_nobody)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     clients: list[httpx.Client] = field(default_factory=list)
 
@@ -84,6 +96,7 @@ class House:
             "OWNER_KEYSTORE_URL": self.postgres.owner(keys),
         }
         settings = {f"FIELDWARD_{name}": database_url(endpoint) for name, endpoint in urls.items()}
+        settings |= {f"FIELDWARD_{name}": value for name, value in self.mail.items()}
         if self.control is not None:
             more[CONTROL] = self.control
         return environment(self.data, TMPDIR=str(self.temporary), PYTHONFAULTHANDLER="1", **settings, **more)

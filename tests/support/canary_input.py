@@ -29,6 +29,9 @@ Place = tuple[str | int, ...]
 REASON: Final = "reason"
 PASSWORD: Final = "password"
 """What one signs by. It stays as it is: a canary of its own where it is right, and no signature where it is not."""
+EMAIL: Final = "email"
+DOMAIN: Final = "@acme.example"
+"""With it, a canary is an address."""
 LONG: Final = 1000
 """How often a canary is repeated to be longer than any column takes."""
 
@@ -69,7 +72,7 @@ def with_canaries(
             )
     for name in guarded(kind):
         if name != PASSWORD:
-            changed[name] = make(f"{at}{name}")
+            changed[name] = f"{make(f'{at}{name}')}{DOMAIN if name == EMAIL else ''}"
     return changed
 
 

@@ -36,7 +36,8 @@ query($after: String) {
 """
 ROWS: Final = """
 {
-  users(first: 100) { nodes { name email } }
+  users(first: 100) { nodes { name email sessions(first: 100) { nodes { name } } } }
+  invitations(first: 100) { nodes { email name } }
   devices(first: 100) { nodes { serialNumber blockReason } }
   incidents(first: 100) { nodes { note } }
   records(first: 100) { nodes { comment collector reviewReason measurements { comment sourceRow } } }
@@ -162,7 +163,7 @@ async def ground(story: Story, contract: Contract, url: str) -> Writing:
     second, watcher = caller("second", "writer"), caller("watcher", "watcher")
     members = {
         who: one.run("{ viewer { user { id } } }").data["viewer"]["user"]["id"]
-        for who, one in (("watcher", watcher), ("spare", caller("spare", "spare")))
+        for who, one in (("owner", owner), ("watcher", watcher), ("spare", caller("spare", "spare")))
     }
 
     def do(mutation: str, shown: str, **given: Any) -> str:
@@ -182,7 +183,7 @@ async def ground(story: Story, contract: Contract, url: str) -> Writing:
     }
     nothing = ""
     cast = Cast(
-        principals={"owner": Principal("owner", None, owner)},
+        principals={"owner": Principal("owner", None, owner, member_id=UUID(members["owner"].partition(":")[2]))},
         projects={FIRST: UUID(project.partition(":")[2])},
         targets=Stage(
             project=project,
@@ -199,6 +200,7 @@ async def ground(story: Story, contract: Contract, url: str) -> Writing:
         ),
         roles=roles,
         spare=UUID(members["spare"].partition(":")[2]),
+        spare_sign_in={"email": story.accounts["spare"].email, "password": story.accounts["spare"].password},
         organization=(await made.sql("select id from organization"))[0]["id"],
         superuser=made.postgres.superuser("fieldward"),
         trail_until=datetime.now(UTC),

@@ -23,7 +23,7 @@ from tortoise import fields as tortoise_fields
 from auth.policy import permissions_in
 from auth.principal import SYSTEM_ID, Viewer
 from auth.scope import ORGANIZATION, project_scope
-from models.base import new_id
+from models.base import Storage, new_id
 from models.encryption.codec import Place, Point
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import Cell, KeyOwner, seal
@@ -138,10 +138,34 @@ class Perturbation:
             if values:
                 names = tuple(sorted(values))
                 by_columns.setdefault(names, []).append((row["id"], *(values[name] for name in names)))
-                self.touched.append(Touched(entity.name, row["id"], names))
         for names, arguments in by_columns.items():
-            assigned = ", ".join(f'"{name}" = ${at}' for at, name in enumerate(names, 2))
-            await connection.executemany(f'update "{entity.name}" set {assigned} where id = $1', arguments)
+            await self._assign(connection, entity, names, arguments)
+
+    async def _assign(
+        self, connection: asyncpg.Connection, entity: Entity, names: Sequence[str], arguments: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Give the columns of rows other values, but for those that a check holds together and would refuse.
+
+        arguments: of each row the id, and the columns' values.
+        """
+        assigned = ", ".join(f'"{name}" = ${at}' for at, name in enumerate(names, 2))
+        try:
+            async with connection.transaction():
+                await connection.executemany(f'update "{entity.name}" set {assigned} where id = $1', arguments)
+        except asyncpg.CheckViolationError as error:
+            held = await _columns_of_check(connection, entity, error.constraint_name)
+            left = [at for at, name in enumerate(names, 1) if name not in held]
+            if len(left) == len(names):
+                raise
+            if len(arguments) > 1:
+                # Each of these rows changes in all that it can.
+                for one in arguments:
+                    await self._assign(connection, entity, names, [one])
+            elif left:
+                fewer = (arguments[0][0], *(arguments[0][at] for at in left))
+                await self._assign(connection, entity, [names[at - 1] for at in left], [fewer])
+            return
+        self.touched += [Touched(entity.name, row[0], tuple(names)) for row in arguments]
 
     async def _lead_elsewhere(self, connection: asyncpg.Connection, entity: Entity) -> None:
         """Let what only leads to a person out of sight lead to another, in the rows that the viewer sees."""
@@ -277,11 +301,15 @@ class Perturbation:
             and self._count % 5 == 0
             and not isinstance(old, UUID)
             and not is_choice
+            and column.storage is not Storage.TOKEN_DIGEST
         ):
             return None
         if isinstance(field, EncryptedField):
             is_place = field.codec is Place
             return self._sealed(column, at, self._place() if is_place else self._text())
+        if column.storage is Storage.TOKEN_DIGEST:
+            # Whether there is one is what kind of row it is.
+            return None if old is None else self._bytes()
         if isinstance(field, tortoise_fields.BinaryField):
             return self._bytes()
         if (kind := getattr(field, "enum_type", None)) is not None:
@@ -295,7 +323,8 @@ class Perturbation:
         if isinstance(field, tortoise_fields.FloatField):
             return float(self._count % 90)
         if isinstance(field, tortoise_fields.BigIntField | tortoise_fields.IntField) and column.name != "id":
-            return old + 1_000_000 + self._count if isinstance(field, tortoise_fields.BigIntField) else old + step
+            is_big = isinstance(field, tortoise_fields.BigIntField)
+            return (old or 0) + (1_000_000 + self._count if is_big else step)
         if isinstance(field, tortoise_fields.JSONField):
             return f'{{"site_code": [null, "{self._text()}"]}}'
         if isinstance(old, list):
@@ -354,6 +383,17 @@ async def _tried(connection: asyncpg.Connection, text: str, *arguments: Any) -> 
     except asyncpg.IntegrityConstraintViolationError:
         return False
     return True
+
+
+async def _columns_of_check(connection: asyncpg.Connection, entity: Entity, name: str | None) -> frozenset[str]:
+    """Return the columns that a check of the table is about."""
+    rows = await connection.fetch(
+        "select attname from pg_constraint join pg_attribute on attrelid = conrelid and attnum = any(conkey)"
+        " where conrelid = $1::regclass and conname = $2",
+        entity.name,
+        name,
+    )
+    return frozenset(row["attname"] for row in rows)
 
 
 def _links_to_people(api: Api) -> frozenset[tuple[str, str]]:

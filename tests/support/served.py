@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx
+import jwt
 
 from fieldward.embedded import Endpoint
 from tests.support.server import ROOT, free_port
@@ -22,6 +24,11 @@ from tests.support.world import SIGN_IN
 
 FRESH_S = 200
 """Seconds that an access token is used for; it lives five minutes."""
+REFRESH = """
+mutation($token: String!) {
+  refreshSession(input: {refreshToken: $token}) { accessToken refreshToken errors { code } }
+}
+"""
 
 
 def url_of(endpoint: Endpoint) -> str:
@@ -109,11 +116,15 @@ class Reply:
 
 @dataclass
 class Caller:
-    """Somebody who calls the API: with a program's token, as a person who signs in when it is time to, or as nobody."""
+    """Somebody who calls the API: with a program's token, as a person who signs in, or as nobody.
+
+    A person's sign-in is refreshed when it is time to, and is another one only where it was ended.
+    """
 
     http: httpx.Client
     token: str | None = None
     sign_in: Mapping[str, str] | None = None
+    _refresh_token: str | None = field(default=None, repr=False)
     _since: float = field(default=-FRESH_S, repr=False)
 
     @property
@@ -123,7 +134,7 @@ class Caller:
 
     def run(self, query: str, variables: Mapping[str, Any] | None = None) -> Reply:
         """Run an operation."""
-        self._freshen()
+        self.freshen()
         return self._post(query, variables)
 
     def run_all(self, queries: Sequence[str], variables: Sequence[Mapping[str, Any]] = ()) -> Iterator[Reply]:
@@ -131,16 +142,32 @@ class Caller:
 
         variables: of each operation; of none, where there are none.
         """
-        self._freshen()
+        self.freshen()
         with ThreadPoolExecutor(2) as pool:
             yield from pool.map(self._post, queries, variables or [{}] * len(queries))
 
-    def _freshen(self) -> None:
+    @property
+    def session_id(self) -> UUID | None:
+        """The sign-in that the token is of; of a program and of nobody, none."""
+        if self.sign_in is None or self.token is None:
+            return None
+        said = jwt.decode(self.token, options={"verify_signature": False})
+        return UUID(said["sid"])
+
+    def freshen(self) -> None:
+        """Have a token that is good for a while."""
         if self.sign_in is not None and time.monotonic() - self._since > FRESH_S:
             self.token, self._since = None, time.monotonic()
-            payload = self._post(SIGN_IN, {"input": self.sign_in}).data["signIn"]
+            payload = self._refreshed() or self._post(SIGN_IN, {"input": self.sign_in}).data["signIn"]
             assert payload["errors"] == [], payload
-            self.token = payload["accessToken"]
+            self.token, self._refresh_token = payload["accessToken"], payload["refreshToken"]
+
+    def _refreshed(self) -> dict[str, Any] | None:
+        """Return new tokens of the sign-in that there is; None where there is none, or it was ended."""
+        if self._refresh_token is None:
+            return None
+        payload: dict[str, Any] | None = self._post(REFRESH, {"token": self._refresh_token}).data["refreshSession"]
+        return payload
 
     def _post(self, query: str, variables: Mapping[str, Any] | None = None) -> Reply:
         headers = {"content-type": "application/json"}

@@ -28,8 +28,9 @@ from resolvers.location_rewrite import LocationRewrite
 from schema.api import Api
 from schema.field import TYPES, types_of_rows
 from tests.support.arguments import UNKNOWN, Values
+from tests.support.factor import add_totp
 from tests.support.interference import Pair
-from tests.support.mutation import mutate, prepare
+from tests.support.mutation import mutate, prepare, with_invitation, with_review
 from tests.support.perturbation import Perturbation, Rows, Sight, Touched, every_row, sight_of, unguarded
 from tests.support.side import Side
 from tests.support.world import World, connect
@@ -163,7 +164,8 @@ class Twins:
 
 async def _enrich(world: World) -> None:
     """Let there be a project that few see, roles that differ between projects, a device blocked, a review undone."""
-    stage = await prepare(world)
+    stage = await with_review(world, await with_invitation(world, await prepare(world)))
+    await add_totp(world, "manager")
     owner, reviewer = await world.client("owner"), await world.client("reviewer")
     parks = f"Project:{await world.project_id('PARKS')}"
     for number in range(6):

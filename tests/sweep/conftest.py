@@ -13,8 +13,9 @@ from fieldward.cli.environment import embedded_databases, services
 from fieldward.database import Databases
 from schema.api import Api
 from tests.conftest import SWEPT, Template
+from tests.support.alarm_servers import mailbox
 from tests.support.served import serving
-from tests.support.server import own_data_directory
+from tests.support.server import free_port, own_data_directory
 from tests.support.world import World, connect
 from tests.sweep.contract import Contract, introspect
 from tests.sweep.facts import Facts, load_facts
@@ -105,10 +106,11 @@ def cast(template: Template, api: Api, tmp_path_factory: pytest.TempPathFactory)
     asyncio.run(create())
     log: Path = tmp_path_factory.mktemp("sweep") / "server.log"
     directory = own_data_directory(template.settings.data_directory, tmp_path_factory.mktemp("served") / "data")
-    keys = postgres.service("fieldward_keys")
+    keys, mail_port = postgres.service("fieldward_keys"), free_port()
     try:
         with (
-            serving(postgres.service(DATABASE), keys, directory, log) as url,
+            mailbox(mail_port, None),
+            serving(postgres.service(DATABASE), keys, directory, log, mail_port=mail_port) as url,
             httpx.Client(base_url=url, timeout=60) as calls,
         ):
             yield asyncio.run(stage(url, calls))

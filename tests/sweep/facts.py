@@ -5,7 +5,7 @@ Which row lies in which project, whose it is and what it leads to is said here o
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -68,6 +68,8 @@ TABLES: Final[Mapping[str, Table]] = {
     "ProjectMember": Table("project_membership", project="project_id", own="membership_id"),
     "CustomRole": Table("custom_role", order="name"),
     "ServiceAccount": Table("service_account"),
+    "ServiceAccountToken": Table("service_account_token", order="created_at desc"),
+    "ServiceAccountUse": Table("service_account_use"),
     "AuditEntry": Table("audit_entry", order="at"),
     "Change": Table("change", order="id"),
     "RecordVersion": Table("version", project="project_id", order="place", query=_VERSIONS),
@@ -94,6 +96,7 @@ CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Organization", "trailRetention"): ("TrailRetention", "organization_id"),
     ("Incident", "evidence"): ("IncidentEvidence", "incident_id"),
     ("AccessReview", "items"): ("AccessReviewItem", "access_review_id"),
+    ("ServiceAccount", "tokens"): ("ServiceAccountToken", "service_account_id"),
 }
 """By type and field: whose rows it leads to, and the column of those that names this one."""
 
@@ -108,14 +111,26 @@ COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("Invitation", "user"): "membership_id",
     ("AccessReviewItem", "user"): "membership_id",
     ("AccessReviewItem", "subjectId"): "subject",
+    ("ServiceAccountToken", "lastUse"): "id",
 }
-GROWING: Final[Mapping[str, tuple[str, str]]] = {"AuditEntry": ("at", "at"), "Incident": ("openedAt", "opened_at")}
-"""The types of which there is more while questions are asked: the filter, and the column, of when a row was made. Their
-lists show the newest first.
-"""
-
 """The columns that have another name than their field."""
-
+GROWING: Final[Mapping[str, tuple[str, str]]] = {"AuditEntry": ("at", "at"), "Incident": ("openedAt", "opened_at")}
+"""The types of which there is more while questions are asked: the filter, and the column, of when a row was made.
+Sign-ins are none of them: who asks has one sign-in, from before the facts were read.
+"""
+NEWEST_FIRST: Final[Mapping[str, str]] = {
+    **{name: column for name, (_, column) in GROWING.items()},
+    **dict.fromkeys(("Invitation", "AccessReview"), "created_at"),
+}
+"""The types whose lists have one order, by when a row was made, of which the page has no letter: by the column."""
+MOVING: Final = frozenset(
+    {("Session", "lastSeenAt"), ("Session", "idleExpiresAt"), ("ServiceAccountUse", "usedAt")},
+)
+"""The moments that go on with each use of what is asked by: what is shown is never earlier than the facts say."""
+ASKER: Final[Mapping[tuple[str, str], Callable[["Principal", "Row"], Any]]] = {
+    ("Session", "isCurrent"): lambda who, row: row["id"] == who.caller.session_id,
+}
+"""The fields whose value depends on who asks, and what it is then. Of all others everybody is shown the owner's."""
 PUBLIC: Final = frozenset({"organization_id"})
 """Columns that no field shows and that everybody knows who sees the row. Any other that no field shows is guarded, in
 the trail, as what is plain of its table is.
@@ -134,7 +149,7 @@ NAMED_BY: Final[Mapping[str, tuple[str, str]]] = {
     "PastMeasurement": ("measurementId", "id"),
 }
 """By which field, and of which column, objects are known that have no id of their own."""
-NODELESS: Final = frozenset({"Change", "RecordVersion", "PastRecord", "PastMeasurement"})
+NODELESS: Final = frozenset({"Change", "RecordVersion", "PastRecord", "PastMeasurement", "ServiceAccountUse"})
 """Types whose objects are not fetched by an id."""
 
 
@@ -217,9 +232,15 @@ class Facts:
 
 
 async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
-    """Read all that there is now. Of the trail, what was written before the first question."""
+    """Read all that there is now, everybody's sign-in and use of a token among it.
+
+    Of the trail, what was written before the first question.
+    """
+    since = _ask_once(cast)
     connection: asyncpg.Connection = await connect(cast.superuser)
     try:
+        await _until_noted(connection, cast, since)
+        await _until_sent(connection)
         at: datetime = await connection.fetchval("select clock_timestamp()")
         await _until_sealed(connection, at)
         rows: dict[str, dict[Any, Row]] = {}
@@ -238,6 +259,38 @@ async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
     for owner in ("owner", "other-owner"):
         _read_values(facts, cast.principals[owner])
     return facts
+
+
+def _ask_once(cast: Cast) -> datetime:
+    """Have everybody who is let in ask something, and return when they began to."""
+    since = datetime.now(UTC)
+    for who in cast.principals.values():
+        if who.is_let_in:
+            who.caller.run("{ viewer { role } }")
+    return since
+
+
+async def _until_noted(connection: asyncpg.Connection, cast: Cast, since: datetime) -> None:
+    """Wait until the server has noted that the programs did."""
+    programs = [who.account_id for who in cast.principals.values() if who.scope is not None and who.is_let_in]
+    noted = (
+        "select count(distinct t.service_account_id) from service_account_use u join service_account_token t"
+        " on t.id = u.id where u.used_at >= $1 and t.service_account_id = any($2)"
+    )
+    async with asyncio.timeout(30):
+        while True:
+            if await connection.fetchval(noted, since, programs) == len(programs):
+                return
+            await asyncio.sleep(0.2)
+
+
+async def _until_sent(connection: asyncpg.Connection) -> None:
+    """Wait until the server has sent all letters: an invitation holds from when its letter is made."""
+    async with asyncio.timeout(60):
+        while True:
+            if not await connection.fetchval("select count(*) from outgoing_mail where state = 'PENDING'"):
+                return
+            await asyncio.sleep(0.2)
 
 
 async def _until_sealed(connection: asyncpg.Connection, at: datetime) -> None:
@@ -274,6 +327,7 @@ def _read_values(facts: Facts, owner: Principal) -> None:
     for record in facts.rows["Record"].values():
         if record["organization_id"] == owner.organization_id:
             _read_past(facts, owner, record["id"])
+    _read_uses(facts, owner)
     before = f"{{at: {{lt: {literal(facts.trail_until)}}}}}"
     reply = owner.caller.run(
         f"{{ auditEntries(first: 1000, filter: {before}) {{ nodes {{ id changes {{"
@@ -286,6 +340,17 @@ def _read_values(facts: Facts, owner: Principal) -> None:
         changed = by_entry.get(entry["id"].partition(":")[2], [])
         for row, shown in zip(changed, entry["changes"], strict=True):
             facts.values["Change"][row["id"]] = shown
+
+
+def _read_uses(facts: Facts, owner: Principal) -> None:
+    """Read when tokens were used last, which is asked for by the tokens alone."""
+    use = " ".join(facts.contract.selected("ServiceAccountUse"))
+    reply = owner.caller.run(f"{{ serviceAccounts(first: 100) {{ nodes {{ tokens {{ id lastUse {{ {use} }} }} }} }} }}")
+    assert not reply.errors, reply.errors[:3]
+    for account in reply.data["serviceAccounts"]["nodes"]:
+        for token in account["tokens"]:
+            if token["lastUse"] is not None:
+                facts.values["ServiceAccountUse"][UUID(token["id"].partition(":")[2])] = token["lastUse"]
 
 
 def _read_past(facts: Facts, owner: Principal, record_id: UUID) -> None:

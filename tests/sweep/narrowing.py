@@ -22,7 +22,7 @@ MATCHES: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "startsWith": lambda value, wanted: value is not None and value.startswith(wanted),
 }
 """What each operator means; an operator that the contract has and this has not is a failure."""
-BLANKS: Final = {("Record", "collector"): " ", ("Device", "serialNumber"): ""}
+BLANKS: Final = {("Record", "collector"): " ", ("Device", "serialNumber"): "", ("Invitation", "email"): ""}
 """The encrypted fields that are searched, whatever the case: what is left of the blanks inside a value."""
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from tests.support.served import Reply
 from tests.sweep.contract import Contract, is_connection, is_plain_list, row_type, takes_arguments
-from tests.sweep.facts import NEVER_SHOWN, PUBLIC, TABLES, Facts, Row, name_of, named_by
+from tests.sweep.facts import ASKER, MOVING, NEVER_SHOWN, PUBLIC, TABLES, Facts, Row, name_of, named_by
 from tests.sweep.page import FieldRow
 from tests.sweep.principal import Names, Principal
 
@@ -167,16 +167,21 @@ class Comparison:
 
     def _leaf(self, said: FieldRow, row: Row, shown: Any, at: Path) -> None:
         letters = self.facts.letters(self.who, said, row)
-        value = self.facts.values[said.type_name][row["id"]][said.field]
-        if "r" in letters:
+        value, place = self.facts.values[said.type_name][row["id"]][said.field], (said.type_name, said.field)
+        if "r" in letters and place in ASKER:
+            value = ASKER[place](self.who, row)
+        if "r" in letters and place in MOVING:
+            if (shown or "") < (value or ""):
+                self._differs(*place, at, f"{value} or later", shown)
+        elif "r" in letters:
             # What lies in another row is there for who sees that one.
-            value = value if ELSEWHERE.get((said.type_name, said.field)) in {None, *self.who.held(None)} else None
+            value = value if ELSEWHERE.get(place) in {None, *self.who.held(None)} else None
             if shown != value:
-                self._differs(said.type_name, said.field, at, value, shown)
+                self._differs(*place, at, value, shown)
         elif "m" in letters:
             masked = isinstance(shown, str) and shown.startswith("person-") and shown != value
             if not (shown is None if value is None else masked):
-                self._differs(said.type_name, said.field, at, "a pseudonym", shown)
+                self._differs(*place, at, "a pseudonym", shown)
         else:
             self._deny(said, said.takes, row, shown, at)
 

@@ -91,6 +91,7 @@ class Cast:
     targets: Stage
     roles: Mapping[str, str]
     spare: UUID
+    spare_sign_in: Mapping[str, str]
     organization: UUID
     superuser: Endpoint
     trail_until: datetime
@@ -166,7 +167,19 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
     reading = Client(http, tokens["token-reads"][1])
     read = (await reading.run("{ records(first: 200) { nodes { comment } } }")).data["records"]["nodes"]
     assert any(one["comment"] for one in read)
-    return Cast(everybody, projects, targets, roles, members["spare"], organization, superuser, await world.now())
+    spare = {"email": people["spare"][0], "password": people["spare"][1]}
+    session = await (await _sign_in(http, people["spare"])).run("{ viewer { session { id } } }")
+    return Cast(
+        principals=everybody,
+        projects=projects,
+        targets=replace(targets, session=session.data["viewer"]["session"]["id"]),
+        roles=roles,
+        spare=members["spare"],
+        spare_sign_in=spare,
+        organization=organization,
+        superuser=superuser,
+        trail_until=await world.now(),
+    )
 
 
 def _standing(key: str, projects: Mapping[str, UUID]) -> Standing:

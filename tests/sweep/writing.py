@@ -49,15 +49,18 @@ SESSION: Final = frozenset(
         *("reauthenticate", "beginPasskeyProof", "enrolDevice"),
         *("beginTotp", "confirmTotp", "beginPasskeyRegistration", "registerPasskey"),
         *("renewRecoveryCodes", "renameAuthenticator", "removeAuthenticator"),
-        *("changePassword", "requestPasswordReset", "resetPassword", "acceptInvitation"),
+        *("changePassword", "requestPasswordReset", "resetPassword", "acceptInvitation", "revokeOtherSessions"),
     }
 )
 """What is about who signs in, and writes nothing that the page has."""
 DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy"})
 """What shuts everybody else out where it is done: `tests/api/test_fresh_sign_in.py` does it."""
+OF_ONES_OWN: Final = frozenset({"renameSession", "revokeSession"})
+"""What every person does with what is their own, whatever their roles. Who assigns roles ends others' sign-ins, too."""
 OF_THE_SPARE: Final = frozenset(
     {
         *("suspendUser", "reinstateUser", "removeUser", "openAccessReview", "decideAccessReviewItem"),
+        "revokeUserSessions",
         *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
     }
 )
@@ -82,6 +85,7 @@ def complete(aim: Aim) -> dict[str, Input]:
     """Return for each mutation an input with all that it takes."""
     number = next(_numbers)
     later = (datetime.now(UTC) + timedelta(days=1, seconds=number)).isoformat()
+    much_later = (datetime.now(UTC) + timedelta(days=30)).isoformat()
     subject = {"id": aim.subject, "expectedVersion": aim.version}
     reasoned = {**subject, "reason": REASON}
     project = {
@@ -151,6 +155,9 @@ def complete(aim: Aim) -> dict[str, Input]:
             "reason": REASON,
         },
         "removeOrganizationRole": {"userId": aim.person, "reason": REASON},
+        "renameSession": {"id": aim.subject, "name": f"Sign-in {number}"},
+        "revokeSession": {"id": aim.subject, "reason": REASON},
+        "revokeUserSessions": {"userId": aim.person, "reason": REASON},
         "startPasswordReset": {"userId": aim.person, "reason": REASON},
         "assignProjectRole": {**in_project, "role": "VIEWER", "customRoleId": aim.role, "expiresAt": later},
         "removeProjectRole": in_project,
@@ -160,8 +167,9 @@ def complete(aim: Aim) -> dict[str, Input]:
         "createServiceAccount": {
             "name": f"Program {number}",
             "permissions": ["PROJECT_READ"],
-            "expiresAt": later,
+            "expiresAt": much_later,
             "projectIds": [aim.project],
+            "networks": ["192.0.2.0/24"],
             "reason": REASON,
         },
         "revokeServiceAccount": reasoned,
@@ -280,6 +288,7 @@ class Ground:
             "revokeServiceAccountToken": (targets.program_token, 1),
             **dict.fromkeys(("acknowledgeIncident", "closeIncident"), (targets.incident, 1)),
             **dict.fromkeys(("resendInvitation", "revokeInvitation"), (targets.invitation, 1)),
+            **dict.fromkeys(OF_ONES_OWN, (targets.session, 1)),
             "decideAccessReviewItem": (targets.review_item, 1),
             "closeAccessReview": (targets.review, 1),
         }
@@ -288,7 +297,7 @@ class Ground:
         return Aim(targets.project, targets.person, targets.device, role, subject, version)
 
     def fresh(self, mutation: str, project: UUID | None, maker: Caller, version_of: Callable[[str], int]) -> Aim:
-        """Return what the mutation can be done to. `maker`: whose record it is to be, where it is to be one's own."""
+        """Return what the mutation can be done to. `maker`: whose it is to be, where it is to be one's own."""
         owner = self.cast.principals["owner"].caller
         aim = Aim(
             f"Project:{project or self.cast.projects[FIRST]}",
@@ -334,6 +343,10 @@ class Ground:
             if mutation == "decideAccessReviewItem":
                 item = self._item_of_spare(owner)
                 return Aim(aim.project, aim.person, aim.device, aim.role, item)
+        elif mutation in OF_ONES_OWN:
+            subject = f"Session:{self._another_sign_in(maker)}"
+        elif mutation == "revokeUserSessions":
+            self._another_sign_in(Caller(owner.http, sign_in=self.cast.spare_sign_in))
         elif mutation in OF_PROJECTS:
             is_any = project is None
             subject = self._made(owner, "createProject", inputs["createProject"], "project") if is_any else aim.project
@@ -341,8 +354,15 @@ class Ground:
             name = mutation.replace("remove", "assign")
             given = with_only(self.contract, name, inputs[name], [("expiresAt",)])
             self._made(owner, name, given, "user")
-        version = version_of(subject) if subject else 1
+        is_counted = "expectedVersion" in input_of(self.contract, mutation).fields
+        version = version_of(subject) if subject and is_counted else 1
         return Aim(aim.project, aim.person, aim.device, aim.role, subject, version)
+
+    def _another_sign_in(self, whose: Caller) -> UUID | None:
+        """Sign somebody in once more."""
+        caller = Caller(whose.http, sign_in=whose.sign_in)
+        caller.freshen()
+        return caller.session_id
 
     def _close_review(self, owner: Caller, given: Input) -> None:
         """Close the newest review where it is open."""
