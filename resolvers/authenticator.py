@@ -30,6 +30,7 @@ from models.user import User
 from resolvers.authenticator_notice import tell_person
 from resolvers.change import Change
 from resolvers.checking import require_fit
+from resolvers.fresh_sign_in import require_strong
 from resolvers.relying_party import RelyingParty
 from resolvers.second_factor import Proof, load_having, recovery_code_digest, totp_secret
 from resolvers.services import Services
@@ -90,7 +91,7 @@ async def begin_totp(change: Change, party: RelyingParty) -> BegunTotp:
         ForbiddenError: it is a program that asks.
         ConflictError: there are `MOST` already.
     """
-    account = await lock_account(change)
+    account = await lock_factors(change)
     await require_room(change, account)
     await _forget_begun(change, account)
     secret = new_totp_secret()
@@ -109,7 +110,7 @@ async def confirm_totp(
         ConflictError: it counts already, or was begun more than an hour ago.
         InvalidInputError: the code is not one that it shows now.
     """
-    account = await lock_account(change)
+    account = await lock_factors(change)
     row = await _lock_own(change, account, authenticator_id)
     if row.confirmed_at is not None or row.kind is not AuthenticatorKind.TOTP:
         raise ConflictError("It is confirmed already.", field=("input", "id"))
@@ -151,7 +152,7 @@ async def renew_recovery_codes(change: Change) -> Sequence[str]:
         ForbiddenError: it is a program that asks.
         ConflictError: there is no second factor that they would stand in for.
     """
-    account = await lock_account(change)
+    account = await lock_factors(change)
     if not await _others(change, account, None):
         raise ConflictError("Add a second factor first: recovery codes stand in for it.")
     return await _make_recovery_codes(change, account)
@@ -164,7 +165,7 @@ async def rename_authenticator(change: Change, *, authenticator_id: UUID, name: 
         NotFoundError, ConflictError: it is not the viewer's; or was added in another organization.
         InvalidInputError: the name does not fit.
     """
-    account = await lock_account(change)
+    account = await lock_factors(change)
     row = await _lock_own(change, account, authenticator_id)
     row.name = _fitting_name(name)
     await row.save(using_db=change.connection, update_fields=["name"])
@@ -177,7 +178,7 @@ async def remove_authenticator(change: Change, *, authenticator_id: UUID) -> Non
         NotFoundError, ConflictError: it is not the viewer's; or was added in another organization; or it is the last,
             and an organization of theirs demands one, or their password is too short to stand alone.
     """
-    account = await lock_account(change)
+    account = await lock_factors(change)
     row = await _lock_own(change, account, authenticator_id)
     is_last = row.confirmed_at is not None and not await _others(change, account, row.id)
     if is_last:
@@ -200,6 +201,18 @@ async def lock_account(change: Change) -> User:
         raise ForbiddenError("Only a person who signed in has these.")
     rows = await fetch(change.connection, "select * from user_account where id = $1 for no key update", user_id)
     return User._init_from_db(**rows[0])
+
+
+async def lock_factors(change: Change) -> User:
+    """Return the viewer's account as `lock_account` does, where they may change what they prove.
+
+    Raises:
+        ForbiddenError: it is a program that asks.
+        ReauthenticateError: the account has a second factor, and the viewer's session stands on none.
+    """
+    account = await lock_account(change)
+    require_strong(change.viewer, has_second_factor=not await is_first_factor(change, account))
+    return account
 
 
 async def account_name(account: User) -> str:

@@ -1,0 +1,80 @@
+"""Ways round a demand for a proof that were found by looking for them: each is closed, and stays closed."""
+
+from tests.api.test_fresh_sign_in import STANDS, grow_stale, session_of
+from tests.api.test_password_change import CHANGE, NEW, change
+from tests.support.browser import Browser
+from tests.support.factor import add_totp, done
+from tests.support.mutation import mutate
+from tests.support.world import Client, World
+
+ME = "{ viewer { role } }"
+KNOWN = "select password_hash from user_account u join membership m on m.user_id = u.id where m.id = $1"
+
+
+async def errors_of(client: Client, name: str, given: dict[str, object]) -> list[str]:
+    """Return the codes of what a mutation refuses."""
+    answer = await mutate(client, name, given)
+    return answer.codes or [one["code"] for one in answer.data[name]["errors"]]
+
+
+async def test_beside_a_second_factor_a_changed_password_makes_no_old_sign_in_fresh(world: World) -> None:
+    generator, client = await add_totp(world, "manager"), await world.client("manager")
+    session, member = await session_of(world, "manager"), await world.member_id("manager")
+    before = await world.value(KNOWN, member)
+    await grow_stale(world)
+    since = await world.now()
+
+    answer = await change(client)
+
+    assert [one["code"] for one in answer.data["changePassword"]["errors"]] == ["REAUTHENTICATE"]
+    assert (await world.sql(STANDS, session))[0][0] is False
+    assert await world.value(KNOWN, member) == before
+    assert await errors_of(client, "removeAuthenticator", {"id": generator.id}) == ["REAUTHENTICATE"]
+    [first, *_] = await world.entries(since=since)
+    assert (first["kind"], first["action"], first["outcome"], first["error_code"]) == (
+        *("ATTEMPT", "user.change_password", "FAILED"),
+        "REAUTHENTICATE",
+    )
+    code = generator.code(world.services.clock())
+    await done(client, "reauthenticate", {"password": client.password, "totp": code})
+    assert (await change(client)).data["changePassword"]["errors"] == []
+
+
+async def test_a_session_from_before_the_second_factor_changes_nothing_that_one_signs_in_with(world: World) -> None:
+    first = (await world.sign_in("manager")).data["signIn"]
+    thief = Client(world.http, first["accessToken"], password=world.password("manager"))
+    generator = await add_totp(world, "manager")
+    before, since = await world.fingerprint(), await world.now()
+
+    refused = {
+        "beginTotp": await errors_of(thief, "beginTotp", {}),
+        "beginPasskeyRegistration": await errors_of(thief, "beginPasskeyRegistration", {}),
+        "renewRecoveryCodes": await errors_of(thief, "renewRecoveryCodes", {}),
+        "renameAuthenticator": await errors_of(thief, "renameAuthenticator", {"id": generator.id, "name": "Mine"}),
+        "removeAuthenticator": await errors_of(thief, "removeAuthenticator", {"id": generator.id}),
+    }
+    changed = await change(thief)
+
+    assert set(map(tuple, refused.values())) == {("REAUTHENTICATE",)}
+    assert [one["code"] for one in changed.data["changePassword"]["errors"]] == ["REAUTHENTICATE"]
+    assert await world.fingerprint() == before
+    entries = await world.entries(since=since)
+    assert [(one["kind"], one["outcome"], one["error_code"]) for one in entries] == [
+        ("ATTEMPT", "FAILED", "REAUTHENTICATE")
+    ] * 6
+    code = generator.code(world.services.clock())
+    await done(thief, "reauthenticate", {"password": thief.password, "totp": code})
+    assert await errors_of(thief, "renewRecoveryCodes", {}) == []
+
+
+async def test_a_cookie_that_was_copied_is_worth_nothing_after_the_password_was_changed(world: World) -> None:
+    browser = Browser(world.http)
+    await browser.sign_in(world, "manager")
+    copied = Browser(world.http, dict(browser.cookies))
+    given = {"currentPassword": world.password("manager"), "newPassword": NEW}
+
+    answer = await browser.run(CHANGE, {"input": given})
+
+    assert answer.data["changePassword"]["errors"] == []
+    assert (await copied.run(ME)).codes == ["UNAUTHENTICATED"]
+    assert (await browser.run(ME)).data == {"viewer": {"role": "MEMBER"}}
