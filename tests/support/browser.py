@@ -9,9 +9,9 @@ import httpx
 from schema.cookie import CLIENT, SESSION
 from tests.support.world import SIGN_IN, Answer, World, json_body
 
-ORIGIN = "http://127.0.0.1:8000"
+ORIGIN = "https://fieldward.example"
 OWN_PAGE = {
-    "host": "127.0.0.1:8000",
+    "host": "fieldward.example",
     "origin": ORIGIN,
     "sec-fetch-site": "same-origin",
     "fieldward-csrf": "1",
