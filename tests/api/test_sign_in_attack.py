@@ -1,7 +1,10 @@
 """Ways round a demand for a proof that were found by looking for them: each is closed, and stays closed."""
 
+from dataclasses import replace
+
+from auth.token import RefreshToken
 from tests.api.test_fresh_sign_in import STANDS, grow_stale, session_of
-from tests.api.test_password_change import CHANGE, NEW, change
+from tests.api.test_password_change import CHANGE, NEW, REFRESH, change
 from tests.support.browser import Browser
 from tests.support.factor import add_totp, done
 from tests.support.mutation import mutate
@@ -65,6 +68,38 @@ async def test_a_session_from_before_the_second_factor_changes_nothing_that_one_
     code = generator.code(world.services.clock())
     await done(thief, "reauthenticate", {"password": thief.password, "totp": code})
     assert await errors_of(thief, "renewRecoveryCodes", {}) == []
+
+
+async def test_a_stolen_refresh_token_that_was_refreshed_twice_is_known_by_its_owner_coming_late(world: World) -> None:
+    stolen = (await world.sign_in("manager")).data["signIn"]["refreshToken"]
+    thiefs = stolen
+    for _ in range(3):
+        answer = await world.anonymous.run(REFRESH, {"input": {"refreshToken": thiefs}})
+        thiefs = answer.data["refreshSession"]["refreshToken"]
+    since = await world.now()
+
+    owners = await world.anonymous.run(REFRESH, {"input": {"refreshToken": stolen}})
+
+    assert owners.codes == ["UNAUTHENTICATED"]
+    late = await world.anonymous.run(REFRESH, {"input": {"refreshToken": thiefs}})
+    assert late.codes == ["UNAUTHENTICATED"]
+    entries = await world.entries(since=since)
+    assert [(one["kind"], one["action"], one["outcome"], one["error_code"]) for one in entries] == [
+        ("CHANGE", "session.refresh", "DONE", None),
+        ("ATTEMPT", "session.refresh", "DENIED", "REFRESH_REUSED"),
+        ("ATTEMPT", "session.refresh", "DENIED", "UNAUTHENTICATED"),
+    ]
+
+
+async def test_a_refresh_token_that_was_made_up_ends_no_session(world: World) -> None:
+    good = (await world.sign_in("manager")).data["signIn"]["refreshToken"]
+    made_up = replace(RefreshToken.parse(good), secret=bytes(32)).encode()
+
+    refused = await world.anonymous.run(REFRESH, {"input": {"refreshToken": made_up}})
+
+    assert refused.codes == ["UNAUTHENTICATED"]
+    going_on = await world.anonymous.run(REFRESH, {"input": {"refreshToken": good}})
+    assert going_on.data["refreshSession"]["errors"] == []
 
 
 async def test_a_cookie_that_was_copied_is_worth_nothing_after_the_password_was_changed(world: World) -> None:
