@@ -2,15 +2,19 @@
 
 from dataclasses import replace
 
+from auth.permission import Permission as P
 from auth.token import RefreshToken
 from tests.api.test_fresh_sign_in import STANDS, grow_stale, session_of
 from tests.api.test_password_change import CHANGE, NEW, REFRESH, change
+from tests.api.test_service_account_token import issue
+from tests.support.access import make_program
 from tests.support.browser import Browser
 from tests.support.factor import add_totp, done
 from tests.support.mutation import mutate
 from tests.support.world import Client, World
 
 ME = "{ viewer { role } }"
+PROJECTS = "{ projects { nodes { code } } }"
 KNOWN = "select password_hash from user_account u join membership m on m.user_id = u.id where m.id = $1"
 
 
@@ -100,6 +104,25 @@ async def test_a_refresh_token_that_was_made_up_ends_no_session(world: World) ->
     assert refused.codes == ["UNAUTHENTICATED"]
     going_on = await world.anonymous.run(REFRESH, {"input": {"refreshToken": good}})
     assert going_on.data["refreshSession"]["errors"] == []
+
+
+async def test_who_is_suspended_does_not_come_back_by_a_token_that_they_were_shown(world: World) -> None:
+    program = await make_program(world, {P.PROJECT_READ})
+    _, shown_to_admin, _ = await issue(world, program, by="admin")
+    owner, admin = await world.client("owner"), f"User:{await world.member_id('admin')}"
+    assert not (await shown_to_admin.run(PROJECTS)).errors
+    since = await world.now()
+    await done(owner, "suspendUser", {"userId": admin, "reason": "Under investigation."})
+
+    refused = await shown_to_admin.run(PROJECTS)
+
+    assert refused.codes == ["UNAUTHENTICATED"]
+    assert refused.body["data"] == {"projects": None}
+    assert not (await program.client.run(PROJECTS)).errors
+    [entry] = [one for one in await world.entries(since=since) if one["action"] == "service_account.authenticate"]
+    assert (entry["kind"], entry["outcome"], entry["error_code"]) == ("ATTEMPT", "DENIED", "UNAUTHENTICATED")
+    await done(owner, "reinstateUser", {"userId": admin, "reason": "Nothing was found."})
+    assert not (await shown_to_admin.run(PROJECTS)).errors
 
 
 async def test_a_cookie_that_was_copied_is_worth_nothing_after_the_password_was_changed(world: World) -> None:
