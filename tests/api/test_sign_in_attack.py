@@ -11,6 +11,7 @@ from tests.support.access import make_program
 from tests.support.browser import Browser
 from tests.support.factor import add_totp, done
 from tests.support.mutation import mutate
+from tests.support.people import accept, invite, link_of
 from tests.support.world import Client, World
 
 ME = "{ viewer { role } }"
@@ -123,6 +124,28 @@ async def test_who_is_suspended_does_not_come_back_by_a_token_that_they_were_sho
     assert (entry["kind"], entry["outcome"], entry["error_code"]) == ("ATTEMPT", "DENIED", "UNAUTHENTICATED")
     await done(owner, "reinstateUser", {"userId": admin, "reason": "Nothing was found."})
     assert not (await shown_to_admin.run(PROJECTS)).errors
+
+
+async def test_by_the_link_of_an_invitation_a_password_is_guessed_no_faster_than_by_signing_in(world: World) -> None:
+    email, password = world.email("other-owner"), world.password("other-owner")
+    token = await link_of(world, await invite(await world.client("admin"), email))
+    for _ in range(11):
+        assert (await accept(world, token, "not the password of this account")).codes == ["UNAUTHENTICATED"]
+    # A second of waiting is less than what a loaded machine takes for what follows.
+    await world.sql("update throttle set free_at = free_at + interval '1 minute' where failures > 10")
+    since = await world.now()
+
+    held_up = await accept(world, token, password)
+    signing_in = await world.sign_in("other-owner")
+
+    assert [one["code"] for one in held_up.data["acceptInvitation"]["errors"]] == ["RATE_LIMITED"]
+    assert [one["code"] for one in signing_in.data["signIn"]["errors"]] == ["RATE_LIMITED"]
+    assert await world.value("select count(*) from invitation where status = 'PENDING'") == 1
+    entries = await world.entries(since=since)
+    assert [(one["action"], one["outcome"], one["error_code"]) for one in entries] == [
+        ("invitation.accept", "DENIED", "THROTTLED"),
+        ("session.sign_in", "DENIED", "THROTTLED"),
+    ]
 
 
 async def test_a_cookie_that_was_copied_is_worth_nothing_after_the_password_was_changed(world: World) -> None:
