@@ -5,7 +5,7 @@ from dataclasses import replace
 from auth.permission import Permission as P
 from auth.token import RefreshToken
 from tests.api.test_fresh_sign_in import STANDS, grow_stale, session_of
-from tests.api.test_password_change import CHANGE, NEW, REFRESH, change
+from tests.api.test_password_change import CHANGE, NEW, REFRESH, _join_suncoast, change
 from tests.api.test_service_account_token import issue
 from tests.support.access import make_program
 from tests.support.browser import Browser
@@ -146,6 +146,34 @@ async def test_by_the_link_of_an_invitation_a_password_is_guessed_no_faster_than
         ("invitation.accept", "DENIED", "THROTTLED"),
         ("session.sign_in", "DENIED", "THROTTLED"),
     ]
+
+
+async def test_a_lost_factor_is_removed_also_when_its_person_left_where_it_was_added(world: World) -> None:
+    generator = await add_totp(world, "manager")
+    await _join_suncoast(world)
+    owner, clearwater = await world.client("owner"), await world.organization_id("clearwater")
+    user = f"User:{await world.member_id('manager')}"
+    query = "mutation($input: SignInInput!) { signIn(input: $input) { accessToken challenge { token } } }"
+    said = {"input": {**world.credentials("manager"), "organization": "suncoast"}}
+    challenge = (await world.anonymous.run(query, said)).data["signIn"]["challenge"]["token"]
+    given = {"challenge": challenge, "totp": generator.code(world.services.clock())}
+    client = Client(world.http, (await done(world.anonymous, "completeSignIn", given, "accessToken"))["accessToken"])
+    assert await errors_of(client, "removeAuthenticator", {"id": generator.id}) == ["CONFLICT"]
+    await done(owner, "removeUser", {"userId": user, "reason": "Left."})
+    since = await world.now()
+
+    assert await errors_of(client, "removeAuthenticator", {"id": generator.id}) == []
+
+    assert await world.value("select count(*) from authenticator where kind = 'TOTP'") == 0
+    signed_in = (await world.anonymous.run(query, said)).data["signIn"]
+    assert signed_in["challenge"] is None
+    assert signed_in["accessToken"]
+    entries = [one for one in await world.entries(since=since) if one["action"] == "authenticator.remove"]
+    assert {one["organization_id"] for one in entries} == {clearwater, await world.organization_id("suncoast")}
+    assert {(one["kind"], one["outcome"]) for one in entries} == {("CHANGE", "DONE")}
+    [there] = [one for one in entries if one["organization_id"] == clearwater]
+    told = await world.sql("select operation, entity from change where entry_id = $1", there["id"])
+    assert [tuple(one) for one in told] == [("DELETE", "authenticator")]
 
 
 async def test_a_cookie_that_was_copied_is_worth_nothing_after_the_password_was_changed(world: World) -> None:
