@@ -24,7 +24,7 @@ class Session(TenantModel):
 
     A program that signs in for somebody holds a refresh token, which rotates: only the digest of the newest and of the
     one before it are kept. The one before is kept so that its reuse is known for what it is, a stolen token, and ends
-    the session. A browser holds a cookie instead, of which the digest is kept.
+    the session; older ones are known by the trail. A browser holds a cookie instead, of which the digest is kept.
 
     `factors` are those that it stands on, as of `authenticated_at`, the last time that they were proved. It ends at
     `expires_at`, or at `idle_expires_at` if it was not used until then; `refreshed_at` is when that was last put off.

@@ -7,6 +7,7 @@ them at a time: the account's row is locked, so that two removals can't each lea
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,23 +20,28 @@ from models.encryption.envelope import key_id_of
 from models.encryption.keyring import active_keyring
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
+from models.membership import MembershipStatus
+from models.organization import OrganizationStatus
 from models.outgoing_mail import MailKind
 from models.reading import OneStatement
 from models.session import Factor
 from models.transaction import Tenant, fetch
 from models.user import User
 from resolvers.authenticator_notice import tell_person
-from resolvers.change import Change
+from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_fit
+from resolvers.fresh_sign_in import require_strong
 from resolvers.relying_party import RelyingParty
 from resolvers.second_factor import Proof, load_having, recovery_code_digest, totp_secret
 from resolvers.services import Services
+from resolvers.trail import Actor
 
 MOST: Final = 10
 """Apps that show codes, and passkeys, of one person."""
 TIME_TO_CONFIRM: Final = timedelta(hours=1)
 
 _TABLE: Final = entity_of(Authenticator).name
+_ELSEWHERE: Final = "It was added in another organization: sign in there."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ async def begin_totp(change: Change, party: RelyingParty) -> BegunTotp:
         ForbiddenError: it is a program that asks.
         ConflictError: there are `MOST` already.
     """
-    account = await lock_account(change)
+    account = await lock_factors(change)
     await require_room(change, account)
     await _forget_begun(change, account)
     secret = new_totp_secret()
@@ -105,7 +111,7 @@ async def confirm_totp(
         ConflictError: it counts already, or was begun more than an hour ago.
         InvalidInputError: the code is not one that it shows now.
     """
-    account = await lock_account(change)
+    account = await lock_factors(change)
     row = await _lock_own(change, account, authenticator_id)
     if row.confirmed_at is not None or row.kind is not AuthenticatorKind.TOTP:
         raise ConflictError("It is confirmed already.", field=("input", "id"))
@@ -147,7 +153,7 @@ async def renew_recovery_codes(change: Change) -> Sequence[str]:
         ForbiddenError: it is a program that asks.
         ConflictError: there is no second factor that they would stand in for.
     """
-    account = await lock_account(change)
+    account = await lock_factors(change)
     if not await _others(change, account, None):
         raise ConflictError("Add a second factor first: recovery codes stand in for it.")
     return await _make_recovery_codes(change, account)
@@ -160,7 +166,7 @@ async def rename_authenticator(change: Change, *, authenticator_id: UUID, name: 
         NotFoundError, ConflictError: it is not the viewer's; or was added in another organization.
         InvalidInputError: the name does not fit.
     """
-    account = await lock_account(change)
+    account = await lock_factors(change)
     row = await _lock_own(change, account, authenticator_id)
     row.name = _fitting_name(name)
     await row.save(using_db=change.connection, update_fields=["name"])
@@ -169,16 +175,25 @@ async def rename_authenticator(change: Change, *, authenticator_id: UUID, name: 
 async def remove_authenticator(change: Change, *, authenticator_id: UUID) -> None:
     """Take an app or a passkey away, and the recovery codes with the last of them.
 
+    What was added where its person does not get in any more is taken away from wherever they do, with an entry in both:
+    whoever found it could else sign in by it for good.
+
     Raises:
-        NotFoundError, ConflictError: it is not the viewer's; or was added in another organization; or it is the last,
-            and an organization of theirs demands one, or their password is too short to stand alone.
+        NotFoundError, ConflictError: it is not the viewer's; or was added in another organization that they get into;
+            or it is the last, and an organization of theirs demands one, or their password is too short to stand alone.
     """
-    account = await lock_account(change)
-    row = await _lock_own(change, account, authenticator_id)
+    account = await lock_factors(change)
+    row = await _find_own(change, account, authenticator_id)
+    is_here = row.organization_id == change.organization_id
+    if not is_here and await _gets_in(change, row):
+        raise ConflictError(_ELSEWHERE, field=("input", "id"))
     is_last = row.confirmed_at is not None and not await _others(change, account, row.id)
     if is_last:
         await _require_dispensable(change, account)
-    await row.delete(using_db=change.connection)
+    if is_here:
+        await row.delete(using_db=change.connection)
+    else:
+        change.afterwards.append(partial(_delete_elsewhere, change.intent, row))
     if is_last:
         await _forget_recovery_codes(change, account)
     if row.confirmed_at is not None:
@@ -196,6 +211,18 @@ async def lock_account(change: Change) -> User:
         raise ForbiddenError("Only a person who signed in has these.")
     rows = await fetch(change.connection, "select * from user_account where id = $1 for no key update", user_id)
     return User._init_from_db(**rows[0])
+
+
+async def lock_factors(change: Change) -> User:
+    """Return the viewer's account as `lock_account` does, where they may change what they prove.
+
+    Raises:
+        ForbiddenError: it is a program that asks.
+        ReauthenticateError: the account has a second factor, and the viewer's session stands on none.
+    """
+    account = await lock_account(change)
+    require_strong(change.viewer, has_second_factor=not await is_first_factor(change, account))
+    return account
 
 
 async def account_name(account: User) -> str:
@@ -245,6 +272,13 @@ async def _others(change: Change, account: User, besides: UUID | None) -> list[d
 
 
 async def _lock_own(change: Change, account: User, authenticator_id: UUID) -> Authenticator:
+    row = await _find_own(change, account, authenticator_id)
+    if row.organization_id != change.organization_id:
+        raise ConflictError(_ELSEWHERE, field=("input", "id"))
+    return row
+
+
+async def _find_own(change: Change, account: User, authenticator_id: UUID) -> Authenticator:
     rows = await fetch(
         change.connection,
         f'select * from "{_TABLE}" where user_id = $1 and id = $2 and kind <> $3',
@@ -254,10 +288,35 @@ async def _lock_own(change: Change, account: User, authenticator_id: UUID) -> Au
     )
     if not rows:
         raise NotFoundError("There is nothing with this id.", field=("input", "id"))
-    row = Authenticator._init_from_db(**rows[0])
-    if row.organization_id != change.organization_id:
-        raise ConflictError("It was added in another organization: sign in there.", field=("input", "id"))
-    return row
+    return Authenticator._init_from_db(**rows[0])
+
+
+async def _gets_in(change: Change, row: Authenticator) -> bool:
+    """Return whether its person may sign in where an authenticator was added."""
+    found = await fetch(
+        change.connection,
+        "select 1 from membership m join organization o on o.id = m.organization_id"
+        " where m.organization_id = $1 and m.id = $2 and m.status = $3 and o.status = $4",
+        row.organization_id,
+        row.membership_id,
+        MembershipStatus.ACTIVE,
+        OrganizationStatus.ACTIVE,
+    )
+    return bool(found)
+
+
+async def _delete_elsewhere(intent: Intent, row: Authenticator) -> None:
+    """Delete an authenticator in a transaction of the organization in which it was added, in its person's name."""
+    there = Actor(
+        row.organization_id,
+        intent.actor.origin,
+        user_id=row.user_id,
+        membership_id=row.membership_id,
+        operation=intent.actor.operation,
+        floodgate=intent.actor.floodgate,
+    )
+    removal = Intent(action=intent.action, actor=there, entity=_TABLE, subjects=[row.id])
+    await commit_change(removal, lambda change: row.delete(using_db=change.connection))
 
 
 async def _require_dispensable(change: Change, account: User) -> None:

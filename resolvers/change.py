@@ -57,12 +57,15 @@ class Change:
     """A transaction in progress, handed to the use case. `at` is the database's time of it.
 
     made: the rows that were made in it by `insert`, as they are stored, by id.
+    afterwards: what is done once it is committed, before anything is answered: changes in other organizations, each in
+        a transaction of its own with its own entry. What one raises is raised.
     """
 
     intent: Intent
     connection: BaseDBAsyncClient
     at: datetime
     made: dict[UUID, Row] = field(default_factory=dict)
+    afterwards: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
 
     @property
     def organization_id(self) -> UUID:
@@ -100,13 +103,16 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
             if intent.done_at is not None:
                 require_clock(intent.done_at, now=change.at)
             attempted = intent
-            return await work(change)
+            done = await work(change)
     except UnknownOutcomeError:
         # If it was committed, its entry was too; an entry that it failed would be a lie.
         raise
     except Exception as error:
         await record_attempt(attempted, error)
         raise
+    for follow in change.afterwards:
+        await follow()
+    return done
 
 
 async def commit_decided(

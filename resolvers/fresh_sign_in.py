@@ -20,6 +20,7 @@ from resolvers.identity_proof import AT_PASSWORD, is_own_password, refuse_proof,
 from resolvers.second_factor import Answer, Proof, SpentProofError, load_having, verify_answer
 from resolvers.services import Services
 from resolvers.session_cookie import renew_cookie
+from resolvers.standing import is_multi_factor
 from resolvers.trail import Actor
 
 ENROL: Final = (
@@ -39,6 +40,18 @@ def require_fresh(change: Change, *, fresh_for: timedelta) -> None:
     if viewer.session_id is None:
         return
     if viewer.authenticated_at is None or change.at - viewer.authenticated_at > fresh_for:
+        raise ReauthenticateError(STALE)
+
+
+def require_strong(viewer: Viewer, *, has_second_factor: bool) -> None:
+    """Return unless somebody has a second factor, and the viewer's session stands on none, as one from before it does.
+
+    For changes of what they sign in with, which could else be made by who has the password alone.
+
+    Raises:
+        ReauthenticateError: so it is.
+    """
+    if has_second_factor and not is_multi_factor(viewer.factors):
         raise ReauthenticateError(STALE)
 
 

@@ -16,7 +16,7 @@ from auth.action import Action
 from auth.errors import ForbiddenError, UnauthenticatedError
 from auth.opaque_token import InvitationToken, is_same_digest
 from auth.password import UnacceptablePasswordError, require_acceptable
-from auth.principal import SYSTEM_ID
+from auth.principal import SYSTEM_ID, Origin
 from models.base import new_id
 from models.encryption.column import load_keys_for
 from models.encryption.keyring import active_keyring
@@ -97,7 +97,7 @@ async def accept_invitation(services: Services, actor: Actor, *, token: str, pas
             inside = replace(intent.actor, organization_id=given.organization_id)
             intent = replace(intent, actor=inside, subjects=[given.invitation_id])
             _require_open(vars(invited), given, services.clock())
-            person = await _identify(services, invited, organization, password)
+            person = await _identify(services, actor.origin, invited, organization, password)
     except Exception as error:
         await record_attempt(intent, error)
         raise
@@ -140,11 +140,21 @@ def _require_open(invited: Mapping[str, Any], given: InvitationToken, now: datet
         raise UnauthenticatedError(REFUSED)
 
 
-async def _identify(services: Services, invited: Invitation, organization: str, password: str) -> _Person:
-    """Return who accepts, by the password: the same work whether there is an account or not, until it is right."""
+async def _identify(
+    services: Services, origin: Origin, invited: Invitation, organization: str, password: str
+) -> _Person:
+    """Return who accepts, by the password, which is counted as one that signs in is: it may be that of an account."""
     await load_keys_for([invited], "email", "name")
+    index = await email_index_of(invited.email)
+    async with guessing(Guess(Guessing.PASSWORD, origin, index)):
+        return await _verified(services, invited, organization, password, index=index)
+
+
+async def _verified(
+    services: Services, invited: Invitation, organization: str, password: str, *, index: bytes
+) -> _Person:
+    """Return who accepts: by the same work whether there is an account or not, until the password is right."""
     email = invited.email
-    index = await email_index_of(email)
     async with OneStatement(Tenant(email_index=index)) as connection:
         row = await connection.fetchrow(_KNOWN, index)
     try:

@@ -20,6 +20,7 @@ from resolvers.authenticator import (
     insert_authenticator,
     is_first_factor,
     lock_account,
+    lock_factors,
     require_room,
     settle_added,
 )
@@ -58,7 +59,7 @@ async def begin_passkey_registration(change: Change, services: Services) -> Aske
         ForbiddenError: it is a program that asks.
         ConflictError: there are as many as may be.
     """
-    account = await lock_account(change)
+    account = await lock_factors(change)
     await require_room(change, account)
     nonce = new_nonce()
     having = await load_having(account.id)
@@ -80,7 +81,7 @@ async def register_passkey(change: Change, services: Services, *, challenge: str
         ConflictError: it was not asked for in this session, or too long ago; or it is somebody's already.
         InvalidInputError: it was made for something else, elsewhere, or without being unlocked.
     """
-    account = await lock_account(change)
+    account = await lock_factors(change)
     await require_room(change, account)
     asked = await take_own(change, ChallengeKind.PASSKEY_REGISTRATION, challenge)
     made = verify_registration(services.relying_party, said, nonce=_nonce_of(asked))

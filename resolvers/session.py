@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from auth.action import Action
@@ -17,7 +18,10 @@ from auth.principal import SYSTEM_ID, Origin, Viewer
 from auth.token import AccessClaims, Claims, SigningKey, issue_access_token, key_id_of, verify_access_token
 from models.base import new_id
 from models.errors import InvalidInputError
+from models.inventory import entity_of
+from models.retracing import told
 from models.session import Factor, Session
+from models.transaction import fetch
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.checking import require_text
 from resolvers.client_name import client_name_of
@@ -30,6 +34,11 @@ from resolvers.trail import Actor
 
 LONGEST_NAME = 200
 """Characters of a session's name, as its column takes them."""
+_SESSION: Final = entity_of(Session)
+_GIVEN: Final = (
+    "select 1 from change where organization_id = $1 and entity = $2 and entity_id = $3"
+    " and columns -> 'refresh_digest' ->> 1 = $4 limit 1"
+)
 
 
 class Delivery(StrEnum):
@@ -217,7 +226,7 @@ async def refresh(
                 update_fields=["refresh_digest", "spent_digest", "refreshed_at", "idle_expires_at"],
             )
             return True
-        if session.spent_digest is None or not is_same_digest(session.spent_digest, digest):
+        if not await _was_spent(change, session, digest):
             raise UnauthenticatedError(ENDED)
         if session.revoked_at is None:
             session.revoked_at = change.at
@@ -329,6 +338,18 @@ async def authenticate(services: Services, origin: Origin, *, claims: AccessClai
         )
         raise
     return viewer_of(state)
+
+
+async def _was_spent(change: Change, session: Session, digest: bytes) -> bool:
+    """Return whether a refresh token that is not the newest was the session's before, however often it rotated since.
+
+    Who stole one could else refresh twice, and the one whom it was stolen from would be told nothing and end nothing.
+    The trail of the session has the imprints of all.
+    """
+    if session.spent_digest is not None and is_same_digest(session.spent_digest, digest):
+        return True
+    imprint = told(_SESSION, {"refresh_digest": f"\\x{digest.hex()}"})["refresh_digest"]
+    return bool(await fetch(change.connection, _GIVEN, change.organization_id, _SESSION.name, session.id, imprint))
 
 
 async def _signing_device(change: Change, opening: Opening) -> UUID | None:

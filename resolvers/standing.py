@@ -71,9 +71,12 @@ _SERVICE_ACCOUNT: Final = (
 _TOKEN: Final = (
     f"select {_MEMBER}, t.id, t.id as token_id, t.token_digest, a.id as service_account_id,"
     " a.permissions as token_permissions, a.project_ids as token_projects, a.networks,"
-    " least(a.expires_at, t.expires_at) as expires_at, coalesce(a.revoked_at, t.revoked_at) as revoked_at"
+    " least(a.expires_at, t.expires_at) as expires_at, coalesce(a.revoked_at, t.revoked_at) as revoked_at,"
+    " i.status as issuer_membership_status, w.status as issuer_status"
     " from service_account_token t"
     " join service_account a on a.organization_id = t.organization_id and a.id = t.service_account_id"
+    " join membership i on i.organization_id = t.organization_id and i.id = t.created_by_id"
+    " join user_account w on w.id = i.user_id"
     " join membership m on m.organization_id = a.organization_id and m.id = a.created_by_id"
     f"{_MEMBER_TABLES}"
     " where t.organization_id = $1 and t.id = any($2)"
@@ -229,8 +232,13 @@ def require_good(state: State, now: datetime) -> None:
 
 
 def require_good_token(state: State) -> None:
-    """Raise `UnauthenticatedError` unless the service account, and whoever created it, are good."""
-    if state["revoked_at"] is not None or state["expires_at"] <= state["now"] or not is_active(state):
+    """Raise `UnauthenticatedError` unless the service account, who created it, and who was shown the token are good."""
+    if (
+        state["revoked_at"] is not None
+        or state["expires_at"] <= state["now"]
+        or not is_active(state)
+        or (state["issuer_membership_status"], state["issuer_status"]) != (MembershipStatus.ACTIVE, UserStatus.ACTIVE)
+    ):
         raise UnauthenticatedError(REVOKED)
 
 

@@ -9,6 +9,7 @@ from resolvers.mailing import SEND_MAIL
 from resolvers.password_change import change_password
 from resolvers.password_reset import AT_USER, request_reset, reset_password, start_reset
 from schema.context import context_of
+from schema.cookie import session_cookie
 from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation
 from schema.node import parse_id
@@ -52,13 +53,20 @@ class PasswordPayload:
 
 @strawberry.type
 class PasswordMutation:
-    @mutation("Change your password. You stay signed in here and are signed out everywhere else.", None, signed_in=True)
+    @mutation(
+        "Change your password. You stay signed in here and are signed out everywhere else. Where you have a second"
+        " factor it takes a fresh sign-in with it: else REAUTHENTICATE.",
+        None,
+        signed_in=True,
+    )
     async def change_password(info: strawberry.Info, input: ChangePasswordInput) -> PasswordPayload | None:
         context = context_of(info)
-        await change_password(
+        cookie = await change_password(
             context.services, context.actor, current_password=input.current_password, new=input.new_password
         )
         context.services.wake_afterwards(SEND_MAIL)
+        if cookie is not None:
+            context.headers.append(session_cookie(cookie))
         return PasswordPayload(errors=[])
 
     @mutation(
