@@ -45,7 +45,7 @@ TIME_TO_COMPLETE: Final = timedelta(minutes=5)
 """From the password to the second factor, and from a passkey's question to its answer."""
 MOST_WRONG_ANSWERS: Final = 25
 """In an hour, over all challenges of a person. Only who has the password adds to them; a passkey alone still signs in.
-At three codes that are taken at a time, whoever guesses all day is right in one of 500 days (RFC 4226, 7.3)."""
+At two codes that are taken at a time, whoever guesses all day is right in one of 800 days (RFC 4226, 7.3)."""
 
 _ACCOUNT: Final = entity_of(User).name
 _REFUSED: Final = "The address or the password is wrong."
