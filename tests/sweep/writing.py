@@ -30,7 +30,7 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
 NOT_WRITTEN: Final = frozenset(
     {
         *((name, "userId") for name in ("assignOrganizationRole", "removeOrganizationRole", "removeUser")),
-        *((name, "userId") for name in ("suspendUser", "reinstateUser", "startPasswordReset")),
+        *((name, "userId") for name in ("suspendUser", "reinstateUser", "startPasswordReset", "resetSecondFactors")),
         ("removeUser", "handOverTo"),
     }
 )
@@ -53,8 +53,10 @@ SESSION: Final = frozenset(
     }
 )
 """What is about who signs in, and writes nothing that the page has."""
-DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy"})
-"""What shuts everybody else out where it is done: `tests/api/test_fresh_sign_in.py` does it."""
+DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy", "resetSecondFactors"})
+"""What shuts out whoever else is signed in, where it is done: `tests/api/test_fresh_sign_in.py` and
+`tests/api/test_factor_reset.py` do it.
+"""
 OF_THE_SPARE: Final = frozenset(
     {
         *("suspendUser", "reinstateUser", "removeUser", "openAccessReview", "decideAccessReviewItem"),
@@ -151,7 +153,7 @@ def complete(aim: Aim) -> dict[str, Input]:
             "reason": REASON,
         },
         "removeOrganizationRole": {"userId": aim.person, "reason": REASON},
-        "startPasswordReset": {"userId": aim.person, "reason": REASON},
+        **{name: {"userId": aim.person, "reason": REASON} for name in ("startPasswordReset", "resetSecondFactors")},
         "assignProjectRole": {**in_project, "role": "VIEWER", "customRoleId": aim.role, "expiresAt": later},
         "removeProjectRole": in_project,
         "createRole": {**role, "level": "PROJECT", "reason": REASON},
