@@ -130,19 +130,23 @@ async def take_own(change: Change, kind: ChallengeKind, secret: str) -> Challeng
     return challenge
 
 
-async def note_wrong(kind: ChallengeKind, secret: str) -> None:
-    """Count a wrong answer, in a transaction of its own; the last that may be ends the challenge."""
+async def note_wrong(kind: ChallengeKind, secret: str) -> UUID | None:
+    """Count a wrong answer, in a transaction of its own; the last that may be ends the challenge.
+
+    Returns whose challenge ended by it; None if none did, or if it was nobody's yet.
+    """
     await load_index_key(SYSTEM_ID)
     digest = digest_of(kind, secret)
     async with raw_write_transaction(Tenant(challenge=digest)) as connection:
-        await connection.execute(
+        ended: UUID | None = await connection.fetchval(
             f'update "{_TABLE}" set attempts = attempts + 1,'
             " answered_at = case when attempts + 1 >= $3 then clock_timestamp() end"
-            f" where digest = $1 and kind = $2 and {_OPEN}",
+            f" where digest = $1 and kind = $2 and {_OPEN} returning case when attempts >= $3 then user_id end",
             digest,
             kind,
             MOST_ATTEMPTS,
         )
+    return ended
 
 
 async def wrong_answers(kind: ChallengeKind, *, user_id: UUID, within: timedelta) -> int:
