@@ -25,6 +25,7 @@ class Action(StrEnum):
     AUTHENTICATOR_REMOVE = "authenticator.remove"
     AUTHENTICATOR_RENAME = "authenticator.rename"
     AUTHENTICATOR_RENEW_CODES = "authenticator.renew_codes"
+    AUTHENTICATOR_RESET = "authenticator.reset"
 
     DEVICE_BLOCK = "device.block"
     DEVICE_ENROL = "device.enrol"

@@ -31,6 +31,9 @@ MINIMUM_LENGTH_BESIDE_A_FACTOR: Final = 12
 MAXIMUM_LENGTH: Final = 128
 """Code points; SP 800-63B-4 asks for at least 64. A bound keeps the work before the hash small."""
 
+NO_PASSWORD: Final = "none"  # noqa: S105  (that there is none)
+"""Stands in the place of a hash where no password is to be right, after the same work."""
+
 
 class UnacceptablePasswordError(FieldwardError):
     """The password cannot be taken. Says why, never what it was."""

@@ -1,8 +1,8 @@
 """Codes that an app shows for half a minute: TOTP by RFC 6238, with SHA-1, six digits and steps of thirty seconds.
 
 SHA-1 and six digits are what every app takes; a code is guessed against a few tries and not against a digest. A code of
-the step before or after is taken as well, for clocks that differ (RFC 6238, section 5.2). That no step is used twice is
-for whoever keeps the newest one.
+the step before is taken as well, for who types slowly and for clocks that are behind (RFC 6238, section 5.2), so it is
+good for a minute. That no step is used twice is for whoever keeps the newest one.
 """
 
 import hmac
@@ -13,7 +13,7 @@ import pyotp
 
 STEP_S: Final = 30
 DRIFT: Final = 1
-"""Steps that an app's clock may be behind, or ahead."""
+"""Steps that a code may be old. None is taken of a step that has not begun."""
 SECRET_CHARACTERS: Final = 32
 """Of base32: 160 random bits, as RFC 4226 recommends (section 4, R6)."""
 _DIGITS: Final = 6
@@ -44,7 +44,7 @@ def matching_step(secret: str, code: str, *, at: datetime) -> int | None:
         return None
     generator, now = pyotp.TOTP(secret), step_of(at)
     found = None
-    for step in range(max(now - DRIFT, 0), now + DRIFT + 1):
+    for step in range(max(now - DRIFT, 0), now + 1):
         if hmac.compare_digest(generator.generate_otp(step), digits):
             found = step
     return found

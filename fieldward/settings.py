@@ -163,6 +163,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Refusals of one person or program in an hour, about roles or programs, that are an incident.",
     )
+    incident_device_proofs: int = Field(
+        DEFAULTS.device_proofs,
+        ge=1,
+        description="Refreshes on one device in an hour without the proof of its key that are an incident.",
+    )
     incident_sealing_lag_s: int = Field(
         DEFAULTS.sealing_lag_s, ge=10, description="Seconds that an entry waits to be sealed that are an incident."
     )

@@ -43,6 +43,7 @@ AWAY: Final = (
 """What a database that is away, or takes too long, raises."""
 
 
+_BE: Final = "select set_config('fieldward.user_id', $1, true)"
 _SETTINGS: Final = ("organization_id", "user_id", "email_index", "challenge")
 
 
@@ -152,6 +153,18 @@ async def raw_write_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connect
                 "The connection was lost while the change was being saved. Look whether it happened before you repeat."
             ) from error
         raise _unchanged(error) from error
+
+
+@asynccontextmanager
+async def seeing_as(connection: BaseDBAsyncClient, user_id: UUID) -> AsyncIterator[None]:
+    """Have row-level security show, inside a write transaction, what is a person's own in every organization as well.
+
+    What follows it sees again what whoever acts may see.
+    """
+    (before,) = await fetch(connection, "select current_setting('fieldward.user_id', true) as user_id")
+    await fetch(connection, _BE, str(user_id))
+    yield
+    await fetch(connection, _BE, before["user_id"] or "")
 
 
 async def fetch(connection: BaseDBAsyncClient, text: str, *arguments: Any) -> list[dict[str, Any]]:

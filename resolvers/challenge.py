@@ -21,7 +21,7 @@ from models.errors import ConflictError
 from models.inventory import entity_of
 from models.reading import OneStatement
 from models.searching import keyed_digest, load_index_key
-from models.transaction import Tenant, fetch, raw_write_transaction
+from models.transaction import Tenant, fetch, raw_write_transaction, seeing_as
 from resolvers.change import Change
 
 SECRET_BYTES: Final = 32
@@ -31,7 +31,6 @@ OVER: Final = "This is not valid any more. Begin again."
 
 _TABLE: Final = entity_of(Challenge).name
 _OPEN: Final = "answered_at is null and expires_at > clock_timestamp()"
-_BE: Final = "select set_config('fieldward.user_id', $1, true)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +130,23 @@ async def take_own(change: Change, kind: ChallengeKind, secret: str) -> Challeng
     return challenge
 
 
-async def note_wrong(kind: ChallengeKind, secret: str) -> None:
-    """Count a wrong answer, in a transaction of its own; the last that may be ends the challenge."""
+async def note_wrong(kind: ChallengeKind, secret: str) -> UUID | None:
+    """Count a wrong answer, in a transaction of its own; the last that may be ends the challenge.
+
+    Returns whose challenge ended by it; None if none did, or if it was nobody's yet.
+    """
     await load_index_key(SYSTEM_ID)
     digest = digest_of(kind, secret)
     async with raw_write_transaction(Tenant(challenge=digest)) as connection:
-        await connection.execute(
+        ended: UUID | None = await connection.fetchval(
             f'update "{_TABLE}" set attempts = attempts + 1,'
             " answered_at = case when attempts + 1 >= $3 then clock_timestamp() end"
-            f" where digest = $1 and kind = $2 and {_OPEN}",
+            f" where digest = $1 and kind = $2 and {_OPEN} returning case when attempts >= $3 then user_id end",
             digest,
             kind,
             MOST_ATTEMPTS,
         )
+    return ended
 
 
 async def wrong_answers(kind: ChallengeKind, *, user_id: UUID, within: timedelta) -> int:
@@ -186,18 +189,15 @@ async def withdraw(
 
     device_id: only those that were chosen for this device.
     """
-    (before,) = await fetch(connection, "select current_setting('fieldward.user_id', true) as user_id")
-    await fetch(connection, _BE, str(user_id))
-    await fetch(
-        connection,
-        f'update "{_TABLE}" set answered_at = clock_timestamp()'
-        f" where user_id = $1 and kind = $2 and ($3::uuid is null or device_id = $3) and {_OPEN}",
-        user_id,
-        kind,
-        device_id,
-    )
-    # What the rest of the transaction sees is what whoever acts may see.
-    await fetch(connection, _BE, before["user_id"] or "")
+    async with seeing_as(connection, user_id):
+        await fetch(
+            connection,
+            f'update "{_TABLE}" set answered_at = clock_timestamp()'
+            f" where user_id = $1 and kind = $2 and ($3::uuid is null or device_id = $3) and {_OPEN}",
+            user_id,
+            kind,
+            device_id,
+        )
 
 
 def digest_of(kind: ChallengeKind, secret: str) -> bytes:

@@ -14,7 +14,14 @@ from uuid import UUID
 
 from auth.action import Action
 from auth.classification import Classification
-from auth.errors import BlockedDeviceError, Code, ReusedTokenError
+from auth.errors import (
+    BlockedDeviceError,
+    ClonedPasskeyError,
+    Code,
+    DeviceProofError,
+    MissingProofError,
+    ReusedTokenError,
+)
 from models.audit_entry import EntryKind, Outcome
 from models.incident import IncidentSeverity
 from models.inventory import entities, entity_of
@@ -58,6 +65,7 @@ class Thresholds:
     sign_in_failures: int = 10
     personal_rows: int = 5_000
     role_denials: int = 3
+    device_proofs: int = 3
     sealing_lag_s: int = 60
 
 
@@ -311,6 +319,27 @@ RULES: Final[tuple[Rule, ...]] = (
         "Somebody signs in, refreshes or asks for something on a device that was blocked.",
         Whom.DEVICE,
         Pattern(EntryKind.ATTEMPT, Outcome.DENIED, error_codes=frozenset({BlockedDeviceError.noted or ""})),
+    ),
+    Rule(
+        "cloned_passkey",
+        IncidentSeverity.HIGH,
+        "A passkey said a count that it was past already: there are two of it, and one may be somebody else's.",
+        Whom.PRINCIPAL,
+        Pattern(EntryKind.ATTEMPT, Outcome.DENIED, error_codes=frozenset({ClonedPasskeyError.noted or ""})),
+    ),
+    Rule(
+        "device_proofs",
+        IncidentSeverity.HIGH,
+        "A good refresh token of a device comes again and again without the proof of the device's key: it was stolen.",
+        Whom.DEVICE,
+        Pattern(
+            EntryKind.ATTEMPT,
+            Outcome.DENIED,
+            actions=frozenset({Action.SESSION_REFRESH}),
+            error_codes=frozenset({DeviceProofError.noted or "", MissingProofError.noted or ""}),
+        ),
+        threshold="device_proofs",
+        window=timedelta(hours=1),
     ),
     Rule(
         "sign_in_failures",

@@ -10,7 +10,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from auth.access import Access, Permissions
-from auth.escalation import require_may_assign, require_no_more, require_owner
+from auth.escalation import require_may_assign, require_no_more
 from auth.permission import Permission
 from auth.policy import require
 from auth.principal import SYSTEM_ID, Viewer
@@ -29,14 +29,14 @@ from resolvers.device import block, pass_on
 from resolvers.invitation import end_invitations
 from resolvers.locking import lock_visible
 from resolvers.membership import (
+    AT_USER,
+    lock_assignable,
     lock_standing,
     permissions_of_grant,
-    permissions_of_member,
     require_another_owner,
 )
 from resolvers.standing import known_permissions, member_state, viewer_of
 
-AT_USER = ("input", "userId")
 AT_HEIR = ("input", "handOverTo")
 
 
@@ -126,18 +126,7 @@ async def remove_member(change: Change, *, membership_id: UUID, hand_over_to: UU
 
 async def _member(change: Change, membership_id: UUID) -> Membership:
     """Return the member, locked, whose standing the viewer may change."""
-    viewer = change.viewer
-    member = await lock_visible(change, Membership, membership_id, at=AT_USER)
-    require(viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
-    require_owner(viewer, member.role)
-    require_may_assign(
-        viewer,
-        ORGANIZATION,
-        own=member.id == viewer.membership_id,
-        current=await permissions_of_member(change, member),
-        wanted=frozenset(),
-        field=AT_USER,
-    )
+    member = await lock_assignable(change, membership_id)
     if member.status in (MembershipStatus.REMOVED, MembershipStatus.ERASED):
         raise ConflictError(f"The member was {member.status.lower()}. Who comes back is invited.", field=AT_USER)
     return member

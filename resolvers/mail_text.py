@@ -57,6 +57,17 @@ def recovery_code_text(*, at: datetime, page: str) -> MailText:
     )
 
 
+def unusual_text(*, at: datetime, page: str) -> MailText:
+    """Return the letter that says that somebody else may have their password, or a sign-in of theirs."""
+    return MailText(
+        "Somebody may be signing in to Fieldward as you",
+        f"At {_moment(at)} one of these happened: your password was given, and the second step then answered wrong"
+        " until no more answers were taken; or a sign-in of yours was used by two, and was ended for both.\n\n"
+        "You are told of this once a day at most. If it was you, there is nothing to do.\n\n"
+        f"{_if_not_you(page)}",
+    )
+
+
 def invitation_text(*, organization: str, link: str, expires_at: datetime) -> MailText:
     """Return the letter by which somebody becomes a member."""
     return MailText(

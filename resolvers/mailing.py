@@ -42,6 +42,7 @@ from resolvers.mail_text import (
     reset_text,
     review_due_text,
     token_expires_text,
+    unusual_text,
 )
 from resolvers.mailer import Letter, MailRoute
 from resolvers.sending import LONGEST_S, NotSentError
@@ -285,6 +286,7 @@ _PREPARE: Final[Mapping[MailKind, Prepare]] = {
     MailKind.AUTHENTICATOR_ADDED: _notice(lambda at, page: factor_added_text(at=at, page=page)),
     MailKind.AUTHENTICATOR_REMOVED: _notice(lambda at, page: factor_removed_text(at=at, page=page)),
     MailKind.RECOVERY_CODE_USED: _notice(lambda at, page: recovery_code_text(at=at, page=page)),
+    MailKind.SIGN_IN_UNUSUAL: _notice(lambda at, page: unusual_text(at=at, page=page)),
     MailKind.TOKEN_EXPIRES: _token_expires,
     MailKind.ACCESS_REVIEW_DUE: _review_due,
 }

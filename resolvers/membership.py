@@ -23,6 +23,7 @@ from resolvers.change import Change
 from resolvers.locking import lock_visible
 from resolvers.standing import known_permissions, standing_viewer
 
+AT_USER: Field = ("input", "userId")
 AT_CUSTOM_ROLE: Field = ("input", "customRoleId")
 AT_EXPIRY: Field = ("input", "expiresAt")
 
@@ -172,6 +173,28 @@ async def lock_standing(change: Change) -> Change:
     await lock_organization(change)
     viewer = await standing_viewer(change.connection, change.viewer, change.at)
     return replace(change, intent=replace(change.intent, actor=replace(change.intent.actor, viewer=viewer)))
+
+
+async def lock_assignable(change: Change, membership_id: UUID, *, at: Field = AT_USER) -> Membership:
+    """Return a member, locked, whose role the viewer may take away: so they can do no more than the viewer.
+
+    change: that `lock_standing` returned.
+
+    Raises:
+        NotFoundError, ForbiddenError: without `membership:assign`; somebody who can do more; oneself.
+    """
+    member = await lock_visible(change, Membership, membership_id, at=at)
+    require(change.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
+    require_owner(change.viewer, member.role)
+    require_may_assign(
+        change.viewer,
+        ORGANIZATION,
+        own=member.id == change.viewer.membership_id,
+        current=await permissions_of_member(change, member),
+        wanted=frozenset(),
+        field=at,
+    )
+    return member
 
 
 async def lock_organization(change: Change) -> None:

@@ -13,31 +13,25 @@ from uuid import UUID
 
 from auth.action import Action
 from auth.errors import UnauthenticatedError
-from auth.escalation import require_may_assign, require_owner
-from auth.permission import Permission
-from auth.policy import require
 from auth.principal import SYSTEM_ID
-from auth.scope import ORGANIZATION
 from models.challenge import ChallengeKind
 from models.errors import ConflictError
 from models.inventory import entity_of
-from models.membership import Membership, MembershipStatus
+from models.membership import MembershipStatus
 from models.outgoing_mail import MailKind
 from models.user import User
 from resolvers.account_index import account_mark, email_index_of
 from resolvers.challenge import OVER, find, take
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.checking import require_fit
-from resolvers.locking import lock_visible
 from resolvers.mailer import require_route
 from resolvers.mailing import SEND_MAIL, enqueue
-from resolvers.membership import lock_standing, permissions_of_member
+from resolvers.membership import AT_USER, lock_assignable, lock_standing
 from resolvers.password_setting import MEMBER, end_elsewhere, load_person, new_password, set_password
 from resolvers.services import Services
 from resolvers.throttle import Guess, Guessing, count, guessing
 from resolvers.trail import Actor
 
-AT_USER: Final = ("input", "userId")
 _ACCOUNT: Final = entity_of(User)
 _KIND: Final = ChallengeKind.PASSWORD_RESET
 
@@ -81,18 +75,8 @@ async def start_reset(services: Services, change: Change, *, membership_id: UUID
         UnavailableError: the service sends no mail.
     """
     change = await lock_standing(change)
-    member = await lock_visible(change, Membership, membership_id, at=AT_USER)
-    require(change.viewer, Permission.MEMBERSHIP_ASSIGN, ORGANIZATION)
-    # Who reads somebody's mail could else become them by this, and do more than before.
-    require_owner(change.viewer, member.role)
-    require_may_assign(
-        change.viewer,
-        ORGANIZATION,
-        own=member.id == change.viewer.membership_id,
-        current=await permissions_of_member(change, member),
-        wanted=frozenset(),
-        field=AT_USER,
-    )
+    # Who reads the mail of somebody who can do more could else become them by this.
+    member = await lock_assignable(change, membership_id)
     if member.status is not MembershipStatus.ACTIVE:
         raise ConflictError("The member is not active.", field=AT_USER)
     require_route(services.mail)

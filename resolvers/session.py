@@ -28,6 +28,7 @@ from resolvers.client_name import client_name_of
 from resolvers.device_proof import lock_device, lock_proved_device, note_seen, require_proof
 from resolvers.proved_password import ProvedPassword, hold_proved
 from resolvers.services import Services, SessionPolicy
+from resolvers.sign_in_notice import tell_unusual
 from resolvers.standing import ENDED, require_good, viewer_of
 from resolvers.throttle import known_client_token
 from resolvers.trail import Actor
@@ -236,6 +237,7 @@ async def refresh(
     if not await commit_change(intent, rotate):
         reused = ReusedTokenError("This refresh token was used before. The session has been ended.")
         await record_attempt(intent, reused)
+        await tell_unusual(services, state["user_id"])
         raise reused
     return _signed_in(services, signer, state["user_id"], successor)
 

@@ -38,6 +38,7 @@ from resolvers.proved_password import ProvedPassword, hold_proved
 from resolvers.second_factor import Answer, Having, Proof, SpentProofError, load_having, verify_answer
 from resolvers.services import Services
 from resolvers.session import Delivery, Opening, SignedIn, open_session
+from resolvers.sign_in_notice import tell_unusual
 from resolvers.throttle import Guess, Guessing, account_of, count, guessing
 from resolvers.trail import Actor
 
@@ -45,7 +46,7 @@ TIME_TO_COMPLETE: Final = timedelta(minutes=5)
 """From the password to the second factor, and from a passkey's question to its answer."""
 MOST_WRONG_ANSWERS: Final = 25
 """In an hour, over all challenges of a person. Only who has the password adds to them; a passkey alone still signs in.
-At three codes that are taken at a time, whoever guesses all day is right in one of 500 days (RFC 4226, 7.3)."""
+At two codes that are taken at a time, whoever guesses all day is right in one of 800 days (RFC 4226, 7.3)."""
 
 _ACCOUNT: Final = entity_of(User).name
 _REFUSED: Final = "The address or the password is wrong."
@@ -181,7 +182,7 @@ async def complete_sign_in(
             if proof is None:
                 raise UnauthenticatedError(_NOT_PROVED)
     except UnauthenticatedError as error:
-        await note_wrong(ChallengeKind.SIGN_IN, challenge)
+        await _note_wrong(services, ChallengeKind.SIGN_IN, challenge)
         await record_attempt(intent, error)
         raise
     except Exception as error:
@@ -253,7 +254,7 @@ async def sign_in_with_passkey(
         intent = replace(intent, actor=replace(intent.actor, user_id=claim.user_id))
         choice = await _choose(claim.user_id, organization, refused=_PASSKEY_REFUSED)
     except UnauthenticatedError as error:
-        await note_wrong(kind, challenge)
+        await _note_wrong(services, kind, challenge)
         await record_attempt(intent, error)
         raise
     except Exception as error:
@@ -370,8 +371,15 @@ async def _enter(services: Services, actor: Actor, opening: Opening, kind: Chall
     try:
         return await open_session(services, actor, opening)
     except (SpentProofError, ClonedPasskeyError):
-        await note_wrong(kind, challenge)
+        await _note_wrong(services, kind, challenge)
         raise
+
+
+async def _note_wrong(services: Services, kind: ChallengeKind, challenge: str) -> None:
+    """Count a wrong answer; if it was the last that is taken, tell whose password was given."""
+    whose = await note_wrong(kind, challenge)
+    if whose is not None:
+        await tell_unusual(services, whose)
 
 
 async def _verify_password(services: Services, index: bytes, password: str) -> tuple[UUID, ProvedPassword]:

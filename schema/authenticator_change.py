@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import strawberry
 
 from auth.action import Action
+from auth.permission import Permission as P
 from models.authenticator import Authenticator as AuthenticatorModel
+from models.membership import Membership
 from resolvers.authenticator import (
     begin_totp,
     confirm_totp,
@@ -13,13 +15,17 @@ from resolvers.authenticator import (
     rename_authenticator,
     renew_recovery_codes,
 )
+from resolvers.factor_reset import reset_second_factors
+from resolvers.membership import AT_USER
 from resolvers.passkey import begin_passkey_registration, register_passkey
 from schema.context import context_of
 from schema.field import derived, structure
-from schema.mutation import UserError, current_change, mutation
+from schema.mutation import UserError, current_change, done, mutation
 from schema.node import parse_id
 from schema.passkey import PasskeyRequestPayload, asked_payload
 from schema.qr import qr_svg
+from schema.role_change import UserPayload
+from schema.written import writes
 
 AT_ID = ("input", "id")
 
@@ -47,6 +53,13 @@ class RenameAuthenticatorInput:
 @strawberry.input(description="Which app or passkey is to go.")
 class RemoveAuthenticatorInput:
     id: strawberry.ID = strawberry.field(description="Which one.")
+
+
+@writes(Membership, beside=("user_id",))
+@strawberry.input(description="Who lost all that they had beside their password.")
+class ResetSecondFactorsInput:
+    user_id: strawberry.ID = strawberry.field(description="Who.")
+    reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
 
 @structure
@@ -194,6 +207,25 @@ class AuthenticatorMutation:
         row_id = parse_id(input.id, "Authenticator", at=AT_ID)
         await remove_authenticator(current_change(info), authenticator_id=row_id)
         return AuthenticatorPayload(authenticator_id=_global_id(row_id), errors=[])
+
+    @mutation(
+        "Take all second factors and recovery codes off a person who lost them, and end all their sign-ins. Only where"
+        " their account is used in no other organization. A password that is too short to stand alone ends as well:"
+        " they are sent a link to set another.",
+        Action.AUTHENTICATOR_RESET,
+        fresh=True,
+        takes=(P.MEMBERSHIP_ASSIGN,),
+        entity=Membership,
+        reason_demanded=True,
+    )
+    async def reset_second_factors(info: strawberry.Info, input: ResetSecondFactorsInput) -> UserPayload | None:
+        return done(
+            await reset_second_factors(
+                context_of(info).services,
+                current_change(info),
+                membership_id=parse_id(input.user_id, "User", at=AT_USER),
+            )
+        )
 
 
 def _global_id(row_id: object) -> strawberry.ID:

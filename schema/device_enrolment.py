@@ -1,6 +1,7 @@
 """Enrolling a device: the code that somebody gives, and the key that the device answers it with."""
 
 from datetime import datetime
+from urllib.parse import urlencode
 
 import strawberry
 
@@ -43,7 +44,8 @@ class StartDeviceEnrolmentPayload:
         description="To be typed on the device. Works once. Shown this once.", metadata=derived()
     )
     uri: str | None = strawberry.field(
-        description="The same as a link, or as `fieldward-enrol:…` where the service knows no address of its own.",
+        description="The same as a link, or as `fieldward-enrol:…` where the service knows no address of its own, with"
+        " the `audience` that the device's proofs name.",
         metadata=derived(),
     )
     qr: str | None = strawberry.field(description="The same as a QR code: an SVG picture.", metadata=derived())
@@ -74,7 +76,8 @@ class DeviceEnrolmentMutation:
         info: strawberry.Info, input: StartDeviceEnrolmentInput
     ) -> StartDeviceEnrolmentPayload | None:
         started = await start_enrolment(current_change(info), device_id=parse_id(input.id, "Device", at=AT_ID))
-        uri = _uri(context_of(info).services.public_url, started.code)
+        services = context_of(info).services
+        uri = _uri(services.public_url, started.code, audience=services.sessions.audience)
         return StartDeviceEnrolmentPayload(
             code=started.code, uri=uri, qr=qr_svg(uri), expires_at=started.expires_at, errors=[]
         )
@@ -93,6 +96,10 @@ class DeviceEnrolmentMutation:
         return EnrolDevicePayload(device_id=strawberry.ID(f"Device:{device_id}"), errors=[])
 
 
-def _uri(public_url: str | None, code: str) -> str:
-    """Return where the code leads: in the fragment of a link, which no server logs."""
-    return f"{SCHEME}{code}" if public_url is None else f"{public_url.rstrip('/')}/account#enrol={code}"
+def _uri(public_url: str | None, code: str, *, audience: str) -> str:
+    """Return where the code leads: in the fragment of a link, which no server logs.
+
+    audience: whom the device's proofs are for, which an app that follows the link learns from it.
+    """
+    told = urlencode({"audience": audience})
+    return f"{SCHEME}{code}?{told}" if public_url is None else f"{public_url.rstrip('/')}/account?{told}#enrol={code}"

@@ -6,8 +6,9 @@ from auth.action import Action
 from auth.permission import Permission as P
 from models.membership import Membership
 from resolvers.mailing import SEND_MAIL
+from resolvers.membership import AT_USER
 from resolvers.password_change import change_password
-from resolvers.password_reset import AT_USER, request_reset, reset_password, start_reset
+from resolvers.password_reset import request_reset, reset_password, start_reset
 from schema.context import context_of
 from schema.cookie import session_cookie
 from schema.field import derived, structure

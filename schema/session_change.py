@@ -95,6 +95,7 @@ class SessionEndingMutation:
     @mutation(
         "End all sign-ins of a person in this organization whose role you may assign.",
         Action.SESSION_REVOKE,
+        fresh=True,
         takes=(P.MEMBERSHIP_ASSIGN,),
         entity=SessionModel,
         reason_demanded=True,

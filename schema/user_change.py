@@ -9,7 +9,8 @@ import strawberry
 from auth.action import Action
 from auth.permission import Permission as P
 from models.membership import Membership, MembershipStatus
-from resolvers.leaving import AT_HEIR, AT_USER, Removal, remove_member, set_standing
+from resolvers.leaving import AT_HEIR, Removal, remove_member, set_standing
+from resolvers.membership import AT_USER
 from schema.field import derived, resolved, structure
 from schema.mutation import Payload, UserError, current_change, done, mutation, shows
 from schema.node import parse_id

@@ -158,7 +158,7 @@ async def test_a_browser_is_enrolled_as_a_device_and_its_key_stays_in_it(
         started = await done(owner, START, id=device)
         assert "<svg" in started["qr"]
 
-        await account.open(f"#enrol={started['code']}")
+        await account.open(f"?audience=fieldward-api#enrol={started['code']}")
         await expect(account.view("enrol-submit")).to_be_focused()
         assert started["code"] not in account.page.url
         await account.press("Enrol this device")

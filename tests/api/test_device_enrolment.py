@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import pytest
@@ -14,6 +15,7 @@ from auth.principal import SYSTEM_ID
 from resolvers.challenge import MOST_ATTEMPTS
 from resolvers.device_enrolment import CODE_LIFETIME
 from schema.device_enrolment import _uri
+from schema.qr import qr_svg
 from tests.support.device import ENROLLED, SoftwareDevice, enrolled, start
 from tests.support.mutation import mutate, prepare
 from tests.support.world import Answer, World
@@ -44,7 +46,7 @@ async def test_a_code_is_shown_once_and_is_good_for_ten_minutes(world: World) ->
     answer = await mutate(admin, "startDeviceEnrolment", {"id": stage.device}, STARTED)
 
     started = answer.data["startDeviceEnrolment"]
-    assert started["uri"] == f"fieldward-enrol:{started['code']}"
+    assert started["uri"] == f"https://fieldward.example/account?audience=fieldward-api#enrol={started['code']}"
     assert started["qr"].startswith("<svg ")
     assert "<script" not in started["qr"]
     kept = await world.sql("select * from challenge where kind = 'DEVICE_ENROLMENT'")
@@ -63,9 +65,32 @@ async def test_a_code_is_shown_once_and_is_good_for_ten_minutes(world: World) ->
 
 
 def test_where_the_service_knows_its_address_the_code_is_in_the_fragment_of_a_link() -> None:
-    assert _uri("https://fieldward.example/", "7K4M-Q2ZD-0XHW") == (
-        "https://fieldward.example/account#enrol=7K4M-Q2ZD-0XHW"
+    assert _uri("https://fieldward.example/", "7K4M-Q2ZD-0XHW", audience="https://api.example") == (
+        "https://fieldward.example/account?audience=https%3A%2F%2Fapi.example#enrol=7K4M-Q2ZD-0XHW"
     )
+
+
+def test_where_it_knows_none_the_code_stands_alone_with_the_audience() -> None:
+    assert _uri(None, "7K4M-Q2ZD-0XHW", audience="fieldward-api") == (
+        "fieldward-enrol:7K4M-Q2ZD-0XHW?audience=fieldward-api"
+    )
+
+
+async def test_the_link_alone_tells_an_app_all_that_it_needs_to_be_enrolled(world: World) -> None:
+    stage, admin = await prepare(world), await world.client("admin")
+    started = await mutate(admin, "startDeviceEnrolment", {"id": stage.device}, "uri qr")
+    shown = started.data["startDeviceEnrolment"]
+
+    told = urlsplit(shown["uri"])
+    code = told.fragment.removeprefix("enrol=") or told.path
+    device = SoftwareDevice()
+    proof = device.proof("enrolment", code, aud=parse_qs(told.query)["audience"][0])
+    given = {"code": code, "publicKey": json.dumps(device.jwk), "proof": proof}
+
+    answer = await mutate(world.anonymous, "enrolDevice", given, ENROLLED)
+
+    assert answer.data["enrolDevice"] == {"deviceId": stage.device, "errors": []}
+    assert shown["qr"] == qr_svg(shown["uri"])
 
 
 async def test_a_device_answers_the_code_with_its_key(world: World) -> None:

@@ -8,7 +8,7 @@ from auth.action import Action
 from resolvers.identity_proof import MOST_WRONG
 from schema.api import build_api
 from schema.mutation import TAKES_FRESH, mutation_of
-from tests.api.test_mutation_audit import CASES
+from tests.api.test_mutation_audit import CASES, prepared
 from tests.support.factor import add_passkey, add_totp, challenged, done
 from tests.support.mutation import mutate, prepare
 from tests.support.world import Client, World
@@ -19,7 +19,10 @@ FRESH = {
     *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
     *("createRole", "updateRole", "deleteRole", "createServiceAccount", "revokeServiceAccount", "setTrailRetention"),
     *("setSignInPolicy", "beginTotp", "confirmTotp", "beginPasskeyRegistration", "registerPasskey"),
-    *("renewRecoveryCodes", "removeAuthenticator"),
+    *("renewRecoveryCodes", "removeAuthenticator", "resetSecondFactors", "revokeUserSessions", "startPasswordReset"),
+    *("inviteUser", "resendInvitation", "suspendUser", "reinstateUser", "removeUser"),
+    *("issueServiceAccountToken", "revokeServiceAccountToken", "handOverDevice", "startDeviceEnrolment"),
+    *("decideAccessReviewItem", "closeAccessReview"),
 }
 STANDS = "select authenticated_at > now() - interval '1 minute', factors from session where id = $1"
 
@@ -48,7 +51,7 @@ def test_what_takes_a_fresh_sign_in_is_declared_and_said() -> None:
 @pytest.mark.parametrize("name", sorted(FRESH & set(CASES) - {"setSignInPolicy"}))
 async def test_an_old_sign_in_does_nothing_sensitive_until_it_is_proved_anew(world: World, name: str) -> None:
     who, given, action, _, _ = CASES[name]
-    client, stage = await world.client(who), await prepare(world)
+    client, stage = await world.client(who), await prepared(world, name)
     await grow_stale(world)
     since, before = await world.now(), await world.fingerprint()
 

@@ -7,10 +7,12 @@ from uuid import UUID
 import pytest
 
 from auth.principal import SYSTEM_ID
-from tests.support.device import enrolled
+from tests.support.device import SoftwareDevice, enrolled
+from tests.support.factor import add_passkey, done
 from tests.support.incident import evidence_of, just, look_through, refuse
 from tests.support.mutation import mutate, prepare
-from tests.support.world import Client, World
+from tests.support.passkey import Passkey
+from tests.support.world import Answer, Client, World
 
 REFRESH = "mutation($input: RefreshSessionInput!) { refreshSession(input: $input) { refreshToken errors { code } } }"
 
@@ -103,6 +105,63 @@ async def test_a_device_that_is_let_in_again_or_is_nobodys_is_no_incident(world:
     assert (await world.sign_in("viewer", deviceId=stage.device)).codes == ["UNAUTHENTICATED"]
 
     assert await look_through(world) == []
+
+
+async def _sign_in_by(world: World, passkey: Passkey) -> Answer:
+    asked = await done(world.anonymous, "beginPasskeySignIn", {}, "token options")
+    given = {"challenge": asked["token"], "passkey": passkey.get(asked["options"])}
+    return await mutate(world.anonymous, "signInWithPasskey", given, "accessToken")
+
+
+async def test_a_passkey_of_which_there_are_two_is_an_incident_of_its_person(world: World) -> None:
+    passkey = await add_passkey(world, "manager", count=10)
+    assert (await _sign_in_by(world, passkey)).data["signInWithPasskey"]["accessToken"]
+    passkey.count = 5
+
+    assert (await _sign_in_by(world, passkey)).codes == ["UNAUTHENTICATED"]
+
+    (found,) = await look_through(world)
+    assert (found["rule"], found["severity"], found["count"]) == ("cloned_passkey", "HIGH", 1)
+    assert found["organization_id"] == await world.organization_id("clearwater")
+    assert found["membership_id"] == await _member(world, "manager")
+
+
+async def test_a_passkey_that_counts_on_or_counts_nothing_is_no_incident(world: World) -> None:
+    for key, count in (("manager", 10), ("viewer", 0)):
+        passkey = await add_passkey(world, key, count=count)
+        for _ in range(2):
+            passkey.count += count
+            assert (await _sign_in_by(world, passkey)).data["signInWithPasskey"]["accessToken"]
+
+    assert await look_through(world) == []
+
+
+async def test_a_refresh_token_without_its_devices_key_is_an_incident_of_the_device(world: World) -> None:
+    stage = await prepare(world)
+    phone = await enrolled(world, stage.device)
+    token = (await phone.sign_in(world, "member")).data["signIn"]["refreshToken"]
+    stolen = [SoftwareDevice().proof("refresh", token), None]
+    for proof in stolen:
+        assert (await phone.refresh(world, token, deviceProof=proof)).codes == ["UNAUTHENTICATED"]
+    assert await look_through(world, just(device_proofs=3)) == []
+
+    await phone.refresh(world, token, deviceProof=stolen[0])
+
+    (found,) = await look_through(world, just(device_proofs=3))
+    assert (found["rule"], found["severity"], found["count"]) == ("device_proofs", "HIGH", 3)
+    assert found["device_id"] == phone.row_id
+    assert found["membership_id"] == await _member(world, "member")
+
+
+async def test_a_device_whose_clock_is_off_or_that_is_asked_to_sign_in_is_no_stolen_token(world: World) -> None:
+    stage = await prepare(world)
+    phone = await enrolled(world, stage.device)
+    token = (await phone.sign_in(world, "member")).data["signIn"]["refreshToken"]
+    for _ in range(2):
+        await phone.refresh(world, token, deviceProof=phone.proof("refresh", token, iat=1_700_000_000))
+        await phone.sign_in(world, "member", deviceProof=SoftwareDevice().sign_in_proof(world, "member"))
+
+    assert await look_through(world, just(device_proofs=1)) == []
 
 
 async def _fail_to_sign_in(world: World, email: str, times: int) -> None:

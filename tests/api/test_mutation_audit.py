@@ -95,6 +95,13 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "membership",
         {"role", "version"},
     ),
+    "resetSecondFactors": (
+        "admin",
+        lambda stage: {"userId": stage.person, "reason": REASON},
+        "authenticator.reset",
+        "user_account",
+        {"sessions_valid_from"},
+    ),
     "startPasswordReset": (
         "admin",
         lambda stage: {"userId": stage.person, "reason": REASON},
@@ -349,7 +356,7 @@ DEMAND_A_REASON = {
     "handOverDevice",
     *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
     *("createRole", "updateRole", "deleteRole", "createServiceAccount", "revokeServiceAccount"),
-    *("setTrailRetention", "revokeUserSessions", "setSignInPolicy", "startPasswordReset"),
+    *("setTrailRetention", "revokeUserSessions", "setSignInPolicy", "startPasswordReset", "resetSecondFactors"),
     *("suspendUser", "reinstateUser", "removeUser", "issueServiceAccountToken", "revokeServiceAccountToken"),
 }
 """What is not done without a reason. A change of a record that is under review or approved demands one as well."""
@@ -375,9 +382,10 @@ _PREPARED = {
 }
 
 
-async def _prepared(world: World, name: str) -> Stage:
-    if name == "setSignInPolicy":
-        await add_totp(world, "owner")
+async def prepared(world: World, name: str) -> Stage:
+    """Make the stage on which a mutation can be done."""
+    if name in {"setSignInPolicy", "resetSecondFactors"}:
+        await add_totp(world, "owner" if name == "setSignInPolicy" else "member")
     return await _PREPARED.get(name, prepare)(world)
 
 
@@ -393,7 +401,7 @@ def test_every_mutation_of_the_schema_is_tried_here() -> None:
 @pytest.mark.parametrize("name", CASES)
 async def test_a_mutation_leaves_exactly_one_entry_with_who_when_how_and_what(world: World, name: str) -> None:
     who, given, action, entity, columns = CASES[name]
-    client, stage = await world.client(who), await _prepared(world, name)
+    client, stage = await world.client(who), await prepared(world, name)
     since = await world.now()
 
     answer = await mutate(client, name, given(stage))
@@ -422,7 +430,7 @@ async def test_a_mutation_leaves_exactly_one_entry_with_who_when_how_and_what(wo
 @pytest.mark.parametrize("name", CASES)
 async def test_a_mutation_without_its_permission_leaves_one_entry_and_no_change(world: World, name: str) -> None:
     _, given, action, _, _ = CASES[name]
-    stage = await _prepared(world, name)
+    stage = await prepared(world, name)
     client = await world.client("viewer")
     since, before = await world.now(), await world.fingerprint()
 
@@ -441,7 +449,7 @@ async def test_a_mutation_without_its_permission_leaves_one_entry_and_no_change(
 @pytest.mark.parametrize("name", CASES)
 async def test_a_mutation_without_a_sign_in_changes_nothing_and_is_logged(world: World, name: str) -> None:
     _, given, action, _, _ = CASES[name]
-    stage = await _prepared(world, name)
+    stage = await prepared(world, name)
     since, before = await world.now(), await world.fingerprint()
 
     answer = await mutate(world.anonymous, name, given(stage))
@@ -459,7 +467,7 @@ async def test_a_mutation_that_breaks_half_way_leaves_one_entry_and_no_change(
 ) -> None:
     """The database refuses the last thing that the transaction does: everything before it was written by then."""
     who, given, action, _, _ = CASES[name]
-    client, stage = await world.client(who), await _prepared(world, name)
+    client, stage = await world.client(who), await prepared(world, name)
     await world.sql(
         """
         create function break_it() returns trigger language plpgsql as
@@ -487,7 +495,7 @@ async def test_a_mutation_that_breaks_half_way_leaves_one_entry_and_no_change(
 @pytest.mark.parametrize("name", sorted(DEMAND_A_REASON))
 async def test_what_must_say_why_is_not_done_without(world: World, name: str, reason: str | None) -> None:
     who, given, action, _, _ = CASES[name]
-    client, stage = await world.client(who), await _prepared(world, name)
+    client, stage = await world.client(who), await prepared(world, name)
     without = {key: value for key, value in given(stage).items() if key != "reason"}
     since, before = await world.now(), await world.fingerprint()
 

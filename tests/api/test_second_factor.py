@@ -87,7 +87,9 @@ async def test_a_wrong_password_is_answered_alike_with_and_without_a_second_fact
     assert answers[0].codes == ["UNAUTHENTICATED"]
 
 
-@pytest.mark.parametrize("answer", [{"totp": "000000"}, {"totp": ""}, {"recoveryCode": "ABCD-EFGH-JKMN-PQRS"}])
+@pytest.mark.parametrize(
+    "answer", [{"totp": "000000"}, {"totp": ""}, {"recoveryCode": "ABCD-EFGH-JKMN-PQRS-TVWX-YZ01"}]
+)
 async def test_a_wrong_answer_opens_nothing_and_leaves_an_entry(world: World, answer: dict[str, str]) -> None:
     await add_totp(world, "manager")
     challenge = await challenged(world, "manager")
@@ -158,7 +160,7 @@ async def test_not_exactly_one_answer_is_none(world: World) -> None:
     generator = await add_totp(world, "manager")
     challenge, code = await challenged(world, "manager"), generator.code(world.services.clock())
 
-    for answer in ({}, {"totp": code, "recoveryCode": "ABCD-EFGH-JKMN-PQRS"}):
+    for answer in ({}, {"totp": code, "recoveryCode": "ABCD-EFGH-JKMN-PQRS-TVWX-YZ01"}):
         payload = (await complete(world, challenge, **answer)).data["completeSignIn"]
         assert [one["code"] for one in payload["errors"]] == ["INVALID_INPUT"]
         assert payload["accessToken"] is None
@@ -180,14 +182,15 @@ async def test_a_code_signs_in_once_and_not_again_in_its_step(world: World) -> N
 
 
 async def test_a_code_before_the_newest_one_used_is_refused(world: World) -> None:
-    generator = await add_totp(world, "manager")
-    now = world.services.clock()
-    newer = await complete(world, await challenged(world, "manager"), totp=generator.code(now, steps=1))
-    assert newer.data["completeSignIn"]["accessToken"]
+    generator = await add_totp(world, "manager", steps=0)
+    older = generator.code(world.services.clock(), steps=-1)
+    since, sessions = await world.now(), await world.value("select count(*) from session")
 
-    assert (await complete(world, await challenged(world, "manager"), totp=generator.code(now))).codes == [
-        "UNAUTHENTICATED"
-    ]
+    refused = await complete(world, await challenged(world, "manager"), totp=older)
+
+    assert refused.codes == ["UNAUTHENTICATED"]
+    assert await world.value("select count(*) from session") == sessions
+    assert (await world.entries(since=since))[-1]["error_code"] == "PROOF_REUSED"
 
 
 async def test_of_many_at_once_one_is_signed_in_by_a_code(world: World) -> None:
@@ -202,11 +205,11 @@ async def test_of_many_at_once_one_is_signed_in_by_a_code(world: World) -> None:
 
 async def test_a_challenge_is_answered_once(world: World) -> None:
     generator = await add_totp(world, "manager")
-    challenge, now = await challenged(world, "manager"), world.services.clock()
-    first = await complete(world, challenge, totp=generator.code(now))
+    challenge = await challenged(world, "manager")
+    first = await complete(world, challenge, totp=generator.code(world.services.clock()))
     assert first.data["completeSignIn"]["accessToken"]
 
-    second = await complete(world, challenge, totp=generator.code(now, steps=1))
+    second = await complete(world, challenge, recoveryCode=(generator.recovery_codes or [])[0])
 
     assert second.codes == ["UNAUTHENTICATED"]
 

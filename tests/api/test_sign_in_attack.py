@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from auth.opaque_token import RefreshToken
 from auth.permission import Permission as P
-from auth.token import RefreshToken
 from tests.api.test_fresh_sign_in import STANDS, grow_stale, session_of
 from tests.api.test_password_change import CHANGE, NEW, REFRESH, _join_suncoast, change
 from tests.api.test_service_account_token import issue

@@ -1,5 +1,6 @@
 """Second factors of the demo's people, added through the API as they would."""
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,12 +36,19 @@ class Generator:
         return pyotp.TOTP(self.secret).at(at + timedelta(seconds=steps * STEP_S))
 
 
-async def add_totp(world: World, key: str) -> Generator:
-    """Add a generator of codes, confirmed by the code of the step before: those of this one and the next are unused."""
+async def add_totp(world: World, key: str, *, steps: int = -1) -> Generator:
+    """Add a generator of codes, confirmed by the code of the step before: that of this one is unused.
+
+    steps: by the code of which step it is confirmed, from this one.
+    """
     client = await world.client(key)
     begun = await done(client, "beginTotp", {}, "authenticatorId secret")
+    left_s = STEP_S - world.services.clock().timestamp() % STEP_S
+    if left_s < 1:
+        # The step would be over before the code is looked at.
+        await asyncio.sleep(left_s)
     generator = Generator(begun["authenticatorId"], begun["secret"], None)
-    given = {"id": generator.id, "code": generator.code(world.services.clock(), steps=-1), "name": "My phone"}
+    given = {"id": generator.id, "code": generator.code(world.services.clock(), steps=steps), "name": "My phone"}
     generator.recovery_codes = (await done(client, "confirmTotp", given, "recoveryCodes"))["recoveryCodes"]
     return generator
 

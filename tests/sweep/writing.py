@@ -30,7 +30,7 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
 NOT_WRITTEN: Final = frozenset(
     {
         *((name, "userId") for name in ("assignOrganizationRole", "removeOrganizationRole", "removeUser")),
-        *((name, "userId") for name in ("suspendUser", "reinstateUser", "startPasswordReset")),
+        *((name, "userId") for name in ("suspendUser", "reinstateUser", "startPasswordReset", "resetSecondFactors")),
         ("removeUser", "handOverTo"),
     }
 )
@@ -53,8 +53,10 @@ SESSION: Final = frozenset(
     }
 )
 """What is about who signs in, and writes nothing that the page has."""
-DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy"})
-"""What shuts everybody else out where it is done: `tests/api/test_fresh_sign_in.py` does it."""
+DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy", "resetSecondFactors"})
+"""What shuts out whoever else is signed in, where it is done: `tests/api/test_fresh_sign_in.py` and
+`tests/api/test_factor_reset.py` do it.
+"""
 OF_ONES_OWN: Final = frozenset({"renameSession", "revokeSession"})
 """What every person does with what is their own, whatever their roles. Who assigns roles ends others' sign-ins, too."""
 OF_THE_SPARE: Final = frozenset(
@@ -158,7 +160,7 @@ def complete(aim: Aim) -> dict[str, Input]:
         "renameSession": {"id": aim.subject, "name": f"Sign-in {number}"},
         "revokeSession": {"id": aim.subject, "reason": REASON},
         "revokeUserSessions": {"userId": aim.person, "reason": REASON},
-        "startPasswordReset": {"userId": aim.person, "reason": REASON},
+        **{name: {"userId": aim.person, "reason": REASON} for name in ("startPasswordReset", "resetSecondFactors")},
         "assignProjectRole": {**in_project, "role": "VIEWER", "customRoleId": aim.role, "expiresAt": later},
         "removeProjectRole": in_project,
         "createRole": {**role, "level": "PROJECT", "reason": REASON},

@@ -63,6 +63,7 @@ create index on challenge (user_id);
 create index on challenge (expires_at);
 create index on throttle (failed_at);
 create index outgoing_mail_due on outgoing_mail (next_attempt_at) where state = 'PENDING';
+create index outgoing_mail_unusual on outgoing_mail (user_id, created_at) where kind = 'SIGN_IN_UNUSUAL';
 create index on invitation (organization_id, created_at, id);
 -- One address has one invitation at a time.
 create unique index invitation_pending on invitation (organization_id, email_index) where status = 'PENDING';
