@@ -150,8 +150,8 @@ READS: Final = (
         "{ auditEntries(first: 20, filter: {kind: {eq: CHANGE}})"
         " { nodes { action user { name } changes { columns { column before after } } } } }",
         who="auditor",
-        why="Names and values are of several owners of keys; the first time each key is loaded. An entry for each column"
-        " that was read, the names of sign-ins among them.",
+        why="Names and values are of several owners of keys; the first time each key is loaded. An entry for each"
+        " column that was read, the names of sign-ins among them.",
     ),
     read(
         "who read or changed a record",
