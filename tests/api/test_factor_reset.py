@@ -11,7 +11,7 @@ from tests.support.mutation import mutate
 from tests.support.world import Answer, Client, World
 
 NEW = "gravel psalm otter kiln"
-ME = "{ viewer { user { id } mustEnrolFactor } }"
+ME = "{ viewer { user { id } mustAddSecondFactor } }"
 
 
 async def reset(client: Client, world: World, key: str, reason: str = "Lost the phone and the codes.") -> Answer:
@@ -93,7 +93,7 @@ async def test_where_a_second_factor_is_demanded_they_add_one_at_the_next_sign_i
     token = (await world.sign_in("manager")).data["signIn"]["accessToken"]
 
     person = Client(world.http, token)
-    assert (await person.run(ME)).data["viewer"]["mustEnrolFactor"] is True
+    assert (await person.run(ME)).data["viewer"]["mustAddSecondFactor"] is True
     assert (await person.run("{ projects { nodes { id } } }")).codes == ["FORBIDDEN"]
 
 
