@@ -82,7 +82,11 @@ class DeviceEnrolmentMutation:
             code=started.code, uri=uri, qr=qr_svg(uri), expires_at=started.expires_at, errors=[]
         )
 
-    @mutation("Enrol a device by a code: give it the key that it made. What was signed in on it ends.", None)
+    @mutation(
+        "Enrol a device by a code: give it the key that it made. What was signed in on it ends.",
+        Action.DEVICE_ENROL,
+        notes_itself=True,
+    )
     async def enrol_device(info: strawberry.Info, input: EnrolDeviceInput) -> EnrolDevicePayload | None:
         context = context_of(info)
         device_id = await enrol_device(

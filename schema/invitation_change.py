@@ -136,7 +136,9 @@ class InvitationMutation:
             )
         )
 
-    @mutation("Accept an invitation. It signs nobody in: do that afterwards.", None)
+    @mutation(
+        "Accept an invitation. It signs nobody in: do that afterwards.", Action.INVITATION_ACCEPT, notes_itself=True
+    )
     async def accept_invitation(info: strawberry.Info, input: AcceptInvitationInput) -> AcceptInvitationPayload | None:
         context = context_of(info)
         joined = await accept_invitation(context.services, context.actor, token=input.token, password=input.password)

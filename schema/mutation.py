@@ -71,7 +71,6 @@ class UserError:
 class MutationField:
     """What a mutation is: the action that it leaves in the trail, and what it acts on.
 
-    action None: the use case writes its own entries (signing in, which has no viewer yet).
     takes: the permissions of which the use case demands one in the scope of what it acts on; empty where being signed
         in is enough, or not even that is needed. What is published and shown from it; the use case decides.
     subject: the GraphQL type that the input's `id` names, if it names one.
@@ -79,10 +78,11 @@ class MutationField:
     fresh: it is done by who proved a short while ago who they are (`resolvers/fresh_sign_in.py`); programs aside.
     own: it is about what its viewer signs in with and nothing else, so that it takes no permission, and is what is left
         to who has to add a second factor before anything.
-    signed_in: where it writes its own entries, whether it takes a viewer all the same.
+    notes_itself: the use case writes its own entries, since who acts is found out by it: signing in, for one.
+    signed_in: where it notes itself, whether it takes a viewer all the same.
     """
 
-    action: Action | None
+    action: Action
     takes: tuple[Permission, ...] = ()
     entity: type[WardModel] | None = None
     subject: str | None = None
@@ -90,12 +90,13 @@ class MutationField:
     signs: bool = False
     fresh: bool = False
     own: bool = False
+    notes_itself: bool = False
     signed_in: bool = False
 
     @property
     def is_public(self) -> bool:
         """Whether it is open to who is not signed in."""
-        return self.action is None and not self.signed_in
+        return self.notes_itself and not self.signed_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def done(row_id: UUID, *, token: str | None = None) -> Any:
 
 def mutation(
     description: str,
-    action: Action | None,
+    action: Action,
     *,
     takes: tuple[Permission, ...] = (),
     entity: type[WardModel] | None = None,
@@ -128,10 +129,11 @@ def mutation(
     signs: bool = False,
     fresh: bool = False,
     own: bool = False,
+    notes_itself: bool = False,
     signed_in: bool = False,
 ) -> Callable[[Callable[..., Awaitable[Any]]], Any]:
     """Declare a mutation. Its resolver takes `info` and `input`, and answers a `Payload`."""
-    said = MutationField(action, takes, entity, subject, reason_demanded, signs, fresh, own, signed_in)
+    said = MutationField(action, takes, entity, subject, reason_demanded, signs, fresh, own, notes_itself, signed_in)
     if fresh:
         description = f"{description} {TAKES_FRESH}"
     return strawberry.mutation(description=description, metadata={DECLARATION: said})
@@ -218,11 +220,8 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
         # What earlier mutations of the operation made its readers see is of before this one.
         await context.renew()
         try:
-            if said.action is None:
-                if said.signed_in:
-                    context.require_signed_in()
-                if context.actor.viewer is not None:
-                    require_not_looking(context.actor.viewer)
+            if said.notes_itself:
+                await _require_open(said, context)
                 return await resolve(info, arguments)
             given = arguments.get("input") or {}
             intent = _intent(said.action, said, context, given)
@@ -280,6 +279,18 @@ def _intent(action: Action, said: MutationField, context: RequestContext, given:
 def _may(said: MutationField, change: Change) -> bool:
     """Return whether the viewer may do it anywhere. Who may not is refused for that, and proves nothing in vain."""
     return not said.takes or not change.viewer.access.reach.isdisjoint(said.takes)
+
+
+async def _require_open(said: MutationField, context: RequestContext) -> None:
+    """Refuse who may not begin with what notes itself what comes of it; that leaves an entry as well."""
+    try:
+        if said.signed_in:
+            context.require_signed_in()
+        if context.actor.viewer is not None:
+            require_not_looking(context.actor.viewer)
+    except FieldwardError as error:
+        await record_attempt(Intent(action=said.action, actor=context.actor), error)
+        raise
 
 
 def _require_ready(said: MutationField, context: RequestContext, intent: Intent) -> None:

@@ -57,7 +57,8 @@ class PasswordMutation:
     @mutation(
         "Change your password. You stay signed in here and are signed out everywhere else. Where you have a second"
         " factor it takes a fresh sign-in with it: else REAUTHENTICATE.",
-        None,
+        Action.USER_CHANGE_PASSWORD,
+        notes_itself=True,
         signed_in=True,
     )
     async def change_password(info: strawberry.Info, input: ChangePasswordInput) -> PasswordPayload | None:
@@ -73,7 +74,8 @@ class PasswordMutation:
     @mutation(
         "Have a link to set a new password sent to the account of an address, if there is one. Nothing says whether"
         " there is.",
-        None,
+        Action.USER_REQUEST_PASSWORD_RESET,
+        notes_itself=True,
     )
     async def request_password_reset(info: strawberry.Info, input: RequestPasswordResetInput) -> PasswordPayload | None:
         context = context_of(info)
@@ -98,7 +100,9 @@ class PasswordMutation:
         )
 
     @mutation(
-        "Set a new password by a link that was sent to you. You are signed out everywhere, and sign in anew.", None
+        "Set a new password by a link that was sent to you. You are signed out everywhere, and sign in anew.",
+        Action.USER_RESET_PASSWORD,
+        notes_itself=True,
     )
     async def reset_password(info: strawberry.Info, input: ResetPasswordInput) -> PasswordPayload | None:
         context = context_of(info)

@@ -126,7 +126,7 @@ class SignOutPayload:
 
 @strawberry.type
 class SessionMutation:
-    @mutation("Exchange a refresh token for new tokens.", None)
+    @mutation("Exchange a refresh token for new tokens.", Action.SESSION_REFRESH, notes_itself=True)
     async def refresh_session(info: strawberry.Info, input: RefreshSessionInput) -> SignInPayload | None:
         context = context_of(info)
         signed_in = await refresh(

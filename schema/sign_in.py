@@ -86,7 +86,7 @@ class ReauthenticatePayload:
 
 @strawberry.type
 class SignInMutation:
-    @mutation("Sign in with an address and a password.", None)
+    @mutation("Sign in with an address and a password.", Action.SESSION_SIGN_IN, notes_itself=True)
     async def sign_in(info: strawberry.Info, input: SignInInput) -> SignInPayload | None:
         context = context_of(info)
         device_id = (
@@ -106,7 +106,7 @@ class SignInMutation:
         )
         return _asked(answered) if isinstance(answered, Challenged) else await given(context, answered)
 
-    @mutation("Answer the challenge of a sign-in.", None)
+    @mutation("Answer the challenge of a sign-in.", Action.SESSION_SIGN_IN, notes_itself=True)
     async def complete_sign_in(info: strawberry.Info, input: CompleteSignInInput) -> SignInPayload | None:
         context = context_of(info)
         answer = Answer(totp=input.totp, recovery_code=input.recovery_code, passkey=input.passkey)
@@ -121,11 +121,13 @@ class SignInMutation:
         )
         return await given(context, signed_in)
 
-    @mutation("Begin to sign in with a passkey alone: what the browser is asked.", None)
+    @mutation(
+        "Begin to sign in with a passkey alone: what the browser is asked.", Action.SESSION_SIGN_IN, notes_itself=True
+    )
     async def begin_passkey_sign_in(info: strawberry.Info) -> PasskeyRequestPayload | None:
         return asked_payload(await begin_passkey_sign_in(context_of(info).services, context_of(info).actor))
 
-    @mutation("Sign in with a passkey alone.", None)
+    @mutation("Sign in with a passkey alone.", Action.SESSION_SIGN_IN, notes_itself=True)
     async def sign_in_with_passkey(info: strawberry.Info, input: SignInWithPasskeyInput) -> SignInPayload | None:
         context = context_of(info)
         await require_own_page(context, input.delivery)
@@ -151,7 +153,8 @@ class SignInMutation:
 
     @mutation(
         "Prove anew who you are: for a while, this sign-in does what takes a fresh one, and stands on these factors.",
-        None,
+        Action.SESSION_REAUTHENTICATE,
+        notes_itself=True,
         signed_in=True,
     )
     async def reauthenticate(info: strawberry.Info, input: ReauthenticateInput) -> ReauthenticatePayload | None:

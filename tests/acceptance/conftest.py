@@ -1,4 +1,4 @@
-"""Chromium, and the demo with a mailbox behind it."""
+"""Chromium, and server processes with a mailbox behind them."""
 
 import shutil
 import tempfile
@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
+from tests.conftest import Template
 from tests.support.account_page import AccountServer
 from tests.support.alarm_servers import mailbox
 from tests.support.chromium import Browsed, browse, chromium
+from tests.support.flow import Flow, flowing
 from tests.support.server import free_port, start_demo
+from tests.support.world import World
 
 
 @pytest.fixture
@@ -49,3 +52,10 @@ def account_server() -> Iterator[AccountServer]:
             code = started.stop()
             shutil.rmtree(directory, ignore_errors=True)
     assert code == 0
+
+
+@pytest.fixture
+async def flow(template: Template, world: World, tmp_path: Path) -> AsyncIterator[Flow]:
+    """A server process over this test's world, for which a sign-in is fresh as long as for any other."""
+    async with flowing(template, world, tmp_path, FIELDWARD_FRESH_SIGN_IN_MIN="15") as running:
+        yield running

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -39,15 +40,22 @@ def url_of(endpoint: Endpoint) -> str:
 
 @contextmanager
 def serving(
-    main: Endpoint, keystore: Endpoint, directory: Path, log: Path, *, mail_port: int | None = None
+    main: Endpoint,
+    keystore: Endpoint,
+    directory: Path,
+    log: Path,
+    *,
+    mail_port: int | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[str]:
     """Run `fieldward serve` over these databases, and yield where it listens.
 
     mail_port: where on this machine mail is taken; by default nobody does, and what is sent waits.
+    settings: what is set otherwise than for the sweep, by its name in the environment.
     """
     port = free_port()
     own = {name: value for name, value in os.environ.items() if not name.startswith("FIELDWARD_")}
-    settings = {
+    environment = {
         "FIELDWARD_PORT": str(port),
         "FIELDWARD_DATA_DIRECTORY": str(directory),
         "FIELDWARD_DATABASE_URL": url_of(main),
@@ -61,12 +69,13 @@ def serving(
         "FIELDWARD_SMTP_SECURITY": "none",
         "FIELDWARD_SMTP_FROM": "fieldward@fieldward.example",
         "FIELDWARD_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        **settings,
     }
     with log.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "fieldward", "serve"],
             cwd=ROOT,
-            env={**own, **settings},
+            env={**own, **environment},
             stdout=subprocess.DEVNULL,
             stderr=errors,
             start_new_session=True,
