@@ -17,7 +17,6 @@ from auth.opaque_token import CookieToken, RefreshToken, is_same_digest
 from auth.principal import SYSTEM_ID, Origin, Viewer
 from auth.token import AccessClaims, Claims, SigningKey, issue_access_token, key_id_of, verify_access_token
 from models.base import new_id
-from models.errors import InvalidInputError
 from models.inventory import entity_of
 from models.retracing import told
 from models.session import Factor, Session
@@ -97,7 +96,7 @@ async def open_session(
     Raises:
         UnauthenticatedError: the device is not theirs, or blocked, or did not prove the key that it has; or the
             password was changed meanwhile.
-        InvalidInputError: the name can't be one; or a device is to hold a cookie.
+        InvalidInputError: the name can't be one.
         UnavailableError: nothing can be signed at the moment.
         Whatever settling raises.
     """
@@ -116,8 +115,6 @@ async def open_session(
     async def open_it(change: Change) -> None:
         if opening.name is not None:
             require_text(opening.name, at=("input", "clientName"), longest=LONGEST_NAME)
-        if opening.device_id is not None and opening.delivery is Delivery.COOKIE:
-            raise InvalidInputError("Expected tokens: a device keeps no cookie.", field=("input", "delivery"))
         if opening.settle is not None:
             await opening.settle(change)
         if proved is not None:

@@ -104,13 +104,16 @@ async def sign_in(
     Raises:
         UnauthenticatedError: wrong in any way that must not be told apart; or suspended. Said only to who gave the
             right password: the device is blocked or not enrolled, or its proof is missing or not good.
-        InvalidInputError: the organization must be named. Said only to who gave the right password.
+        InvalidInputError: a device is to hold a cookie; or the organization must be named, which is said only to who
+            gave the right password.
         RateLimitedError: too many were tried in vain (`resolvers/throttle.py`), or too many wait already
             (`resolvers/services.py`); or the second step was answered wrong too often.
     """
     # Whoever's token came along, it is not them who acts: the password says who.
     intent = _intent_of(actor)
     try:
+        if device_id is not None and delivery is Delivery.COOKIE:
+            raise InvalidInputError("Expected tokens: a device keeps no cookie.", field=("input", "delivery"))
         index = await email_index_of(email)
         # Which account it was for, whether there is one or not: the same work, and no address.
         intent = replace(intent, entity=_ACCOUNT, subjects=[account_mark(index)])

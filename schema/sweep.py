@@ -21,7 +21,6 @@ from graphql import (
 )
 from strawberry.types.base import StrawberryObjectDefinition
 
-from auth.action import Action
 from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, OrganizationRole, ProjectRole
 from models.aggregation import OF_NUMBERS, Function, is_number
 from models.data_inventory import data_inventory
@@ -45,8 +44,6 @@ from schema.wiring import SchemaError, declaration_of, object_types, python_name
 from schema.written import SUBJECT, WRITTEN
 
 _GENERIC = (Connection, Edge)
-_FOR_ALL = (None, Action.SESSION_SIGN_OUT, Action.SESSION_RENAME, Action.SESSION_REVOKE)
-"""Actions of mutations that take no permission: coming in, going out, and what is done to one's own sign-ins."""
 _EXACT = frozenset({"eq", "in"})
 """The operators that a blind index can answer."""
 _WITHOUT = {
@@ -198,7 +195,7 @@ def _require_action(place: str, field: GraphQLField) -> None:
     said = mutation_of(field)
     _require(said is not None, place, "has no audit action")
     _require(
-        said is None or bool(said.takes) or said.own or said.action in _FOR_ALL,
+        said is None or bool(said.takes) or said.own or said.notes_itself,
         place,
         "does not say which permission it takes",
     )

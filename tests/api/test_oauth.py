@@ -93,7 +93,7 @@ async def test_a_program_gets_a_token_for_five_minutes_and_is_itself_with_it(wor
         keys[header["kid"]].key,
         algorithms=["EdDSA"],
         audience="fieldward-api",
-        issuer="fieldward",
+        issuer=world.services.sessions.issuer,
     )
     assert said["exp"] - said["iat"] == 300
     assert (said["client_id"], said["sub"]) == (client_id(program), client_id(program))
@@ -316,9 +316,11 @@ async def test_a_program_signs_nobody_out_and_has_no_session(world: World) -> No
 
 
 async def test_the_server_says_where_tokens_are_had(world: World, template: Template) -> None:
-    # Where nobody said how the service is reached, nothing is made up.
-    assert (await world.http.get("/.well-known/oauth-authorization-server")).status_code == 404
     reached = Databases({**world.service.dsn_parameters()}, {**world.keystore.dsn_parameters()})
+    # Where nobody said how the service is reached, nothing is made up.
+    unsaid = build_app(template.settings.model_copy(update={"public_url": None}), reached, api=world.api)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(unsaid), base_url="https://fieldward.example") as http:
+        assert (await http.get("/.well-known/oauth-authorization-server")).status_code == 404
     settings = template.settings.model_copy(update={"public_url": "https://fieldward.example/"})
     app = build_app(settings, reached, api=world.api)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://fieldward.example") as http:
