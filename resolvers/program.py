@@ -3,8 +3,8 @@
 An access token is good for five minutes at most, says which program it is of, and is checked against the token that it
 was had by at each request: whatever ends that ends it too. A scope only cuts down.
 
-A good token from a foreign address is refused, and that is what the trail says. Which address counts is the peer's own:
-no header is believed.
+A good token from a foreign address is refused, and that is what the trail says. Which address counts is the peer's own,
+or what a proxy says of it that the settings trust.
 
 Standards: RFC 6749 4.4 (client credentials), RFC 9068 (JWT profile for access tokens).
 """
