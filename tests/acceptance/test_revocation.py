@@ -123,6 +123,8 @@ async def _two_processes(
         "FIELDWARD_DATABASE_URL": database_url(world.service),
         "FIELDWARD_KEYSTORE_URL": database_url(template.postgres.service("fieldward_keys")),
         "FIELDWARD_POOL_SIZE": "6",
+        # What this process signs, those take.
+        "FIELDWARD_ISSUER": template.settings.token_issuer,
     }
     started: list[Process] = []
     try:

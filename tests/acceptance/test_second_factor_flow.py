@@ -106,7 +106,7 @@ async def test_who_has_to_add_a_factor_does_nothing_else_until_then(flow: Flow) 
         refusal = await manager.run(query)
         assert said(refusal) == ["FORBIDDEN"]
         assert "beginTotp" in refusal.errors[0]["message"]
-    assert (await manager.run("{ viewer { mustEnrolFactor } }")).data == {"viewer": {"mustEnrolFactor": True}}
+    assert (await manager.run("{ viewer { mustAddSecondFactor } }")).data == {"viewer": {"mustAddSecondFactor": True}}
 
     generator = await add_totp(world, "manager")
     assert (await manager.run("{ projects { nodes { code } } }")).data["projects"]["nodes"] == [{"code": "CANAL"}]
