@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -92,6 +93,7 @@ class RequestContext:
         self.is_own_page = False
         self.by_cookie = False
         self.denials = Denials()
+        self._moment: datetime | None = None
         self._gathered: dict[Hashable, Gathered[Any]] = {}
         self._loaders: dict[Hashable, DataLoader[Any, Any]] = {}
         self._keys: Loader | None = None
@@ -102,6 +104,13 @@ class RequestContext:
         if self.actor.viewer is None:
             raise self.refusal or UnauthenticatedError("Sign in first.")
         return self.actor.viewer
+
+    @property
+    def moment(self) -> datetime:
+        """The time that the operation reads at: one for all of it, so that places that ask the same ask together."""
+        if self._moment is None:
+            self._moment = self.services.clock()
+        return self._moment
 
     def follow(self, columns: dict[Any, Selected], completions: dict[Any, Any]) -> None:
         """Use what was worked out about the operation before, and add to it."""
@@ -235,6 +244,7 @@ class RequestContext:
 
     def let_go(self) -> None:
         """Forget what was read. It refers back to here: where it stays, it waits for the collector of cycles."""
+        self._moment = None
         self._loaders.clear()
         self._gathered.clear()
         self._keys = None

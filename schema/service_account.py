@@ -56,7 +56,7 @@ class ServiceAccountToken(Node):
         derived(Permission.SERVICE_ACCOUNT_READ, needs=("expires_at", "revoked_at")),
     )
     def expires_soon(src: strawberry.Parent[Any], info: strawberry.Info) -> bool | None:
-        now = context_of(info).services.clock()
+        now = context_of(info).moment
         return src["revoked_at"] is None and now < src["expires_at"] <= now + WARNED_BEFORE[0]
 
 

@@ -57,7 +57,7 @@ class Session(Node):
 
 async def list_sessions(info: strawberry.Info, membership_id: Any, page: PageArguments) -> Any:
     """Return a page of the sign-ins of a member that stand, the newest first."""
-    now = context_of(info).services.clock()
+    now = context_of(info).moment
     return await page_of(
         info,
         SessionModel,

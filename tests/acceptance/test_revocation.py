@@ -199,8 +199,13 @@ async def _kinds(world: World, first: httpx.AsyncClient, second: httpx.AsyncClie
             actor, organization_id=actor.organization_id, membership_id=suspended, status=wanted, reason="Left."
         )
 
+    is_first = True
+
     async def person() -> tuple[Client, Revoke]:
-        await status(MembershipStatus.ACTIVE)
+        nonlocal is_first
+        if not is_first:
+            await status(MembershipStatus.ACTIVE)
+        is_first = False
         return Client(second, viewer.token), lambda: status(MembershipStatus.SUSPENDED)
 
     device, on_device = await _device(world, by_owner)
