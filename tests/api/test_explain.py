@@ -321,7 +321,7 @@ async def test_what_is_another_tenants_is_not_told_from_what_is_not(world: World
         ({"field": None}, "field"),
         ({"permission": "RECORD_READ"}, "field"),
         ({"on": "Viewer:018f0000-0000-7000-8000-000000000000"}, "on"),
-        ({"on": "Session:018f0000-0000-7000-8000-000000000000"}, "on"),
+        ({"on": "Challenge:018f0000-0000-7000-8000-000000000000"}, "on"),
         ({"on": "Change:018f0000-0000-7000-8000-000000000000", "field": "operation"}, "on"),
         ({"on": "__Type:018f0000-0000-7000-8000-000000000000"}, "on"),
         ({"on": "Record:1"}, "on"),

@@ -68,19 +68,23 @@ def _parts(schema: GraphQLSchema, parent: GraphQLObjectType, above: tuple[str, .
         yield " ".join(gathered)
 
 
+LEAD_BACK = {"RecordVersion", "AccessReviewItem", "Invitation", "ServiceAccountToken", "Session"}
+"""Types whose links are to what the roots show, and have more below them than an operation may ask for."""
+
+
 def _selections(schema: GraphQLSchema, parent: GraphQLObjectType, above: tuple[str, ...]) -> Iterator[str]:
     """Yield the selections of each field: one of a leaf, and as many of an object as its parts are."""
     for name, field in parent.fields.items():
         target = get_named_type(field.type)
         if any(is_required_argument(one) for one in field.args.values()) or target.name in above:
             continue
-        if name == "history" and len(above) > 2:
-            # Asked for of the records at the root: further below it would be too deep.
+        if name in {"history", "sessions"} and len(above) > 2:
+            # Asked for of the records and the people at the root: further below it would be too deep.
             continue
         if is_leaf_type(target):
             yield name
-        elif parent.name == "RecordVersion" and "id" in getattr(target, "fields", ()):
-            # All ways on from there were gone from the record.
+        elif parent.name in LEAD_BACK and "id" in getattr(target, "fields", ()):
+            # All ways on from there were gone from the record, or are from the people and projects at the root.
             yield f"{name} {{ id }}"
         elif isinstance(target, GraphQLObjectType):
             for inner in _parts(schema, target, (*above, target.name)):
