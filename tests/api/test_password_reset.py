@@ -211,8 +211,8 @@ async def test_a_password_that_may_not_be_set_leaves_the_link_as_it_is(world: Wo
 
 
 async def test_a_reset_ends_a_sign_in_that_is_half_done_and_keeps_the_second_factor(world: World) -> None:
-    await put_passkey(world, "manager", is_confirmed=True)
     user_id = await world.value("select user_id from membership where id = $1", await world.member_id("manager"))
+    await put_passkey(world, "manager", is_confirmed=True)
     await world.sql(
         "insert into challenge (id, kind, digest, user_id, attempts, created_at, expires_at)"
         " values ($1, 'SIGN_IN', $2, $3, 0, now(), now() + interval '1 hour')",
