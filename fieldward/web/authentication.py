@@ -21,7 +21,7 @@ from resolvers.program import authenticate_program, authenticate_service_account
 from resolvers.read import Reader
 from resolvers.run_as import run_as
 from resolvers.services import Services
-from resolvers.session import authenticate, claims_of, learned_claims_of
+from resolvers.session import authenticate, learned_claims_of
 from resolvers.session_cookie import authenticate_cookie, is_open
 from resolvers.trail import Actor
 from schema.context import RequestContext
@@ -151,7 +151,7 @@ async def holds_our_token(services: Services, headers: Mapping[bytes, bytes]) ->
         token = _bearer(header.decode("latin-1"))
         if token is None:
             return False
-        claims_of(services, token)
+        await learned_claims_of(services, token)
     except FieldwardError:
         return False
     return True
