@@ -24,6 +24,10 @@ _OF_THE_TRAIL: Final = {
     "sealed_batch": {"refuse": _REFUSE, "stamp": "fieldward_stamp_batch"},
     "cosignature": {"refuse": _REFUSE},
     "publication": {"refuse": _REFUSE},
+    "challenge": {"refuse": _REFUSE},
+    "outgoing_mail": {"refuse": _REFUSE},
+    "service_account_use": {"refuse": _REFUSE},
+    "throttle": {"refuse": _REFUSE},
     "incident_cursor": {"refuse": _REFUSE},
     "alarm_delivery": {"refuse": _REFUSE},
 }
