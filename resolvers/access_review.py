@@ -34,11 +34,18 @@ DUE_AFTER: Final = timedelta(days=30)
 """How long there is to decide, if nothing else is said."""
 LONGEST_DUE: Final = timedelta(days=366)
 
+# A UUIDv7 (RFC 9562, 5.7), which PostgreSQL makes by itself from version 18 on alone: the milliseconds of now in front
+# of a random one, and the version.
+_NEW_ID: Final = (
+    "encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) placing"
+    " substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),"
+    " 52, 1), 53, 1), 'hex')::uuid"
+)
 _LISTED: Final = """
     insert into access_review_item
       (id, organization_id, created_at, access_review_id, kind, subject, membership_id, project_id, role, since,
        last_used_at)
-    select uuidv7(), t.organization_id, $3, $2, '{kind}', t.id, {whose}, {project}, left({role}, 100),
+    select {new_id}, t.organization_id, $3, $2, '{kind}', t.id, {whose}, {project}, left({role}, 100),
            coalesce((select max(e.at) from change h
                        join audit_entry e on e.organization_id = h.organization_id and e.id = h.entry_id
                       where h.organization_id = t.organization_id and h.entity = '{table}' and h.entity_id = t.id
@@ -153,6 +160,7 @@ def _statements() -> Iterator[str]:
     """Yield the statements that list what there is: what is live of each kind, and which of its columns give it."""
     named = "left join custom_role c on c.organization_id = t.organization_id and c.id = t.custom_role_id"
     yield _LISTED.format(
+        new_id=_NEW_ID,
         kind=ReviewedKind.MEMBERSHIP,
         table="membership",
         whose="t.id",
@@ -164,6 +172,7 @@ def _statements() -> Iterator[str]:
         live=f"t.status = '{MembershipStatus.ACTIVE}'",
     )
     yield _LISTED.format(
+        new_id=_NEW_ID,
         kind=ReviewedKind.PROJECT_MEMBERSHIP,
         table="project_membership",
         whose="t.membership_id",
@@ -175,6 +184,7 @@ def _statements() -> Iterator[str]:
         live="(t.expires_at is null or t.expires_at > $3)",
     )
     yield _LISTED.format(
+        new_id=_NEW_ID,
         kind=ReviewedKind.SERVICE_ACCOUNT,
         table="service_account",
         whose="t.created_by_id",
@@ -190,6 +200,7 @@ def _statements() -> Iterator[str]:
         live="t.revoked_at is null and t.expires_at > $3",
     )
     yield _LISTED.format(
+        new_id=_NEW_ID,
         kind=ReviewedKind.DEVICE,
         table="device",
         whose="t.membership_id",

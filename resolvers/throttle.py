@@ -52,7 +52,6 @@ class Guessing(StrEnum):
     RESET_TOKEN = "RESET_TOKEN"  # noqa: S105
     ENROLMENT_CODE = "ENROLMENT_CODE"
     INVITATION_TOKEN = "INVITATION_TOKEN"  # noqa: S105
-    PROGRAM_TOKEN = "PROGRAM_TOKEN"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Guess:
     origin: where it comes from, and the token of a known client if it brought one.
     account: whose account it is tried at, by what every guess at it names: of a person the blind index of the address,
         whether there is an account or not (`resolvers/account_index.py: email_index_of`; of a person who is known
-        already `account_of`); of a program its id. None where the guess names none: a token, a code.
+        already `account_of`). None where the guess names none: a token, a code.
     """
 
     kind: Guessing

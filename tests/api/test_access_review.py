@@ -88,6 +88,9 @@ async def test_a_review_lists_every_role_program_and_device_since_when_and_last_
     told = await world.sql("select user_id from outgoing_mail where kind = 'ACCESS_REVIEW_DUE'")
     may = "select user_id from membership where organization_id = $1 and role in ('OWNER', 'ADMIN')"
     assert {one["user_id"] for one in told} == {one["user_id"] for one in await world.sql(may, organization)}
+    # Ids are of the kind that is ordered by time, which not every PostgreSQL makes by itself.
+    ids = await world.sql("select id from access_review_item")
+    assert {row["id"].version for row in ids} == {7}
 
 
 async def test_what_is_not_kept_is_taken_away_at_once_in_the_entry_of_the_decision(world: World) -> None:
