@@ -17,6 +17,7 @@ _BROWSERS: Final = (
     ("CriOS", "Chrome"),
     ("Chromium", "Chromium"),
     ("Chrome", "Chrome"),
+    ("HeadlessChrome", "Chrome"),
     ("Safari", "Safari"),
 )
 _SYSTEMS: Final = (
