@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 T ?= tests
 WORKERS ?= auto
+CLIENTS := tests/clients/node_modules/.installed
 
 .PHONY: help
 help:  ## what there is to make
@@ -24,15 +25,22 @@ $(VENV)/.develop: requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@ $(VENV)/.serve
 
+# The clients of others that tests drive the service with, and what compares contracts: by Node 20, from npm.
+$(CLIENTS): tests/clients/package-lock.json
+	@command -v npm > /dev/null || { echo "Node 20 and npm are needed for this: tests drive the service with their clients." >&2; exit 1; }
+	@echo "Installing the locked clients into tests/clients, once …"
+	@cd tests/clients && npm ci --silent
+	@touch $@
+
 .PHONY: setup
-setup: $(VENV)/.develop  ## the environment for working on Fieldward
+setup: $(VENV)/.develop $(CLIENTS)  ## the environment for working on Fieldward
 
 .PHONY: demo
 demo: $(VENV)/.serve  ## the service with an embedded PostgreSQL and demo data, on 127.0.0.1:8000
 	@exec $(BIN)/python -m fieldward demo
 
 .PHONY: test
-test: $(VENV)/.develop  ## all tests, or those of T=path, by as many processes as there are cores
+test: $(VENV)/.develop $(CLIENTS)  ## all tests, or those of T=path, by as many processes as there are cores
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(T)
 
 .PHONY: check
