@@ -1,0 +1,52 @@
+"""What a format of exports is: how records become the bytes of a file, piece by piece, so that memory stays flat.
+
+A writer is given values as the one who exports may read them, masked where a query would mask them, and null where it
+would be null. It knows nothing of guards, and decides nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ExportHead:
+    """What is said of a whole export, before its first record.
+
+    columns: of records and of measurements, the names of the columns that are in it, in their order.
+    author: the name of who exports, as they may read it; None where it is a program.
+    projects: code and name of each project that is in it, by its id.
+    """
+
+    organization_name: str
+    made_at: datetime
+    author: str | None
+    record_columns: Sequence[str]
+    measurement_columns: Sequence[str]
+    projects: Mapping[UUID, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedRecord:
+    """A record by column, and its measurements in their order, as they may be read."""
+
+    values: Mapping[str, Any]
+    measurements: Sequence[Mapping[str, Any]]
+
+
+class ExportWriter(Protocol):
+    """Makes a file of one format. `begin` comes once, then `records` for each batch, then `end` once."""
+
+    media_type: ClassVar[str]
+    ending: ClassVar[str]
+
+    def begin(self, head: ExportHead) -> bytes:
+        """Return what comes before the first record."""
+
+    def records(self, batch: Sequence[ExportedRecord]) -> bytes:
+        """Return the bytes of a batch; empty where they are held back for a later one."""
+
+    def end(self) -> bytes:
+        """Return what comes after the last record."""
