@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
+from auth.classification import Classification
 from auth.principal import SYSTEM_ID
 from models.change import Change, stored_bytes
 from models.encryption.column import open_light
@@ -18,6 +19,7 @@ from models.encryption.keystore import KeyStore, WrappedKey
 from models.errors import ErasedError, SealedError, TamperedError
 from models.inventory import Column, Entity, InventoryError, entities, entity_named, entity_of
 from models.reading import OneStatement
+from models.retracing import UNTOLD
 from models.statement import Statement
 from models.transaction import Tenant
 from resolvers.key_rotation import Progress
@@ -128,6 +130,8 @@ def _changed(found: Verification, tenant_id: UUID, row: asyncpg.Record) -> Itera
         if column is None or not column.is_sealed:
             continue
         for stored in filter(None, pair):
+            if column.classification is Classification.SECRET and stored == UNTOLD:
+                continue
             cell = Cell(_tenant_in(entity, tenant_id), entity.name, name, row["entity_id"])
             at = Broken(entity_of(Change).name, f"{entity.name}.{name}", row["id"])
             try:

@@ -9,6 +9,7 @@ import pytest
 
 from auth.recovery_code import normal_recovery_code
 from resolvers.challenge import MOST_ATTEMPTS
+from resolvers.key_verification import verify_values
 from resolvers.sign_in import MOST_WRONG_ANSWERS
 from tests.api.test_mutation_audit import OWN
 from tests.support.device import enrolled
@@ -55,6 +56,15 @@ async def test_a_generator_is_added_by_its_code_and_its_secret_is_shown_once(wor
         dump = await world.value(f"select coalesce(string_agg(t::text, ''), '') from {table['tablename']} t")
         assert generator.secret not in dump
         assert not any(code in dump or normal_recovery_code(code) in dump for code in confirmed["recoveryCodes"])
+
+
+async def test_every_value_opens_where_somebody_has_a_second_factor(world: World) -> None:
+    await add_totp(world, "manager")
+
+    found = await verify_values(world.services.keystore)
+
+    assert found.broken == []
+    assert found.opened > 0
 
 
 async def test_with_a_second_factor_the_password_alone_opens_nothing(world: World) -> None:
