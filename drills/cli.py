@@ -16,6 +16,7 @@ import typer
 from bench.report import Report, table
 from drills.crash import Crashed, crash_under_load
 from drills.error import DrillError
+from drills.malformed import Malformed, malformed_under_watch
 from drills.rotation import Rotated, rotate_under_load
 
 EXAMPLES = """
@@ -27,6 +28,8 @@ Examples:
   python -m drills rotation --records 100000 --write
 
   python -m drills crash --rounds 50 --write
+
+  python -m drills malformed --count 100000 --write
 
   python -m drills all
 
@@ -95,6 +98,30 @@ def crash(
     _publish(Report("crash", _crash_lines(found), asdict(found)), as_json=as_json, write=write)
 
 
+@app.command("malformed")
+def malformed(
+    directory: Directory = DEFAULT,
+    count: Annotated[int, typer.Option(min=100, help="How many operations are asked.")] = 100_000,
+    seed: Annotated[int | None, typer.Option(help="Of the operations; a new one by default.")] = None,
+    as_json: AsJson = False,
+    write: Write = False,
+) -> None:
+    """Ask operations that are wrong, over every argument, and look for what breaks, leaks or is half-written.
+
+    Example: python -m drills malformed --count 5000 --seed 7
+    """
+    directory = directory.resolve() / "malformed"
+    shutil.rmtree(directory, ignore_errors=True)
+    seed = secrets.randbelow(1_000_000) if seed is None else seed
+    try:
+        found = malformed_under_watch(directory, count, seed=seed, say=_say)
+    except DrillError as error:
+        print(f"drill: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    shutil.rmtree(directory, ignore_errors=True)
+    _publish(Report("malformed", _malformed_lines(found), asdict(found)), as_json=as_json, write=write)
+
+
 @app.command("all")
 def all_drills(directory: Directory = DEFAULT, write: Write = False) -> None:
     """Go through every drill at full size.
@@ -103,6 +130,7 @@ def all_drills(directory: Directory = DEFAULT, write: Write = False) -> None:
     """
     rotation(directory=directory, write=write)
     crash(directory=directory, write=write)
+    malformed(directory=directory, write=write)
 
 
 def _publish(report: Report, *, as_json: bool, write: bool) -> None:
@@ -151,6 +179,25 @@ def _crash_lines(found: Crashed) -> list[str]:
         ["refusals, with an entry of their own, else in the log", f"{told['REFUSED']:,}, {held['refused']:,}"],
         ["values of rows other than the changes say", "0"],
         ["records at the end, each read as it was acknowledged", f"{found.records:,}"],
+        ["values opened at the end, in rows and trail", f"{found.opened:,}"],
+        ["entries of the trail, sealed, and verified at the end", f"{found.sealed:,}"],
+    ]
+    return [*_heading(), *table(["what", "how much"], rows)]
+
+
+def _malformed_lines(found: Malformed) -> list[str]:
+    codes = sorted(found.codes.items(), key=lambda one: -one[1])
+    rows = [
+        ["operations, seed", f"{found.asked:,}, {found.seed}"],
+        ["of which break the contract", f"{found.broken:,}"],
+        ["arguments and fields of inputs that were given, of how many", f"{found.reached:,}, {found.reachable:,}"],
+        ["seconds", f"{found.took_s:.0f}"],
+        *([f"answered {code or 'without an error'}", f"{count:,}"] for code, count in codes),
+        *([f"answered with status {status}", f"{count:,}"] for status, count in sorted(found.statuses.items())),
+        ["answers that are a failure, or say what they must not", "0"],
+        ["requests that were refused and wrote something", "0"],
+        ["mutations that may have done something", f"{found.written:,}"],
+        ["values of rows other than the changes say", "0"],
         ["values opened at the end, in rows and trail", f"{found.opened:,}"],
         ["entries of the trail, sealed, and verified at the end", f"{found.sealed:,}"],
     ]

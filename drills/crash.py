@@ -102,7 +102,7 @@ def crash_under_load(directory: Path, rounds: int, *, seed: int, say: Any = lamb
                 f" {outcome.outages_s[-1]:.1f} s until all went on"
             )
         _require_values(owner, writers)
-        outcome.opened = _verify_keys(machine)
+        outcome.opened = verify_keys(machine)
         outcome.sealed = verify_trail(machine)
         outcome.took_s = time.monotonic() - began
     return outcome
@@ -212,8 +212,12 @@ def _require_values(owner: Caller, writers: Sequence[Writer]) -> None:
     require(len(seen) == len(must), f"{len(must) - len(seen)} records are not listed")
 
 
-def _verify_keys(machine: Machine) -> int:
-    """Have every value opened, in rows and trail, and return how many there are."""
+def verify_keys(machine: Machine) -> int:
+    """Have every value opened, in rows and trail, and return how many there are.
+
+    Raises:
+        DrillError: one does not open.
+    """
     done = _run(machine, "keys", "verify", "--json")
     require(done.returncode == 0, f"keys verify ended with {done.returncode}: {(done.stdout + done.stderr)[-500:]}")
     found = json.loads(done.stdout)

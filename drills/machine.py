@@ -27,6 +27,7 @@ from fieldward.database import migrate
 from fieldward.embedded import EmbeddedPostgres
 from fieldward.settings import Settings
 from resolvers.account import NewPerson, create_organization, create_person
+from resolvers.services import Services
 
 ORGANIZATION: Final = "basin"
 _GONE_S: Final = 15
@@ -50,13 +51,16 @@ class Person:
     email: str
     role: OrganizationRole
     password: str = field(default_factory=lambda: secrets.token_urlsafe(15), repr=False)
+    organization: str = ORGANIZATION
 
 
 class Machine:
     """The service and its PostgreSQL below a directory of their own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **settings: str) -> None:
+        """settings: more of the service's, by the names of their variables."""
         self.directory = directory
+        self._settings = settings
         self.logs: list[Path] = []
         self._data = directory / "data"
         self._service: Process | None = None
@@ -81,22 +85,20 @@ class Machine:
                     # Takes over what is left running, and stops it.
                     pass
 
-    async def found(self, people: Sequence[Person]) -> None:
-        """Make the databases, and an organization with its people: the first one founds it."""
+    async def found(self, *organizations: Sequence[Person]) -> None:
+        """Make the databases, and organizations with their people: the first one of each founds it."""
         settings = Settings(data_directory=self._data, password_cost="test")
-        first, *others = [NewPerson(one.email, one.password, one.email.partition("@")[0], one.role) for one in people]
         with EmbeddedPostgres(self._data) as postgres:
             await migrate(embedded_databases(postgres, owner=True), settings)
             async with services(settings, embedded_databases(postgres, owner=False)) as built:
-                organization_id, _ = await create_organization(
-                    built, operator(), slug=ORGANIZATION, name="Basin Watch", owner=first
-                )
-                for one in others:
-                    await create_person(built, operator(), organization_id=organization_id, new=one)
+                for people in organizations:
+                    await _found(built, people)
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of the service, and of commands beside it."""
-        return plain_environment(FIELDWARD_DATA_DIRECTORY=str(self._data), FIELDWARD_PASSWORD_COST="test", **more)
+        return plain_environment(
+            FIELDWARD_DATA_DIRECTORY=str(self._data), FIELDWARD_PASSWORD_COST="test", **(self._settings | more)
+        )
 
     def start(self) -> None:
         """Start the service, and with it PostgreSQL; return once it serves."""
@@ -192,6 +194,16 @@ class Machine:
         if not serving:
             raise DrillError("PostgreSQL serves nobody.")
         os.kill(chance.choice(serving), signal.SIGKILL)
+
+
+async def _found(built: Services, people: Sequence[Person]) -> None:
+    slug = people[0].organization
+    first, *others = [NewPerson(one.email, one.password, one.email.partition("@")[0], one.role) for one in people]
+    organization_id, _ = await create_organization(
+        built, operator(), slug=slug, name=f"{slug.title()} Watch", owner=first
+    )
+    for one in others:
+        await create_person(built, operator(), organization_id=organization_id, new=one)
 
 
 def _command_of(pid: int) -> bytes:

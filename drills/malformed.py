@@ -1,0 +1,385 @@
+"""Operations and inputs that are wrong, by the ten thousand: nothing breaks, nothing leaks, nothing is half-written.
+
+Operations are made by hypothesis-graphql from the printed contract, for each root field as many: most of them break one
+of its rules in one place, the others keep to it and give values that no caller of sense would. All sorts of people ask,
+over HTTP. Each answer is looked at at once; at the end the database is held against what was answered.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+import orjson
+from graphql import (
+    ArgumentNode,
+    GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    ObjectFieldNode,
+    TypeInfo,
+    TypeInfoVisitor,
+    ValueNode,
+    Visitor,
+    build_schema,
+    get_named_type,
+    parse,
+    visit,
+)
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import seed as seeded
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.errors import InvalidArgument
+from hypothesis_graphql import Mode, nodes
+from hypothesis_graphql import strategies as operations
+
+from auth.action import Action
+from auth.role import OrganizationRole
+from bench.process import ROOT
+from drills.caller import Caller
+from drills.crash import verify_keys, verify_trail
+from drills.error import DrillError, require
+from drills.fold import untold
+from drills.machine import Machine, Person
+
+CONTRACT: Final = ROOT / "schema" / "schema.graphql"
+BROKEN_SHARE: Final = 0.8
+"""The part of the operations that break the contract; the others keep to it, which takes longer to make."""
+RECORDS: Final = 6
+LONGEST_TOLD: Final = 2000
+
+_KEEPING_OUT: Final = frozenset({"setSignInPolicy"})
+"""Mutations that are not asked in a way that would do: everybody would have to add a second factor before all else."""
+
+_INNARDS: Final = ("Traceback", 'File "', "asyncpg", "tortoise", "graphql.error", "psycopg", "site-packages", "SELECT ")
+"""What of the server no answer says: names of what it is made of, and lines of its code."""
+
+_PROJECT: Final = (
+    "mutation($input: CreateProjectInput!) { createProject(input: $input) { project { id } errors { code } } }"
+)
+_ASSIGN: Final = "mutation($input: AssignProjectRoleInput!) { assignProjectRole(input: $input) { errors { code } } }"
+_RECORD: Final = (
+    "mutation($input: CreateRecordInput!) { createRecord(input: $input) { record { id } errors { code field } } }"
+)
+_WHO: Final = "{ viewer { user { id } } }"
+_WRITTEN: Final = """
+    select e.action, e.request_id from audit_entry e
+     where e.kind = 'CHANGE' and e.outcome = 'DONE' and e.request_id = any($1::uuid[]) and e.action <> all($2) limit 1
+"""
+_NOTES: Final = [Action.SESSION_REFUSE_PROOF]
+"""What is written of a refusal as a change, by design: that a device did not prove its key counts in its session."""
+
+
+@dataclass
+class Malformed:
+    """What a drill was like. codes: how often each was answered; empty where an operation was answered without error.
+
+    reached: arguments and fields of inputs that were given at least once, of those that there are.
+    """
+
+    seed: int
+    asked: int = 0
+    broken: int = 0
+    took_s: float = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    reached: int = 0
+    reachable: int = 0
+    written: int = 0
+    sealed: int = 0
+    opened: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, and what no answer to them may say."""
+
+    name: str
+    caller: Caller | None
+    unspeakable: Sequence[str]
+
+
+def malformed_under_watch(
+    directory: Path, count: int, *, seed: int, say: Callable[[str], None] = lambda _: None
+) -> Malformed:
+    """Ask that many operations and return what it was like.
+
+    seed: of the operations, and of who asks them.
+
+    Raises:
+        DrillError: an answer is a failure of the server, or says what it must not; something was written that was
+            refused; or an argument was never tried.
+    """
+    contract = build_schema(CONTRACT.read_text())
+    machine, outcome, tried = Machine(directory), Malformed(seed), Tried(contract)
+    say(f"seed {seed}")
+    with _scene(machine) as (askers, ids), httpx.Client(timeout=60) as http:
+        began, watch = time.monotonic(), Watch(outcome)
+        for number, (text, is_broken) in enumerate(_operations(contract, count, seed=seed, ids=ids)):
+            asker = askers[number % len(askers)]
+            tried.note(text)
+            watch.look(asker, text, _ask(http, machine.url, asker, text))
+            outcome.broken += is_broken
+            if number % 5000 == 4999:
+                say(f"{number + 1} operations, {number / (time.monotonic() - began):.0f}/s")
+        outcome.took_s = time.monotonic() - began
+        asyncio.run(_hold(machine, watch.refused))
+        outcome.written = watch.written
+        outcome.opened = verify_keys(machine)
+        outcome.sealed = verify_trail(machine)
+        for log in machine.logs:
+            require("unexpected_error" not in log.read_text(), f"the service failed unexpectedly: see {log}")
+    outcome.reached, outcome.reachable = len(tried.reached), len(tried.reachable)
+    missing = sorted(tried.reachable - tried.reached)
+    require(count < 20_000 or not missing, f"{len(missing)} arguments were never tried: {missing[:10]}")
+    return outcome
+
+
+class Watch:
+    """Looks at each answer, and keeps which requests changed nothing by what they were told.
+
+    written: how many mutations may have done something, by their answers.
+    """
+
+    def __init__(self, outcome: Malformed) -> None:
+        self._outcome = outcome
+        self.refused: list[UUID] = []
+        self.written = 0
+
+    def look(self, asker: Asker, text: str, response: httpx.Response) -> None:
+        """Raise `DrillError` where the answer to an operation is none that may be given."""
+        told = f"asked by {asker.name}: {text[:LONGEST_TOLD]!r}, answered {response.status_code}"
+        require(response.status_code < 500, f"the server failed, {told}: {response.text[:LONGEST_TOLD]}")
+        said = response.text
+        for word in (*asker.unspeakable, *_INNARDS):
+            require(word not in said, f"{word!r} is in the answer, {told}")
+        try:
+            body: dict[str, Any] = orjson.loads(response.content)
+        except orjson.JSONDecodeError as error:
+            raise DrillError(f"the answer is no JSON, {told}") from error
+        codes = list(_codes(body))
+        require("INTERNAL" not in codes, f"the server failed, {told}: {said[:LONGEST_TOLD]}")
+        outcome = self._outcome
+        outcome.asked += 1
+        outcome.statuses[response.status_code] += 1
+        outcome.codes.update(codes or [""])
+        if asker.caller is not None and "UNAUTHENTICATED" in codes:
+            # It has signed itself out.
+            asker.caller.forget()
+        if not _may_have_written(body):
+            self.refused.append(UUID(response.headers["x-request-id"]))
+        elif text.lstrip().startswith("mutation"):
+            self.written += 1
+
+
+def _ask(http: httpx.Client, url: str, asker: Asker, text: str) -> httpx.Response:
+    headers = {"content-type": "application/json"}
+    if asker.caller is not None:
+        headers["authorization"] = f"Bearer {asker.caller.token()}"
+    return http.post(url, content=orjson.dumps({"query": text}), headers=headers)
+
+
+def _codes(body: Mapping[str, Any]) -> Iterator[str]:
+    for error in body.get("errors") or ():
+        yield str((error.get("extensions") or {}).get("code"))
+    for payload in _payloads(body):
+        for error in payload.get("errors") or ():
+            # What was selected of it, under whatever alias.
+            yield str(error.get("code") or "unnamed")
+
+
+def _payloads(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for payload in (body.get("data") or {}).values():
+        if isinstance(payload, dict):
+            yield payload
+
+
+def _may_have_written(body: Mapping[str, Any]) -> bool:
+    """Return whether an answer leaves it open that something was done: it has data that is not all refusals."""
+    return any(not payload.get("errors") for payload in _payloads(body))
+
+
+class Tried:
+    """Which arguments, and which fields of inputs, operations have given, of all that the contract has."""
+
+    def __init__(self, contract: GraphQLSchema) -> None:
+        self._contract = contract
+        self.reached: set[str] = set()
+        self.reachable = set(_given_names(contract))
+
+    def note(self, text: str) -> None:
+        """Note what an operation gives. What can't be parsed gives nothing."""
+        try:
+            document = parse(text, no_location=True)
+        except GraphQLError:
+            return
+        info = TypeInfo(self._contract)
+        visit(document, TypeInfoVisitor(info, _Noting(info, self.reached)))
+
+
+class _Noting(Visitor):
+    def __init__(self, info: TypeInfo, reached: set[str]) -> None:
+        super().__init__()
+        self._info = info
+        self._reached = reached
+
+    def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
+        parent, definition = self._info.get_parent_type(), self._info.get_field_def()
+        if parent is not None and definition is not None and node.name.value in definition.args:
+            name = next(name for name, one in getattr(parent, "fields", {}).items() if one is definition)
+            self._reached.add(f"{parent.name}.{name}({node.name.value})")
+
+    def enter_object_field(self, node: ObjectFieldNode, *_: Any) -> None:
+        parent = get_named_type(self._info.get_parent_input_type())
+        if isinstance(parent, GraphQLInputObjectType) and node.name.value in parent.fields:
+            self._reached.add(f"{parent.name}.{node.name.value}")
+
+
+def _given_names(contract: GraphQLSchema) -> Iterator[str]:
+    for named in contract.type_map.values():
+        if named.name.startswith("__"):
+            continue
+        if isinstance(named, GraphQLObjectType | GraphQLInterfaceType) and named is not contract.subscription_type:
+            for name, one in named.fields.items():
+                yield from (f"{named.name}.{name}({argument})" for argument in one.args)
+        elif isinstance(named, GraphQLInputObjectType):
+            yield from (f"{named.name}.{name}" for name in named.fields)
+
+
+def _operations(contract: GraphQLSchema, count: int, *, seed: int, ids: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Yield operations, each root field's as many, and whether they break the contract."""
+    roots = ((contract.query_type, operations.queries), (contract.mutation_type, operations.mutations))
+    made = [(strategy, name) for root, strategy in roots if root is not None for name in root.fields]
+    scalars = _scalars(ids)
+    # An id is one of those that are broken.
+    breaking = {name: one for name, one in scalars.items() if name != "ID"}
+    wanted = -(-count // len(made))
+    for place, (strategy, name) in enumerate(made):
+        texts: Any = strategy(contract, fields=[name], custom_scalars=breaking, mode=Mode.NEGATIVE)
+        try:
+            broken = _drawn(texts, round(wanted * BROKEN_SHARE), seed + place)
+        except InvalidArgument:
+            # Such as a field that is given nothing: there is nothing to break.
+            broken = []
+        yield from ((text, True) for text in broken)
+        if name not in _KEEPING_OUT:
+            texts = strategy(contract, fields=[name], custom_scalars=scalars, mode=Mode.POSITIVE)
+            yield from ((text, False) for text in _drawn(texts, wanted - len(broken), seed + place))
+
+
+def _drawn(strategy: st.SearchStrategy[str], count: int, seed: int) -> list[str]:
+    drawn: list[str] = []
+
+    @seeded(seed)
+    @hypothesis_settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def draw(text: str) -> None:
+        drawn.append(text)
+
+    draw()
+    return drawn[:count]
+
+
+def _scalars(ids: Sequence[str]) -> Mapping[str, st.SearchStrategy[ValueNode]]:
+    """Return what is given as scalars: what looks right, what nearly does, and what a database stumbles over."""
+    odd = st.sampled_from(
+        ["", "0", "-1", "\u0000", "\ud7ff", "'; drop table record; --", "%", "\\", "a" * 5000, "𝔘", "\u202e"]
+    )
+    moments = st.sampled_from(
+        [
+            "2026-01-02T03:04:05Z",
+            "0000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59-12:00",
+            "2026-02-30T00:00:00Z",
+            "2026-01-01",
+        ]
+    )
+    wrong_ids = st.sampled_from(["Record:", ":", "Record:0", f"Record:{UUID(int=0)}", "__Type:1", "UmVjb3JkOjE="])
+    uuids = st.uuids().map(str)
+    return {
+        "ID": st.one_of(st.sampled_from(list(ids)), wrong_ids, odd, uuids.map("Record:{}".format)).map(nodes.String),
+        "DateTime": st.one_of(moments, odd).map(nodes.String),
+        "Date": st.one_of(moments.map(lambda one: one[:10]), odd).map(nodes.String),
+        "UUID": st.one_of(uuids, odd).map(nodes.String),
+    }
+
+
+@contextmanager
+def _scene(machine: Machine) -> Iterator[tuple[list[Asker], list[str]]]:
+    """Start the service with two organizations, and yield all sorts of people, and ids of what there is."""
+    owner = Person("olive@basin.example", OrganizationRole.OWNER)
+    manager, viewer = (Person(f"{name}@basin.example", OrganizationRole.MEMBER) for name in ("mona", "vera"))
+    stranger = Person("stan@harbour.example", OrganizationRole.OWNER, organization="harbour")
+    with machine.standing(), ExitStack() as stack:
+        asyncio.run(machine.found([owner, manager, viewer], [stranger]))
+        machine.start()
+        callers = {
+            one.email: stack.enter_context(closing(Caller(machine, one))) for one in (owner, manager, viewer, stranger)
+        }
+        ids, secrets = _furnish(callers[owner.email], "basin")
+        elsewhere, theirs = _furnish(callers[stranger.email], "harbour")
+        for person, role in ((manager, "MANAGER"), (viewer, "VIEWER")):
+            user_id = callers[person.email].data(_WHO)["viewer"]["user"]["id"]
+            given = {"userId": user_id, "projectId": ids[0], "role": role, "reason": "Is in the drill."}
+            callers[owner.email].data(_ASSIGN, {"input": given})
+            ids.append(user_id)
+        yield (
+            [
+                Asker("the owner", callers[owner.email], theirs),
+                Asker("the manager", callers[manager.email], theirs),
+                Asker("the viewer", callers[viewer.email], [*secrets, *theirs]),
+                Asker("another tenant's owner", callers[stranger.email], secrets),
+                Asker("nobody", None, [*secrets, *theirs]),
+            ],
+            [*ids, *elsewhere],
+        )
+
+
+def _furnish(owner: Caller, name: str) -> tuple[list[str], list[str]]:
+    """Make a project with records; return the ids, and what only who may read it is to see."""
+    given: dict[str, Any] = {"code": name.upper(), "name": f"What {name} keeps"}
+    ids, secrets = [owner.data(_PROJECT, {"input": given})["createProject"]["project"]["id"]], []
+    for place in range(RECORDS):
+        words = [f"{kind}{name}{place}kept" for kind in ("comment", "collector")]
+        made = owner.data(
+            _RECORD,
+            {
+                "input": {
+                    "projectId": ids[0],
+                    "siteCode": f"S-{place}",
+                    "collectedAt": "2026-01-02T03:04:05Z",
+                    "medium": "WATER",
+                    "comment": words[0],
+                    "collector": words[1],
+                    "measurements": [{"characteristic": "pH", "value": 7.0, "comment": f"note{name}{place}kept"}],
+                }
+            },
+        )
+        ids.append(made["createRecord"]["record"]["id"])
+        secrets += [*words, f"note{name}{place}kept"]
+    return ids, secrets
+
+
+async def _hold(machine: Machine, refused: Sequence[UUID]) -> None:
+    """Hold the database against what was answered: what was refused wrote nothing, and all rows have their trail."""
+    async with machine.superuser() as superuser:
+        for place in range(0, len(refused), 10_000):
+            found = await superuser.fetchrow(_WRITTEN, refused[place : place + 10_000], _NOTES)
+            require(found is None, f"a request was refused, and yet something was done: {found and dict(found)}")
+        left = await untold(superuser)
+        require(not left, f"rows are not what the trail says: {left}")
