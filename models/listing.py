@@ -4,6 +4,7 @@ A listing is one SQL statement whatever its size. Under many parents it is still
 LATERAL join, so that no parent's rows push out another's.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,8 @@ from models.touching import touching
 from models.visibility import visible
 from models.withholding import compared, selected, value_of
 
+_PARTS_WORDS = "-_/.:"
+"""What stands between words as a blank does."""
 _EXACT = frozenset({Operator.EQUALS, Operator.IN})
 
 
@@ -175,7 +178,10 @@ def _holds(statement: Statement, viewer: Viewer, entity: Entity, one: Criterion,
         return f"({word.join(_holds(statement, viewer, entity, part, alias) for part in one.parts) or of_none})"
     if isinstance(one, Words):
         text = " || ' ' || ".join(f"coalesce({value_of(each, alias)}, '')" for each in _searched_words(entity))
-        return f"to_tsvector('simple', {text}) @@ websearch_to_tsquery('simple', {statement.argument(one.text)})"
+        # PostgreSQL would take the parts of a code for a sign and a number, or for a host's name.
+        parted = f"translate({text}, '{_PARTS_WORDS}', '{' ' * len(_PARTS_WORDS)}')"
+        sought = re.sub(f"(?<=\\S)[{re.escape(_PARTS_WORDS)}]+(?=\\S)", " ", one.text)
+        return f"to_tsvector('simple', {parted}) @@ websearch_to_tsquery('simple', {statement.argument(sought)})"
     return f"({_compares(statement, viewer, entity, one, alias)})"
 
 

@@ -177,12 +177,13 @@ class Query:
     async def record_groups(
         info: strawberry.Info,
         filter: Annotated[RecordFilter | None, strawberry.argument(description="Which records are counted.")] = None,
+        search: Search = None,
         by: Annotated[
             list[RecordGroupKey], strawberry.argument(description="What groups are told apart by, and their order.")
         ] = [],  # noqa: B006  (the contract's default; never written to)
         bucket: GroupBucket = None,
     ) -> list[RecordGroup] | None:
-        return await group_records(info, filter, Asked(by, bucket))
+        return await group_records(info, filter, Asked(by, bucket), search=search)
 
     @resolved(
         "The measurements of all records that you see, counted in groups, with the statistics of their values. A"

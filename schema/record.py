@@ -10,7 +10,6 @@ import strawberry
 
 from auth.permission import Permission
 from models.device import Device as DeviceModel
-from models.listing import Condition
 from models.measurement import Measurement as MeasurementModel
 from models.membership import Membership
 from models.order import Order
@@ -251,7 +250,7 @@ async def list_records(
 
 async def record_conditions(
     info: strawberry.Info, filter: RecordFilter | None, *, argument: str = "filter"
-) -> list[Condition]:
+) -> list[Criterion]:
     """Return the conditions that a filter of records asks for, if this viewer may ask by them.
 
     argument: the name under which the client gave the filter.

@@ -129,7 +129,7 @@ def _bare_look(type_: Any, inside: tuple[Any, ...]) -> Look:
         return _LOOKS.get(type_.name) or _parsed(type_)
     if isinstance(type_, GraphQLEnumType):
         return _one_of({name: type_.coerce_input_value(name) for name in type_.values})
-    # A list in a list may be of any size, and an input in itself of any depth: where one is given, the full way bounds it.
+    # A list in a list may be of any size, and an input in itself of any depth: the full way bounds what is given.
     if isinstance(type_, GraphQLList):
         is_within = any(isinstance(one, GraphQLList) for one in inside)
         return _unsure if is_within else _list(_look(type_.of_type, (*inside, type_)))
