@@ -9,6 +9,7 @@ from uuid import UUID
 import strawberry
 
 from auth.permission import Permission
+from models.condition import Criterion
 from models.device import Device as DeviceModel
 from models.measurement import Measurement as MeasurementModel
 from models.membership import Membership
