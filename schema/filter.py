@@ -9,12 +9,12 @@ for goes no further than here. Who so looks for a value is in the read log, what
 from dataclasses import dataclass, field, is_dataclass
 from datetime import date, datetime
 from functools import cache
-from sys import modules
 from typing import Annotated, Any, Final, Generic, TypeVar, cast
 from uuid import UUID
 
 import strawberry
 from graphql import GraphQLInputField
+from strawberry.annotation import StrawberryAnnotation
 from strawberry.utils.str_converters import to_camel_case
 
 from auth.permission import Permission
@@ -37,7 +37,14 @@ DEMANDED: Final = "fieldward-demanded"
 FILTERS: dict[str, type[WardModel]] = {}
 """Every filter input, by its GraphQL name, with the table whose columns it names."""
 
-COMBINING: Final = frozenset({"and_", "or_", "not_"})
+_COMBINING: Final = {
+    "and_": "All of these hold. Expected one at least.",
+    "or_": "One of these holds at least. Expected one at least, each with a comparison.",
+    "not_": (
+        "This does not hold. What has no value meets no comparison but for absence, so it is found by what is not one."
+    ),
+}
+COMBINING: Final = frozenset(_COMBINING)
 """The fields of every filter input, by their names in the code, that name no column."""
 MOST_COMPARISONS: Final = 50
 """Comparisons of one filter, all levels together."""
@@ -193,24 +200,20 @@ def filters(model: type[WardModel]) -> Any:
 
     def declare(cls: type[Any]) -> type[Any]:
         FILTERS[cls.__name__] = model
-        definition: Any = getattr(cls, "__strawberry_definition__")  # noqa: B009  (set by strawberry.input)
-        combining = {
-            "and_": ("and", f"list[{cls.__name__}] | None", "All of these hold. Expected one at least."),
-            "or_": ("or", f"list[{cls.__name__}] | None", "One of these holds at least. Expected one at least."),
-            "not_": (
-                "not",
-                f"{cls.__name__} | None",
-                "This does not hold. What has no value meets no comparison but for absence, so it is found by what is"
-                " not one.",
-            ),
-        }
         body: dict[str, Any] = {
-            one: strawberry.field(name=name, default=None, description=text)
-            for one, (name, _, text) in combining.items()
+            one: strawberry.field(name=one.rstrip("_"), default=None, description=text)
+            for one, text in _COMBINING.items()
         }
-        body["__annotations__"] = {one: kind for one, (_, kind, _) in combining.items()}
-        body["__module__"] = modules[cls.__module__].__name__
-        return strawberry.input(description=definition.description)(type(cls.__name__, (cls,), body))
+        body["__annotations__"] = dict.fromkeys(_COMBINING, Any)
+        body["__module__"] = cls.__module__
+        definition: Any = getattr(cls, "__strawberry_definition__")  # noqa: B009  (set by strawberry.input)
+        made = strawberry.input(description=definition.description)(type(cls.__name__, (cls,), body))
+        for one in getattr(made, "__strawberry_definition__").fields:  # noqa: B009
+            # Of its own kind, which there was not when its fields were declared.
+            if one.python_name in _COMBINING:
+                kind: Any = made if one.python_name == "not_" else list[made]  # type: ignore[valid-type]
+                one.type_annotation = StrawberryAnnotation(kind | None)
+        return made
 
     return declare
 

@@ -35,7 +35,7 @@ def changed(pattern: str, replacement: str) -> str:
 BREAKING: Final = {
     "FIELD_REMOVED Project.code": (r"(^type Project implements.*?)  code: String", r"\1  number: String"),
     "FIELD_TYPE_CHANGED Record.version": (r"(^type Record implements.*?)  version: Int!", r"\1  version: Int"),
-    "ENUM_VALUE_REMOVED Medium.SOIL": (r"(^enum Medium .*?)  SOIL\n", r"\1"),
+    "ENUM_VALUE_REMOVED Medium.SOIL": (r"(^enum Medium .*?)  SOIL\n", r"\1  SOILS\n"),
     "INPUT_FIELD_TYPE_CHANGED TextFilter.startsWith": (r"  startsWith: String", "  startsWith: Int"),
     "GUARD_CHANGED Record.siteCode": (
         r"(^type Record implements.*?  siteCode: String @guard\(permission: )\"record:read\"",

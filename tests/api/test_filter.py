@@ -132,6 +132,7 @@ async def found(client: Client, given: Any) -> set[str]:
 async def sparse(world: World) -> World:
     """Records of which some lack a name, a method or a latitude, and of different media and cases."""
     await world.sql("alter table record disable trigger user")
+    await world.sql("update record set site_name = 'Weir ' || right(site_code, 2) || ' at ' || right(id::text, 2)")
     await world.sql("update record set site_name = null where right(id::text, 1) in ('0', '1', '2', '3')")
     await world.sql("update record set site_name = upper(site_name) where right(id::text, 1) in ('4', '5')")
     await world.sql("update record set latitude = null where right(id::text, 1) in ('2', '3', '4')")

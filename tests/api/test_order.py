@@ -37,7 +37,7 @@ Keys = Sequence[tuple[str, str]]
 async def sparse(world: World) -> World:
     """Records that are alike in much, and of which some lack a name, a method or a review."""
     await world.sql("alter table record disable trigger user")
-    await world.sql("update record set site_code = left(site_code, 7), site_name = left(site_name, 3)")
+    await world.sql("update record set site_code = left(site_code, 7), site_name = 'Weir ' || right(id::text, 1)")
     await world.sql("update record set site_name = null where right(id::text, 1) in ('0', '1', '2', '3')")
     await world.sql("update record set method = null where right(id::text, 1) in ('3', '4', '5')")
     await world.sql("update record set medium = 'SOIL' where right(id::text, 1) in ('7', '8', '9')")
