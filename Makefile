@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 T ?= tests
 WORKERS ?= auto
 CLIENTS := tests/clients/node_modules/.installed
+PROMISE := $(addprefix ../../schema/,released.graphql schema.graphql breaking.json)
 
 .PHONY: help
 help:  ## what there is to make
@@ -44,12 +45,13 @@ test: $(VENV)/.develop $(CLIENTS)  ## all tests, or those of T=path, by as many 
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(T)
 
 .PHONY: check
-check: $(VENV)/.develop  ## format, lint, types, import directions, the printed schema and pages: equals CI
+check: $(VENV)/.develop $(CLIENTS)  ## format, lint, types, import directions, the printed schema and pages: equals CI
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m fieldward schema --check schema/schema.graphql
+	@cd tests/clients && node contract.mjs $(PROMISE) --quiet
 	@$(BIN)/python -m fieldward access matrix --check docs/access.md
 	@$(BIN)/python -m fieldward inventory --check docs/data-inventory.md
 
@@ -76,6 +78,15 @@ fix: $(VENV)/.develop  ## format, and mend what the linter can
 .PHONY: schema
 schema: $(VENV)/.develop  ## print the contract into schema/schema.graphql
 	@$(BIN)/python -m fieldward schema > schema/schema.graphql
+
+.PHONY: contract
+contract: $(CLIENTS)  ## tell what of the contract is not as clients were promised; fails where it breaks them undeclared
+	@cd tests/clients && node contract.mjs $(PROMISE)
+
+.PHONY: promise
+promise: contract  ## promise clients the contract as it is, at a release: nothing is declared from then on
+	@cp schema/schema.graphql schema/released.graphql
+	@echo '[]' > schema/breaking.json
 
 .PHONY: pages
 pages:  ## build the vendored pages from npm again

@@ -15,8 +15,9 @@ import asyncpg
 from tortoise import fields
 
 from auth.principal import Viewer
+from models.condition import Criterion
 from models.inventory import Column, Entity
-from models.listing import Condition, matching, plain_column
+from models.listing import matching, plain_column
 from models.statement import Statement
 from models.withholding import value_of
 
@@ -78,7 +79,7 @@ class Joined:
 
     entity: Entity
     column: str
-    conditions: Sequence[Condition] = ()
+    conditions: Sequence[Criterion] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Aggregation:
     keys: Sequence[Key]
     measures: Sequence[Measure]
     limit: int
-    conditions: Sequence[Condition] = ()
+    conditions: Sequence[Criterion] = ()
     parent: Joined | None = None
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from auth.principal import Viewer
 from models.inventory import Entity
-from models.order import Order
+from models.order import Order, order_by
 from models.statement import Statement
 from models.visibility import visible
 from models.withholding import selected
@@ -84,11 +84,10 @@ def read_along(statement: Statement, viewer: Viewer, text: str, along: Along) ->
         own = _list(naming.entity, "c", columns)
         lists = ", ".join(f'array_agg(c."{column}") as "{column}"' for column in columns)
         where = visible(statement, naming.entity, viewer, alias="c")
-        way = "desc" if naming.order.descending else "asc"
         joins.append(
             f'left join lateral (select {lists} from (select {own} from "{naming.entity.name}" c'
             f' where {where} and c."{naming.by}" = t.id'
-            f' order by c."{naming.order.column}" {way}, c.id {way} limit {statement.argument(naming.limit)}) c'
+            f" {order_by(naming.entity, naming.order, 'c')} limit {statement.argument(naming.limit)}) c"
             f") {alias} on true"
         )
     return f"select {', '.join(shown)} from ({text}) t {' '.join(joins)}"

@@ -61,6 +61,7 @@ class Ward:
         alias: it is null to whoever reads, filters or computes by it.
     names: the noun of the people or devices whose ids it holds. The API shows who they are by links alone, to those who
         see them; so whoever shows the id itself asks for that noun's reading.
+    words: whether rows are found by the words in it, where a list of them is searched.
     """
 
     classification: Classification
@@ -69,6 +70,7 @@ class Ward:
     holds: Storage | None = None
     withheld: str | None = None
     names: str | None = None
+    words: bool = False
 
 
 F = TypeVar("F")
@@ -83,10 +85,11 @@ def ward(
     holds: Storage | None = None,
     withheld: str | None = None,
     names: str | None = None,
+    words: bool = False,
 ) -> F:
     """Declare the column's classification and return the column."""
     # Tortoise copies fields with their __dict__, so the declaration travels with every copy.
-    vars(field)["ward"] = Ward(classification, masked_by, search, holds, withheld, names)
+    vars(field)["ward"] = Ward(classification, masked_by, search, holds, withheld, names, words)
     return field
 
 

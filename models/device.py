@@ -41,7 +41,7 @@ class Device(TenantModel):
 
     membership_id = ward(C.INTERNAL, fields.UUIDField())
     platform = ward(C.INTERNAL, fields.CharEnumField(DevicePlatform, max_length=16))
-    model = ward(C.INTERNAL, fields.CharField(max_length=100))
+    model = ward(C.INTERNAL, fields.CharField(max_length=100), words=True)
     serial_number = ward(
         C.CONFIDENTIAL,
         EncryptedField(max_length=100, null=True, pad=True),

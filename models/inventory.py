@@ -6,7 +6,7 @@ classification: a CONFIDENTIAL column of `record` is guarded by `record:read_con
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -78,6 +78,9 @@ MODELS: tuple[type[WardModel], ...] = (
 )
 
 
+_TEXTS = (tortoise_fields.CharField, tortoise_fields.TextField)
+
+
 class InventoryError(Exception):
     """A declaration is missing or contradicts itself. The service does not start."""
 
@@ -104,10 +107,11 @@ class Column:
     is_nullable: bool
     withheld: str | None
     names: Permission | None
+    words: bool
     field: Field[Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Entity:
     """A table: its noun, how long its rows are kept and where they lie, and its columns by name."""
 
@@ -124,6 +128,11 @@ class Entity:
         """What its rows are selected from, in SQL."""
         drawn_from = self.model.drawn_from
         return f'"{self.name}"' if drawn_from is None else f"({drawn_from})"
+
+    @cached_property
+    def word_columns(self) -> tuple[Column, ...]:
+        """The columns whose words are found where a list of its rows is searched."""
+        return tuple(column for column in self.columns.values() if column.words)
 
     @property
     def scope_columns(self) -> tuple[str, ...]:
@@ -189,6 +198,8 @@ def _column(entity: str, noun: str, name: str, field: Field[Any]) -> Column:
     is_sealed = isinstance(field, EncryptedField)
     if demand.sealed and not is_sealed:
         raise InventoryError(f"The column {entity}.{name} is {declared.classification} and not encrypted.")
+    if declared.words and (is_sealed or declared.withheld or not isinstance(field, _TEXTS) or not demand.in_api):
+        raise InventoryError(f"The words of the column {entity}.{name} are searched, and it is no plain text.")
     if declared.withheld is not None and not field.null:
         raise InventoryError(f"The column {entity}.{name} is withheld from some rows and can't be null.")
     max_length = getattr(field, "max_length", None)
@@ -210,6 +221,7 @@ def _column(entity: str, noun: str, name: str, field: Field[Any]) -> Column:
         is_nullable=bool(field.null),
         withheld=declared.withheld,
         names=Permission(f"{declared.names}:read") if declared.names else None,
+        words=declared.words,
         field=field,
     )
 

@@ -4,60 +4,28 @@ A listing is one SQL statement whatever its size. Under many parents it is still
 LATERAL join, so that no parent's rows push out another's.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from auth.principal import Viewer
 from models.along import NOTHING_ALONG, Along, read_along
+from models.condition import And, Condition, Criterion, Not, Operator, Or, Words, leaves_of
 from models.inventory import Column, Entity
-from models.order import Order
+from models.order import Bound, Order, beyond, order_by
 from models.row import Row, row_type
 from models.statement import Statement
 from models.touching import touching
 from models.visibility import visible
 from models.withholding import compared, selected, value_of
 
-
-class Operator(StrEnum):
-    """How a column is compared. EQUALS with None asks for absence, TOUCHES for the entries that are about a row."""
-
-    EQUALS = "="
-    IN = "in"
-    AT_LEAST = ">="
-    AT_MOST = "<="
-    LESS_THAN = "<"
-    STARTS_WITH = "^@"
-    TOUCHES = "&&"
-
-
+_PARTS_WORDS = "-_/.:"
+"""What stands between words as a blank does."""
 _EXACT = frozenset({Operator.EQUALS, Operator.IN})
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A filter on one column.
-
-    value: of an encrypted column, never its plain text: the blind index of a value (`models/searching.py: index_of`),
-        or a list of them. Of TOUCHES, a `models/touching.py: Touched`.
-    """
-
-    column: str
-    operator: Operator
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """The place in the order after (or before) which a page begins: the order column's value, and the id."""
-
-    value: Any
-    row_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +41,7 @@ class Listing:
     order: Order
     limit: int
     along: Along = NOTHING_ALONG
-    conditions: Sequence[Condition] = ()
+    conditions: Sequence[Criterion] = ()
     bound: Bound | None = None
     backwards: bool = False
     parent_column: str | None = None
@@ -129,15 +97,12 @@ async def fetch_by_id(
 def _listing_text(statement: Statement, viewer: Viewer, listing: Listing) -> str:
     entity, order = listing.entity, listing.order
     where = [_where(statement, viewer, listing)]
-    descending = order.descending != listing.backwards
     if listing.bound is not None:
-        value, row_id = statement.argument(listing.bound.value), statement.argument(listing.bound.row_id)
-        where.append(f"(t.{order.column}, t.id) {'<' if descending else '>'} ({value}, {row_id})")
-    way = "desc" if descending else "asc"
+        where.append(beyond(statement, entity, order, listing.bound, "t", backwards=listing.backwards))
     named = (one.by for one in listing.along.named)
-    columns = _columns(entity, (*listing.columns, order.column, *named))
+    columns = _columns(entity, (*listing.columns, *order.columns, *named))
     limit = statement.argument(listing.limit)
-    ordered = f"order by t.{order.column} {way}, t.id {way}"
+    ordered = order_by(entity, order, "t", backwards=listing.backwards)
     if listing.parent_column is None:
         text = f"select {columns} from {entity.relation} t where {' and '.join(where)} {ordered} limit {limit}"
     else:
@@ -147,48 +112,47 @@ def _listing_text(statement: Statement, viewer: Viewer, listing: Listing) -> str
             f"select p.parent, r.* from unnest({parents}::uuid[]) as p(parent) cross join lateral ("
             f"select {columns} from {entity.relation} t where {' and '.join(where)} {ordered} limit {limit}) r"
         )
-    return f"{read_along(statement, viewer, text, listing.along)} {ordered}" if listing.along else text
+    if not listing.along:
+        return text
+    ordered = order_by(entity, order, "t", backwards=listing.backwards, as_selected=True)
+    return f"{read_along(statement, viewer, text, listing.along)} {ordered}"
 
 
 def matching(
     statement: Statement,
     viewer: Viewer,
     entity: Entity,
-    conditions: Sequence[Condition],
+    conditions: Sequence[Criterion],
     *,
     touched: Iterable[str] = (),
     alias: str,
 ) -> str:
     """Return the SQL condition of the rows that the viewer sees, that meet the conditions, and of which they may read
-    every column that is touched.
+    every column that is touched: by any comparison, wherever it stands, so that what does not hold tells nothing more.
 
     touched: the columns that the statement orders, groups or computes by, besides those of the conditions.
 
     Raises:
         LookupError: a column is unknown, encrypted, or not in the API; a condition is on an encrypted one that is not
-            searchable, or is no equality with blind indexes.
+            searchable, or is no equality with blind indexes; words are searched in a table that has none.
     """
     columns = [plain_column(entity, name) for name in touched]
-    columns += [_compared_column(entity, condition) for condition in conditions]
+    for leaf in leaves_of(conditions):
+        columns += _searched_words(entity) if isinstance(leaf, Words) else [_compared_column(entity, leaf)]
     guards = {column.guard for column in columns if column.guard is not None}
     parts = [visible(statement, entity, viewer, alias=alias, also=guards)]
-    for condition in conditions:
-        column, end = compared(_stored(entity, condition.column), alias)
-        if condition.operator is Operator.TOUCHES:
-            parts.append(touching(statement, viewer, condition.value, alias))
-        elif condition.operator is Operator.IN:
-            parts.append(f"{column} = any({statement.argument(list(condition.value))}){end}")
-        elif condition.operator is Operator.EQUALS and condition.value is None:
-            parts.append(f"{value_of(_stored(entity, condition.column), alias)} is null")
-        else:
-            parts.append(f"{column} {condition.operator} {statement.argument(condition.value)}{end}")
+    parts += [_holds(statement, viewer, entity, one, alias) for one in conditions]
     return " and ".join(parts)
 
 
-def searched_columns(entity: Entity, conditions: Iterable[Condition]) -> list[Column]:
-    """Return the encrypted columns whose values a row that meets the conditions is known to have."""
-    compared = (entity.columns[one.column] for one in conditions if one.value is not None)
-    return [column for column in compared if column.search is not None]
+def searched_columns(entity: Entity, conditions: Iterable[Criterion]) -> list[Column]:
+    """Return the encrypted columns of whose values something is known of a row that meets the conditions."""
+    compared = (
+        entity.columns[one.column]
+        for one in leaves_of(conditions)
+        if isinstance(one, Condition) and one.value is not None
+    )
+    return list(dict.fromkeys(column for column in compared if column.search is not None))
 
 
 @lru_cache(maxsize=1024)
@@ -202,6 +166,52 @@ def plain_column(entity: Entity, name: str) -> Column:
     if column is None or column.is_sealed or not column.is_in_api:
         raise LookupError(f"By {entity.name}.{name} nothing is filtered, ordered, grouped or computed.")
     return column
+
+
+def _holds(statement: Statement, viewer: Viewer, entity: Entity, one: Criterion, alias: str) -> str:
+    """Return a criterion in SQL. It may be null where it does not hold."""
+    if isinstance(one, Not):
+        # Of what is null, the opposite holds.
+        return f"({_holds(statement, viewer, entity, one.part, alias)}) is not true"
+    if isinstance(one, And | Or):
+        word, of_none = (" and ", "true") if isinstance(one, And) else (" or ", "false")
+        return f"({word.join(_holds(statement, viewer, entity, part, alias) for part in one.parts) or of_none})"
+    if isinstance(one, Words):
+        text = " || ' ' || ".join(f"coalesce({value_of(each, alias)}, '')" for each in _searched_words(entity))
+        # PostgreSQL would take the parts of a code for a sign and a number, or for a host's name.
+        parted = f"translate({text}, '{_PARTS_WORDS}', '{' ' * len(_PARTS_WORDS)}')"
+        sought = re.sub(f"(?<=\\S)[{re.escape(_PARTS_WORDS)}]+(?=\\S)", " ", one.text)
+        return f"to_tsvector('simple', {parted}) @@ websearch_to_tsquery('simple', {statement.argument(sought)})"
+    return f"({_compares(statement, viewer, entity, one, alias)})"
+
+
+def _compares(statement: Statement, viewer: Viewer, entity: Entity, one: Condition, alias: str) -> str:
+    stored = _stored(entity, one.column)
+    if one.operator is Operator.TOUCHES:
+        return touching(statement, viewer, one.value, alias)
+    if one.operator is Operator.EQUALS and one.value is None:
+        return f"{value_of(stored, alias)} is null"
+    column, end = compared(stored, alias)
+    if one.operator is Operator.IN:
+        given = statement.argument(list(one.value))
+        if one.ignores_case:
+            return f"lower({column}) = any(select lower(one) from unnest({given}::text[]) one){end}"
+        return f"{column} = any({given}){end}"
+    given = statement.argument(one.value)
+    if one.ignores_case:
+        column, given = f"lower({column})", f"lower({given}::text)"
+    if one.operator is Operator.CONTAINS:
+        return f"strpos({column}, {given}) > 0{end}"
+    if one.operator is Operator.ENDS_WITH:
+        return f"right({column}, length({given})) = {given}{end}"
+    return f"{column} {one.operator} {given}{end}"
+
+
+def _searched_words(entity: Entity) -> Sequence[Column]:
+    """Return the columns whose words are searched. Raises `LookupError` where there are none."""
+    if not entity.word_columns:
+        raise LookupError(f"The table {entity.name} has no column whose words are searched.")
+    return entity.word_columns
 
 
 def _compared_column(entity: Entity, condition: Condition) -> Column:
@@ -223,7 +233,7 @@ def _stored(entity: Entity, name: str) -> Column:
 
 
 def _where(statement: Statement, viewer: Viewer, listing: Listing) -> str:
-    return matching(statement, viewer, listing.entity, listing.conditions, touched=(listing.order.column,), alias="t")
+    return matching(statement, viewer, listing.entity, listing.conditions, touched=listing.order.columns, alias="t")
 
 
 @lru_cache(maxsize=1024)

@@ -26,9 +26,9 @@ class Project(TenantModel):
     kept = Kept("For good: a project is archived, not deleted.")
     placement = Placement(project_column="id")
 
-    code = ward(C.INTERNAL, fields.CharField(max_length=64))
-    name = ward(C.INTERNAL, fields.CharField(max_length=200))
-    description = ward(C.INTERNAL, fields.CharField(max_length=4000, null=True))
+    code = ward(C.INTERNAL, fields.CharField(max_length=64), words=True)
+    name = ward(C.INTERNAL, fields.CharField(max_length=200), words=True)
+    description = ward(C.INTERNAL, fields.CharField(max_length=4000, null=True), words=True)
     status = ward(C.INTERNAL, fields.CharEnumField(ProjectStatus, max_length=16, default=ProjectStatus.ACTIVE))
     starts_on = ward(C.INTERNAL, fields.DateField(null=True))
     ends_on = ward(C.INTERNAL, fields.DateField(null=True))

@@ -83,8 +83,8 @@ class Record(TenantModel):
     project_id = ward(C.INTERNAL, fields.UUIDField())
     device_id = ward(C.INTERNAL, fields.UUIDField(null=True), names="device")
     created_by_id = ward(C.INTERNAL, fields.UUIDField(null=True), names="membership")
-    site_code = ward(C.INTERNAL, fields.CharField(max_length=64))
-    site_name = ward(C.INTERNAL, fields.CharField(max_length=200, null=True))
+    site_code = ward(C.INTERNAL, fields.CharField(max_length=64), words=True)
+    site_name = ward(C.INTERNAL, fields.CharField(max_length=200, null=True), words=True)
     latitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL)
     longitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL)
     location_is_coarse = ward(C.INTERNAL, fields.BooleanField(default=False))
@@ -93,8 +93,8 @@ class Record(TenantModel):
     collected_at_reported = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
     received_at = ward(C.INTERNAL, fields.DatetimeField(auto_now_add=True))
     medium = ward(C.INTERNAL, fields.CharEnumField(Medium, max_length=16))
-    activity_type = ward(C.INTERNAL, fields.CharField(max_length=120, null=True))
-    method = ward(C.INTERNAL, fields.CharField(max_length=200, null=True))
+    activity_type = ward(C.INTERNAL, fields.CharField(max_length=120, null=True), words=True)
+    method = ward(C.INTERNAL, fields.CharField(max_length=200, null=True), words=True)
     collector = ward(
         C.PERSONAL,
         EncryptedField(

@@ -31,10 +31,10 @@ def selected(entity: Entity, alias: str, name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def compared(column: Column, alias: str) -> tuple[str, str]:
-    """Return what stands around the comparison of a column: before it, and after.
+    """Return what is compared of a column, and what stands after its comparison.
 
     The column itself is compared, so that the database still knows how its values are spread; a row of which it is
     withheld is not found by it.
     """
-    value = f"{alias}.{column.name}"
-    return (value, "") if column.withheld is None else (f"({value}", f" and not {column.withheld.format(row=alias)})")
+    value = f'{alias}."{column.name}"'
+    return (value, "") if column.withheld is None else (value, f" and not {column.withheld.format(row=alias)}")

@@ -10,8 +10,9 @@ import asyncpg
 import orjson
 
 from auth.principal import Viewer
+from models.condition import Condition, Operator
 from models.inventory import entity_of
-from models.listing import Condition, Listing, Operator, fetch_listing
+from models.listing import Listing, fetch_listing
 from models.measurement import Measurement
 from models.order import Order
 from models.past import State, Told, fold

@@ -16,7 +16,7 @@ from models.data_inventory import OWN, held_by
 from models.inventory import Entity, entity_of
 from schema.aggregate import AGGREGATES, aggregated_columns, grouped_columns
 from schema.field import TYPES, ColumnField, DerivedField, LinkField, Otherwise, RootField, RowsField
-from schema.filter import FILTERS, demanded_of
+from schema.filter import COMBINING, FILTERS, demanded_of
 from schema.mutation import MutationField, mutation_of
 from schema.sight import stored
 from schema.sweep import guard_of, ordered_entity
@@ -156,7 +156,8 @@ def _uses(core: GraphQLSchema, entity: Entity) -> dict[str, Any]:
         if not isinstance(one, GraphQLInputObjectType):
             continue
         if FILTERS.get(one.name) is entity.model:
-            filtered |= {python_name(field): str(demanded_of(field) or "") for field in one.fields.values()}
+            taken = {python_name(field): str(demanded_of(field) or "") for field in one.fields.values()}
+            filtered |= {name: demanded for name, demanded in taken.items() if name not in COMBINING}
         if ordered_entity(one) is entity:
             named = get_named_type(one.fields["field"].type)
             if isinstance(named, GraphQLEnumType):

@@ -12,15 +12,16 @@ from auth.permission import Permission
 from models.access_review import AccessDecision, ReviewedKind
 from models.access_review import AccessReview as AccessReviewModel
 from models.access_review import AccessReviewItem as AccessReviewItemModel
+from models.condition import Condition, Operator
 from models.inventory import entity_of
-from models.listing import Condition, Listing, Operator, fetch_count
+from models.listing import Listing, fetch_count
 from models.membership import Membership
 from models.order import Order
 from models.project import Project as ProjectModel
 from schema.connection import After, Before, Connection, First, Last, OrderDirection, PageArguments, Parent, page_of
 from schema.context import RequestContext, context_of
 from schema.field import column, derived, link, resolved, rows, stands_for, structure
-from schema.filter import IdFilter, conditions_of, filters
+from schema.filter import EnumFilter, IdFilter, conditions_of, filters
 from schema.node import Node
 from schema.viewer_can import ViewerCanRead, viewer_can
 
@@ -65,19 +66,13 @@ class AccessReviewItem(Node):
 
 
 @strawberry.input(description="Compares what was decided.")
-class ReviewDecisionFilter:
-    eq: AccessDecision | None = strawberry.field(
-        default=strawberry.UNSET, description="This; null asks for what is not decided."
-    )
-    in_: list[AccessDecision] | None = strawberry.field(
-        name="in", default=strawberry.UNSET, description="One of these."
-    )
+class ReviewDecisionFilter(EnumFilter[AccessDecision]):
+    pass
 
 
 @strawberry.input(description="Compares the kind of what is reviewed.")
-class ReviewedKindFilter:
-    eq: ReviewedKind | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[ReviewedKind] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+class ReviewedKindFilter(EnumFilter[ReviewedKind]):
+    pass
 
 
 @filters(AccessReviewItemModel)

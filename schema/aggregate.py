@@ -18,9 +18,9 @@ from strawberry.utils.str_converters import to_camel_case
 
 from models.aggregation import Aggregation, Bucket, Function, Group, Joined, Key, Measure, fetch_groups, is_moment
 from models.base import WardModel
+from models.condition import Criterion
 from models.errors import InvalidInputError
 from models.inventory import Column, entity_of
-from models.listing import Condition
 from schema.context import ResolveInfo
 from schema.selection import names_of
 
@@ -135,8 +135,8 @@ async def groups(
     cls: type[T],
     asked: Asked,
     *,
-    conditions: Sequence[Condition],
-    of_parent: Sequence[Condition] = (),
+    conditions: Sequence[Criterion],
+    of_parent: Sequence[Criterion] = (),
 ) -> list[T]:
     """Return the groups that the viewer may see, in the order of the keys asked for. One statement.
 

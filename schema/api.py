@@ -28,9 +28,11 @@ from schema.access_review_change import AccessReviewMutation
 from schema.authenticator_change import AuthenticatorMutation
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
+from schema.description import publish_descriptions
 from schema.device_change import DeviceMutation
 from schema.device_enrolment import DeviceEnrolmentMutation
 from schema.errors import presented
+from schema.example import publish_examples
 from schema.execution import RowsExecutor
 from schema.field import Guard
 from schema.incident_change import IncidentMutation
@@ -214,6 +216,8 @@ def build_api() -> Api:
     sweep(core)
     publish_guards(core)
     publish_readable(core)
+    publish_descriptions(core)
+    publish_examples(core)
     core.extensions[NEEDS] = wire(core)
     wire_roots(core)
     wire_mutations(core, api.config)

@@ -3,7 +3,6 @@
 A value before or after a change is guarded as the column it is of, in the scope of the row it is of, by today's policy.
 """
 
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -18,18 +17,15 @@ from models.audit_entry import EntryKind, Outcome
 from models.change import Change as ChangeModel
 from models.change import ChangeOperation
 from models.device import Device as DeviceModel
-from models.inventory import entity_of
-from models.listing import Condition, Operator
 from models.membership import Membership
 from models.order import Order
 from models.service_account import ServiceAccount as ServiceAccountModel
-from models.touching import Touched
 from schema.column_change import ChangedRow, ColumnChange, changed_values
 from schema.connection import OrderDirection, PageArguments, page_of
 from schema.context import context_of
-from schema.field import column, derived, link, listed, resolved, stands_for, types_of_rows
-from schema.filter import IdFilter, TextFilter, TimeFilter, UuidFilter, conditions_of, filters
-from schema.node import Node, split_id
+from schema.field import column, derived, link, listed, resolved, stands_for
+from schema.filter import EnumFilter, IdFilter, TextFilter, TimeFilter, UuidFilter, conditions_of, filters
+from schema.node import Node
 from schema.proof import PROVEN, InclusionProof, prove_inclusion
 from schema.viewer_can import ViewerCanRead, viewer_can
 
@@ -110,15 +106,13 @@ class AuditEntry(Node):
 
 
 @strawberry.input(description="Compares how an act ended.")
-class OutcomeFilter:
-    eq: Outcome | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[Outcome] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+class OutcomeFilter(EnumFilter[Outcome]):
+    pass
 
 
 @strawberry.input(description="Compares the kind of an entry.")
-class EntryKindFilter:
-    eq: EntryKind | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[EntryKind] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+class EntryKindFilter(EnumFilter[EntryKind]):
+    pass
 
 
 @strawberry.input(description="Says which object entries are about.")
@@ -159,14 +153,6 @@ async def list_audit_entries(
     context = context_of(info)
     if has_everywhere(context.viewer, {Permission.AUDIT_READ}):
         context.read_log.note_entries(())
-    about = filter.entity_ids.has if filter is not None and filter.entity_ids else None
-    compared = replace(filter, entity_ids=None) if filter is not None else None
-    conditions = await conditions_of(info, compared, AuditEntryModel, links=_LINKS)
-    if about is not None:
-        type_name, row_id = split_id(about, at=("filter", "entityIds", "has"))
-        model = types_of_rows().get(type_name)
-        # Of what is no type there is nothing, as of a row that is not there.
-        touched = Touched(entity_of(model).name if model is not None else "", row_id)
-        conditions.append(Condition("entity_ids", Operator.TOUCHES, touched))
+    conditions = await conditions_of(info, filter, AuditEntryModel, links=_LINKS)
     order = Order("at", direction is OrderDirection.DESC)
     return await page_of(info, AuditEntryModel, page, order=order, conditions=conditions)

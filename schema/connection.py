@@ -11,11 +11,12 @@ import strawberry
 from graphql import get_named_type
 
 from models.base import WardModel
+from models.condition import Criterion
 from models.encryption.owner import index_owner
 from models.errors import InvalidInputError
 from models.inventory import entity_of
-from models.listing import Bound, Condition, Listing, fetch_count, fetch_listing, searched_columns
-from models.order import Order
+from models.listing import Listing, fetch_count, fetch_listing, searched_columns
+from models.order import Bound, Order
 from models.row import Row
 from schema.context import RequestContext, ResolveInfo
 from schema.cursor import open_cursor, seal_cursor
@@ -40,8 +41,8 @@ T = TypeVar("T")
 
 @strawberry.enum(description="Which way a list is ordered.")
 class OrderDirection(Enum):
-    ASC = "ASC"
-    DESC = "DESC"
+    ASC = strawberry.enum_value("ASC", description="From the least, the earliest, or A on.")
+    DESC = strawberry.enum_value("DESC", description="From the greatest, the latest, or Z on.")
 
 
 @structure
@@ -159,7 +160,7 @@ class Page:
             self._context.viewer,
             self._listing.entity.name,
             order,
-            Bound(value=row[order.column], row_id=row["id"]),
+            Bound(tuple(row[column] for column in order.columns), row["id"]),
         )
 
     async def _count(self, parents: list[UUID | None]) -> list[int]:
@@ -175,7 +176,7 @@ async def page_of(
     page: PageArguments,
     *,
     order: Order,
-    conditions: Sequence[Condition] = (),
+    conditions: Sequence[Criterion] = (),
     parent: Parent | None = None,
 ) -> Any:
     """Return the page that was asked for: one statement for all the parents of the operation that ask the same.

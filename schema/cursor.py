@@ -7,8 +7,9 @@ made for, and only for the same order, so that it tells nothing and leads nowher
 import base64
 import binascii
 import secrets
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -20,18 +21,15 @@ from models.encryption.blind_index import cipher_for
 from models.encryption.keyring import Keyring
 from models.encryption.owner import index_owner
 from models.errors import InvalidInputError
-from models.listing import Bound
-from models.order import Order
+from models.order import Bound, Order
 
 _NONCE = 12
 
 
 def seal_cursor(keyring: Keyring, viewer: Viewer, entity: str, order: Order, bound: Bound) -> str:
     """Return the cursor of a row. The organization's key must be in memory."""
-    value = bound.value.isoformat() if isinstance(bound.value, datetime) else bound.value
-    kind = "time" if isinstance(bound.value, datetime) else "plain"
     nonce = secrets.token_bytes(_NONCE)
-    content = orjson.dumps([kind, value, bound.row_id.hex])
+    content = orjson.dumps([bound.row_id.hex, *map(_written, bound.values)])
     sealed = _cipher(keyring, viewer).encrypt(nonce, content, _context(viewer, entity, order))
     return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
@@ -47,13 +45,31 @@ def open_cursor(
     try:
         raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         content = _cipher(keyring, viewer).decrypt(raw[:_NONCE], raw[_NONCE:], _context(viewer, entity, order))
-        kind, value, row_id = orjson.loads(content)
-        parsed: Any = datetime.fromisoformat(value) if kind == "time" else value
-        return Bound(value=parsed, row_id=UUID(hex=row_id))
+        row_id, *values = orjson.loads(content)
+        return Bound(tuple(_READ[kind](value) for kind, value in values), UUID(hex=row_id))
     except (ValueError, binascii.Error, InvalidTag, UnicodeEncodeError) as error:
         raise InvalidInputError(
             "Expected a cursor that an earlier page of this list in this order gave.", field=at
         ) from error
+
+
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "time": datetime.fromisoformat,
+    "day": date.fromisoformat,
+    "uuid": UUID,
+    "plain": lambda value: value,
+}
+"""By the kind of a value in a cursor, what makes it of its written form."""
+
+
+def _written(value: Any) -> tuple[str, Any]:
+    if isinstance(value, datetime):
+        return "time", value.isoformat()
+    if isinstance(value, date):
+        return "day", value.isoformat()
+    if isinstance(value, UUID):
+        return "uuid", str(value)
+    return "plain", value
 
 
 def _cipher(keyring: Keyring, viewer: Viewer) -> AESGCMSIV:
@@ -62,5 +78,5 @@ def _cipher(keyring: Keyring, viewer: Viewer) -> AESGCMSIV:
 
 
 def _context(viewer: Viewer, entity: str, order: Order) -> bytes:
-    way = "descending" if order.descending else "ascending"
-    return f"{viewer.organization_id}|{viewer.principal_id}|{entity}|{order.column}|{way}".encode()
+    keys = (f"{key.column}|{'descending' if key.descending else 'ascending'}" for key in order.keys)
+    return "|".join((str(viewer.organization_id), str(viewer.principal_id), entity, *keys)).encode()

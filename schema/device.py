@@ -1,5 +1,6 @@
 """Devices: whose they are, what they are, whether they are blocked."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +15,18 @@ from models.membership import Membership
 from models.order import Order
 from schema.connection import OrderDirection, PageArguments, page_of
 from schema.field import column, derived, link, resolved, stands_for
-from schema.filter import ExactTextFilter, IdFilter, TextFilter, TimeFilter, conditions_of, filters
+from schema.filter import (
+    EnumFilter,
+    ExactTextFilter,
+    IdFilter,
+    TextFilter,
+    TimeFilter,
+    conditions_of,
+    filters,
+    words_of,
+)
 from schema.node import Node
+from schema.order import order_of, which_way
 from schema.viewer_can import DeviceViewerCan, viewer_can
 
 if TYPE_CHECKING:
@@ -57,26 +68,36 @@ class Device(Node):
 
 @strawberry.enum(description="What devices are ordered by.")
 class DeviceOrderField(Enum):
-    CREATED_AT = "created_at"
-    MODEL = "model"
+    CREATED_AT = strawberry.enum_value("created_at", description="When they were registered.")
+    MODEL = strawberry.enum_value("model", description="The model.")
+    PLATFORM = strawberry.enum_value("platform", description="The platform, by its name.")
+    STATUS = strawberry.enum_value("status", description="The status, by its name.")
+    LAST_SEEN_AT = strawberry.enum_value("last_seen_at", description="When they were last seen.")
+    ENROLLED_AT = strawberry.enum_value("enrolled_at", description="When they were enrolled.")
 
 
-@strawberry.input(description="How devices are ordered.")
+@strawberry.input(description="One key of the order of devices.")
 class DeviceOrder:
-    field: DeviceOrderField = DeviceOrderField.CREATED_AT
-    direction: OrderDirection = OrderDirection.ASC
+    field: DeviceOrderField = strawberry.field(default=DeviceOrderField.CREATED_AT, description="By what.")
+    direction: OrderDirection = which_way()
+
+
+@strawberry.input(description="Compares what the collecting app runs on.")
+class DevicePlatformFilter(EnumFilter[DevicePlatform]):
+    pass
 
 
 @strawberry.input(description="Compares a device's status.")
-class DeviceStatusFilter:
-    eq: DeviceStatus | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[DeviceStatus] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+class DeviceStatusFilter(EnumFilter[DeviceStatus]):
+    pass
 
 
 @filters(DeviceModel)
 @strawberry.input(description="Which devices.")
 class DeviceFilter:
+    id: IdFilter | None = strawberry.field(default=None, description="By id.")
     status: DeviceStatusFilter | None = strawberry.field(default=None, description="By status.")
+    platform: DevicePlatformFilter | None = strawberry.field(default=None, description="By platform.")
     model: TextFilter | None = strawberry.field(default=None, description="By model.")
     serial_number: ExactTextFilter | None = strawberry.field(
         default=None,
@@ -87,15 +108,22 @@ class DeviceFilter:
     last_seen_at: TimeFilter | None = strawberry.field(default=None, description="By when they were last seen.")
 
 
+_LINKS = {"id": "Device", "membership_id": "User"}
+
+
 async def list_devices(
-    info: strawberry.Info, filter: DeviceFilter | None, order: DeviceOrder | None, page: PageArguments
+    info: strawberry.Info,
+    filter: DeviceFilter | None,
+    order: Sequence[DeviceOrder] | None,
+    page: PageArguments,
+    *,
+    search: str | None = None,
 ) -> Any:
     """Return a page of the devices that the viewer sees: all, or their own."""
-    order = order or DeviceOrder()
     return await page_of(
         info,
         DeviceModel,
         page,
-        order=Order(order.field.value, order.direction is OrderDirection.DESC),
-        conditions=await conditions_of(info, filter, DeviceModel, links={"membership_id": "User"}),
+        order=order_of(order, Order("created_at")),
+        conditions=[*await conditions_of(info, filter, DeviceModel, links=_LINKS), *words_of(search)],
     )

@@ -16,7 +16,7 @@ from models.service_account import ServiceAccount as ServiceAccountModel
 from resolvers.incident_judging import MOST_EVIDENCE
 from schema.connection import OrderDirection, PageArguments, page_of
 from schema.field import column, link, listed, stands_for
-from schema.filter import TextFilter, TimeFilter, conditions_of, filters
+from schema.filter import EnumFilter, TextFilter, TimeFilter, conditions_of, filters
 from schema.node import Node
 from schema.viewer_can import IncidentViewerCan, ViewerCanRead, viewer_can
 
@@ -85,19 +85,13 @@ class Incident(Node):
 
 
 @strawberry.input(description="Compares whether an incident is open.")
-class IncidentStatusFilter:
-    eq: IncidentStatus | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[IncidentStatus] | None = strawberry.field(
-        name="in", default=strawberry.UNSET, description="One of these."
-    )
+class IncidentStatusFilter(EnumFilter[IncidentStatus]):
+    pass
 
 
 @strawberry.input(description="Compares how soon somebody should look.")
-class IncidentSeverityFilter:
-    eq: IncidentSeverity | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[IncidentSeverity] | None = strawberry.field(
-        name="in", default=strawberry.UNSET, description="One of these."
-    )
+class IncidentSeverityFilter(EnumFilter[IncidentSeverity]):
+    pass
 
 
 @filters(IncidentModel)

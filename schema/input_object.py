@@ -6,6 +6,7 @@ the same: here they are looked up when the schema is built.
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
+from functools import cache
 from typing import Any
 
 from graphql import GraphQLSchema
@@ -56,10 +57,6 @@ def _named(self: object) -> str:
 
 def _object(definition: StrawberryObjectDefinition, config: StrawberryConfig) -> Make:
     made_of: Callable[..., Any] = definition.origin
-    fields = [
-        (config.name_converter.from_field(field), field.python_name, _maker(definition, field, config))
-        for field in definition.fields
-    ]
     # What has no default and may be left out is null.
     absent = {
         field.python_name: None
@@ -67,9 +64,17 @@ def _object(definition: StrawberryObjectDefinition, config: StrawberryConfig) ->
         if field.default_value is MISSING and field.default_factory is MISSING
     }
 
+    @cache
+    def fields() -> list[tuple[str, str, Make]]:
+        # When the first is made: an input may hold others of its own kind.
+        return [
+            (config.name_converter.from_field(field), field.python_name, _maker(definition, field, config))
+            for field in definition.fields
+        ]
+
     def make(values: Mapping[str, Any]) -> Any:
         given = dict(absent)
-        for name, python_name, make_field in fields:
+        for name, python_name, make_field in fields():
             if name in values:
                 value = values[name]
                 given[python_name] = value if make_field is _as_it_is else make_field(value)

@@ -15,7 +15,7 @@ from models.project import Project as ProjectModel
 from schema.connection import OrderDirection, PageArguments, page_of
 from schema.custom_role import CustomRole
 from schema.field import column, link, stands_for
-from schema.filter import ExactTextFilter, IdFilter, conditions_of, filters
+from schema.filter import EnumFilter, ExactTextFilter, IdFilter, conditions_of, filters
 from schema.node import Node
 from schema.viewer_can import ViewerCanRead, viewer_can
 
@@ -54,11 +54,8 @@ class Invitation(Node):
 
 
 @strawberry.input(description="Compares what came of an invitation.")
-class InvitationStatusFilter:
-    eq: InvitationStatus | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[InvitationStatus] | None = strawberry.field(
-        name="in", default=strawberry.UNSET, description="One of these."
-    )
+class InvitationStatusFilter(EnumFilter[InvitationStatus]):
+    pass
 
 
 @filters(InvitationModel)

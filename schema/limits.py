@@ -62,6 +62,8 @@ _PAGES: Final = frozenset(
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
 _INVENTORY: Final = "dataInventory"
 _PAST: Final = "recordAsOf"
+_NODES: Final = "nodes"
+"""The entry that takes ids; a page's rows have the same name, and no arguments."""
 _PROOFS: Final = frozenset({"proof", "consistencyProof"})
 
 
@@ -145,6 +147,8 @@ def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
         return WORTH_OF_INVENTORY
     if node.name.value in _PROOFS:
         return WORTH_OF_PROOF
+    if node.name.value == _NODES:
+        return _length(node, variables)
     if node.name.value not in _PAGES:
         return 1
     asked = [DEFAULT_PAGE]
@@ -159,6 +163,17 @@ def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
                 asked.append(int(given))
     # With a size named, the default counts no more; with two, the larger.
     return max(asked[1:], default=DEFAULT_PAGE)
+
+
+def _length(node: FieldNode, variables: Mapping[str, Any]) -> int:
+    """Return how many values the lists have that a field is given, and 1 where it is given none."""
+    counts = [1]
+    for argument in node.arguments or ():
+        value: Any = argument.value
+        given = variables.get(value.name.value) if isinstance(value, VariableNode) else getattr(value, "values", None)
+        if isinstance(given, list | tuple):
+            counts.append(len(given))
+    return max(counts)
 
 
 def _require_few_mutations(selection: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> None:

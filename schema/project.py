@@ -1,5 +1,6 @@
 """Projects, with their records and members."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from enum import Enum
 from typing import Any
@@ -22,8 +23,19 @@ from schema.connection import (
     page_of,
 )
 from schema.field import column, resolved, rows, stands_for
-from schema.filter import IdFilter, TextFilter, conditions_of, filters
+from schema.filter import (
+    DateFilter,
+    EnumFilter,
+    IdFilter,
+    Search,
+    TextFilter,
+    TimeFilter,
+    conditions_of,
+    filters,
+    words_of,
+)
 from schema.node import Node
+from schema.order import order_of, which_way
 from schema.record import Record, RecordFilter, RecordOrder, list_records
 from schema.user import ProjectMember, list_members
 from schema.viewer_can import ProjectViewerCan, viewer_can
@@ -56,14 +68,15 @@ class Project(Node):
         src: strawberry.Parent[Any],
         info: strawberry.Info,
         filter: RecordFilter | None = None,
-        order_by: RecordOrder | None = None,
+        search: Search = None,
+        order_by: list[RecordOrder] | None = None,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
     ) -> Connection[Record]:
         page = PageArguments(first, after, last, before)
-        return await list_records(info, filter, order_by, page, project_id=src["id"])
+        return await list_records(info, filter, order_by, page, search=search, project_id=src["id"])
 
     @resolved("Who works on the project.", rows(ProjectMembership))
     async def members(
@@ -80,21 +93,23 @@ class Project(Node):
 
 @strawberry.enum(description="What projects are ordered by.")
 class ProjectOrderField(Enum):
-    CODE = "code"
-    NAME = "name"
-    CREATED_AT = "created_at"
+    CODE = strawberry.enum_value("code", description="The code.")
+    NAME = strawberry.enum_value("name", description="The name.")
+    STATUS = strawberry.enum_value("status", description="The status, by its name.")
+    STARTS_ON = strawberry.enum_value("starts_on", description="The first day.")
+    ENDS_ON = strawberry.enum_value("ends_on", description="The last day.")
+    CREATED_AT = strawberry.enum_value("created_at", description="When they were made.")
 
 
-@strawberry.input(description="How projects are ordered.")
+@strawberry.input(description="One key of the order of projects.")
 class ProjectOrder:
-    field: ProjectOrderField = ProjectOrderField.CODE
-    direction: OrderDirection = OrderDirection.ASC
+    field: ProjectOrderField = strawberry.field(default=ProjectOrderField.CODE, description="By what.")
+    direction: OrderDirection = which_way()
 
 
 @strawberry.input(description="Compares a project's status.")
-class ProjectStatusFilter:
-    eq: ProjectStatus | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[ProjectStatus] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+class ProjectStatusFilter(EnumFilter[ProjectStatus]):
+    pass
 
 
 @filters(ProjectModel)
@@ -104,17 +119,24 @@ class ProjectFilter:
     code: TextFilter | None = strawberry.field(default=None, description="By code.")
     name: TextFilter | None = strawberry.field(default=None, description="By name.")
     status: ProjectStatusFilter | None = strawberry.field(default=None, description="By status.")
+    starts_on: DateFilter | None = strawberry.field(default=None, description="By their first day.")
+    ends_on: DateFilter | None = strawberry.field(default=None, description="By their last day.")
+    created_at: TimeFilter | None = strawberry.field(default=None, description="By when they were made.")
 
 
 async def list_projects(
-    info: strawberry.Info, filter: ProjectFilter | None, order: ProjectOrder | None, page: PageArguments
+    info: strawberry.Info,
+    filter: ProjectFilter | None,
+    order: Sequence[ProjectOrder] | None,
+    page: PageArguments,
+    *,
+    search: str | None = None,
 ) -> Any:
     """Return a page of the projects that the viewer sees."""
-    order = order or ProjectOrder()
     return await page_of(
         info,
         ProjectModel,
         page,
-        order=Order(order.field.value, order.direction is OrderDirection.DESC),
-        conditions=await conditions_of(info, filter, ProjectModel, links={"id": "Project"}),
+        order=order_of(order, Order("code")),
+        conditions=[*await conditions_of(info, filter, ProjectModel, links={"id": "Project"}), *words_of(search)],
     )

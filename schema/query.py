@@ -1,7 +1,8 @@
 """The entries to the graph for reading. What you don't see is answered as what never was: null."""
 
+import asyncio
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import strawberry
 
@@ -11,6 +12,7 @@ from models.base import WardModel
 from models.custom_role import CustomRole as CustomRoleModel
 from models.data_inventory import data_inventory
 from models.device import Device as DeviceModel
+from models.errors import InvalidInputError
 from models.incident import Incident as IncidentModel
 from models.invitation import Invitation as InvitationModel
 from models.membership import Membership
@@ -36,10 +38,11 @@ from schema.custom_role import CustomRole, list_roles
 from schema.data_inventory import DataTable
 from schema.device import Device, DeviceFilter, DeviceOrder, list_devices
 from schema.field import TYPES, resolved, root
+from schema.filter import Search
 from schema.incident import Incident, IncidentFilter, list_incidents
 from schema.invitation import Invitation, InvitationFilter, list_invitations
 from schema.measurement_group import MeasurementFilter, MeasurementGroup, MeasurementGroupKey, group_measurements
-from schema.node import Node, parse_id, split_id
+from schema.node import Node, Path, parse_id, split_id
 from schema.organization import Organization
 from schema.project import Project, ProjectFilter, ProjectOrder, list_projects
 from schema.proof import AuditTrail, load_trail
@@ -51,9 +54,21 @@ from schema.service_account import ServiceAccount, list_service_accounts
 from schema.user import User, UserFilter, UserOrder, list_users
 from schema.viewer import Viewer
 
+MOST_NODES: Final = 100
+"""Ids that one `nodes` takes."""
+
 
 async def _by_id(info: strawberry.Info, model: type[WardModel], type_name: str, value: str) -> Any:
     return await load_selected(info, model, parse_id(value, type_name, at=("id",)))
+
+
+async def _by_global_id(info: strawberry.Info, value: str, *, at: Path) -> Any:
+    type_name, row_id = split_id(value, at=at)
+    declared = TYPES.get(type_name)
+    core: Any = info._raw_info.schema.type_map.get(type_name)
+    if declared is None or declared.model is None or not getattr(core, "interfaces", ()):
+        return None
+    return await load_selected(info, declared.model, row_id)
 
 
 @strawberry.type(description="Where reading begins. Everything is of the one organization you are signed in to.")
@@ -74,12 +89,23 @@ class Query:
 
     @resolved("Any object by its global id.", root())
     async def node(info: strawberry.Info, id: strawberry.ID) -> Node | None:
-        type_name, _ = split_id(id, at=("id",))
-        declared = TYPES.get(type_name)
-        core: Any = info._raw_info.schema.type_map.get(type_name)
-        if declared is None or declared.model is None or not getattr(core, "interfaces", ()):
-            return None
-        return await _by_id(info, declared.model, type_name, id)
+        found: Any = await _by_global_id(info, id, at=("id",))
+        return found
+
+    @resolved(
+        f"Objects of any types by their global ids, {MOST_NODES} at the most, in the order of the ids: null in the"
+        " place of what you don't see, as of what never was.",
+        root(),
+    )
+    async def nodes(
+        info: strawberry.Info,
+        ids: Annotated[list[strawberry.ID], strawberry.argument(description="The ids; one may stand there twice.")],
+    ) -> list[Node | None]:
+        if len(ids) > MOST_NODES:
+            raise InvalidInputError(f"Expected at most {MOST_NODES} ids.", field=("ids",))
+        asked = [_by_global_id(info, one, at=("ids", place)) for place, one in enumerate(ids)]
+        found: Any = await asyncio.gather(*asked)
+        return found
 
     @resolved("A project by its id.", root())
     async def project(info: strawberry.Info, id: strawberry.ID) -> Project | None:
@@ -89,14 +115,15 @@ class Query:
     async def projects(
         info: strawberry.Info,
         filter: ProjectFilter | None = None,
-        order_by: ProjectOrder | None = None,
+        search: Search = None,
+        order_by: list[ProjectOrder] | None = None,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
     ) -> Connection[Project] | None:
         page = PageArguments(first, after, last, before)
-        return await list_projects(info, filter, order_by, page)
+        return await list_projects(info, filter, order_by, page, search=search)
 
     @resolved("A device by its id.", root())
     async def device(info: strawberry.Info, id: strawberry.ID) -> Device | None:
@@ -106,14 +133,15 @@ class Query:
     async def devices(
         info: strawberry.Info,
         filter: DeviceFilter | None = None,
-        order_by: DeviceOrder | None = None,
+        search: Search = None,
+        order_by: list[DeviceOrder] | None = None,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
     ) -> Connection[Device] | None:
         page = PageArguments(first, after, last, before)
-        return await list_devices(info, filter, order_by, page)
+        return await list_devices(info, filter, order_by, page, search=search)
 
     @resolved("A record by its id.", root())
     async def record(info: strawberry.Info, id: strawberry.ID) -> Record | None:
@@ -131,14 +159,15 @@ class Query:
     async def records(
         info: strawberry.Info,
         filter: RecordFilter | None = None,
-        order_by: RecordOrder | None = None,
+        search: Search = None,
+        order_by: list[RecordOrder] | None = None,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
     ) -> Connection[Record] | None:
         page = PageArguments(first, after, last, before)
-        return await list_records(info, filter, order_by, page)
+        return await list_records(info, filter, order_by, page, search=search)
 
     @resolved(
         "The records of all projects that you see, counted in groups. A record counts where you may read every column"
@@ -148,12 +177,13 @@ class Query:
     async def record_groups(
         info: strawberry.Info,
         filter: Annotated[RecordFilter | None, strawberry.argument(description="Which records are counted.")] = None,
+        search: Search = None,
         by: Annotated[
             list[RecordGroupKey], strawberry.argument(description="What groups are told apart by, and their order.")
         ] = [],  # noqa: B006  (the contract's default; never written to)
         bucket: GroupBucket = None,
     ) -> list[RecordGroup] | None:
-        return await group_records(info, filter, Asked(by, bucket))
+        return await group_records(info, filter, Asked(by, bucket), search=search)
 
     @resolved(
         "The measurements of all records that you see, counted in groups, with the statistics of their values. A"
@@ -185,7 +215,7 @@ class Query:
     async def users(
         info: strawberry.Info,
         filter: UserFilter | None = None,
-        order_by: UserOrder | None = None,
+        order_by: list[UserOrder] | None = None,
         first: First = None,
         after: After = None,
         last: Last = None,

@@ -1,5 +1,6 @@
 """Records and their measurements."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,10 +9,8 @@ from uuid import UUID
 import strawberry
 
 from auth.permission import Permission
-from auth.policy import require
-from auth.scope import ORGANIZATION
+from models.condition import Criterion
 from models.device import Device as DeviceModel
-from models.listing import Condition
 from models.measurement import Measurement as MeasurementModel
 from models.membership import Membership
 from models.order import Order
@@ -31,9 +30,9 @@ from schema.connection import (
     Parent,
     page_of,
 )
-from schema.context import context_of
 from schema.field import column, derived, link, listed, resolved, rows, stands_for, structure
 from schema.filter import (
+    EnumFilter,
     ExactTextFilter,
     IdFilter,
     NumberFilter,
@@ -42,8 +41,10 @@ from schema.filter import (
     conditions_of,
     demanding,
     filters,
+    words_of,
 )
 from schema.node import Node
+from schema.order import order_of, which_way
 from schema.record_history import RecordVersion, list_versions
 from schema.viewer_can import RecordViewerCan, ViewerCanRead, viewer_can
 
@@ -165,27 +166,31 @@ class Record(Node, RecordFields):
 
 @strawberry.enum(description="What records are ordered by.")
 class RecordOrderField(Enum):
-    COLLECTED_AT = "collected_at"
-    CREATED_AT = "created_at"
-    SITE_CODE = "site_code"
+    COLLECTED_AT = strawberry.enum_value("collected_at", description="When they were collected.")
+    CREATED_AT = strawberry.enum_value("created_at", description="When they were made.")
+    RECEIVED_AT = strawberry.enum_value("received_at", description="When the server received them.")
+    SITE_CODE = strawberry.enum_value("site_code", description="The site's code.")
+    SITE_NAME = strawberry.enum_value("site_name", description="The site's name.")
+    MEDIUM = strawberry.enum_value("medium", description="What was sampled, by the name of the medium.")
+    METHOD = strawberry.enum_value("method", description="How they were collected.")
+    STATUS = strawberry.enum_value("status", description="The status, by its name.")
+    REVIEWED_AT = strawberry.enum_value("reviewed_at", description="When they were approved or rejected.")
 
 
-@strawberry.input(description="How records are ordered.")
+@strawberry.input(description="One key of the order of records.")
 class RecordOrder:
-    field: RecordOrderField = RecordOrderField.COLLECTED_AT
-    direction: OrderDirection = OrderDirection.ASC
+    field: RecordOrderField = strawberry.field(default=RecordOrderField.COLLECTED_AT, description="By what.")
+    direction: OrderDirection = which_way()
 
 
 @strawberry.input(description="Compares a record's status.")
-class RecordStatusFilter:
-    eq: RecordStatus | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[RecordStatus] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+class RecordStatusFilter(EnumFilter[RecordStatus]):
+    pass
 
 
 @strawberry.input(description="Compares what was sampled.")
-class MediumFilter:
-    eq: Medium | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[Medium] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+class MediumFilter(EnumFilter[Medium]):
+    pass
 
 
 @filters(RecordModel)
@@ -196,7 +201,9 @@ class RecordFilter:
     created_by_id: IdFilter | None = strawberry.field(
         default=None, description="By who entered them.", metadata=demanding(Permission.MEMBERSHIP_READ)
     )
+    id: IdFilter | None = strawberry.field(default=None, description="By id.")
     site_code: TextFilter | None = strawberry.field(default=None, description="By the site's code.")
+    site_name: TextFilter | None = strawberry.field(default=None, description="By the site's name.")
     latitude: NumberFilter | None = strawberry.field(
         default=None, description="By degrees north, WGS 84, as `latitude` shows them."
     )
@@ -205,51 +212,48 @@ class RecordFilter:
     )
     collected_at: TimeFilter | None = strawberry.field(default=None, description="By when they were collected.")
     created_at: TimeFilter | None = strawberry.field(default=None, description="By when they were made.")
+    received_at: TimeFilter | None = strawberry.field(default=None, description="By when the server received them.")
+    reviewed_at: TimeFilter | None = strawberry.field(
+        default=None, description="By when they were approved or rejected."
+    )
     status: RecordStatusFilter | None = strawberry.field(default=None, description="By status.")
     medium: MediumFilter | None = strawberry.field(default=None, description="By what was sampled.")
+    activity_type: TextFilter | None = strawberry.field(default=None, description="By what they are, in WQX's words.")
+    method: TextFilter | None = strawberry.field(default=None, description="By how they were collected.")
     collector: ExactTextFilter | None = strawberry.field(
         default=None,
         description="By who collected them, where you may read the name. Each search is in the audit trail.",
     )
 
 
-_LINKS = {"project_id": "Project", "device_id": "Device", "created_by_id": "User"}
+_LINKS = {"id": "Record", "project_id": "Project", "device_id": "Device", "created_by_id": "User"}
 
 
 async def list_records(
     info: strawberry.Info,
     filter: RecordFilter | None,
-    order: RecordOrder | None,
+    order: Sequence[RecordOrder] | None,
     page: PageArguments,
     *,
+    search: str | None = None,
     project_id: UUID | None = None,
 ) -> Any:
     """Return a page of records: of all projects that the viewer sees, or of one."""
-    order = order or RecordOrder()
-    conditions = await record_conditions(info, filter)
     return await page_of(
         info,
         RecordModel,
         page,
-        order=Order(order.field.value, order.direction is OrderDirection.DESC),
-        conditions=conditions,
+        order=order_of(order, Order("collected_at")),
+        conditions=[*await record_conditions(info, filter), *words_of(search)],
         parent=Parent("project_id", project_id) if project_id else None,
     )
 
 
 async def record_conditions(
     info: strawberry.Info, filter: RecordFilter | None, *, argument: str = "filter"
-) -> list[Condition]:
+) -> list[Criterion]:
     """Return the conditions that a filter of records asks for, if this viewer may ask by them.
 
     argument: the name under which the client gave the filter.
     """
-    if filter is not None and filter.created_by_id is not None:
-        # Beside somebody's id, a pseudonym would be none: who may not see the people can't ask by one.
-        require(
-            context_of(info).viewer,
-            Permission.MEMBERSHIP_READ,
-            ORGANIZATION,
-            field=(argument, "createdById"),
-        )
     return await conditions_of(info, filter, RecordModel, links=_LINKS, argument=argument)

@@ -13,6 +13,7 @@ from models.aggregation import Function
 from models.record import Medium, RecordStatus
 from models.record import Record as RecordModel
 from schema.aggregate import Asked, groups, groups_of, key, measure
+from schema.filter import words_of
 from schema.record import RecordFilter, record_conditions
 
 
@@ -46,6 +47,9 @@ class RecordGroupKey(Enum):
     COLLECTED_AT = strawberry.enum_value("collected_at", description="By when they were collected; takes a bucket.")
 
 
-async def group_records(info: strawberry.Info, filter: RecordFilter | None, asked: Asked) -> list[RecordGroup]:
+async def group_records(
+    info: strawberry.Info, filter: RecordFilter | None, asked: Asked, *, search: str | None = None
+) -> list[RecordGroup]:
     """Return the groups of records that the viewer sees."""
-    return await groups(info, RecordGroup, asked, conditions=await record_conditions(info, filter))
+    conditions = [*await record_conditions(info, filter), *words_of(search)]
+    return await groups(info, RecordGroup, asked, conditions=conditions)

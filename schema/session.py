@@ -8,8 +8,8 @@ import strawberry
 from auth.action import Action
 from auth.errors import CrossSiteError
 from auth.permission import Permission
+from models.condition import Condition, Operator
 from models.device import Device as DeviceModel
-from models.listing import Condition, Operator
 from models.membership import Membership
 from models.order import Order
 from models.session import Factor

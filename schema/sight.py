@@ -34,7 +34,7 @@ from auth.permission import Permission
 from models.inventory import Entity, entity_of
 from schema.aggregate import AGGREGATES
 from schema.field import TYPES, LinkField, Otherwise, RootField, RowsField
-from schema.filter import FILTERS, demanded_of
+from schema.filter import COMBINING, FILTERS, demanded_of
 from schema.mutation import mutation_of
 from schema.sweep import guard_of, ordered_entity, page_row
 from schema.wiring import declaration_of, python_name
@@ -118,7 +118,9 @@ class _Sight:
             return not self.values(one)
         if isinstance(one, GraphQLInputObjectType):
             must = (field for field in one.fields.values() if isinstance(field.type, GraphQLNonNull))
-            return not self.inputs(one) or not all(self._shows_type_of(field) for field in must)
+            # And, or and not of nothing are nothing.
+            given = [field for field in self.inputs(one).values() if not _combines(one, field)]
+            return not given or not all(self._shows_type_of(field) for field in must)
         if isinstance(one, GraphQLInterfaceType):
             return not self.fields(one) or not self.implementers(one)
         if not isinstance(one, GraphQLObjectType):
@@ -160,7 +162,7 @@ class _Sight:
 
     def _shows_input(self, parent: GraphQLInputObjectType, field: GraphQLInputField) -> bool:
         model = FILTERS.get(parent.name)
-        if model is None:
+        if model is None or _combines(parent, field):
             return True
         demanded = demanded_of(field)
         if demanded is not None and (self._reach is None or demanded not in self._reach.everywhere):
@@ -281,6 +283,11 @@ class _Copy:
         if isinstance(one, GraphQLList):
             return GraphQLList(self._type(one.of_type))
         return self._types[one.name]
+
+
+def _combines(parent: GraphQLInputObjectType, field: GraphQLInputField) -> bool:
+    """Return whether a field puts filters together, and names no column."""
+    return parent.name in FILTERS and python_name(field) in COMBINING
 
 
 def _answers_of_public_roots(core: GraphQLSchema) -> frozenset[str]:

@@ -38,13 +38,13 @@ from schema.field import (
     RowsField,
     column_shown,
 )
-from schema.filter import FILTERS
+from schema.filter import COMBINING, FILTERS
 from schema.mutation import mutation_of
 from schema.wiring import SchemaError, declaration_of, object_types, python_name
 from schema.written import SUBJECT, WRITTEN
 
 _GENERIC = (Connection, Edge)
-_EXACT = frozenset({"eq", "in"})
+_EXACT = frozenset({"eq", "ne", "in", "not_in", "is_null"})
 """The operators that a blind index can answer."""
 _WITHOUT = {
     Otherwise.NULL_AND_ERROR: "null and FORBIDDEN",
@@ -249,8 +249,10 @@ def _require_plain_filters(input_type: GraphQLInputObjectType) -> None:
         return
     columns = entity_of(model).columns
     for name, field in input_type.fields.items():
-        definition: Any = field.extensions["strawberry-definition"]
-        column = columns.get(definition.python_name)
+        if python_name(field) in COMBINING:
+            _require(get_named_type(field.type) is input_type, f"{input_type.name}.{name}", "is no such filter")
+            continue
+        column = columns.get(python_name(field))
         if column is not None and column.search is not None:
             _require_exact(f"{input_type.name}.{name}", get_named_type(field.type))
         else:
@@ -278,10 +280,7 @@ def _require_plain_order(input_type: GraphQLInputObjectType) -> None:
         return
     for value in named.values.values():
         stored = value.value.value if isinstance(value.value, Enum) else value.value
-        column = entity.columns.get(str(stored))
-        _require_plain(f"{place}: {stored}", column)
-        is_never_null = column is not None and not column.is_nullable
-        _require(is_never_null, f"{place}: {stored}", "orders by a column that can be null")
+        _require_plain(f"{place}: {stored}", entity.columns.get(str(stored)))
 
 
 def _require_plain_aggregate(place: str, declared: Groups, field: GraphQLField) -> None:

@@ -1,5 +1,6 @@
 """People, as an organization knows them: through their membership."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,9 +22,10 @@ from schema.connection import After, Before, Connection, First, Last, OrderDirec
 from schema.context import RequestContext, ResolveInfo
 from schema.custom_role import CustomRole
 from schema.field import column, derived, link, listed, resolved, rows, stands_for
-from schema.filter import IdFilter, conditions_of, filters
+from schema.filter import EnumFilter, IdFilter, TimeFilter, conditions_of, filters
 from schema.guard import read_column
 from schema.node import Node
+from schema.order import order_of, which_way
 from schema.session import Session, list_sessions
 from schema.viewer_can import UserViewerCan, ViewerCanRead, viewer_can
 
@@ -102,22 +104,25 @@ class User(Node):
 
 @strawberry.enum(description="What people are ordered by.")
 class UserOrderField(Enum):
-    CREATED_AT = "created_at"
-    ROLE = "role"
+    CREATED_AT = strawberry.enum_value("created_at", description="Since when they belong to the organization.")
+    ROLE = strawberry.enum_value("role", description="The built-in role, by its name.")
+    STATUS = strawberry.enum_value("status", description="The status, by its name.")
 
 
-@strawberry.input(description="How people are ordered.")
+@strawberry.input(description="One key of the order of people.")
 class UserOrder:
-    field: UserOrderField = UserOrderField.CREATED_AT
-    direction: OrderDirection = OrderDirection.ASC
+    field: UserOrderField = strawberry.field(default=UserOrderField.CREATED_AT, description="By what.")
+    direction: OrderDirection = which_way()
 
 
 @strawberry.input(description="Compares a role in the organization.")
-class OrganizationRoleFilter:
-    eq: OrganizationRole | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[OrganizationRole] | None = strawberry.field(
-        name="in", default=strawberry.UNSET, description="One of these."
-    )
+class OrganizationRoleFilter(EnumFilter[OrganizationRole]):
+    pass
+
+
+@strawberry.input(description="Compares whether a person can get in.")
+class UserStatusFilter(EnumFilter[MembershipStatus]):
+    pass
 
 
 @filters(Membership)
@@ -125,18 +130,19 @@ class OrganizationRoleFilter:
 class UserFilter:
     id: IdFilter | None = strawberry.field(default=None, description="By id.")
     role: OrganizationRoleFilter | None = strawberry.field(default=None, description="By role.")
+    status: UserStatusFilter | None = strawberry.field(default=None, description="By whether they can get in.")
+    created_at: TimeFilter | None = strawberry.field(default=None, description="By since when they belong here.")
 
 
 async def list_users(
-    info: strawberry.Info, filter: UserFilter | None, order: UserOrder | None, page: PageArguments
+    info: strawberry.Info, filter: UserFilter | None, order: Sequence[UserOrder] | None, page: PageArguments
 ) -> Any:
     """Return a page of the organization's people."""
-    order = order or UserOrder()
     return await page_of(
         info,
         Membership,
         page,
-        order=Order(order.field.value, order.direction is OrderDirection.DESC),
+        order=order_of(order, Order("created_at")),
         conditions=await conditions_of(info, filter, Membership, links={"id": "User"}),
     )
 

@@ -129,11 +129,16 @@ def _bare_look(type_: Any, inside: tuple[Any, ...]) -> Look:
         return _LOOKS.get(type_.name) or _parsed(type_)
     if isinstance(type_, GraphQLEnumType):
         return _one_of({name: type_.coerce_input_value(name) for name in type_.values})
-    # A list in a list may be of any size, and an input in itself of any depth: the full way bounds them.
-    if isinstance(type_, GraphQLList) and not any(isinstance(one, GraphQLList) for one in inside):
-        return _list(_look(type_.of_type, (*inside, type_)))
-    if isinstance(type_, GraphQLInputObjectType) and type_ not in inside and not type_.is_one_of:
-        return _object(type_, (*inside, type_))
+    # A list in a list may be of any size, and an input in itself of any depth: the full way bounds what is given.
+    if isinstance(type_, GraphQLList):
+        is_within = any(isinstance(one, GraphQLList) for one in inside)
+        return _unsure if is_within else _list(_look(type_.of_type, (*inside, type_)))
+    if isinstance(type_, GraphQLInputObjectType) and not type_.is_one_of:
+        return _unsure if type_ in inside else _object(type_, (*inside, type_))
+    raise _UnsureError
+
+
+def _unsure(_: Any) -> Any:
     raise _UnsureError
 
 

@@ -13,8 +13,9 @@ from rich.progress import Progress
 from auth.errors import NotFoundError
 from auth.principal import Viewer
 from fieldward.cli.environment import load_settings, operator, reach, run, services
+from models.condition import Condition, Operator
 from models.inventory import entity_of
-from models.listing import Condition, Listing, Operator, fetch_listing
+from models.listing import Listing, fetch_listing
 from models.order import Order
 from models.project import Project
 from models.reading import OneStatement

@@ -439,6 +439,9 @@ def _values(given: GraphQLInputObjectType) -> Iterator[str]:
         target = get_named_type(field.type)
         if isinstance(target, GraphQLEnumType):
             yield from (f"{{{name}: {value}}}" for value in target.values)
+        elif target is given:
+            # And, or and not of the filter itself: of nothing, but for and, they are refused.
+            yield f"{{{name}: {{id: {{ne: null}}}}}}" if "id" in given.fields else "{and: {}}"
         else:
             yield f"{{{name}: {{}}}}"
 

@@ -12,8 +12,8 @@ from fieldward.cli.environment import operator
 from fieldward.jobs import build_jobs
 from fieldward.settings import Settings
 from models.aggregation import Aggregation, Function, Key, Measure, fetch_groups
+from models.condition import Condition, Operator
 from models.inventory import entities, entity_of
-from models.listing import Condition, Operator
 from models.place import cell_latitude, cell_longitude
 from models.reading import OneStatement
 from models.record import Record

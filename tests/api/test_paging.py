@@ -8,7 +8,7 @@ import pytest
 from tests.support.world import Client, World
 
 PAGE = """
-query($first: Int, $after: String, $last: Int, $before: String, $order: RecordOrder) {
+query($first: Int, $after: String, $last: Int, $before: String, $order: [RecordOrder!]) {
   records(first: $first, after: $after, last: $last, before: $before, orderBy: $order) {
     totalCount
     pageInfo { hasNextPage hasPreviousPage startCursor endCursor }

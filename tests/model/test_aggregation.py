@@ -15,8 +15,8 @@ from auth.permission import Permission
 from auth.principal import Viewer
 from auth.role import PROJECT_ROLES, ProjectRole
 from models.aggregation import Aggregation, Bucket, Function, Group, Joined, Key, Measure, fetch_groups
+from models.condition import Condition, Operator
 from models.inventory import Entity, entity_of
-from models.listing import Condition, Operator
 from models.measurement import Measurement
 from models.reading import Snapshot
 from models.record import Record

@@ -20,12 +20,13 @@ from strawberry.utils.await_maybe import await_maybe
 import models.listing
 import resolvers.locking
 import schema.connection
-import schema.record
+import schema.filter
 from auth.access import Access
 from auth.permission import Permission
 from auth.principal import Viewer
+from models.condition import Condition, Operator, leaves_of
 from models.inventory import Entity
-from models.listing import Listing, Operator
+from models.listing import Listing
 from models.statement import Statement
 from schema.api import Api, build_api
 from schema.completion import Batch
@@ -178,7 +179,7 @@ def refuse_only_what_is_there(patch: pytest.MonkeyPatch) -> Api:
 
 def filter_without_its_guard(patch: pytest.MonkeyPatch) -> Api:
     """Let everybody find records by who entered them."""
-    patch.setattr(schema.record, "require", lambda *_, **__: None)
+    patch.setattr(schema.filter, "require", lambda *_, **__: None)
     return build_api()
 
 
@@ -188,7 +189,8 @@ def filter_beyond_what_is_seen(patch: pytest.MonkeyPatch) -> Api:
 
     def spoiled(statement: Statement, viewer: Viewer, listing: Listing) -> str:
         where = composed(statement, viewer, listing)
-        asked = [one for one in listing.conditions if one.operator is Operator.STARTS_WITH]
+        leaves = [one for one in leaves_of(listing.conditions) if isinstance(one, Condition)]
+        asked = [one for one in leaves if one.operator is Operator.STARTS_WITH]
         if not asked:
             return where
         tenant = statement.argument(viewer.organization_id)

@@ -211,15 +211,6 @@ def test_a_group_or_an_aggregate_of_an_encrypted_column_is_refused(
         sweep(core)
 
 
-def test_an_order_by_a_column_that_can_be_null_is_refused(core: GraphQLSchema) -> None:
-    columns = core.type_map["RecordOrderField"]
-    assert isinstance(columns, GraphQLEnumType)
-    columns.values["METHOD"] = GraphQLEnumValue("method")
-
-    with pytest.raises(SchemaError, match=r"RecordOrder\.field: method orders by a column that can be null"):
-        sweep(core)
-
-
 @pytest.mark.parametrize(
     ("matrix", "role"), [("ORGANIZATION_ROLES", OrganizationRole.AUDITOR), ("PROJECT_ROLES", ProjectRole.VIEWER)]
 )

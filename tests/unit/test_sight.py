@@ -273,7 +273,7 @@ def test_filters_and_orders_are_cut_to_the_columns_in_reach(restored: None) -> N
     assert isinstance(by, GraphQLEnumType)
     assert isinstance(order, GraphQLInputObjectType)
     assert set(by.values) == {"SITE_CODE"}
-    assert fields(shown, "SieveFilter") == {"siteCode"}
+    assert fields(shown, "SieveFilter") == {"siteCode", "and", "or", "not"}
     # Whose default is out of reach has none: it is to be given.
     assert order.fields["field"].default is None
     assert order.fields["then"].default is not None
