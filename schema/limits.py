@@ -59,7 +59,7 @@ _PAGES: Final = frozenset(
         *("history", "incidents", "sessions", "invitations", "accessReviews", "items"),
     }
 )
-_GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
+_GROUPS: Final = frozenset({"recordGroups", "measurementGroups", "measurementSeries"})
 _INVENTORY: Final = "dataInventory"
 _PAST: Final = "recordAsOf"
 _PROOFS: Final = frozenset({"proof", "consistencyProof"})

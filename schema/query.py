@@ -39,6 +39,7 @@ from schema.field import TYPES, resolved, root
 from schema.incident import Incident, IncidentFilter, list_incidents
 from schema.invitation import Invitation, InvitationFilter, list_invitations
 from schema.measurement_group import MeasurementFilter, MeasurementGroup, MeasurementGroupKey, group_measurements
+from schema.measurement_series import DEFAULT_WIDTH, MeasurementSeries, SeriesWindow, list_series
 from schema.node import Node, parse_id, split_id
 from schema.organization import Organization
 from schema.project import Project, ProjectFilter, ProjectOrder, list_projects
@@ -176,6 +177,34 @@ class Query:
         bucket: GroupBucket = None,
     ) -> list[MeasurementGroup] | None:
         return await group_measurements(info, filter, record, Asked(by, bucket))
+
+    @resolved(
+        "The values of one characteristic over time, as a chart needs them: a series for each project, site, medium,"
+        " fraction and unit, of `width` points at the most. A measurement counts where you may read every column that"
+        " is touched, of it and of its record; one without a number is left out. Of a day at three sites, hour by"
+        ' hour: `{ measurementSeries(characteristic: "Turbidity", start: "2026-03-01T00:00:00Z",'
+        ' end: "2026-03-02T00:00:00Z", width: 24) { siteCode unit points { at min max mean } } }`',
+        root(),
+    )
+    async def measurement_series(
+        info: strawberry.Info,
+        characteristic: Annotated[str, strawberry.argument(description="What was measured, letter by letter.")],
+        start: Annotated[datetime, strawberry.argument(description="Collected at this moment or later.")],
+        end: Annotated[datetime, strawberry.argument(description="Collected before this moment.")],
+        width: Annotated[
+            int,
+            strawberry.argument(
+                description="How many points a series has at the most, such as a chart's width in pixels: up to 4000."
+            ),
+        ] = DEFAULT_WIDTH,
+        filter: Annotated[
+            MeasurementFilter | None, strawberry.argument(description="Which measurements besides.")
+        ] = None,
+        record: Annotated[
+            RecordFilter | None, strawberry.argument(description="Of which records, such as those of one site.")
+        ] = None,
+    ) -> list[MeasurementSeries] | None:
+        return await list_series(info, SeriesWindow(characteristic, start, end, width), filter, record)
 
     @resolved("A person by their id.", root())
     async def user(info: strawberry.Info, id: strawberry.ID) -> User | None:

@@ -149,6 +149,8 @@ NAMED_BY: Final[Mapping[str, tuple[str, str]]] = {
     "PastMeasurement": ("measurementId", "id"),
 }
 """By which field, and of which column, objects are known that have no id of their own."""
+COMPUTED: Final = frozenset({"RecordGroup", "MeasurementGroup", "MeasurementSeries", "SeriesPoint"})
+"""Types whose objects are no rows, but computed of rows."""
 NODELESS: Final = frozenset({"Change", "RecordVersion", "PastRecord", "PastMeasurement", "ServiceAccountUse"})
 """Types whose objects are not fetched by an id."""
 
@@ -253,7 +255,7 @@ async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
             rows[type_name] = {row["id"]: dict(row) for row in found}
     finally:
         await connection.close()
-    missing = set(page.fields) - set(TABLES) - {"RecordGroup", "MeasurementGroup"}
+    missing = set(page.fields) - set(TABLES) - COMPUTED
     assert not missing, f"say in TABLES where the rows of {missing} lie"
     facts = Facts(page, contract, at, cast.trail_until, rows, {})
     for owner in ("owner", "other-owner"):
