@@ -108,9 +108,7 @@ def _text(statement: Statement, viewer: Viewer, asked: SeriesOver, span: timedel
     if not is_moment(moment_column):
         raise LookupError(f"The column {parent.entity.name}.{moment_column.name} holds no moments.")
     value, moment = value_of(stored, "t"), value_of(moment_column, "p")
-    keys = [
-        value_of(key_column(entity, parent.entity, key), "p" if key.of_parent else "t") for key in asked.keys
-    ]
+    keys = [value_of(key_column(entity, parent.entity, key), "p" if key.of_parent else "t") for key in asked.keys]
     table, where = source_of(
         statement,
         viewer,

@@ -30,7 +30,9 @@ DECLARATION: Final = "fieldward-aggregate"
 
 GroupBucket = Annotated[
     Bucket | None,
-    strawberry.argument(description="The spans of time that COLLECTED_AT is grouped by, in UTC; given with that key alone."),
+    strawberry.argument(
+        description="The spans of time that COLLECTED_AT is grouped by, in UTC; given with that key alone."
+    ),
 ]
 
 

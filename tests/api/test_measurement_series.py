@@ -23,7 +23,9 @@ WINDOW = {"characteristic": "Level", "start": START.isoformat(), "end": END.isof
 EVER = {"characteristic": "Nitrogen", "start": "1900-01-01T00:00:00Z", "end": "2100-01-01T00:00:00Z"}
 
 
-async def _insert(world: World, site: str, *, every: str, values: str = "n", unit: str = "'m'", of: str = "CANAL") -> None:
+async def _insert(
+    world: World, site: str, *, every: str, values: str = "n", unit: str = "'m'", of: str = "CANAL"
+) -> None:
     """Write readings of a site over ten days, beside the audit trail, as only the superuser can."""
     for table in ("record", "measurement"):
         await world.sql(f"alter table {table} disable trigger all")
