@@ -6,7 +6,7 @@ that a chart of all values would. The database computes it, in one statement, of
 every column that is touched (`models/aggregation.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -87,9 +87,13 @@ async def fetch_series(connection: asyncpg.Connection, viewer: Viewer, asked: Se
     rows = await connection.fetch(_text(statement, viewer, asked, span), *statement.arguments)
     count = len(asked.keys)
     told = [row for row in rows if row["at"] is not None]
+    # A group's rows are of one series, and all of them are values or all spans.
+    grouped: Iterator[tuple[tuple[tuple[Any, ...], bool], Iterator[asyncpg.Record]]] = groupby(
+        told, key=lambda row: (tuple(row)[:count], row["is_raw"])
+    )
     series = [
         Series(keys=keys, points=[_point(row) for row in points], span=None if is_raw else span)
-        for (keys, is_raw), points in groupby(told, key=lambda row: (tuple(row)[:count], row["is_raw"]))
+        for (keys, is_raw), points in grouped
     ]
     return Found(count=rows[0]["series"], series=series)
 

@@ -137,7 +137,7 @@ def _key(one: AggregateField) -> Key:
 
 
 def _shown(series: Series, keys: Mapping[str, AggregateField]) -> MeasurementSeries:
-    shown = {
+    shown: dict[str, Any] = {
         name: f"{one.links_to}:{value}" if one.links_to else value
         for (name, one), value in zip(keys.items(), series.keys, strict=True)
     }

@@ -18,6 +18,7 @@ from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
 from models.record import Record as RecordModel
 from models.service_account import ServiceAccount as ServiceAccountModel
+from models.site import Site as SiteModel
 from schema.access_decision import AccessDecision, decide
 from schema.access_review import AccessReview, list_access_reviews
 from schema.aggregate import Asked, GroupBucket
@@ -49,6 +50,7 @@ from schema.record_group import RecordGroup, RecordGroupKey, group_records
 from schema.record_past import PastRecord, load_past
 from schema.selection import load_selected
 from schema.service_account import ServiceAccount, list_service_accounts
+from schema.site import Site, SiteFilter, SiteOrder, list_sites
 from schema.user import User, UserFilter, UserOrder, list_users
 from schema.viewer import Viewer
 
@@ -98,6 +100,23 @@ class Query:
     ) -> Connection[Project] | None:
         page = PageArguments(first, after, last, before)
         return await list_projects(info, filter, order_by, page)
+
+    @resolved("A site by its id.", root())
+    async def site(info: strawberry.Info, id: strawberry.ID) -> Site | None:
+        return await _by_id(info, SiteModel, "Site", id)
+
+    @resolved("The sites of all projects that you see.", root())
+    async def sites(
+        info: strawberry.Info,
+        filter: SiteFilter | None = None,
+        order_by: SiteOrder | None = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Site] | None:
+        page = PageArguments(first, after, last, before)
+        return await list_sites(info, filter, order_by, page)
 
     @resolved("A device by its id.", root())
     async def device(info: strawberry.Info, id: strawberry.ID) -> Device | None:
