@@ -49,7 +49,8 @@ async def ask(client: Client, site: str) -> Any:
 async def change(world: World, who: str, site: str, version: int = 1, **given: Any) -> Any:
     """Change a site, and return the payload."""
     given = {"id": site, "expectedVersion": version, **given}
-    return (await mutate(await world.client(who), "updateSite", given, f"site {{ {SHOWN} }}")).data["updateSite"]
+    answer = await mutate(await world.client(who), "updateSite", given, f"site {{ {SHOWN} }}")
+    return answer.body["data"]["updateSite"]
 
 
 def codes(payload: Any) -> list[str]:
