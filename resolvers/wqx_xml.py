@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from resolvers.export_writer import ExportedRecord, ExportedSite, ExportHead
-from resolvers.wqx_value import CellError, moment
+from resolvers.wqx_table import CellError
+from resolvers.wqx_value import moment
 from resolvers.wqx_xml_text import element, fitted, in_decimals, inside, shortened
 
 NAMESPACE: Final = "http://www.exchangenetwork.net/schema/wqx/3"

@@ -57,6 +57,7 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["keys", "prune"],
         ["keys", "verify"],
         ["audit", "seal"],
+        ["import", "sites"],
         ["audit", "key"],
         ["audit", "restart"],
         ["audit", "witness"],

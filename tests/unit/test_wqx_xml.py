@@ -274,12 +274,15 @@ def test_whatever_columns_hold_is_valid(seed: int) -> None:
 
     records, sites = [], []
     for index in range(5):
-        place = {"latitude": chance.uniform(-90, 90), "longitude": chance.choice([-180.0, 180.0, 0.1 + 0.2])}
+        place: dict[str, Any] = {
+            "latitude": chance.uniform(-90, 90),
+            "longitude": chance.choice([-180.0, 180.0, 0.1 + 0.2]),
+        }
         own = {**values(Record), **place, "medium": chance.choice([None, *Medium]), "project_id": PROJECT}
         own |= {"site_code": text(64), "collected_at": AT, "id": UUID(int=index)}
         measured = [{**values(Measurement), "value": number(), "detection_limit": number()} for _ in range(3)]
         records.append(ExportedRecord(own, measured))
-        site = {name: value for name, value in values(Site).items() if name in {"name", "kind", "description"}}
+        site: dict[str, Any] = {k: v for k, v in values(Site).items() if k in {"name", "kind", "description"}}
         sites.append(ExportedSite(PROJECT, own["site_code"], **site, **place))
     head = replace(
         HEAD,
