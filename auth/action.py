@@ -97,6 +97,11 @@ class Action(StrEnum):
     SESSION_SIGN_IN = "session.sign_in"
     SESSION_SIGN_OUT = "session.sign_out"
 
+    SITE_CREATE = "site.create"
+    SITE_DELETE = "site.delete"
+    SITE_IMPORT = "site.import"
+    SITE_UPDATE = "site.update"
+
     USER_CHANGE_PASSWORD = "user.change_password"  # noqa: S105
     USER_CREATE = "user.create"
     USER_ERASE = "user.erase"

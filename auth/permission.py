@@ -63,6 +63,12 @@ class Permission(StrEnum):
     SERVICE_ACCOUNT_CREATE = "service_account:create"
     SERVICE_ACCOUNT_REVOKE = "service_account:revoke"
 
+    SITE_READ = "site:read"
+    SITE_READ_CONFIDENTIAL = "site:read_confidential"
+    SITE_CREATE = "site:create"
+    SITE_UPDATE = "site:update"
+    SITE_DELETE = "site:delete"
+
     @property
     def noun(self) -> str:
         """What it is about."""

@@ -31,7 +31,7 @@ class ProjectRole(StrEnum):
     VIEWER = "VIEWER"
 
 
-_PROJECT_VIEWER: Final = frozenset({P.PROJECT_READ, P.RECORD_READ})
+_PROJECT_VIEWER: Final = frozenset({P.PROJECT_READ, P.RECORD_READ, P.SITE_READ})
 
 _PROJECT_COLLECTOR: Final = _PROJECT_VIEWER | {
     P.RECORD_READ_CONFIDENTIAL,
@@ -39,12 +39,14 @@ _PROJECT_COLLECTOR: Final = _PROJECT_VIEWER | {
     P.RECORD_CREATE,
     P.RECORD_UPDATE_OWN,
     P.RECORD_SUBMIT,
+    P.SITE_READ_CONFIDENTIAL,
 }
 
 _PROJECT_REVIEWER: Final = _PROJECT_VIEWER | {
     P.RECORD_READ_CONFIDENTIAL,
     P.RECORD_READ_PERSONAL,
     P.RECORD_REVIEW,
+    P.SITE_READ_CONFIDENTIAL,
 }
 
 _PROJECT_MANAGER: Final = (
@@ -57,6 +59,9 @@ _PROJECT_MANAGER: Final = (
         P.RECORD_UPDATE,
         P.RECORD_DELETE,
         P.RECORD_IMPORT,
+        P.SITE_CREATE,
+        P.SITE_UPDATE,
+        P.SITE_DELETE,
     }
 )
 
@@ -97,17 +102,20 @@ SELF: Final = frozenset(
 
 # What a role of the organization's own may be made of, by its level: what a role in a project can't use there is not
 # offered for one.
-_IN_PROJECTS: Final = frozenset({"project", "project_membership", "record"})
+_IN_PROJECTS: Final = frozenset({"project", "project_membership", "record", "site"})
 ORGANIZATION_LEVEL: Final = frozenset(P)
 PROJECT_LEVEL: Final = frozenset(p for p in P if p.noun in _IN_PROJECTS) - {P.PROJECT_CREATE}
 
-# What a service account may be given at the most. Programs read, and bring records; people, roles and other programs
-# are people's business, and so is the review of a record: a program is no second pair of eyes. A new permission that
-# changes something is not for programs unless it is named here.
+# What a service account may be given at the most. Programs read, and bring records and sites; people, roles and other
+# programs are people's business, and so is the review of a record: a program is no second pair of eyes. A new
+# permission that changes something is not for programs unless it is named here.
 SERVICE_ACCOUNT_LEVEL: Final = _READS | {
     P.RECORD_CREATE,
     P.RECORD_UPDATE,
     P.RECORD_SUBMIT,
     P.RECORD_DELETE,
     P.RECORD_IMPORT,
+    P.SITE_CREATE,
+    P.SITE_UPDATE,
+    P.SITE_DELETE,
 }

@@ -24,6 +24,7 @@ MODELS_APP: Final = {
         "models.device",
         "models.record",
         "models.measurement",
+        "models.site",
         "models.service_account",
         "models.session",
         "models.audit_entry",

@@ -30,9 +30,13 @@ class Function(StrEnum):
     MAX = "max"
     SUM = "sum"
     AVERAGE = "avg"
+    PERCENTILE_5 = "0.05"
     PERCENTILE_10 = "0.1"
+    PERCENTILE_25 = "0.25"
     MEDIAN = "0.5"
+    PERCENTILE_75 = "0.75"
     PERCENTILE_90 = "0.9"
+    PERCENTILE_95 = "0.95"
 
 
 OF_NUMBERS: Final = frozenset(Function) - {Function.COUNT, Function.MIN, Function.MAX}
@@ -44,9 +48,11 @@ _EXACT: Final = frozenset({Function.SUM, Function.AVERAGE})
 class Bucket(StrEnum):
     """Into which spans moments are put, in UTC. A week begins on Monday (ISO 8601)."""
 
+    HOUR = "hour"
     DAY = "day"
     WEEK = "week"
     MONTH = "month"
+    QUARTER = "quarter"
     YEAR = "year"
 
 
@@ -116,7 +122,7 @@ async def fetch_groups(connection: asyncpg.Connection, viewer: Viewer, aggregati
     text = _text(statement, viewer, aggregation)
     count = len(aggregation.keys)
     return [
-        Group(keys=tuple(row)[:count], measures=tuple(map(_finite, tuple(row)[count:])))
+        Group(keys=tuple(row)[:count], measures=tuple(map(finite, tuple(row)[count:])))
         for row in await connection.fetch(text, *statement.arguments)
     ]
 
@@ -146,23 +152,49 @@ def _text(statement: Statement, viewer: Viewer, aggregation: Aggregation) -> str
 
 
 def _source(statement: Statement, viewer: Viewer, aggregation: Aggregation) -> tuple[str, str]:
-    """Return what is read from, and the condition of the rows that count."""
-    entity, parent = aggregation.entity, aggregation.parent
     own = [
         *(key.column for key in aggregation.keys if not key.of_parent),
         *(measure.column for measure in aggregation.measures if measure.column is not None),
     ]
+    of_parent = [key.column for key in aggregation.keys if key.of_parent]
+    return source_of(
+        statement,
+        viewer,
+        aggregation.entity,
+        aggregation.conditions,
+        aggregation.parent,
+        touched=own,
+        touched_of_parent=of_parent,
+    )
+
+
+def source_of(
+    statement: Statement,
+    viewer: Viewer,
+    entity: Entity,
+    conditions: Sequence[Criterion],
+    parent: Joined | None,
+    *,
+    touched: Sequence[str],
+    touched_of_parent: Sequence[str],
+) -> tuple[str, str]:
+    """Return what is computed from, the rows as `t` and their parents as `p`, and the condition of those that count.
+
+    touched: the rows' columns that the statement groups or computes by, besides those of the conditions; and their
+        parents'.
+
+    Raises:
+        LookupError: as `models/listing.py: matching` does.
+    """
     table = f'"{entity.name}" t'
     if parent is None:
-        return table, matching(statement, viewer, entity, aggregation.conditions, touched=own, alias="t")
+        return table, matching(statement, viewer, entity, conditions, touched=touched, alias="t")
     # Primary keys begin with the tenant, so the tenant joins too.
     tenants = _tenant(entity), _tenant(parent.entity)
     table += f' join "{parent.entity.name}" p on p.{tenants[1]} = t.{tenants[0]} and p.id = t.{parent.column}'
-    own.append(parent.column)
-    of_parent = [key.column for key in aggregation.keys if key.of_parent]
     where = [
-        matching(statement, viewer, entity, aggregation.conditions, touched=own, alias="t"),
-        matching(statement, viewer, parent.entity, parent.conditions, touched=of_parent, alias="p"),
+        matching(statement, viewer, entity, conditions, touched=[*touched, parent.column], alias="t"),
+        matching(statement, viewer, parent.entity, parent.conditions, touched=touched_of_parent, alias="p"),
     ]
     return table, " and ".join(where)
 
@@ -173,11 +205,18 @@ def _tenant(entity: Entity) -> str:
     return entity.placement.tenant_column
 
 
-def _key(statement: Statement, aggregation: Aggregation, key: Key) -> str:
-    if key.of_parent and aggregation.parent is None:
+def key_column(entity: Entity, parent: Entity | None, key: Key) -> Column:
+    """Return the column of a key. Raises `LookupError` where it is none, or of a parent that there is not."""
+    if not key.of_parent:
+        return plain_column(entity, key.column)
+    if parent is None:
         raise LookupError(f"There is no parent whose {key.column} would be a key.")
+    return plain_column(parent, key.column)
+
+
+def _key(statement: Statement, aggregation: Aggregation, key: Key) -> str:
+    column = key_column(aggregation.entity, aggregation.parent.entity if aggregation.parent else None, key)
     entity = aggregation.parent.entity if key.of_parent and aggregation.parent else aggregation.entity
-    column = plain_column(entity, key.column)
     if key.bucket is not None and not is_moment(column):
         raise LookupError(f"The column {entity.name}.{column.name} holds no moments.")
     name = value_of(column, "p" if key.of_parent else "t")
@@ -201,7 +240,7 @@ def _measure(entity: Entity, measure: Measure) -> str:
     return f"percentile_cont({measure.function}) within group (order by {name})"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Return a number as a float, or None where it is beyond what a float holds."""
     if isinstance(value, Decimal):
         value = float(value)

@@ -37,6 +37,7 @@ from models.sealed_batch import Cosignature, Publication, SealedBatch, SealedLea
 from models.service_account import ServiceAccount
 from models.service_account_token import ServiceAccountToken, ServiceAccountUse
 from models.session import Session
+from models.site import Site
 from models.throttle import Throttle
 from models.trail_retention import TrailRetention
 from models.user import User
@@ -51,6 +52,7 @@ MODELS: tuple[type[WardModel], ...] = (
     Device,
     Record,
     Measurement,
+    Site,
     ServiceAccount,
     Session,
     AuditEntry,

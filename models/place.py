@@ -18,6 +18,14 @@ from models.encryption.codec import Point
 
 CELLS_IN_A_DEGREE: Final = 10
 
+AWAITING_ITS_CELL: Final = (
+    "(not {row}.location_is_coarse and {row}.project_id = any (array("
+    "select w.id from project w where w.locations_rewriting and w.locations_are_sensitive)))"
+)
+"""The rows of a table with places that still hold the exact place where it became sensitive. Found by the project and
+not in the row, so that it counts for all of them from the moment at which it was decided; a statement looks once which
+projects those are."""
+
 
 def cell_of(place: Point) -> Point:
     """Return the centre of the cell in which the place lies."""

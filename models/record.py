@@ -1,7 +1,7 @@
 """Records: one field event each, in one project."""
 
 from enum import StrEnum
-from typing import Any, Final, cast
+from typing import Any, cast
 from uuid import UUID
 
 from tortoise import fields
@@ -14,13 +14,7 @@ from models.encryption.blind_index import normalize_name
 from models.encryption.codec import Place
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import KeyPurpose, OwnerKind
-
-AWAITING_ITS_CELL: Final = (
-    "(not {row}.location_is_coarse and {row}.project_id = any (array("
-    "select w.id from project w where w.locations_rewriting and w.locations_are_sensitive)))"
-)
-"""The rows that still hold the exact place where it became sensitive. Found by the project and not in the row, so that
-it counts for all of them from the moment at which it was decided; a statement looks once which projects those are."""
+from models.place import AWAITING_ITS_CELL
 
 
 class RecordStatus(StrEnum):

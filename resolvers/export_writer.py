@@ -12,12 +12,32 @@ from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
+class ExportedSite:
+    """A site that records of the export were made at, as it may be read: `resolvers/export_site.py` finds them.
+
+    name, kind, description: None where nothing is said of them. latitude, longitude: WGS 84 degrees, of the centre of
+        its cell where `is_coarse`; None where the place is not known.
+    """
+
+    project_id: UUID
+    code: str
+    name: str | None = None
+    kind: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    is_coarse: bool = False
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ExportHead:
     """What is said of a whole export, before its first record.
 
     columns: of records and of measurements, the names of the columns that are in it, in their order.
     author: the name of who exports, as they may read it; None where it is a program.
     projects: code and name of each project that is in it, by its id.
+    organization_slug: the organization's short name; empty where a format has no use for it.
+    sites: those that its records were made at, for formats that name them before the first record.
     """
 
     organization_name: str
@@ -26,6 +46,8 @@ class ExportHead:
     record_columns: Sequence[str]
     measurement_columns: Sequence[str]
     projects: Mapping[UUID, tuple[str, str]]
+    organization_slug: str = ""
+    sites: Sequence[ExportedSite] = ()
 
 
 @dataclass(frozen=True, slots=True)

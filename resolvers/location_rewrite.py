@@ -1,8 +1,8 @@
-"""Rewriting how the records of a project keep their places, after it was decided otherwise.
+"""Rewriting how the records and sites of a project keep their places, after it was decided otherwise.
 
 What is left is found by query, batch by batch, each batch one audited change of the system's own. Whoever is killed in
-the middle has lost nothing, and several processes do it together: none waits for a row that another holds. That a
-record was rewritten is no change of what it says: its version and those who had a hand in it stay.
+the middle has lost nothing, and several processes do it together: none waits for a row that another holds. That a row
+was rewritten is no change of what it says: its version and those who had a hand in it stay.
 """
 
 import time
@@ -18,17 +18,18 @@ from models.encryption.column import EncryptedField, open_light, seal_light
 from models.encryption.envelope import Cell, key_id_of
 from models.encryption.keyring import active_keyring
 from models.errors import TamperedError
-from models.inventory import entity_of
+from models.inventory import Entity, entity_of
 from models.project import Project
 from models.reading import OneStatement
 from models.record import Record
+from models.site import Site
 from models.transaction import Tenant, fetch
 from resolvers.change import Change, Intent, commit_change
 from resolvers.location import location_columns
 from resolvers.trail import job_actor
 
 BATCH: Final = 500
-"""Records of one change: its transaction stays short."""
+"""Rows of one change: its transaction stays short."""
 
 STUCK_S: Final = 3600.0
 """Seconds after which a project is tried again of which a place did not open."""
@@ -36,7 +37,8 @@ STUCK_S: Final = 3600.0
 REWRITE_LOCATIONS: Final = "rewrite_locations"
 """The background job's name."""
 
-_SEALED: Final = cast("EncryptedField[Point | None]", entity_of(Record).columns["exact_location"].field)
+_PLACED: Final = (entity_of(Record), entity_of(Site))
+"""The tables whose rows have places, in the order in which they are rewritten."""
 
 _Place = tuple[datetime, UUID]
 _START: Final[_Place] = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
@@ -54,7 +56,7 @@ _PENDING: Final = """
 
 _IS_LEFT: Final = f"""
     select exists (
-        select from project p join record r on {_LEFT}
+        select from project p join {{table}} r on {_LEFT}
         where p.organization_id = $1 and p.id = $2 and (r.created_at, r.id) > ($3, $4)
     )
 """
@@ -68,14 +70,14 @@ _HOLD: Final = """
 
 _TAKE: Final = f"""
     select r.id, r.created_at, r.latitude, r.longitude, r.exact_location, r.location_is_coarse
-    from record r join project p on {_LEFT}
+    from {{table}} r join project p on {_LEFT}
     where p.organization_id = $1 and p.id = $2 and (r.created_at, r.id) > ($3, $4)
     order by r.created_at, r.id limit $5
     for update of r skip locked
 """
 
 _WRITE: Final = """
-    update record r
+    update {table} r
     set latitude = n.latitude, longitude = n.longitude, exact_location = n.exact, location_is_coarse = $2
     from unnest($3::uuid[], $4::float8[], $5::float8[], $6::bytea[]) as n(id, latitude, longitude, exact)
     where r.organization_id = $1 and r.id = n.id
@@ -84,7 +86,7 @@ _WRITE: Final = """
 _FINISH: Final = f"""
     update project p set locations_rewriting = false
     where p.organization_id = $1 and p.id = $2 and p.locations_rewriting
-      and not exists (select from record r where {_LEFT})
+      and {" and ".join(f"not exists (select from {one.name} r where {_LEFT})" for one in _PLACED)}
     returning p.id
 """
 
@@ -92,13 +94,13 @@ _FINISH: Final = f"""
 class LocationRewrite:
     """Rewrites what is left to rewrite, in any organization. One for a process.
 
-    batch: how many records of one change.
+    batch: how many rows of one change.
     """
 
     def __init__(self, *, batch: int = BATCH) -> None:
         self._batch = batch
-        # How far each project is done: what lies before is not looked at again for each batch.
-        self._reached: dict[UUID, _Place] = {}
+        # How far each table of each project is done: what lies before is not looked at again for each batch.
+        self._reached: dict[tuple[UUID, str], _Place] = {}
         # Projects with a place that does not open, until when they are left alone: they hold up no other.
         self._stuck: dict[UUID, float] = {}
 
@@ -109,27 +111,30 @@ class LocationRewrite:
         project_id = await _read(organization_id, _PENDING, organization_id, list(self._stuck))
         if project_id is None:
             return False
-        at = _At(organization_id, project_id, self._reached.get(project_id, _START))
         try:
-            return await self._step(at)
+            return await self._step(organization_id, project_id)
         except TamperedError:
             self._stuck[project_id] = now + STUCK_S
             raise
 
-    async def _step(self, at: "_At") -> bool:
-        if await _read(at.organization_id, _IS_LEFT, *at.arguments):
-            return await self._rewrite(at)
-        if at.reached != _START:
+    async def _step(self, organization_id: UUID, project_id: UUID) -> bool:
+        reached = [(one, self._reached.get((project_id, one.name), _START)) for one in _PLACED]
+        every = [_At(organization_id, project_id, one, place) for one, place in reached]
+        for at in every:
+            if await _read(organization_id, _of(_IS_LEFT, at), *at.arguments):
+                return await self._rewrite(at)
+        if any(at.reached != _START for at in every):
             # From the beginning once more: what somebody else held was passed over.
-            del self._reached[at.project_id]
+            for at in every:
+                self._reached.pop(at.key, None)
             return True
-        return await _committed(at, lambda change: _finish(change, at))
+        return await _committed(every[0], lambda change: _finish(change, every[0]))
 
     async def _rewrite(self, at: "_At") -> bool:
         async def work(change: Change) -> bool:
             rows = await _rewrite_some(change, at, self._batch)
             if rows:
-                self._reached[at.project_id] = (rows[-1]["created_at"], rows[-1]["id"])
+                self._reached[at.key] = (rows[-1]["created_at"], rows[-1]["id"])
             return bool(rows)
 
         return await _committed(at, work)
@@ -137,16 +142,26 @@ class LocationRewrite:
 
 @dataclass(frozen=True, slots=True)
 class _At:
-    """A project, and how far it is done."""
+    """A table of a project, and how far it is done."""
 
     organization_id: UUID
     project_id: UUID
+    entity: Entity
     reached: _Place
+
+    @property
+    def key(self) -> tuple[UUID, str]:
+        """What is done so far."""
+        return self.project_id, self.entity.name
 
     @property
     def arguments(self) -> tuple[Any, ...]:
         """The organization, the project, and where to go on."""
         return self.organization_id, self.project_id, *self.reached
+
+
+def _of(text: str, at: _At) -> str:
+    return text.format(table=at.entity.name)
 
 
 async def _read(organization_id: UUID, text: str, *arguments: Any) -> Any:
@@ -166,20 +181,20 @@ async def _committed(at: _At, work: Callable[[Change], Awaitable[bool]]) -> bool
 
 
 async def _rewrite_some(change: Change, at: _At, most: int) -> list[dict[str, Any]]:
-    """Rewrite the next records that nobody holds, and return them as they were."""
+    """Rewrite the next rows that nobody holds, and return them as they were."""
     held = await fetch(change.connection, _HOLD, at.organization_id, at.project_id)
     if not held:
         return []
     is_sensitive = bool(held[0]["locations_are_sensitive"])
-    rows = await fetch(change.connection, _TAKE, *at.arguments, most)
+    rows = await fetch(change.connection, _of(_TAKE, at), *at.arguments, most)
     if not rows:
         return []
     sealed = {key_id_of(row["exact_location"]) for row in rows if row["exact_location"] is not None}
     await active_keyring().load_ids(sealed)
-    written = [_written(at.organization_id, row, is_sensitive) for row in rows]
+    written = [_written(at, row, is_sensitive) for row in rows]
     await fetch(
         change.connection,
-        _WRITE,
+        _of(_WRITE, at),
         at.organization_id,
         is_sensitive,
         [row["id"] for row in rows],
@@ -195,15 +210,16 @@ async def _finish(change: Change, at: _At) -> bool:
     return bool(await fetch(change.connection, _FINISH, at.organization_id, at.project_id))
 
 
-def _written(organization_id: UUID, row: dict[str, Any], is_sensitive: bool) -> dict[str, Any]:
+def _written(at: _At, row: dict[str, Any], is_sensitive: bool) -> dict[str, Any]:
     """Return the columns as they are stored from now on."""
+    sealed = cast("EncryptedField[Point | None]", at.entity.columns["exact_location"].field)
     if not row["location_is_coarse"]:
         exact = Point(row["latitude"], row["longitude"])
     elif row["exact_location"] is None:
         exact = Point(None, None)
     else:
-        cell = Cell(organization_id, entity_of(Record).name, _SEALED.model_field_name, row["id"])
+        cell = Cell(at.organization_id, at.entity.name, sealed.model_field_name, row["id"])
         exact = Place.decode(open_light(row["exact_location"], cell))
     columns = location_columns(exact, is_sensitive=is_sensitive)
-    here = {"id": row["id"], "organization_id": organization_id, "exact_location": columns["exact_location"]}
-    return {**columns, "exact_location": seal_light(_SEALED, here)}
+    here = {"id": row["id"], "organization_id": at.organization_id, "exact_location": columns["exact_location"]}
+    return {**columns, "exact_location": seal_light(sealed, here)}

@@ -14,6 +14,8 @@ from models.base import new_id
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
 from models.project import Project, ProjectStatus
+from models.statement import Statement
+from models.transaction import fetch
 from resolvers.change import Change
 from resolvers.checking import require_reason
 from resolvers.creating import constraint_of, creation_digest, repeats, require_new_id
@@ -107,12 +109,12 @@ async def set_location_sensitivity(
 ) -> UUID:
     """Declare whether the project's locations are sensitive, and return its id.
 
-    It counts at once for what is written and shown from now on; records that are there are rewritten in the background
-    (`resolvers/location_rewrite.py`). It can be said of an archived project, too.
+    It counts at once for what is written and shown from now on; records and sites that are there are rewritten in the
+    background (`resolvers/location_rewrite.py`). It can be said of an archived project, too.
 
     Raises:
         NotFoundError, ForbiddenError: without `project:update` there. Who says that they are sensitive no more shows
-            the exact places to all who read the project's records, and so must read them themselves.
+            the exact places to all who read the project's records and sites, and so must read them themselves.
         InvalidInputError: no reason was given.
         ConflictError: it is at another version.
     """
@@ -123,12 +125,31 @@ async def set_location_sensitivity(
     if project.locations_are_sensitive != is_sensitive:
         if not is_sensitive:
             scope = project_scope(project.id)
-            require(change.viewer, Permission.RECORD_READ_CONFIDENTIAL, scope, field=("input", "sensitive"))
+            for permission in (Permission.RECORD_READ_CONFIDENTIAL, Permission.SITE_READ_CONFIDENTIAL):
+                require(change.viewer, permission, scope, field=("input", "sensitive"))
         project.locations_are_sensitive = is_sensitive
         project.locations_rewriting = True
     project.version += 1
     await _save(change, project, ["locations_are_sensitive", "locations_rewriting", "version"])
     return project_id
+
+
+async def hold_active_project(change: Change, project_id: UUID) -> bool:
+    """Hold a project as it is until the end, and return whether its locations are sensitive.
+
+    Raises:
+        ConflictError: it is archived.
+    """
+    statement = Statement()
+    rows = await fetch(
+        change.connection,
+        f'select status, locations_are_sensitive from "{entity_of(Project).name}"'
+        f" where organization_id = {statement.argument(change.organization_id)}"
+        f" and id = {statement.argument(project_id)} for share",
+        *statement.arguments,
+    )
+    require_active(rows[0]["status"], at=("input", "id"))
+    return bool(rows[0]["locations_are_sensitive"])
 
 
 def require_active(status: str, *, at: tuple[str | int, ...]) -> None:

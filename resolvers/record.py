@@ -19,15 +19,13 @@ from models.inventory import entity_of
 from models.measurement import Measurement
 from models.project import Project
 from models.record import Medium, Record, RecordStatus
-from models.statement import Statement
-from models.transaction import fetch
 from resolvers.change import Change
 from resolvers.checking import Path, require_reason, require_some, require_time
 from resolvers.collector import collector_columns, load_collectors
 from resolvers.creating import creation_digest, repeats, require_new_id
 from resolvers.location import LOCATION, location_columns, moved
 from resolvers.locking import Held, Wanted, hold_visible, lock_visible, require_on, require_version, scope_of_model
-from resolvers.project import require_active
+from resolvers.project import hold_active_project, require_active
 from resolvers.writing import require_writable
 
 MOST_MEASUREMENTS = 500
@@ -161,7 +159,7 @@ async def update_record(
     record = await lock_visible(change, Record, record_id)
     _require_may_update(change, record)
     require_version(record.version, expected_version)
-    is_sensitive = await hold_active_project(change, record)
+    is_sensitive = await hold_active_project(change, record.project_id)
     scope = scope_of_model(change, record)
     _require_writable(change, scope, values)
     if measurements is not None:
@@ -171,7 +169,9 @@ async def update_record(
         what = f"a change of a record that is {'approved' if is_approved else 'under review'}"
         require_reason(change.intent.reason, what=what)
     if not LOCATION.isdisjoint(values):
-        values = {**values, **await moved(change, record, values, scope, is_sensitive=is_sensitive)}
+        theirs = change.viewer.hands.issuperset(record.contributor_ids)
+        place = await moved(change, record, values, scope, is_sensitive=is_sensitive, is_all_theirs=theirs)
+        values = {**values, **place}
     columns = [*values, "status", "version", *CONTRIBUTED, *REVIEWED]
     if "device_id" in values:
         device = _device(values["device_id"])
@@ -217,7 +217,7 @@ async def delete_record(change: Change, *, record_id: UUID, expected_version: in
     require_on(change, Permission.RECORD_DELETE, record)
     require_reason(change.intent.reason)
     require_version(record.version, expected_version)
-    await hold_active_project(change, record)
+    await hold_active_project(change, record.project_id)
     await record.delete(using_db=change.connection)
     return record_id
 
@@ -320,24 +320,6 @@ def note_contributor(change: Change, record: Record) -> None:
     new = change.viewer.hands.difference(record.contributor_ids)
     if new:
         record.contributor_ids = [*record.contributor_ids, *sorted(new)]
-
-
-async def hold_active_project(change: Change, record: Record) -> bool:
-    """Hold the record's project as it is until the end, and return whether its locations are sensitive.
-
-    Raises:
-        ConflictError: it is archived.
-    """
-    statement = Statement()
-    rows = await fetch(
-        change.connection,
-        f'select status, locations_are_sensitive from "{entity_of(Project).name}"'
-        f" where organization_id = {statement.argument(change.organization_id)}"
-        f" and id = {statement.argument(record.project_id)} for share",
-        *statement.arguments,
-    )
-    require_active(rows[0]["status"], at=("input", "id"))
-    return bool(rows[0]["locations_are_sensitive"])
 
 
 async def _write_measurements(change: Change, record_id: UUID, project_id: UUID, new: Sequence[NewMeasurement]) -> None:

@@ -15,13 +15,13 @@ from models.record import Record, RecordStatus, SignatureMeaning
 from resolvers.change import Change
 from resolvers.checking import require_reason
 from resolvers.locking import lock_visible, require_on, require_version, scope_of_model
+from resolvers.project import hold_active_project
 from resolvers.record import (
     CONTRIBUTED,
     REVIEWED,
     UNDER_WAY,
     fields_of,
     had_a_hand_in,
-    hold_active_project,
     is_own_record,
     note_contributor,
 )
@@ -41,7 +41,7 @@ async def submit_record(change: Change, *, record_id: UUID, expected_version: in
     if not is_own_record(viewer, fields_of(record)) and not can(viewer, Permission.RECORD_UPDATE, scope):
         raise ForbiddenError("Only your own records.", permission=Permission.RECORD_UPDATE)
     require_version(record.version, expected_version)
-    await hold_active_project(change, record)
+    await hold_active_project(change, record.project_id)
     if record.status not in UNDER_WAY:
         raise ConflictError(f"The record is {record.status}.", field=("input", "id"))
     note_contributor(change, record)
@@ -81,7 +81,7 @@ async def _load_for_review(change: Change, record_id: UUID, expected_version: in
     if had_a_hand_in(change.viewer, fields_of(record)):
         raise ForbiddenError("Nobody reviews what they had a hand in.", permission=Permission.RECORD_REVIEW)
     require_version(record.version, expected_version)
-    await hold_active_project(change, record)
+    await hold_active_project(change, record.project_id)
     if record.status is not RecordStatus.SUBMITTED:
         raise ConflictError(f"The record is {record.status}, not SUBMITTED.", field=("input", "id"))
     return record

@@ -30,7 +30,9 @@ DECLARATION: Final = "fieldward-aggregate"
 
 GroupBucket = Annotated[
     Bucket | None,
-    strawberry.argument(description="The spans of time that COLLECTED_AT is grouped by; given with that key alone."),
+    strawberry.argument(
+        description="The spans of time that COLLECTED_AT is grouped by, in UTC; given with that key alone."
+    ),
 ]
 
 
@@ -62,11 +64,13 @@ class Groups:
 
     parent: the table whose rows these belong to, and the column that names them. It gives keys and takes conditions;
         nothing is computed of it.
+    are_asked_for: whether clients say what groups are told apart by, in an enum of the type's name and `Key`.
     """
 
     model: type[WardModel]
     fields: Mapping[str, AggregateField]
     parent: tuple[type[WardModel], str] | None = None
+    are_asked_for: bool = True
 
     @property
     def keys(self) -> Mapping[str, AggregateField]:
@@ -100,6 +104,11 @@ def key(description: str, column: str, *, of: type[WardModel], links_to: str | N
     return _field(f"{description} Null if not grouped by.", AggregateField(of, column, None, links_to))
 
 
+def told_apart_by(description: str, column: str, *, of: type[WardModel], links_to: str | None = None) -> Any:
+    """Declare a field that shows what groups are always told apart by."""
+    return _field(description, AggregateField(of, column, None, links_to))
+
+
 def measure(
     description: str, function: Function, column: str | None = None, *, of: type[WardModel], within: str | None = None
 ) -> Any:
@@ -107,16 +116,24 @@ def measure(
     return _field(description, AggregateField(of, column, function, within=within))
 
 
+def part(description: str, *, of: type[WardModel]) -> Any:
+    """Declare a field that touches no column: how a group was made, or the smaller groups that it consists of."""
+    return measure(description, Function.COUNT, of=of)
+
+
 def groups_of(
-    model: type[WardModel], *, parent: tuple[type[WardModel], str] | None = None
+    model: type[WardModel], *, parent: tuple[type[WardModel], str] | None = None, are_asked_for: bool = True
 ) -> Callable[[type[T]], type[T]]:
-    """Declare that the type's objects are groups of the table's rows, keyed by their parent's columns as well."""
+    """Declare that the type's objects are groups of the table's rows, keyed by their parent's columns as well.
+
+    are_asked_for: whether clients say by what; where not, every key is a group's.
+    """
 
     def declare(cls: type[T]) -> type[T]:
         definition: Any = getattr(cls, "__strawberry_definition__")  # noqa: B009  (set by strawberry.type)
         said = {one.python_name: one.metadata.get(DECLARATION) for one in definition.fields}
         fields = {name: one for name, one in said.items() if isinstance(one, AggregateField)}
-        AGGREGATES[cls.__name__] = Groups(model, fields, parent)
+        AGGREGATES[cls.__name__] = Groups(model, fields, parent, are_asked_for)
         return cls
 
     return declare

@@ -54,6 +54,7 @@ from schema.session import SessionMutation
 from schema.session_change import SessionEndingMutation
 from schema.sign_in import SignInMutation
 from schema.sign_in_policy import SignInPolicyMutation
+from schema.site_change import SiteMutation
 from schema.sweep import publish_guards, sweep
 from schema.trail_retention_change import TrailRetentionMutation
 from schema.user_change import UserMutation
@@ -71,6 +72,7 @@ _MUTATIONS = (
     SignInPolicyMutation,
     ProjectMutation,
     RecordMutation,
+    SiteMutation,
     DeviceMutation,
     DeviceEnrolmentMutation,
     RoleMutation,

@@ -23,7 +23,6 @@ from models.errors import TamperedError
 from models.inventory import Column, Entity, InventoryError, entity_named, entity_of
 from models.place import CELLS
 from models.project import Project as ProjectModel
-from models.record import Record as RecordModel
 from models.visibility import scope_at
 from schema.context import RequestContext, ResolveInfo
 from schema.field import derived, resolved, structure
@@ -92,19 +91,19 @@ def may_read(context: RequestContext, value: ChangedValue) -> bool:
     return column.names is None or context.allows(column.names, ORGANIZATION)
 
 
-def may_know_the_place(context: RequestContext, scope: Scope) -> bool:
-    """Return whether the viewer may know where the records of the scope were made, were that sensitive."""
-    exact = entity_of(RecordModel).columns["exact_location"]
+def may_know_the_place(context: RequestContext, scope: Scope, entity: Entity) -> bool:
+    """Return whether the viewer may know where the records, or sites, of the scope are, were that sensitive."""
+    exact = entity.columns["exact_location"]
     return exact.guard is None or context.allows(exact.guard, scope)
 
 
 async def _may_tell_the_place(context: RequestContext, row: ChangedRow, scope: Scope) -> bool:
-    """Return whether the viewer may know where a record was made, as it is decided today.
+    """Return whether the viewer may know where a record or a site is, as it is decided today.
 
     The trail keeps what was written before that was sensitive. Where it is not known, and the project is not the
     viewer's to see, it is.
     """
-    if may_know_the_place(context, scope):
+    if may_know_the_place(context, scope, entity_named(row.entity)):
         return True
     if row.is_sensitive is not None or row.project_id is None:
         return row.is_sensitive is False

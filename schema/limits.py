@@ -56,10 +56,10 @@ _LISTS: Final = frozenset({"measurements", "projectRoles", "changes", "evidence"
 _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),
-        *("history", "incidents", "sessions", "invitations", "accessReviews", "items"),
+        *("sites", "history", "incidents", "sessions", "invitations", "accessReviews", "items"),
     }
 )
-_GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
+_GROUPS: Final = frozenset({"recordGroups", "measurementGroups", "measurementSeries"})
 _INVENTORY: Final = "dataInventory"
 _PAST: Final = "recordAsOf"
 _NODES: Final = "nodes"

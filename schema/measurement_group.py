@@ -61,10 +61,16 @@ class MeasurementGroup:
     value_max: float | None = _of_values("The largest value.", Function.MAX)
     value_sum: float | None = _of_values("The values added up.", Function.SUM)
     value_avg: float | None = _of_values("The arithmetic mean of the values.", Function.AVERAGE)
+    value_p05: float | None = _of_values("The fifth percentile of the values, interpolated.", Function.PERCENTILE_5)
     value_p10: float | None = _of_values("The tenth percentile of the values, interpolated.", Function.PERCENTILE_10)
+    value_p25: float | None = _of_values("The first quartile of the values, interpolated.", Function.PERCENTILE_25)
     value_median: float | None = _of_values("The median of the values, interpolated.", Function.MEDIAN)
+    value_p75: float | None = _of_values("The third quartile of the values, interpolated.", Function.PERCENTILE_75)
     value_p90: float | None = _of_values(
         "The ninetieth percentile of the values, interpolated.", Function.PERCENTILE_90
+    )
+    value_p95: float | None = _of_values(
+        "The ninety-fifth percentile of the values, interpolated.", Function.PERCENTILE_95
     )
 
 

@@ -12,6 +12,7 @@ from models.order import Order
 from models.project import Project as ProjectModel
 from models.project import ProjectStatus
 from models.record import Record as RecordModel
+from models.site import Site as SiteModel
 from schema.connection import (
     After,
     Before,
@@ -37,6 +38,7 @@ from schema.filter import (
 from schema.node import Node
 from schema.order import order_of, which_way
 from schema.record import Record, RecordFilter, RecordOrder, list_records
+from schema.site import Site, SiteFilter, SiteOrder, list_sites
 from schema.user import ProjectMember, list_members
 from schema.viewer_can import ProjectViewerCan, viewer_can
 
@@ -51,12 +53,12 @@ class Project(Node):
     starts_on: date | None = column("Its first day.")
     ends_on: date | None = column("Its last day.")
     locations_are_sensitive: bool | None = column(
-        "Whether records show roughly where they were made, and the exact place to those alone who read what is"
+        "Whether records and sites show roughly where they are, and the exact place to those alone who read what is"
         " confidential of them."
     )
     locations_rewriting: bool | None = column(
-        "Whether records are still being rewritten since that changed. Those that still hold an exact place which is"
-        " sensitive by now show none until then."
+        "Whether records and sites are still being rewritten since that changed. Those that still hold an exact place"
+        " which is sensitive by now show none until then."
     )
     created_at: datetime | None = column("When it was made.")
     version: int = column("Counts the changes; an update names the one it saw.")
@@ -77,6 +79,20 @@ class Project(Node):
     ) -> Connection[Record]:
         page = PageArguments(first, after, last, before)
         return await list_records(info, filter, order_by, page, search=search, project_id=src["id"])
+
+    @resolved("The project's sites.", rows(SiteModel))
+    async def sites(
+        src: strawberry.Parent[Any],
+        info: strawberry.Info,
+        filter: SiteFilter | None = None,
+        order_by: list[SiteOrder] | None = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Site]:
+        page = PageArguments(first, after, last, before)
+        return await list_sites(info, filter, order_by, page, project_id=src["id"])
 
     @resolved("Who works on the project.", rows(ProjectMembership))
     async def members(

@@ -54,13 +54,13 @@ class ArchiveProjectInput:
 
 @writes(ProjectModel, sensitive="locations_are_sensitive")
 @strawberry.input(
-    description="Whether the places of a project's records are to be kept from those who read no secrets."
+    description="Whether the places of a project's records and sites are to be kept from those who read no secrets."
 )
 class SetLocationSensitivityInput:
     id: strawberry.ID = strawberry.field(description="Which project.")
     expected_version: int = strawberry.field(description="The version that you saw.")
     sensitive: bool = strawberry.field(
-        description="True: the place is encrypted, and its cell shown. False: who reads records is shown the place."
+        description="True: the place is encrypted, and its cell shown. False: who reads the record or site is shown it."
     )
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
@@ -97,8 +97,9 @@ class ProjectMutation:
         )
 
     @mutation(
-        "Declare whether a project's locations are sensitive. It counts at once; records that are there are rewritten"
-        " in the background. To take it back takes `record:read_confidential` there, too.",
+        "Declare whether a project's locations are sensitive. It counts at once; records and sites that are"
+        " there are rewritten in the background. To take it back takes `record:read_confidential` and"
+        " `site:read_confidential` there, too.",
         Action.PROJECT_SET_LOCATION_SENSITIVITY,
         takes=(P.PROJECT_UPDATE,),
         entity=ProjectModel,

@@ -20,6 +20,7 @@ from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
 from models.record import Record as RecordModel
 from models.service_account import ServiceAccount as ServiceAccountModel
+from models.site import Site as SiteModel
 from schema.access_decision import AccessDecision, decide
 from schema.access_review import AccessReview, list_access_reviews
 from schema.aggregate import Asked, GroupBucket
@@ -42,6 +43,7 @@ from schema.filter import Search
 from schema.incident import Incident, IncidentFilter, list_incidents
 from schema.invitation import Invitation, InvitationFilter, list_invitations
 from schema.measurement_group import MeasurementFilter, MeasurementGroup, MeasurementGroupKey, group_measurements
+from schema.measurement_series import DEFAULT_WIDTH, MeasurementSeries, SeriesWindow, list_series
 from schema.node import Node, Path, parse_id, split_id
 from schema.organization import Organization
 from schema.project import Project, ProjectFilter, ProjectOrder, list_projects
@@ -51,6 +53,7 @@ from schema.record_group import RecordGroup, RecordGroupKey, group_records
 from schema.record_past import PastRecord, load_past
 from schema.selection import load_selected
 from schema.service_account import ServiceAccount, list_service_accounts
+from schema.site import Site, SiteFilter, SiteOrder, list_sites
 from schema.user import User, UserFilter, UserOrder, list_users
 from schema.viewer import Viewer
 
@@ -124,6 +127,23 @@ class Query:
     ) -> Connection[Project] | None:
         page = PageArguments(first, after, last, before)
         return await list_projects(info, filter, order_by, page, search=search)
+
+    @resolved("A site by its id.", root())
+    async def site(info: strawberry.Info, id: strawberry.ID) -> Site | None:
+        return await _by_id(info, SiteModel, "Site", id)
+
+    @resolved("The sites of all projects that you see.", root())
+    async def sites(
+        info: strawberry.Info,
+        filter: SiteFilter | None = None,
+        order_by: list[SiteOrder] | None = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Site] | None:
+        page = PageArguments(first, after, last, before)
+        return await list_sites(info, filter, order_by, page)
 
     @resolved("A device by its id.", root())
     async def device(info: strawberry.Info, id: strawberry.ID) -> Device | None:
@@ -206,6 +226,34 @@ class Query:
         bucket: GroupBucket = None,
     ) -> list[MeasurementGroup] | None:
         return await group_measurements(info, filter, record, Asked(by, bucket))
+
+    @resolved(
+        "The values of one characteristic over time, as a chart needs them: a series for each project, site, medium,"
+        " fraction and unit, of `width` points at the most. A measurement counts where you may read every column that"
+        " is touched, of it and of its record; one without a number is left out. Of a day at three sites, hour by"
+        ' hour: `{ measurementSeries(characteristic: "Turbidity", start: "2026-03-01T00:00:00Z",'
+        ' end: "2026-03-02T00:00:00Z", width: 24) { siteCode unit points { at min max mean } } }`',
+        root(),
+    )
+    async def measurement_series(
+        info: strawberry.Info,
+        characteristic: Annotated[str, strawberry.argument(description="What was measured, letter by letter.")],
+        start: Annotated[datetime, strawberry.argument(description="Collected at this moment or later.")],
+        end: Annotated[datetime, strawberry.argument(description="Collected before this moment.")],
+        width: Annotated[
+            int,
+            strawberry.argument(
+                description="How many points a series has at the most, such as a chart's width in pixels: up to 4000."
+            ),
+        ] = DEFAULT_WIDTH,
+        filter: Annotated[
+            MeasurementFilter | None, strawberry.argument(description="Which measurements besides.")
+        ] = None,
+        record: Annotated[
+            RecordFilter | None, strawberry.argument(description="Of which records, such as those of one site.")
+        ] = None,
+    ) -> list[MeasurementSeries] | None:
+        return await list_series(info, SeriesWindow(characteristic, start, end, width), filter, record)
 
     @resolved("A person by their id.", root())
     async def user(info: strawberry.Info, id: strawberry.ID) -> User | None:

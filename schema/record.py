@@ -18,6 +18,7 @@ from models.project import Project as ProjectModel
 from models.record import Medium, RecordStatus, SignatureMeaning
 from models.record import Record as RecordModel
 from models.record_version import RecordVersion as RecordVersionModel
+from models.site import Site as SiteModel
 from resolvers.record import MOST_MEASUREMENTS
 from schema.connection import (
     After,
@@ -30,7 +31,7 @@ from schema.connection import (
     Parent,
     page_of,
 )
-from schema.field import column, derived, link, listed, resolved, rows, stands_for, structure
+from schema.field import column, link, listed, resolved, rows, stands_for
 from schema.filter import (
     EnumFilter,
     ExactTextFilter,
@@ -45,7 +46,9 @@ from schema.filter import (
 )
 from schema.node import Node
 from schema.order import order_of, which_way
+from schema.place import Point
 from schema.record_history import RecordVersion, list_versions
+from schema.site import Site, load_site
 from schema.viewer_can import RecordViewerCan, ViewerCanRead, viewer_can
 
 if TYPE_CHECKING:
@@ -81,13 +84,6 @@ class MeasurementFields:
 @strawberry.type(description="One result of a record, in the words of the Water Quality Exchange (WQX).")
 class Measurement(Node, MeasurementFields):
     viewer_can: ViewerCanRead = viewer_can(ViewerCanRead)
-
-
-@structure
-@strawberry.type(description="A place, WGS 84. One of the two may not be known.")
-class Point:
-    latitude: float | None = strawberry.field(description="Degrees north.", metadata=derived())
-    longitude: float | None = strawberry.field(description="Degrees east.", metadata=derived())
 
 
 @strawberry.type
@@ -146,6 +142,15 @@ class Record(Node, RecordFields):
         order=Order("position"),
         limit=MOST_MEASUREMENTS,
     )
+
+    @resolved(
+        "The site that it was made at: that of the project which has the record's `siteCode`. Null where there is none,"
+        " or none that you see.",
+        rows(SiteModel, needs=("project_id", "site_code")),
+    )
+    async def site(src: strawberry.Parent[Any], info: strawberry.Info) -> Site | None:
+        found: Any = await load_site(info, src["project_id"], src["site_code"])
+        return found
 
     @resolved(
         "What it was: each version, with what became of it and of its measurements. What was reverted, and the"

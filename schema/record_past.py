@@ -82,7 +82,7 @@ def _as_told(context: RequestContext, state: PastState) -> State:
     record = state.record
     if record[_IS_COARSE] or not state.is_sensitive:
         return record
-    if may_know_the_place(context, project_scope(UUID(record["project_id"]))):
+    if may_know_the_place(context, project_scope(UUID(record["project_id"])), entity_of(RecordModel)):
         return record
     cells = {name: cell(record[name]) for name, cell in CELLS.items() if record.get(name) is not None}
     return {**record, **cells, _IS_COARSE: True}

@@ -141,7 +141,16 @@ class ProjectViewerCan:
     update: bool = _answer("Change it.", lambda can: _is_active(can) and can.may(P.PROJECT_UPDATE))
     archive: bool = _answer("Close it.", lambda can: _is_active(can) and can.may(P.PROJECT_ARCHIVE))
     create_record: bool = _answer("Create records in it.", lambda can: _is_active(can) and can.may(P.RECORD_CREATE))
+    create_site: bool = _answer("Create sites in it.", lambda can: _is_active(can) and can.may(P.SITE_CREATE))
     assign_role: bool = _answer("Give roles in it.", lambda can: can.may(P.PROJECT_MEMBERSHIP_ASSIGN))
+    readable_fields: list[str] = _readable()
+
+
+@structure
+@strawberry.type(description="What you may do with a site.")
+class SiteViewerCan:
+    update: bool = _answer("Change it.", lambda can: can.may(P.SITE_UPDATE))
+    delete: bool = _answer("Delete it.", lambda can: can.may(P.SITE_DELETE))
     readable_fields: list[str] = _readable()
 
 

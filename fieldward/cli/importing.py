@@ -22,6 +22,8 @@ from models.reading import OneStatement
 from models.transaction import Tenant
 from resolvers.account import member_viewer
 from resolvers.record_import import ImportReport, import_results
+from resolvers.site_geojson import SiteMapping
+from resolvers.site_import import SiteImportReport, import_sites
 from resolvers.trail import Actor
 
 app = typer.Typer(help="Data from elsewhere.", no_args_is_help=True)
@@ -81,6 +83,60 @@ def wqx_csv(
         raise typer.Exit(SOME_REJECTED)
 
 
+@app.command("sites")
+def sites(
+    file: Annotated[
+        Path, typer.Argument(help="A GeoJSON FeatureCollection of points (RFC 7946).", exists=True, dir_okay=False)
+    ],
+    organization: Annotated[str, typer.Option(help="The organization's slug.")],
+    project: Annotated[str, typer.Option(help="The project's code.")],
+    acting: Annotated[str, typer.Option("--as", help="The address of the member in whose name it is imported.")],
+    code: Annotated[str, typer.Option(help="The property that holds a site's code.")] = "code",
+    name: Annotated[str, typer.Option(help="The property that holds its name.")] = "name",
+    kind: Annotated[str, typer.Option(help="The property that says what it is.")] = "kind",
+    description: Annotated[str, typer.Option(help="The property that describes it.")] = "description",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would become of it, and write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Import the sites of a project. Running it twice changes nothing; a site that is there keeps what it has.
+
+    Exit code 3 where some features were rejected; each is reported with its number, member and reason.
+
+    Example: fieldward import sites wells.geojson --organization acme --project WELLS --as ada@acme.example
+    """
+    mapping = SiteMapping(code=code, name=name, kind=kind, description=description)
+
+    async def work() -> SiteImportReport:
+        settings = load_settings()
+        with reach(settings) as reached:
+            async with services(settings, reached.service):
+                viewer = await member_viewer(organization, email=acting)
+                project_id = await project_named(viewer, project)
+                actor = Actor(viewer.organization_id, operator().origin, viewer)
+                with (
+                    Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar,
+                    file.open("rb") as stream,
+                ):
+                    task = bar.add_task("Importing sites", total=None)
+                    return await import_sites(
+                        actor,
+                        viewer,
+                        stream,
+                        project_id=project_id,
+                        mapping=mapping,
+                        dry_run=dry_run,
+                        progress=lambda done, total: bar.update(task, completed=done, total=total),
+                    )
+
+    report = run(work())
+    if as_json:
+        print(json.dumps({**asdict(report), "dry_run": dry_run}))
+    else:
+        print(describe_sites(report, dry_run=dry_run))
+    if report.rejections:
+        raise typer.Exit(SOME_REJECTED)
+
+
 async def project_named(viewer: Viewer, code: str) -> UUID:
     """Return the id of the project of that code, if the viewer sees it. Raises `NotFoundError` otherwise."""
     listing = Listing(
@@ -106,4 +162,14 @@ def describe(report: ImportReport) -> str:
         f" {len(report.rejections)} rows rejected, {report.blank} blank."
     ]
     lines += [f"line {one.line}, {one.column}: {one.reason}" for one in report.rejections]
+    return "\n".join(lines)
+
+
+def describe_sites(report: SiteImportReport, *, dry_run: bool) -> str:
+    """Say in lines what became of a file of sites, or would."""
+    lines = [
+        f"{report.features} features: {report.sites_created} sites {'would be created' if dry_run else 'created'},"
+        f" {report.sites_known} known, {len(report.rejections)} rejected."
+    ]
+    lines += [f"feature {one.line}, {one.column}: {one.reason}" for one in report.rejections]
     return "\n".join(lines)

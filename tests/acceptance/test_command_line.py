@@ -57,6 +57,7 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["keys", "prune"],
         ["keys", "verify"],
         ["audit", "seal"],
+        ["import", "sites"],
         ["audit", "key"],
         ["audit", "restart"],
         ["audit", "witness"],
@@ -88,6 +89,7 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
         "models.0004_incident",
         "models.0005_retention",
         "models.0006_identity",
+        "models.0008_site",
         "keystore.0001_initial",
     ]
     assert json.loads(run(data, "migrate", "--json").stdout)["applied"] == []

@@ -18,7 +18,8 @@ MEASUREMENTS = """
 query($filter: MeasurementFilter, $record: RecordFilter, $by: [MeasurementGroupKey!]! = [], $bucket: TimeBucket) {
   measurementGroups(filter: $filter, record: $record, by: $by, bucket: $bucket) {
     projectId siteCode medium collectedAt characteristic fraction unit
-    count valueCount valueMin valueMax valueSum valueAvg valueP10 valueMedian valueP90
+    count valueCount valueMin valueMax valueSum valueAvg
+    valueP05 valueP10 valueP25 valueMedian valueP75 valueP90 valueP95
   }
 }
 """
@@ -29,9 +30,13 @@ COUNTS = """
 STATISTICS = """
   count(*) as "count", count(value) as "valueCount", min(value) as "valueMin", max(value) as "valueMax",
   sum(value) as "valueSum", avg(value) as "valueAvg",
+  percentile_cont(0.05) within group (order by value) as "valueP05",
   percentile_cont(0.1) within group (order by value) as "valueP10",
+  percentile_cont(0.25) within group (order by value) as "valueP25",
   percentile_cont(0.5) within group (order by value) as "valueMedian",
-  percentile_cont(0.9) within group (order by value) as "valueP90"
+  percentile_cont(0.75) within group (order by value) as "valueP75",
+  percentile_cont(0.9) within group (order by value) as "valueP90",
+  percentile_cont(0.95) within group (order by value) as "valueP95"
 """
 KEYS = {
     "PROJECT": ("projectId", "'Project:' || r.project_id"),
@@ -88,7 +93,7 @@ async def test_records_are_counted_as_plain_sql_counts_them(world: World, by: li
     assert _only(groups, expected[0].keys()) == [_shown(row) for row in expected]
 
 
-@pytest.mark.parametrize("bucket", ["DAY", "WEEK", "MONTH", "YEAR"])
+@pytest.mark.parametrize("bucket", ["HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR"])
 async def test_moments_are_grouped_by_the_beginning_of_their_bucket_in_utc(world: World, bucket: str) -> None:
     # Half an hour before a year, a month and, being a Sunday, a week begin in UTC.
     await _insert_records(world, "EDGE", 1, at="2023-12-31T23:30:00Z")
@@ -102,8 +107,15 @@ async def test_moments_are_grouped_by_the_beginning_of_their_bucket_in_utc(world
     groups = (await (await world.client("owner")).run(RECORDS, variables)).data["recordGroups"]
 
     assert _only(groups, ("collectedAt", "medium", "count")) == [_shown(row) for row in expected]
-    start = {"DAY": "2023-12-31", "WEEK": "2023-12-25", "MONTH": "2023-12-01", "YEAR": "2023-01-01"}[bucket]
-    assert f"{start}T00:00:00+00:00" in {group["collectedAt"] for group in groups}
+    start = {
+        "HOUR": "2023-12-31T23",
+        "DAY": "2023-12-31T00",
+        "WEEK": "2023-12-25T00",
+        "MONTH": "2023-12-01T00",
+        "QUARTER": "2023-10-01T00",
+        "YEAR": "2023-01-01T00",
+    }[bucket]
+    assert f"{start}:00:00+00:00" in {group["collectedAt"] for group in groups}
 
 
 @pytest.mark.parametrize(
@@ -280,7 +292,11 @@ async def test_what_makes_no_sense_is_refused_with_its_argument(
 
 
 @pytest.mark.parametrize(
-    "field", ["valueMin", "valueMax", "valueSum", "valueAvg", "valueP10", "valueMedian", "valueP90"]
+    "field",
+    [
+        *("valueMin", "valueMax", "valueSum", "valueAvg", "valueMedian"),
+        *("valueP05", "valueP10", "valueP25", "valueP75", "valueP90", "valueP95"),
+    ],
 )
 async def test_values_of_different_units_are_not_put_together(world: World, field: str) -> None:
     client = await world.client("owner")

@@ -112,6 +112,11 @@ READS: Final = (
         "{ measurementGroups(by: [CHARACTERISTIC, UNIT]) { characteristic unit count valueAvg valueMax } }",
     ),
     read(
+        "a series of measurements",
+        '{ measurementSeries(characteristic: "Nitrogen", start: "1990-01-01T00:00:00Z", end: "2020-01-01T00:00:00Z",'
+        " width: 10) { siteCode unit points { at min max } } }",
+    ),
+    read(
         "three levels: projects, records, measurements",
         "{ projects(first: 5) { nodes { code records(first: 20) { nodes { siteCode measurements { value } } } } } }",
         why="Measurements are read along with their records; the two levels of pages are of one moment.",

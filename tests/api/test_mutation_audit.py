@@ -301,6 +301,27 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "access_review",
         {"closed_by_id", "closed_at", "version"},
     ),
+    "createSite": (
+        "manager",
+        lambda stage: {"projectId": stage.project, "code": "W-9", "name": "Weir", "latitude": 51.5, "longitude": -0.25},
+        "site.create",
+        "site",
+        {"code", "name", "latitude", "longitude", "project_id"},
+    ),
+    "updateSite": (
+        "manager",
+        lambda stage: {"id": stage.site, "expectedVersion": 1, "name": "The weir", "reason": REASON},
+        "site.update",
+        "site",
+        {"name", "version"},
+    ),
+    "deleteSite": (
+        "manager",
+        lambda stage: {"id": stage.site, "expectedVersion": 1, "reason": REASON},
+        "site.delete",
+        "site",
+        {"code", "name", "project_id"},
+    ),
     "createRecord": (
         "collector",
         lambda stage: {
@@ -353,7 +374,7 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
 }
 DEMAND_A_REASON = {
     *("archiveProject", "setLocationSensitivity", "blockDevice", "unblockDevice", "rejectRecord", "deleteRecord"),
-    "handOverDevice",
+    *("handOverDevice", "deleteSite"),
     *("assignOrganizationRole", "removeOrganizationRole", "assignProjectRole", "removeProjectRole"),
     *("createRole", "updateRole", "deleteRole", "createServiceAccount", "revokeServiceAccount"),
     *("setTrailRetention", "revokeUserSessions", "setSignInPolicy", "startPasswordReset", "resetSecondFactors"),

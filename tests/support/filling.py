@@ -30,6 +30,11 @@ _TOKEN: Final = (
 _REVIEW: Final = (
     f"insert into access_review (id, organization_id, created_at, due_at, version) values ({_NEW}, $1, now(), now(), 1)"
 )
+_SITE: Final = (
+    "insert into site (id, organization_id, created_at, project_id, code, name, latitude, longitude,"
+    f" location_is_coarse, version) select {_NEW}, $1, now(), id, 'W-1', 'Weir', 51.5, -0.25, false, 1 from project"
+    " where organization_id = $1 order by code limit 1"
+)
 _FILLING: Final[Mapping[str, Sequence[str]]] = {
     "authenticator": (_AUTHENTICATOR,),
     "authenticator_use": (
@@ -54,6 +59,7 @@ _FILLING: Final[Mapping[str, Sequence[str]]] = {
         " expires_at, status, version)"
         f" values ({_NEW}, $1, now(), '\\x01', '\\x00', '\\x01', 'MEMBER', {_MEMBER}, {_LATER}, 'PENDING', 1)",
     ),
+    "site": (_SITE,),
     "service_account": (_PROGRAM,),
     "service_account_token": (_PROGRAM, _TOKEN),
     "service_account_use": (

@@ -34,6 +34,7 @@ class Stage:
     role: str
     program: str
     program_token: str
+    site: str = ""
     session: str = ""
     incident: str = ""
     invitation: str = ""
@@ -66,6 +67,7 @@ async def prepare(world: World) -> Stage:
         program=program,
         session=(await collector.run("{ viewer { session { id } } }")).data["viewer"]["session"]["id"],
         program_token=program_token,
+        site=await _site(await world.client("manager"), project),
     )
 
 
@@ -127,6 +129,11 @@ async def _done(client: Client, name: str, given: dict[str, Any], shown: str) ->
     answer = await mutate(client, name, given, shown)
     assert answer.data[name]["errors"] == [], answer.data
     return answer.data[name]
+
+
+async def _site(client: Client, project: str) -> str:
+    given = {"projectId": project, "code": "W-1", "name": "The stage", "latitude": 51.5, "longitude": -0.25}
+    return str((await _done(client, "createSite", given, "site { id }"))["site"]["id"])
 
 
 async def _device(client: Client, person: str, serial: str) -> str:

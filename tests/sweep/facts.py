@@ -62,6 +62,7 @@ TABLES: Final[Mapping[str, Table]] = {
     "Project": Table("project", project="id", order="code"),
     "Record": Table("record", project="project_id", order="collected_at"),
     "Measurement": Table("measurement", project="project_id", order="position"),
+    "Site": Table("site", project="project_id", order="code"),
     "Device": Table("device", own="membership_id"),
     "User": Table("membership", own="id"),
     "Session": Table("session", own="membership_id", order="created_at desc", query=_STANDING),
@@ -86,6 +87,7 @@ TABLES: Final[Mapping[str, Table]] = {
 }
 CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Project", "records"): ("Record", "project_id"),
+    ("Project", "sites"): ("Site", "project_id"),
     ("Project", "members"): ("ProjectMember", "project_id"),
     ("Record", "measurements"): ("Measurement", "record_id"),
     ("User", "projectRoles"): ("ProjectMember", "membership_id"),
@@ -149,6 +151,8 @@ NAMED_BY: Final[Mapping[str, tuple[str, str]]] = {
     "PastMeasurement": ("measurementId", "id"),
 }
 """By which field, and of which column, objects are known that have no id of their own."""
+COMPUTED: Final = frozenset({"RecordGroup", "MeasurementGroup", "MeasurementSeries", "SeriesPoint"})
+"""Types whose objects are no rows, but computed of rows."""
 NODELESS: Final = frozenset({"Change", "RecordVersion", "PastRecord", "PastMeasurement", "ServiceAccountUse"})
 """Types whose objects are not fetched by an id."""
 
@@ -227,7 +231,10 @@ class Facts:
         return by_parent.get(row["id"], [])
 
     def linked(self, type_name: str, name: str, row: Row) -> Any:
-        """Return the id that a link holds."""
+        """Return the id that a link holds; of what is named by a code, the id of what has it."""
+        if (type_name, name) == ("Record", "site"):
+            place = row["project_id"], row["site_code"]
+            return next((k for k, one in self.rows["Site"].items() if (one["project_id"], one["code"]) == place), None)
         return row[column_of(type_name, name, row.keys())]
 
 
@@ -253,7 +260,7 @@ async def load_facts(page: Page, contract: Contract, cast: Cast) -> Facts:
             rows[type_name] = {row["id"]: dict(row) for row in found}
     finally:
         await connection.close()
-    missing = set(page.fields) - set(TABLES) - {"RecordGroup", "MeasurementGroup"}
+    missing = set(page.fields) - set(TABLES) - COMPUTED
     assert not missing, f"say in TABLES where the rows of {missing} lie"
     facts = Facts(page, contract, at, cast.trail_until, rows, {})
     for owner in ("owner", "other-owner"):

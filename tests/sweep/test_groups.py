@@ -21,9 +21,11 @@ LEAST = 120
 AT_ONCE = 18
 
 BUCKETS: Final[Mapping[str, Callable[[datetime], datetime]]] = {
+    "HOUR": lambda at: at.replace(minute=0, second=0, microsecond=0),
     "DAY": lambda at: at.replace(hour=0, minute=0, second=0, microsecond=0),
     "WEEK": lambda at: BUCKETS["DAY"](at) - timedelta(days=at.weekday()),
     "MONTH": lambda at: BUCKETS["DAY"](at).replace(day=1),
+    "QUARTER": lambda at: BUCKETS["DAY"](at).replace(day=1, month=at.month - (at.month - 1) % 3),
     "YEAR": lambda at: BUCKETS["DAY"](at).replace(day=1, month=1),
 }
 
@@ -44,9 +46,13 @@ MEASURES: Final[Mapping[str, Callable[[Sequence[Any]], Any]]] = {
     "Max": lambda values: values[-1],
     "Sum": math.fsum,
     "Avg": lambda values: math.fsum(values) / len(values),
+    "P05": _percentile(Fraction(1, 20)),
     "P10": _percentile(Fraction(1, 10)),
+    "P25": _percentile(Fraction(1, 4)),
     "Median": _percentile(Fraction(1, 2)),
+    "P75": _percentile(Fraction(3, 4)),
     "P90": _percentile(Fraction(9, 10)),
+    "P95": _percentile(Fraction(19, 20)),
 }
 """What is computed of sorted values, by the end of the field's name; one that is not here is a failure."""
 

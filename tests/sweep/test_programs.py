@@ -50,7 +50,10 @@ PAST = {"PastRecord": "Record"}
 """Types of what was, by those of what is."""
 LATER = '"2999-01-01T00:00:00Z"'
 """A moment when all there is was there."""
-BY_PROGRAMS = {"createRecord", "updateRecord", "submitRecord", "deleteRecord"}
+BY_PROGRAMS = {
+    *("createRecord", "updateRecord", "submitRecord", "deleteRecord"),
+    *("createSite", "updateSite", "deleteSite"),
+}
 KINDS = ("all that programs may", "a little of one project", "a creator who is nobody any more")
 
 
@@ -80,6 +83,7 @@ async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
         "Project": stage.project,
         "Record": f"Record:{record}",
         "Measurement": f"Measurement:{measurement}",
+        "Site": stage.site,
         "Device": stage.device,
         "User": stage.person,
         "ProjectMember": f"ProjectMember:{grant}",

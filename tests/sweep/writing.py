@@ -39,6 +39,7 @@ IN_PROJECTS: Final = frozenset(
     {
         *("updateProject", "setLocationSensitivity", "archiveProject", "assignProjectRole", "removeProjectRole"),
         *("createRecord", "updateRecord", "submitRecord", "approveRecord", "rejectRecord", "deleteRecord"),
+        *("createSite", "updateSite", "deleteSite"),
     }
 )
 OF_PROJECTS: Final = ("updateProject", "setLocationSensitivity", "archiveProject")
@@ -127,6 +128,14 @@ def complete(aim: Aim) -> dict[str, Input]:
             }
         ],
     }
+    site = {
+        "code": f"SITE-{number}",
+        "name": "Weir",
+        "kind": "River/Stream",
+        "latitude": 51.5,
+        "longitude": -0.25,
+        "description": "By the mill.",
+    }
     role = {"name": f"Role {number}", "permissions": ["PROJECT_READ", "RECORD_READ"], "description": "Of the sweep."}
     in_project = {"userId": aim.person, "projectId": aim.project, "reason": REASON}
     return {
@@ -139,6 +148,9 @@ def complete(aim: Aim) -> dict[str, Input]:
         "updateRecord": {**reasoned, **record},
         **dict.fromkeys(("submitRecord", "rejectRecord", "deleteRecord"), reasoned),
         "approveRecord": {**reasoned, "meaning": "APPROVAL"},
+        "createSite": {**site, "projectId": aim.project},
+        "updateSite": {**reasoned, **site},
+        "deleteSite": reasoned,
         "registerDevice": {
             "userId": aim.person,
             "platform": "IOS",
@@ -283,6 +295,7 @@ class Ground:
             **dict.fromkeys(OF_PROJECTS, (targets.project, 1)),
             **dict.fromkeys(("updateRecord", "submitRecord", "deleteRecord"), (targets.draft, 1)),
             **dict.fromkeys(("approveRecord", "rejectRecord"), (targets.submitted, 2)),
+            **dict.fromkeys(("updateSite", "deleteSite"), (targets.site, 1)),
             **dict.fromkeys(("blockDevice", "handOverDevice", "startDeviceEnrolment"), (targets.device, 1)),
             "unblockDevice": (targets.blocked_device, 2),
             **dict.fromkeys(("updateRole", "deleteRole"), (targets.role, 1)),
@@ -324,6 +337,8 @@ class Ground:
             if mutation == "unblockDevice":
                 blocked = {"id": subject, "expectedVersion": 1, "reason": REASON}
                 self._made(owner, "blockDevice", blocked, "device")
+        elif mutation in {"updateSite", "deleteSite"}:
+            subject = self._made(owner, "createSite", inputs["createSite"], "site")
         elif mutation in {"updateRole", "deleteRole"}:
             subject = self._made(owner, "createRole", inputs["createRole"], "role")
         elif mutation in {"revokeServiceAccount", "issueServiceAccountToken", "revokeServiceAccountToken"}:

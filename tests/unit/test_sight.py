@@ -162,13 +162,13 @@ def test_a_table_that_may_not_be_read_goes_with_all_that_leads_to_it_or_is_for_i
         "RowChange",
         "PastRecord",
         "PastMeasurement",
-        "Point",
         "MediumFilter",
-        "NumberFilter",
         "Measurement",
         "MeasurementFilter",
         "MeasurementGroup",
         "MeasurementGroupKey",
+        "MeasurementSeries",
+        "SeriesPoint",
         "RecordGroup",
         "RecordGroupKey",
         "TimeBucket",
@@ -179,6 +179,7 @@ def test_a_table_that_may_not_be_read_goes_with_all_that_leads_to_it_or_is_for_i
         "records",
         "recordGroups",
         "measurementGroups",
+        "measurementSeries",
     }
     assert fields(CORE, "Project") - fields(shown, "Project") == {"records"}
     assert fields(CORE, "RecordPayload") - fields(shown, "RecordPayload") == {"record"}

@@ -1,0 +1,177 @@
+"""Sites as GeoJSON has them (RFC 7946): a collection of features, each a point with properties.
+
+Nothing is guessed: a feature that is no site is rejected with its number and the reason, and the others are read. The
+file is read whole, and is bounded for that.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Final
+
+import orjson
+
+from models.errors import InvalidInputError
+from models.inventory import entity_of
+from models.site import Site
+from resolvers.checking import require_fit
+from resolvers.site import NewSite
+from resolvers.wqx import Rejection
+
+LARGEST_FILE: Final = 64 * 1024 * 1024
+"""Bytes of a file: some hundred thousand sites with what is said of them."""
+MOST_FEATURES: Final = 200_000
+
+_WGS_84: Final = frozenset(
+    {"urn:ogc:def:crs:OGC:1.3:CRS84", "urn:ogc:def:crs:OGC::CRS84", "urn:ogc:def:crs:EPSG::4326", "EPSG:4326"}
+)
+"""The names by which files from before RFC 7946 say what it demands: longitude and latitude, WGS 84."""
+_QUOTED: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class SiteMapping:
+    """In which properties of a feature a site's code, name, kind and description are."""
+
+    code: str = "code"
+    name: str = "name"
+    kind: str = "kind"
+    description: str = "description"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedSite:
+    """A site of a file. number: of its feature, from 1."""
+
+    number: int
+    new: NewSite
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFile:
+    """What is in a file: `features == len(sites) + len(rejections)`. A rejection's line is its feature's number."""
+
+    features: int
+    sites: list[ReportedSite] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+
+
+class _FeatureError(Exception):
+    """The feature is no site. Says which of its members is at fault, why, and what was there."""
+
+    def __init__(self, member: str, reason: str, value: Any = None) -> None:
+        super().__init__(reason)
+        self.member, self.reason = member, reason
+        self.value = "" if value is None else str(value)[:_QUOTED]
+
+
+def read_sites(stream: BinaryIO, mapping: SiteMapping | None = None) -> SiteFile:
+    """Return the sites of a file.
+
+    mapping: where the properties are; by default in those of the same names.
+
+    Raises:
+        InvalidInputError: the file is no collection of features in WGS 84, or too large.
+    """
+    mapping = mapping or SiteMapping()
+    features = _features(stream)
+    file = SiteFile(features=len(features))
+    numbers: dict[str, int] = {}
+    for number, feature in enumerate(features, 1):
+        try:
+            new = _site(feature, mapping)
+            if new.code in numbers:
+                raise _FeatureError(mapping.code, f"has the code of feature {numbers[new.code]}", new.code)
+        except _FeatureError as error:
+            file.rejections.append(Rejection(number, error.member, error.reason, error.value))
+        else:
+            numbers[new.code] = number
+            file.sites.append(ReportedSite(number, new))
+    return file
+
+
+def _features(stream: BinaryIO) -> list[Any]:
+    content = stream.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise InvalidInputError(f"Expected a file of at most {LARGEST_FILE // 1024 // 1024} MiB.", field=("file",))
+    try:
+        collection = orjson.loads(content.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError as error:
+        raise InvalidInputError(f"Expected JSON, but {error}.", field=("file",)) from error
+    if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
+        raise InvalidInputError("Expected a GeoJSON FeatureCollection.", field=("file",))
+    features = collection.get("features")
+    if not isinstance(features, list):
+        raise InvalidInputError("Expected a list of features.", field=("file", "features"))
+    if len(features) > MOST_FEATURES:
+        raise InvalidInputError(f"Expected at most {MOST_FEATURES} features.", field=("file", "features"))
+    _require_wgs_84(collection.get("crs"))
+    return features
+
+
+def _require_wgs_84(reference: Any) -> None:
+    """Raise `InvalidInputError` where a file from before RFC 7946 says that its places are in another system."""
+    if reference is None:
+        return
+    properties = reference.get("properties") if isinstance(reference, dict) else None
+    name = properties.get("name") if isinstance(properties, dict) else None
+    if name not in _WGS_84:
+        raise InvalidInputError("Expected places in WGS 84 (RFC 7946, section 4).", field=("file", "crs"))
+
+
+def _site(feature: Any, mapping: SiteMapping) -> NewSite:
+    if not isinstance(feature, dict) or feature.get("type") != "Feature":
+        raise _FeatureError("type", "is no Feature")
+    given = feature.get("properties")
+    if given is not None and not isinstance(given, dict):
+        raise _FeatureError("properties", "are no object")
+    properties: Mapping[str, Any] = given or {}
+    longitude, latitude = _point(feature.get("geometry"))
+    code = _text(properties, mapping.code) or _identity(feature.get("id"))
+    if code is None:
+        raise _FeatureError(mapping.code, "is missing")
+    new = NewSite(
+        code=code,
+        name=_text(properties, mapping.name) or code,
+        kind=_text(properties, mapping.kind),
+        latitude=latitude,
+        longitude=longitude,
+        description=_text(properties, mapping.description),
+    )
+    try:
+        require_fit(entity_of(Site), new.values, at=())
+    except InvalidInputError as error:
+        column = str(error.field[-1]) if error.field else ""
+        member = getattr(mapping, column, "geometry")
+        raise _FeatureError(member, error.message, getattr(new, column, None)) from error
+    return new
+
+
+def _point(geometry: Any) -> tuple[float | None, float | None]:
+    """Return longitude and latitude; nothing of a feature that is not located (RFC 7946, section 3.2)."""
+    if geometry is None:
+        return None, None
+    if not isinstance(geometry, dict) or geometry.get("type") != "Point":
+        kind = geometry.get("type") if isinstance(geometry, dict) else None
+        raise _FeatureError("geometry", "is no Point", kind)
+    place = geometry.get("coordinates")
+    if not isinstance(place, list) or len(place) < 2:
+        raise _FeatureError("geometry", "has no longitude and latitude", place)
+    longitude, latitude = place[:2]
+    for degrees, most, name in ((longitude, 180, "longitude"), (latitude, 90, "latitude")):
+        if isinstance(degrees, bool) or not isinstance(degrees, int | float) or abs(degrees) > most:
+            raise _FeatureError("geometry", f"has no {name} from -{most} to {most} degrees", degrees)
+    return float(longitude), float(latitude)
+
+
+def _text(properties: Mapping[str, Any], name: str) -> str | None:
+    value = properties.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise _FeatureError(name, "is no text", value)
+    return str(value).strip() or None
+
+
+def _identity(value: Any) -> str | None:
+    """Return a feature's own id as a text (RFC 7946, section 3.2): a string or a number."""
+    return _text({"id": value}, "id")

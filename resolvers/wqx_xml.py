@@ -1,0 +1,261 @@
+"""Records as a submission of the Water Quality Exchange, version 3.0: what the US Water Quality Portal collects.
+
+The XML is valid against the schema that the Exchange Network publishes (`http://www.exchangenetwork.net/schema/wqx/3`),
+and keeps every value in the words that it has here: nothing is turned into a word of WQX's lists that was not one. What
+is too long for its element is told in the comment beside it, or, where it is a comment itself, cut. Sites, projects and
+activities that can't be named by their codes are named by the beginning of those and a digest.
+
+A site without a place can't be written as a monitoring location: its activities name it in their comment. Memory is
+bounded by the number of sites.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar, Final
+from uuid import UUID
+
+from resolvers.export_writer import ExportedRecord, ExportedSite, ExportHead
+from resolvers.wqx_table import CellError
+from resolvers.wqx_value import moment
+from resolvers.wqx_xml_text import element, fitted, in_decimals, inside, shortened
+
+NAMESPACE: Final = "http://www.exchangenetwork.net/schema/wqx/3"
+
+IDENTIFIER: Final = 55
+"""Characters of the identifiers of projects, monitoring locations and activities."""
+ORGANIZATION_IDENTIFIER: Final = 35
+COMMENT: Final = 4000
+DATUM: Final = "WGS84"
+UNKNOWN: Final = "Unknown"
+"""What WQX's lists have where a value is demanded and not known."""
+ROUTINE: Final = "Sample-Routine"
+"""What an activity is of which nothing else is said."""
+UNSPECIFIED_LIMIT: Final = "Unspecified"
+HALF_A_CELL_M: Final = 5600
+"""Metres from the centre of a coarse location's cell to its northern and southern edge."""
+COARSE: Final = "The centre of a cell of 0.1 by 0.1 degrees in which the place lies."
+
+_METHOD: Final = re.compile(r"(?P<context>\S{1,120}) (?P<identifier>\S{1,35})(?:: (?P<name>.+))?", re.DOTALL)
+_CLOCK: Final = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?")
+
+
+class WqxXmlWriter:
+    """Makes the XML of one submission. Records without their id, their project or their moment are none.
+
+    Raises:
+        KeyError: a record lacks one of these.
+    """
+
+    media_type: ClassVar[str] = "application/xml"
+    ending: ClassVar[str] = "xml"
+
+    def __init__(self) -> None:
+        self._organization = ""
+        self._projects: dict[UUID, str] = {}
+        self._locations: dict[tuple[UUID, str], str] = {}
+
+    def begin(self, head: ExportHead) -> bytes:
+        """Return the organization, its projects and the monitoring locations."""
+        self._organization = fitted(head.organization_slug or head.organization_name, ORGANIZATION_IDENTIFIER)
+        self._projects = {one: fitted(code, IDENTIFIER) for one, (code, _) in head.projects.items()}
+        described = element("OrganizationIdentifier", self._organization) + element(
+            "OrganizationFormalName", shortened(head.organization_name, 255)
+        )
+        parts = [
+            f'<?xml version="1.0" encoding="UTF-8"?>\n<WQX xmlns="{NAMESPACE}"><Organization>',
+            inside("OrganizationDescription", described),
+        ]
+        for project_id, (_, name) in head.projects.items():
+            named = element("ProjectIdentifier", self._projects[project_id])
+            parts.append("\n" + inside("Project", named + element("ProjectName", shortened(name, 512))))
+        parts += self._monitoring_locations(head.sites)
+        return "".join(parts).encode()
+
+    def records(self, batch: Sequence[ExportedRecord]) -> bytes:
+        """Return an activity for each record, with a result for each measurement."""
+        return "".join(self._activity(one) for one in batch).encode()
+
+    def end(self) -> bytes:
+        """Return the end of the organization."""
+        return b"\n</Organization></WQX>\n"
+
+    def _monitoring_locations(self, sites: Sequence[ExportedSite]) -> Iterator[str]:
+        by_code: dict[str, int] = {}
+        for site in sites:
+            by_code[site.code] = by_code.get(site.code, 0) + 1
+        for site in sites:
+            if site.latitude is None or site.longitude is None:
+                continue
+            # In WQX a code is one of its kind in the organization, here in the project.
+            code = site.code if by_code[site.code] == 1 else f"{self._projects[site.project_id]}-{site.code}"
+            identifier = self._locations[site.project_id, site.code] = fitted(code, IDENTIFIER)
+            identity = [
+                element("MonitoringLocationIdentifier", identifier),
+                element("MonitoringLocationName", shortened(site.name or site.code, 255)),
+                element("MonitoringLocationTypeName", site.kind or UNKNOWN),
+                element("MonitoringLocationDescriptionText", shortened(site.description, COMMENT)),
+            ]
+            yield "\n" + inside(
+                "MonitoringLocation",
+                inside("MonitoringLocationIdentity", "".join(identity))
+                + inside("MonitoringLocationGeospatial", _place(site.latitude, site.longitude, coarse=site.is_coarse)),
+            )
+
+    def _activity(self, record: ExportedRecord) -> str:
+        values, told = record.values, []
+        location = self._locations.get((values["project_id"], str(values.get("site_code"))))
+        if location is None and values.get("site_code"):
+            told.append(f"Site: {values['site_code']}.")
+        kind = _code(told, "Activity type", values.get("activity_type"), 70)
+        described = [
+            element("ActivityIdentifier", str(values["id"])),
+            element("ActivityTypeCode", kind or ROUTINE),
+            element("ActivityMediaName", _medium(values.get("medium"))),
+            *_when(values["collected_at"], values.get("collected_at_reported")),
+            element("ProjectIdentifier", self._projects[values["project_id"]]),
+            element("MonitoringLocationIdentifier", location),
+            element("ActivityCommentText", _comment(told, values.get("comment"))),
+        ]
+        results = (self._result(one) for one in record.measurements)
+        return "\n" + inside(
+            "Activity",
+            inside("ActivityDescription", "".join(described))
+            + _activity_location(values)
+            + self._sample(values.get("method"))
+            + "".join(results),
+        )
+
+    def _sample(self, method: str | None) -> str:
+        if not method:
+            return ""
+        collected = inside("SampleCollectionMethod", self._method(method))
+        return inside("SampleDescription", collected + element("SampleCollectionEquipmentName", UNKNOWN))
+
+    def _method(self, method: str) -> str:
+        """Return a method, in its parts where it is written as an import writes it: `APHA 2510: Conductivity`."""
+        parts = _METHOD.fullmatch(method)
+        context, identifier, name = parts.group("context", "identifier", "name") if parts else (None, method, None)
+        return (
+            element("MethodIdentifier", fitted(identifier, 35))
+            + element("MethodIdentifierContext", context or self._organization)
+            + element("MethodName", shortened(name or method, 250))
+        )
+
+    def _result(self, values: Mapping[str, Any]) -> str:
+        told: list[str] = []
+        unit, _, speciation = str(values.get("unit") or "").partition(" as ")
+        if len(unit) > 12 or len(speciation) > 17:
+            unit, speciation = _code(told, "Unit", values.get("unit"), 0) or "", ""
+        measure = [
+            element("ResultMeasureValue", _value(values)),
+            element("MeasureUnitCode", unit or None),
+            element("MeasureQualifierCode", _code(told, "Qualifier", values.get("qualifier"), 35)),
+        ]
+        condition = _code(told, "Detection condition", values.get("detection_condition"), 35)
+        fraction = _code(told, "Fraction", values.get("fraction"), 25)
+        status = _code(told, "Status", values.get("result_status"), 12)
+        value_type = _code(told, "Value type", values.get("value_type"), 20)
+        limit = _limit(told, values)
+        described = [
+            element("ResultDetectionConditionText", condition),
+            element("CharacteristicName", values.get("characteristic")),
+            element("MethodSpeciationName", f"as {speciation}" if speciation else None),
+            element("ResultSampleFractionText", fraction),
+            inside("ResultMeasure", "".join(measure)),
+            element("ResultStatusIdentifier", status),
+            element("ResultValueTypeName", value_type),
+            element("ResultCommentText", _comment(told, values.get("comment"))),
+        ]
+        method = values.get("method")
+        analysed = inside("ResultAnalyticalMethod", self._method(method)) if method else ""
+        return inside("Result", inside("ResultDescription", "".join(described)) + analysed + limit)
+
+
+def _medium(medium: Any) -> str:
+    """Return the medium in WQX's words, which are ours but for their capitals."""
+    return str(medium).capitalize() if medium is not None else "Other"
+
+
+def _when(at: datetime, reported: str | None) -> Iterator[str]:
+    """Yield the day and the time of an activity: as they were reported, where that is known; otherwise in UTC."""
+    day, clock, zone = _reported(at, reported)
+    yield element("ActivityStartDate", day.isoformat())
+    if clock is not None:
+        yield inside("ActivityStartTime", element("Time", clock) + element("TimeZoneCode", zone))
+
+
+def _reported(at: datetime, reported: str | None) -> tuple[date, str | None, str]:
+    utc = at.astimezone(UTC)
+    parts = (reported or "").split(" ")
+    if reported and len(parts) <= 3:
+        day, clock, zone = [*parts, "", ""][:3]
+        try:
+            said = moment(day, clock, zone)
+        except CellError:
+            said = None
+        if said is not None and said.at == at:
+            match = _CLOCK.fullmatch(clock)
+            told = "{:0>2}:{}:{}".format(*(part or "00" for part in match.groups())) if match else None
+            return said.day, told, zone.upper() or "UTC"
+    return utc.date(), utc.time().isoformat(), "UTC"
+
+
+def _activity_location(values: Mapping[str, Any]) -> str:
+    """Return where a record was made: the very place where the export has that, otherwise as its plain columns say."""
+    exact = values.get("exact_location")
+    latitude, longitude = (
+        (exact.latitude, exact.longitude) if exact else (values.get("latitude"), values.get("longitude"))
+    )
+    if latitude is None or longitude is None:
+        return ""
+    is_coarse = bool(values.get("location_is_coarse")) and not exact
+    described = element("ActivityLocationDescriptionText", COARSE if is_coarse else None)
+    return inside("ActivityLocation", _place(latitude, longitude, coarse=is_coarse) + described)
+
+
+def _place(latitude: float, longitude: float, *, coarse: bool) -> str:
+    accuracy = element("MeasureValue", str(HALF_A_CELL_M)) + element("MeasureUnitCode", "m")
+    return (
+        element("LatitudeMeasure", in_decimals(latitude, 10))
+        + element("LongitudeMeasure", in_decimals(longitude, 11))
+        + (inside("HorizontalAccuracyMeasure", accuracy) if coarse else "")
+        + element("HorizontalCollectionMethodName", UNKNOWN)
+        + element("HorizontalCoordinateReferenceSystemDatumName", DATUM)
+    )
+
+
+def _value(values: Mapping[str, Any]) -> str | None:
+    reported, value = values.get("value_reported"), values.get("value")
+    return reported if reported is not None else repr(value) if value is not None else None
+
+
+def _limit(told: list[str], values: Mapping[str, Any]) -> str:
+    """Return the limit of detection or quantitation of a result."""
+    limit = values.get("detection_limit")
+    kind = _code(told, "Limit", values.get("detection_limit_type"), 35)
+    unit = _code(told, "Unit of the limit", values.get("detection_limit_unit"), 12)
+    if limit is None:
+        told += [f"Limit: {kind}."] if kind else []
+        return ""
+    measure = element("MeasureValue", repr(limit)) + element("MeasureUnitCode", unit or "None")
+    return inside(
+        "ResultLabInformation",
+        inside(
+            "ResultDetectionQuantitationLimit",
+            element("DetectionQuantitationLimitTypeName", kind or UNSPECIFIED_LIMIT)
+            + inside("DetectionQuantitationLimitMeasure", measure),
+        ),
+    )
+
+
+def _code(told: list[str], name: str, value: str | None, longest: int) -> str | None:
+    """Return a word that stands for something, if it fits; otherwise it is told whole, in the comment."""
+    if value is None or len(value) <= longest:
+        return value
+    told.append(f"{name}: {value}.")
+    return None
+
+
+def _comment(told: Sequence[str], comment: str | None) -> str | None:
+    return shortened("\n".join([*told, *([comment] if comment else [])]) or None, COMMENT)

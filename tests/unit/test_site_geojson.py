@@ -1,0 +1,165 @@
+"""GeoJSON as it is read: each feature becomes a site or is rejected with the reason."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from models.errors import InvalidInputError
+from resolvers.site import NewSite
+from resolvers.site_geojson import SiteFile, SiteMapping, read_sites
+
+POINT = {"type": "Point", "coordinates": [-0.29561, 51.47873]}
+
+
+def a_feature(**more: Any) -> dict[str, Any]:
+    """Return a good feature with other members in it."""
+    return {"type": "Feature", "geometry": POINT, "properties": {"code": "W-1"}, **more}
+
+
+def read(*features: Any, mapping: SiteMapping | None = None, **more: Any) -> SiteFile:
+    """Read a collection of these features."""
+    collection = {"type": "FeatureCollection", "features": list(features), **more}
+    return read_sites(io.BytesIO(json.dumps(collection).encode()), mapping)
+
+
+def test_points_become_sites_longitude_first() -> None:
+    properties = {"code": " W-1 ", "name": "Weir", "kind": "River/Stream", "description": "By the mill.", "owner": 7}
+    file = read(a_feature(properties=properties))
+
+    assert file.rejections == []
+    assert [one.new for one in file.sites] == [
+        NewSite(
+            code="W-1",
+            name="Weir",
+            kind="River/Stream",
+            latitude=51.47873,
+            longitude=-0.29561,
+            description="By the mill.",
+        )
+    ]
+
+
+def test_a_height_is_left_out_and_a_place_may_be_missing() -> None:
+    high = {"type": "Point", "coordinates": [1, 2, 300]}
+    file = read(a_feature(geometry=high), a_feature(geometry=None, properties={"code": "W-2"}))
+
+    assert [(one.new.latitude, one.new.longitude) for one in file.sites] == [(2.0, 1.0), (None, None)]
+
+
+def test_a_site_without_a_code_has_the_features_id_and_without_a_name_the_code() -> None:
+    file = read(a_feature(id=77, properties=None), a_feature(id="X-9", properties={"code": 12, "name": " "}))
+
+    assert [(one.new.code, one.new.name) for one in file.sites] == [("77", "77"), ("12", "12")]
+
+
+def test_properties_of_other_names_are_found_by_a_mapping() -> None:
+    mapping = SiteMapping(code="MonitoringLocationIdentifier", name="station", kind="type", description="note")
+    properties = {"MonitoringLocationIdentifier": "USGS-1", "station": "Gauge", "type": "Stream", "note": "n"}
+    (site,) = read(a_feature(properties=properties), mapping=mapping).sites
+
+    assert (site.new.code, site.new.name, site.new.kind, site.new.description) == ("USGS-1", "Gauge", "Stream", "n")
+
+
+@pytest.mark.parametrize(
+    ("feature", "member", "reason"),
+    [
+        (7, "type", "is no Feature"),
+        ({"type": "Point", "coordinates": [0, 0]}, "type", "is no Feature"),
+        (a_feature(geometry={"type": "LineString", "coordinates": [[0, 0], [1, 1]]}), "geometry", "is no Point"),
+        (a_feature(geometry={"type": "Polygon", "coordinates": []}), "geometry", "is no Point"),
+        (a_feature(geometry={"type": "GeometryCollection", "geometries": [POINT]}), "geometry", "is no Point"),
+        (a_feature(geometry=[0, 0]), "geometry", "is no Point"),
+        (a_feature(geometry={"type": "Point"}), "geometry", "has no longitude and latitude"),
+        (a_feature(geometry={"type": "Point", "coordinates": [1]}), "geometry", "has no longitude and latitude"),
+        (
+            a_feature(geometry={"type": "Point", "coordinates": [180.5, 0]}),
+            "geometry",
+            "has no longitude from -180 to 180 degrees",
+        ),
+        (
+            a_feature(geometry={"type": "Point", "coordinates": [51.4, 100]}),
+            "geometry",
+            "has no latitude from -90 to 90 degrees",
+        ),
+        (
+            a_feature(geometry={"type": "Point", "coordinates": ["1", 2]}),
+            "geometry",
+            "has no longitude from -180 to 180 degrees",
+        ),
+        (
+            a_feature(geometry={"type": "Point", "coordinates": [True, 2]}),
+            "geometry",
+            "has no longitude from -180 to 180 degrees",
+        ),
+        (a_feature(properties=[]), "properties", "are no object"),
+        (a_feature(properties={}), "code", "is missing"),
+        (a_feature(properties={"code": "  "}), "code", "is missing"),
+        (a_feature(properties={"code": ["W"]}), "code", "is no text"),
+        (a_feature(properties={"code": True}), "code", "is no text"),
+        (a_feature(properties={"code": "x" * 65}), "code", "Expected at most 64 characters, got 65."),
+        (a_feature(properties={"code": "W", "kind": "k" * 46}), "kind", "Expected at most 45 characters, got 46."),
+        (a_feature(properties={"code": "W\x00"}), "code", "Expected a text without NUL characters."),
+    ],
+)
+def test_a_feature_that_is_no_site_is_rejected_with_its_number_and_the_others_are_read(
+    feature: Any, member: str, reason: str
+) -> None:
+    file = read(a_feature(properties={"code": "A"}), feature, a_feature(properties={"code": "B"}))
+
+    assert [(one.line, one.column, one.reason) for one in file.rejections] == [(2, member, reason)]
+    assert [(one.number, one.new.code) for one in file.sites] == [(1, "A"), (3, "B")]
+    assert file.features == 3
+
+
+def test_a_code_that_comes_twice_is_rejected_the_second_time() -> None:
+    file = read(a_feature(), a_feature())
+
+    assert [(one.line, one.column, one.reason, one.value) for one in file.rejections] == [
+        (2, "code", "has the code of feature 1", "W-1")
+    ]
+
+
+def test_a_rejection_quotes_no_more_than_a_little() -> None:
+    (rejection,) = read(a_feature(properties={"code": "x" * 10_000})).rejections
+
+    assert len(rejection.value) == 80
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"code,lat,lon\n",
+        b"[]",
+        b'"FeatureCollection"',
+        b'{"type": "Feature"}',
+        b'{"type": "FeatureCollection"}',
+        b'{"type": "FeatureCollection", "features": {}}',
+        b'{"type": "FeatureCollection", "features": [NaN]}',
+        b'{"type": "FeatureCollection", "features": [],',
+        b"\xff\xfe",
+        b'{"a":' * 100_000,
+        b'{"type": "FeatureCollection", "features": [], "crs": {"properties": {"name": "EPSG:25832"}}}',
+        b'{"type": "FeatureCollection", "features": [], "crs": "EPSG:4326"}',
+    ],
+)
+def test_what_is_no_collection_in_wgs_84_is_refused_whole(content: bytes) -> None:
+    with pytest.raises(InvalidInputError):
+        read_sites(io.BytesIO(content))
+
+
+def test_a_file_that_says_that_it_is_in_wgs_84_and_one_with_a_byte_order_mark_are_read() -> None:
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
+    marked = io.BytesIO(b'\xef\xbb\xbf{"type": "FeatureCollection", "features": []}')
+
+    assert len(read(a_feature(), crs=crs).sites) == 1
+    assert read_sites(marked).features == 0
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resolvers.site_geojson.LARGEST_FILE", 100)
+
+    with pytest.raises(InvalidInputError, match="at most"):
+        read(*[a_feature()] * 10)
