@@ -35,6 +35,7 @@ class Permission(StrEnum):
     MEMBERSHIP_ASSIGN = "membership:assign"
 
     ORGANIZATION_READ = "organization:read"
+    ORGANIZATION_SET_DOCUMENT_POLICY = "organization:set_document_policy"
     ORGANIZATION_SET_SIGN_IN_POLICY = "organization:set_sign_in_policy"
 
     PROJECT_READ = "project:read"
@@ -62,6 +63,10 @@ class Permission(StrEnum):
     SERVICE_ACCOUNT_READ = "service_account:read"
     SERVICE_ACCOUNT_CREATE = "service_account:create"
     SERVICE_ACCOUNT_REVOKE = "service_account:revoke"
+
+    TRUSTED_DOCUMENT_READ = "trusted_document:read"
+    TRUSTED_DOCUMENT_REGISTER = "trusted_document:register"
+    TRUSTED_DOCUMENT_REMOVE = "trusted_document:remove"
 
     @property
     def noun(self) -> str:

@@ -39,6 +39,7 @@ from models.service_account_token import ServiceAccountToken, ServiceAccountUse
 from models.session import Session
 from models.throttle import Throttle
 from models.trail_retention import TrailRetention
+from models.trusted_document import TrustedDocument
 from models.user import User
 
 MODELS: tuple[type[WardModel], ...] = (
@@ -75,6 +76,7 @@ MODELS: tuple[type[WardModel], ...] = (
     ServiceAccountUse,
     AccessReview,
     AccessReviewItem,
+    TrustedDocument,
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from graphql import ExecutionResult as CoreResult
 from graphql import GraphQLError, default_field_resolver, default_type_resolver
+from graphql import OperationType as OperationKind
 from strawberry import Schema
 from strawberry.exceptions import MissingQueryError
 from strawberry.schema.config import StrawberryConfig
@@ -54,6 +55,7 @@ from schema.sign_in import SignInMutation
 from schema.sign_in_policy import SignInPolicyMutation
 from schema.sweep import publish_guards, sweep
 from schema.trail_retention_change import TrailRetentionMutation
+from schema.trusted_document_change import TrustedDocumentMutation
 from schema.user_change import UserMutation
 from schema.variable import InvalidVariablesError
 from schema.viewer_can import publish_readable
@@ -80,6 +82,7 @@ _MUTATIONS = (
     AccessReviewMutation,
     TrailRetentionMutation,
     PasswordMutation,
+    TrustedDocumentMutation,
 )
 
 
@@ -143,6 +146,7 @@ class Api(Schema):
         try:
             prepared = self.operations.prepare(query, keep=context.actor.viewer is not None)
             operation = prepared.operation(name)
+            context.changes = operation.definition.operation is OperationKind.MUTATION
             values = operation.variables.read(variables)
             operation.require_affordable(variables)
         except (InvalidOperationError, InvalidVariablesError) as error:

@@ -72,6 +72,7 @@ class RequestContext:
     headers: what the answer's head says beside what every answer's does: cookies that are set or cleared.
     is_own_page: whether the request shows that a page of this server sent it.
     by_cookie: whether the viewer came by a cookie.
+    changes: whether the operation is a mutation.
     denials: which fields were denied, and where.
     decisions: what the policy said, by permission and scope. Asked once per scope, however many rows there are.
     """
@@ -92,6 +93,7 @@ class RequestContext:
         self.headers: list[Header] = []
         self.is_own_page = False
         self.by_cookie = False
+        self.changes = False
         self.denials = Denials()
         self._moment: datetime | None = None
         self._gathered: dict[Hashable, Gathered[Any]] = {}

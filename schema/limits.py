@@ -24,6 +24,8 @@ from graphql import (
 from auth.errors import Code, FieldwardError
 from schema.connection import DEFAULT_PAGE
 
+MOST_TOKENS: Final = 4000
+"""Tokens of a text, comments aside."""
 DEEPEST: Final = 15
 """Levels of fields. The longest way through the graph that makes sense has nine."""
 MOST_ALIASES: Final = 100
@@ -56,7 +58,7 @@ _LISTS: Final = frozenset({"measurements", "projectRoles", "changes", "evidence"
 _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),
-        *("history", "incidents", "sessions", "invitations", "accessReviews", "items"),
+        *("history", "incidents", "sessions", "invitations", "accessReviews", "items", "trustedDocuments"),
     }
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})

@@ -37,11 +37,10 @@ from models.along import Selected
 from schema.completion import Completion
 from schema.input_value import InputValueRule
 from schema.introspection import asks_for_schema
-from schema.limits import SIZES, require_affordable
+from schema.limits import MOST_TOKENS, SIZES, require_affordable
 from schema.plan import Plan, plan_of
 from schema.variable import Variables
 
-MOST_TOKENS: Final = 4000
 MOST_KEPT: Final = 200
 LARGEST_KEPT: Final = 8 * 1024
 """Characters of an operation that is kept. Larger ones are prepared each time: memory is bounded."""

@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
+from fieldward.web.compression import compressed
 from fieldward.web.failure import unexpected
 from fieldward.web.gate import Gate
 from fieldward.web.limits import BodyLimit, GoneError
@@ -25,7 +26,7 @@ class GraphQLEndpoint:
                 refused = RefusedError(405, "GraphQL is spoken here by POST alone.").answer
                 return refused._replace(headers=((b"allow", b"POST"),))
             body = await self._limit.read(scope, receive)
-            return await self._transport.answer(Request(scope, receive), body)
+            return await compressed(scope, await self._transport.answer(Request(scope, receive), body))
         except RefusedError as refused:
             return refused.answer
         except GoneError:
