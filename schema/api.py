@@ -40,7 +40,7 @@ from schema.introspection import SchemaExecutor, publish_sights
 from schema.invitation_change import InvitationMutation
 from schema.limits import TooComplexError
 from schema.mutation import wire_mutations
-from schema.operation import InvalidOperationError, Operations
+from schema.operation import InvalidOperationError, OperationKindError, Operations
 from schema.password_change import PasswordMutation
 from schema.project_change import ProjectMutation
 from schema.query import Query
@@ -111,7 +111,11 @@ class Api(Schema):
         allowed_operation_types: Iterable[OperationType] | None = None,
         operation_extensions: dict[str, Any] | None = None,
     ) -> ExecutionResult:
-        """Run an operation for the context's viewer and return what may leave the server."""
+        """Run an operation for the context's viewer and return what may leave the server.
+
+        Raises:
+            OperationKindError: it is none of the allowed types.
+        """
         if not isinstance(context_value, RequestContext):
             raise TypeError("An operation takes a RequestContext.")
         if not query:
@@ -119,7 +123,7 @@ class Api(Schema):
         context = context_value
         context.name_operation(operation_name, self.operations.digest(query))
         try:
-            result = await self._run(context, query, variable_values or {}, operation_name)
+            result = await self._run(context, query, variable_values or {}, operation_name, allowed_operation_types)
             if context.actor.viewer is not None:
                 try:
                     if context.actor.acting_as is not None:
@@ -140,12 +144,19 @@ class Api(Schema):
         return result
 
     async def _run(
-        self, context: RequestContext, query: str, variables: dict[str, Any], name: str | None
+        self,
+        context: RequestContext,
+        query: str,
+        variables: dict[str, Any],
+        name: str | None,
+        allowed: Iterable[OperationType] | None,
     ) -> ExecutionResult:
         """Prepare the operation, check what it was given, and execute it."""
         try:
             prepared = self.operations.prepare(query, keep=context.actor.viewer is not None)
             operation = prepared.operation(name)
+            if allowed is not None and operation.definition.operation.value not in {one.value for one in allowed}:
+                raise OperationKindError("Expected a query: anything else is sent by POST.")
             context.changes = operation.definition.operation is OperationKind.MUTATION
             values = operation.variables.read(variables)
             operation.require_affordable(variables)

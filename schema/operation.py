@@ -221,6 +221,10 @@ def text_digest(text: str) -> str:
     return sha256(text.encode(errors="replace")).hexdigest()
 
 
+class OperationKindError(Exception):
+    """The operation is of a kind that is not run in this way, such as a mutation by GET."""
+
+
 class InvalidOperationError(Exception):
     """The operation never runs. `errors` say why."""
 

@@ -1,21 +1,23 @@
 """GraphQL over HTTP: what a request asks for, and what its answer says.
 
-POST with JSON only; no GET, so that no link makes a browser run an operation. Every answer, the
-transport's own errors too, is JSON with codes. The media type is negotiated (`schema/negotiation.py`); in
-`application/graphql-response+json` the status says whether an operation ran, in `application/json` it is 200 for every
-request that is one.
+POST with JSON; GET for queries alone, and never with a cookie, so that no link makes a browser run anything for who is
+signed in. Every answer, the transport's own errors too, is JSON with codes. The media type is negotiated
+(`schema/negotiation.py`); in `application/graphql-response+json` the status says whether an operation ran, in
+`application/json` it is 200 for every request that is one.
 How the bytes travel is for `fieldward/web/`: a request is answered here once all of it is there.
 """
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import Request
 from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
+from strawberry.types.graphql import OperationType
 
 from auth.errors import Code, FieldwardError
 from schema.api import Api
@@ -23,9 +25,14 @@ from schema.context import RequestContext
 from schema.document import Asked, Documents, OversizedDocumentError, PersistedQueryNotFoundError, asked_of
 from schema.errors import extensions_of
 from schema.negotiation import JSON, RESPONSE_TYPE, media_type_for
+from schema.operation import OperationKindError
 
 _CONTEXT: Final = "fieldward.context"
 _STATUS: Final = {Code.UNAVAILABLE: 503, Code.FORBIDDEN: 403, Code.UNTRUSTED_DOCUMENT: 403}
+_READING: Final = frozenset({OperationType.QUERY})
+_MAPS: Final = ("variables", "extensions")
+"""The parameters of an address that hold JSON."""
+_MOST_PARAMETERS: Final = 20
 _UNENCODED: Final = frozenset((b"", b"identity"))
 
 ContextFactory = Callable[[Request], Awaitable[RequestContext]]
@@ -77,11 +84,12 @@ class GraphQLTransport:
         self._documents = documents or Documents()
 
     async def answer(self, request: Request, body: bytes) -> Answer:
-        """Return the answer to a POST. What the transport refuses is answered in GraphQL's own form.
+        """Return the answer to a POST, or to a GET. What the transport refuses is answered in GraphQL's own form.
 
-        body: all of it. Who asks is found out once it is there: a body that is held back holds no connection, and
-            what was revoked meanwhile is revoked.
+        body: all of it; of a GET nothing is read. Who asks is found out once it is there: a body that is held back
+            holds no connection, and what was revoked meanwhile is revoked.
         """
+        is_get = request.scope["method"] == "GET"
         # Of a header that comes twice, the first counts; of `Accept`, which is a list, all do.
         headers: dict[bytes, bytes] = dict(reversed(request.scope["headers"]))
         accepted = b",".join(value for name, value in request.scope["headers"] if name == b"accept")
@@ -91,16 +99,20 @@ class GraphQLTransport:
                 raise RefusedError(
                     406, f"Answers are {RESPONSE_TYPE.decode()} or {JSON.decode()}, and neither is accepted."
                 )
-            require_json(headers)
+            if is_get:
+                require_no_cookie(headers)
+            else:
+                require_json(headers)
             context = request.scope[_CONTEXT] = await self._make_context(request)
             try:
-                asked = _asked(body)
+                asked = _asked_in(request.scope["query_string"]) if is_get else _asked(body)
                 text = await self._documents.resolve(context, asked)
                 result = await self._api.execute(
                     text,
                     asked.variables,
                     context,
                     operation_name=asked.name,
+                    allowed_operation_types=_READING if is_get else None,
                     operation_extensions=asked.extensions,
                 )
             except BaseException:
@@ -109,6 +121,8 @@ class GraphQLTransport:
                 raise
         except RefusedError as refused:
             return refused.answer
+        except OperationKindError as error:
+            return RefusedError(405, str(error), headers=((b"allow", b"POST"),)).answer
         except CannotGetOperationTypeError as error:
             return RefusedError(400, error.as_http_error_reason()).answer
         except PersistedQueryNotFoundError as error:
@@ -130,6 +144,12 @@ def refusal(error: FieldwardError, status: int) -> Answer:
     return Answer(status, JSON, orjson.dumps({"errors": [shown]}))
 
 
+def require_no_cookie(headers: Mapping[bytes, bytes]) -> None:
+    """Raise `RefusedError` where a GET comes with a cookie, as it does from a browser that follows a link."""
+    if b"cookie" in headers:
+        raise RefusedError(405, "With a cookie, GraphQL is spoken here by POST alone.", headers=((b"allow", b"POST"),))
+
+
 def require_json(headers: Mapping[bytes, bytes]) -> None:
     """Raise `RefusedError` unless a body is said to be JSON, as it is."""
     content_type = headers.get(b"content-type", b"")
@@ -146,6 +166,21 @@ def _asked(body: bytes) -> Asked:
     said = _parsed(body)
     if isinstance(said, list):
         raise RefusedError(400, "Expected one operation: batches are not taken. Send them side by side.")
+    return asked_of(said)
+
+
+def _asked_in(query_string: bytes) -> Asked:
+    """Return what an address asks for. Raises `RefusedError`, `InvalidInputError`: it is no request."""
+    try:
+        pairs = parse_qsl(query_string.decode("ascii"), errors="strict", max_num_fields=_MOST_PARAMETERS)
+    except ValueError:
+        raise RefusedError(400, "The address has no query that can be read.") from None
+    said: dict[str, Any] = dict(pairs)
+    if len(said) != len(pairs):
+        raise RefusedError(400, "Expected each parameter once.")
+    for name in _MAPS:
+        if name in said:
+            said[name] = _parsed(said[name].encode())
     return asked_of(said)
 
 

@@ -28,6 +28,7 @@ from tests.support.world import World, connect, json_body
 OWN = "application/graphql-response+json"
 VIEWER = "{ viewer { role } }"
 ASKED = json_body({"query": VIEWER})
+ASKED_IN = b"query=%7Bviewer%7Brole%7D%7D"
 TWO = "query A { viewer { role } } query B { __typename }"
 JSON = (b"content-type", b"application/json")
 
@@ -152,7 +153,11 @@ NO_ID = "Expected documentId to be sha256: and 64 hexadecimal digits."
 NO_HASH = "Expected persistedQuery to have the version 1, and a sha256Hash of 64 digits."
 NOT_NAMED = "The text is not the document that is named: its SHA-256 is another."
 NO_NAME = "Expected operationName to be a name of at most 200 letters."
-NO_POST = "GraphQL is spoken here by POST alone."
+NO_POST = "GraphQL is spoken here by POST, or by GET."
+NO_COOKIE = "With a cookie, GraphQL is spoken here by POST alone."
+NO_CHANGE = "Expected a query: anything else is sent by POST."
+NO_ADDRESS = "The address has no query that can be read."
+TWICE = "Expected each parameter once."
 NOT_OF_TYPE = "The GraphQL operation's `{}` must be {} or null, if provided."
 NO_TEXT = NOT_OF_TYPE.format("query", "a string")
 NO_VARIABLES = NOT_OF_TYPE.format("variables", "an object")
@@ -266,9 +271,36 @@ REFUSED: dict[str, tuple[Request, int, str]] = {
     ),
     "an empty name": (given({"query": VIEWER, "operationName": ""}), 400, 'Unknown operation named "".'),
     "two operations and no name": (given({"query": TWO}), 400, "Can't get GraphQL operation type"),
-    "GET": (Request((b"",), (), "GET", query_string=b"query=%7Bviewer%7Brole%7D%7D"), 405, NO_POST),
-    "GET by a browser": (Request((b"",), ((b"accept", b"text/html"),), "GET"), 405, NO_POST),
-    "GET with a body": (Request(method="GET"), 405, NO_POST),
+    "GET with a cookie": (Request((b"",), ((b"cookie", b"x=y"),), "GET", query_string=ASKED_IN), 405, NO_COOKIE),
+    "GET of nothing": (Request((b"",), (), "GET"), 400, NO_QUERY),
+    "GET with a body": (Request(method="GET"), 400, NO_QUERY),
+    "GET of two queries": (Request((b"",), (), "GET", query_string=ASKED_IN + b"&" + ASKED_IN), 400, TWICE),
+    "GET of broken UTF-8": (Request((b"",), (), "GET", query_string=b"query=%ff"), 400, NO_ADDRESS),
+    "GET with variables that are no JSON": (
+        Request((b"",), (), "GET", query_string=ASKED_IN + b"&variables=%7B"),
+        400,
+        NO_JSON,
+    ),
+    "GET with a list of variables": (
+        Request((b"",), (), "GET", query_string=ASKED_IN + b"&variables=%5B%5D"),
+        400,
+        NO_VARIABLES,
+    ),
+    "a mutation by GET": (
+        Request((b"",), (), "GET", query_string=b"query=mutation%7BsignOut%7Berrors%7Bcode%7D%7D%7D"),
+        405,
+        NO_CHANGE,
+    ),
+    "one mutation of two operations by GET": (
+        Request(
+            (b"",),
+            (),
+            "GET",
+            query_string=b"operationName=A&query=query+B%7B__typename%7D+mutation+A%7BsignOut%7Berrors%7Bcode%7D%7D%7D",
+        ),
+        405,
+        NO_CHANGE,
+    ),
     "HEAD": (Request((b"",), (), "HEAD"), 405, NO_POST),
     "OPTIONS": (Request((b"",), (), "OPTIONS"), 405, NO_POST),
     "PUT": (Request(method="PUT"), 405, NO_POST),
@@ -288,10 +320,16 @@ async def test_what_is_no_operation_is_refused_in_json_with_a_code(app: ASGIApp,
     assert sent.errors == [{"message": message, "extensions": {"code": "INVALID_INPUT"}}]
     assert sent.status == status
     assert sent.media_type == "application/json"
-    assert [value for key, value in sent.headers if key == b"allow"] == ([b"POST"] if status == 405 else [])
+    is_get = request.method == "GET"
+    allowed = [value for key, value in sent.headers if key == b"allow"]
+    assert allowed == ([b"POST" if is_get else b"GET, POST"] if status == 405 else [])
 
 
 ANSWERED: dict[str, Request] = {
+    "GET": Request((b"",), (), "GET", query_string=ASKED_IN),
+    "GET with all there is": Request(
+        (b"",), (), "GET", query_string=ASKED_IN + b"&variables=%7B%22a%22:1%7D&operationName=&extensions=null&x=y"
+    ),
     "JSON": Request(),
     "JSON with a character set": typed("application/json; charset=utf-8"),
     "JSON with another": typed("application/json; charset=iso-8859-1"),
