@@ -13,7 +13,7 @@ from schema.own_document import OWN_DOCUMENTS
 
 _PAGES: Final = Path(__file__).resolve().parent.parent / "pages"
 _SOURCES: Final = ("account/*.js", "build/src/*.js", "build/src/*.jsx")
-_MARKED: Final = re.compile(r"/\* GraphQL \*/\s*`([^`$\\]*)`")
+_MARKED: Final = re.compile(r"/\* GraphQL \*/\s*`((?:[^`$\\]|\$(?!\{))*)`")
 
 
 def own_documents() -> Iterator[str]:
