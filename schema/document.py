@@ -238,10 +238,11 @@ def _named(said: Mapping[str, Any], extensions: Mapping[str, Any]) -> tuple[str 
         return digest, True
     if persisted is None:
         return None, False
-    digest = persisted.get("sha256Hash") if isinstance(persisted, dict) and persisted.get("version") == 1 else None
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest.lower()):
+    is_known = isinstance(persisted, dict) and persisted.get("version") == 1
+    hashed: object = persisted.get("sha256Hash") if is_known else None
+    if not isinstance(hashed, str) or not _DIGEST.fullmatch(hashed.lower()):
         raise InvalidInputError("Expected persistedQuery to have the version 1, and a sha256Hash of 64 digits.")
-    return digest.lower(), False
+    return hashed.lower(), False
 
 
 def _not_of_type(member: str, kind: str) -> InvalidInputError:

@@ -252,8 +252,8 @@ class _Walk:
             for one in value.values:
                 self._literal(one)
         elif isinstance(value, ObjectValueNode):
-            for one in value.fields:
-                self._literal(one.value)
+            for entry in value.fields:
+                self._literal(entry.value)
 
     def _require(self, count: int, most: int, what: str) -> None:
         if count > most:
