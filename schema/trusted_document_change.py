@@ -41,7 +41,7 @@ class RegisterTrustedDocumentsInput:
     reason: str | None = strawberry.field(default=None, description="Why, if there is more to say.")
 
 
-@writes(TrustedDocumentModel)
+@writes(TrustedDocumentModel, beside=("client_name", "client_version"))
 @strawberry.input(description="A build of a client that nobody uses any more.")
 class RemoveTrustedDocumentsInput:
     client_name: str = strawberry.field(description="The client.")

@@ -50,7 +50,7 @@ PAST = {"PastRecord": "Record"}
 """Types of what was, by those of what is."""
 LATER = '"2999-01-01T00:00:00Z"'
 """A moment when all there is was there."""
-BY_PROGRAMS = {"createRecord", "updateRecord", "submitRecord", "deleteRecord"}
+BY_PROGRAMS = {"createRecord", "updateRecord", "submitRecord", "deleteRecord", "registerTrustedDocuments"}
 KINDS = ("all that programs may", "a little of one project", "a creator who is nobody any more")
 
 
@@ -74,6 +74,8 @@ async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
     record = await world.value("select record_id from measurement where organization_id = $1 limit 1", tenant)
     measurement = await world.value("select id from measurement where record_id = $1 limit 1", record)
     incident = await an_incident(world)
+    await mutate(await world.client("admin"), "registerTrustedDocuments", CASES["registerTrustedDocuments"][1](stage))
+    document = await world.value("select id from trusted_document limit 1")
     evidence = await world.value("select id from incident_evidence where incident_id = $1 limit 1", incident)
     return {
         "Organization": f"Organization:{tenant}",
@@ -89,6 +91,7 @@ async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
         "Incident": f"Incident:{incident}",
         "IncidentEvidence": f"IncidentEvidence:{evidence}",
         "Invitation": stage.invitation,
+        "TrustedDocument": f"TrustedDocument:{document}",
         "AccessReview": stage.review,
         "AccessReviewItem": stage.review_item,
     }
