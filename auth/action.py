@@ -58,6 +58,7 @@ class Action(StrEnum):
 
     ORGANIZATION_CREATE = "organization.create"
     ORGANIZATION_ERASE = "organization.erase"
+    ORGANIZATION_SET_DOCUMENT_POLICY = "organization.set_document_policy"
     ORGANIZATION_SET_SIGN_IN_POLICY = "organization.set_sign_in_policy"
 
     PROJECT_ARCHIVE = "project.archive"
@@ -101,6 +102,9 @@ class Action(StrEnum):
     SITE_DELETE = "site.delete"
     SITE_IMPORT = "site.import"
     SITE_UPDATE = "site.update"
+    TRUSTED_DOCUMENT_REFUSE = "trusted_document.refuse"
+    TRUSTED_DOCUMENT_REGISTER = "trusted_document.register"
+    TRUSTED_DOCUMENT_REMOVE = "trusted_document.remove"
 
     USER_CHANGE_PASSWORD = "user.change_password"  # noqa: S105
     USER_CREATE = "user.create"

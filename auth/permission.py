@@ -35,6 +35,7 @@ class Permission(StrEnum):
     MEMBERSHIP_ASSIGN = "membership:assign"
 
     ORGANIZATION_READ = "organization:read"
+    ORGANIZATION_SET_DOCUMENT_POLICY = "organization:set_document_policy"
     ORGANIZATION_SET_SIGN_IN_POLICY = "organization:set_sign_in_policy"
 
     PROJECT_READ = "project:read"
@@ -68,6 +69,9 @@ class Permission(StrEnum):
     SITE_CREATE = "site:create"
     SITE_UPDATE = "site:update"
     SITE_DELETE = "site:delete"
+    TRUSTED_DOCUMENT_READ = "trusted_document:read"
+    TRUSTED_DOCUMENT_REGISTER = "trusted_document:register"
+    TRUSTED_DOCUMENT_REMOVE = "trusted_document:remove"
 
     @property
     def noun(self) -> str:

@@ -58,6 +58,8 @@ class Viewer:
     factors, authenticated_at: by what the person proved who they are in this session, and when; None without one.
     is_enrolling: has to add a second factor before anything else is allowed.
     is_reading_only: refused every mutation: somebody who looks at what another would see.
+    runs_trusted_only: nothing is run for them but the organization's trusted documents, and our own pages'.
+    documents_version: at which version those trusted documents are.
     """
 
     user_id: UUID | None
@@ -76,6 +78,8 @@ class Viewer:
     authenticated_at: datetime | None = None
     is_enrolling: bool = False
     is_reading_only: bool = False
+    runs_trusted_only: bool = False
+    documents_version: int = 0
 
     @property
     def hands(self) -> frozenset[UUID]:

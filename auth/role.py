@@ -106,9 +106,9 @@ _IN_PROJECTS: Final = frozenset({"project", "project_membership", "record", "sit
 ORGANIZATION_LEVEL: Final = frozenset(P)
 PROJECT_LEVEL: Final = frozenset(p for p in P if p.noun in _IN_PROJECTS) - {P.PROJECT_CREATE}
 
-# What a service account may be given at the most. Programs read, and bring records and sites; people, roles and other
-# programs are people's business, and so is the review of a record: a program is no second pair of eyes. A new
-# permission that changes something is not for programs unless it is named here.
+# What a service account may be given at the most. Programs read, bring records and sites, and register what a build is
+# made of; people, roles and other programs are people's business, and so is the review of a record: a program is no
+# second pair of eyes. A new permission that changes something is not for programs unless it is named here.
 SERVICE_ACCOUNT_LEVEL: Final = _READS | {
     P.RECORD_CREATE,
     P.RECORD_UPDATE,
@@ -118,4 +118,5 @@ SERVICE_ACCOUNT_LEVEL: Final = _READS | {
     P.SITE_CREATE,
     P.SITE_UPDATE,
     P.SITE_DELETE,
+    P.TRUSTED_DOCUMENT_REGISTER,
 }

@@ -35,6 +35,7 @@ from bench.sections.encryption import Cipher, measure_encryption
 from bench.sections.guards import measure_guards
 from bench.sections.latency import measure_latency
 from bench.sections.memory import measure_memory
+from bench.sections.overload import MOST_TIMES, measure_overload
 from bench.sections.sealing import measure_sealing
 from bench.sections.sign_in_timing import Question, measure_sign_in_timing
 from bench.sections.workers import measure_workers
@@ -290,6 +291,26 @@ def guards_command(
     publish(report, as_json=as_json, write=write, note=note)
 
 
+@app.command("overload")
+def overload_command(
+    directory: Directory = DEFAULT,
+    tries: Annotated[int, typer.Option(min=100, help="How many answers beside each bomb.")] = 1000,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure a cheap query beside clients that send bombs; exit with 1 where one slows it down too much.
+
+    Example: python -m bench overload --tries 300
+    """
+    plan = _plan(directory, 100, 1, 1, 0, 1, Generator.AUTO)
+    with opened(directory) as databases:
+        report = measure_overload(plan, databases, tries)
+    publish(report, as_json=as_json, write=write, note=note)
+    if report.data[report.name]["worst"] > MOST_TIMES:
+        refuse(f"a cheap query took more than {MOST_TIMES:.0f} times as long beside a bomb", code=1)
+
+
 @app.command("sign-in-timing")
 def sign_in_timing_command(
     directory: Directory = DEFAULT,
@@ -407,6 +428,7 @@ def all_command(
         lambda databases: measure_encryption(plan, databases, Cipher.GCM),
         lambda databases: measure_audit(plan, databases),
         lambda databases: measure_sealing(plan, databases, records, 20),
+        lambda databases: measure_overload(replace(plan, records=100), databases, 1000),
         lambda databases: measure_sign_in_timing(replace(plan, records=100), databases, Question.SIGN_IN, 200),
     ]
     data: dict[str, Any] = {}

@@ -39,6 +39,7 @@ MODELS_APP: Final = {
         "models.invitation",
         "models.service_account_token",
         "models.access_review",
+        "models.trusted_document",
     ],
     "migrations": "models.migrations",
 }

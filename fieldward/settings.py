@@ -171,6 +171,10 @@ class Settings(BaseSettings):
     incident_sealing_lag_s: int = Field(
         DEFAULTS.sealing_lag_s, ge=10, description="Seconds that an entry waits to be sealed that are an incident."
     )
+    limits: Literal["enforce", "measure"] = Field(
+        "enforce",
+        description="Whether an operation that asks for too much is refused, or run and noted in the log.",
+    )
     log_format: Literal["json", "console"] = Field("json", description="How the log is written.")
     password_cost: Literal["standard", "test"] = Field(
         "standard",

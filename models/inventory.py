@@ -40,6 +40,7 @@ from models.session import Session
 from models.site import Site
 from models.throttle import Throttle
 from models.trail_retention import TrailRetention
+from models.trusted_document import TrustedDocument
 from models.user import User
 
 MODELS: tuple[type[WardModel], ...] = (
@@ -77,6 +78,7 @@ MODELS: tuple[type[WardModel], ...] = (
     ServiceAccountUse,
     AccessReview,
     AccessReviewItem,
+    TrustedDocument,
 )
 
 

@@ -16,10 +16,20 @@ class OrganizationStatus(StrEnum):
     ERASING = "ERASING"
 
 
+class DocumentPolicy(StrEnum):
+    """ANY: every operation is run. TRUSTED_ONLY: only those that a client's build registered, and our own pages'."""
+
+    ANY = "ANY"
+    TRUSTED_ONLY = "TRUSTED_ONLY"
+
+
 class Organization(WardModel):
     """A consultancy, laboratory or agency with its own people, projects and data.
 
     `demands_second_factor`: who signs in without one may do nothing here but add one.
+    `people_documents`, `program_documents`: what is run for who signed in, and for service accounts; null is ANY.
+    `documents_version`: counts the changes of the trusted documents, so that servers know when what they keep of them
+    is old; null where there was none.
     """
 
     noun = "organization"
@@ -31,6 +41,9 @@ class Organization(WardModel):
     name = ward(C.PUBLIC, fields.CharField(max_length=200))
     status = ward(C.INTERNAL, fields.CharEnumField(OrganizationStatus, max_length=16))
     demands_second_factor = ward(C.INTERNAL, fields.BooleanField(default=False))
+    people_documents = ward(C.INTERNAL, fields.CharEnumField(DocumentPolicy, max_length=16, null=True))
+    program_documents = ward(C.INTERNAL, fields.CharEnumField(DocumentPolicy, max_length=16, null=True))
+    documents_version = ward(C.INTERNAL, fields.IntField(null=True))
     created_at = ward(C.INTERNAL, fields.DatetimeField(auto_now_add=True))
 
     class Meta:

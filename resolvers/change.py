@@ -33,7 +33,7 @@ from resolvers.trail import Actor, new_entry
 log = structlog.get_logger()
 T = TypeVar("T")
 
-_DENIALS = frozenset({Code.FORBIDDEN, Code.UNAUTHENTICATED, Code.NOT_FOUND})
+_DENIALS = frozenset({Code.FORBIDDEN, Code.UNAUTHENTICATED, Code.NOT_FOUND, Code.UNTRUSTED_DOCUMENT})
 
 
 @dataclass(frozen=True, slots=True)

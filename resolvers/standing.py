@@ -23,7 +23,7 @@ from auth.principal import Viewer
 from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, SERVICE_ACCOUNT_LEVEL, OrganizationRole, ProjectRole
 from models.device import DeviceStatus
 from models.membership import MembershipStatus
-from models.organization import OrganizationStatus
+from models.organization import DocumentPolicy, OrganizationStatus
 from models.session import Factor
 from models.transaction import fetch
 from models.user import UserStatus
@@ -39,6 +39,7 @@ _MEMBER: Final = (
     " m.organization_id, m.id as membership_id, m.user_id,"
     f" {_GIVEN.format('m', 'c', 'role_expires_at', 'null')}::text as given, p.given::text as given_in_projects,"
     " m.status as membership_status, u.status as user_status, o.status as organization_status,"
+    " o.people_documents, o.program_documents, o.documents_version,"
     " clock_timestamp() as now"
 )
 _MEMBER_TABLES: Final = (
@@ -182,6 +183,8 @@ def viewer_of(state: State) -> Viewer:
         factors=tuple(state.get("factors") or ()),
         authenticated_at=state.get("authenticated_at"),
         is_enrolling=is_enrolling,
+        runs_trusted_only=state["people_documents"] == DocumentPolicy.TRUSTED_ONLY,
+        documents_version=state["documents_version"] or 0,
     )
 
 
@@ -213,6 +216,8 @@ def service_viewer_of(state: State, *, scope: Permissions | None = None) -> View
         token_id=state.get("token_id"),
         token_scope=scope,
         maker_id=state["membership_id"],
+        runs_trusted_only=state["program_documents"] == DocumentPolicy.TRUSTED_ONLY,
+        documents_version=state["documents_version"] or 0,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from graphql import ExecutionResult as CoreResult
 from graphql import GraphQLError, default_field_resolver, default_type_resolver
+from graphql import OperationType as OperationKind
 from strawberry import Schema
 from strawberry.exceptions import MissingQueryError
 from strawberry.schema.config import StrawberryConfig
@@ -41,7 +42,7 @@ from schema.introspection import SchemaExecutor, publish_sights
 from schema.invitation_change import InvitationMutation
 from schema.limits import TooComplexError
 from schema.mutation import wire_mutations
-from schema.operation import InvalidOperationError, Operations
+from schema.operation import BusyError, InvalidOperationError, OperationKindError, Operations
 from schema.password_change import PasswordMutation
 from schema.project_change import ProjectMutation
 from schema.query import Query
@@ -57,6 +58,7 @@ from schema.sign_in_policy import SignInPolicyMutation
 from schema.site_change import SiteMutation
 from schema.sweep import publish_guards, sweep
 from schema.trail_retention_change import TrailRetentionMutation
+from schema.trusted_document_change import TrustedDocumentMutation
 from schema.user_change import UserMutation
 from schema.variable import InvalidVariablesError
 from schema.viewer_can import publish_readable
@@ -84,6 +86,7 @@ _MUTATIONS = (
     AccessReviewMutation,
     TrailRetentionMutation,
     PasswordMutation,
+    TrustedDocumentMutation,
 )
 
 
@@ -112,7 +115,11 @@ class Api(Schema):
         allowed_operation_types: Iterable[OperationType] | None = None,
         operation_extensions: dict[str, Any] | None = None,
     ) -> ExecutionResult:
-        """Run an operation for the context's viewer and return what may leave the server."""
+        """Run an operation for the context's viewer and return what may leave the server.
+
+        Raises:
+            OperationKindError: it is none of the allowed types.
+        """
         if not isinstance(context_value, RequestContext):
             raise TypeError("An operation takes a RequestContext.")
         if not query:
@@ -120,7 +127,7 @@ class Api(Schema):
         context = context_value
         context.name_operation(operation_name, self.operations.digest(query))
         try:
-            result = await self._run(context, query, variable_values or {}, operation_name)
+            result = await self._run(context, query, variable_values or {}, operation_name, allowed_operation_types)
             if context.actor.viewer is not None:
                 try:
                     if context.actor.acting_as is not None:
@@ -141,19 +148,32 @@ class Api(Schema):
         return result
 
     async def _run(
-        self, context: RequestContext, query: str, variables: dict[str, Any], name: str | None
+        self,
+        context: RequestContext,
+        query: str,
+        variables: dict[str, Any],
+        name: str | None,
+        allowed: Iterable[OperationType] | None,
     ) -> ExecutionResult:
         """Prepare the operation, check what it was given, and execute it."""
         try:
-            prepared = self.operations.prepare(query, keep=context.actor.viewer is not None)
+            enforced = context.services.enforces_limits
+            prepared = await self.operations.prepare_aside(
+                query, keep=context.actor.viewer is not None, enforced=enforced
+            )
             operation = prepared.operation(name)
+            if allowed is not None and operation.definition.operation.value not in {one.value for one in allowed}:
+                raise OperationKindError("Expected a query: anything else is sent by POST.")
+            context.changes = operation.definition.operation is OperationKind.MUTATION
             values = operation.variables.read(variables)
-            operation.require_affordable(variables)
+            context.measure = operation.require_affordable(variables, enforced=enforced)
+            if context.measure.exceeded:
+                self._note_excess(context)
         except (InvalidOperationError, InvalidVariablesError) as error:
             return PreExecutionError(data=None, errors=error.errors)
         except GraphQLError as error:
             return PreExecutionError(data=None, errors=[error])
-        except (TooComplexError, RecursionError) as error:
+        except (TooComplexError, BusyError, RecursionError) as error:
             return PreExecutionError(data=None, errors=[GraphQLError(str(error), original_error=error)])
         if isinstance(values, list):
             return ExecutionResult(data=None, errors=values)
@@ -183,14 +203,33 @@ class Api(Schema):
         return ExecutionResult(data=done.data, errors=found or None)
 
     @staticmethod
+    def _note_excess(context: RequestContext) -> None:
+        """Log what would have been refused, where limits are measured and not enforced."""
+        measure, said = context.measure, context.actor.operation
+        if measure is not None:
+            log.warning(
+                "limits_exceeded",
+                request_id=str(context.actor.origin.request_id),
+                organization_id=str(context.actor.organization_id),
+                operation=said.digest if said is not None else None,
+                exceeded=measure.exceeded,
+                **measure.shown(),
+            )
+
+    @staticmethod
     def _extensions(context: RequestContext, asked: dict[str, Any] | None) -> dict[str, Any]:
-        """Return what is said of the operation itself: as whom it looked, and its trace where one was asked for."""
+        """Return what is said of the operation itself: as whom it looked; where asked for, its cost and its trace.
+
+        The cost is worked out from what was sent alone, and told to who is signed in.
+        """
         viewer, actor = context.actor.viewer, context.actor
         if viewer is None:
             return {}
         said: dict[str, Any] = {}
         if actor.acting_as is not None:
             said["runAs"] = {"as": actor.acting_as, "readOnly": True}
+        if asked and asked.get("cost") is True and context.measure is not None:
+            said["cost"] = context.measure.shown()
         if asked and asked.get("trace") is True and can(actor.who, Permission.ACCESS_READ, ORGANIZATION):
             said["trace"] = context.trace()
         return said

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from graphql import FieldNode, GraphQLResolveInfo
@@ -32,6 +32,9 @@ from schema.cookie import Header
 from schema.denial import Denial, Denials
 from schema.field import RowsField
 from schema.loading import Gathered
+
+if TYPE_CHECKING:
+    from schema.limits import Measure
 
 MOST_TRACED: Final = 1000
 LONGEST_NAME: Final = 200
@@ -72,6 +75,8 @@ class RequestContext:
     headers: what the answer's head says beside what every answer's does: cookies that are set or cleared.
     is_own_page: whether the request shows that a page of this server sent it.
     by_cookie: whether the viewer came by a cookie.
+    changes: whether the operation is a mutation.
+    measure: what the operation asks for, once that is known (`schema/limits.py`).
     denials: which fields were denied, and where.
     decisions: what the policy said, by permission and scope. Asked once per scope, however many rows there are.
     """
@@ -92,6 +97,8 @@ class RequestContext:
         self.headers: list[Header] = []
         self.is_own_page = False
         self.by_cookie = False
+        self.changes = False
+        self.measure: Measure | None = None
         self.denials = Denials()
         self._moment: datetime | None = None
         self._gathered: dict[Hashable, Gathered[Any]] = {}

@@ -18,7 +18,7 @@ from models.encryption.envelope import KeyPurpose, OwnerKind
 from models.incident import IncidentSeverity, IncidentStatus
 from models.invitation import InvitationStatus
 from models.membership import MembershipStatus
-from models.organization import OrganizationStatus
+from models.organization import DocumentPolicy, OrganizationStatus
 from models.project import ProjectStatus
 from models.record import Medium, RecordStatus, SignatureMeaning
 from models.session import Factor
@@ -29,6 +29,7 @@ for _enum, _name in (
     (ProjectRole, "ProjectRole"),
     (RoleLevel, "RoleLevel"),
     (OrganizationStatus, "OrganizationStatus"),
+    (DocumentPolicy, "TrustedDocumentPolicy"),
     (MembershipStatus, "UserStatus"),
     (InvitationStatus, "InvitationStatus"),
     (AccessDecision, "ReviewDecision"),

@@ -44,6 +44,9 @@ def extensions_of(error: FieldwardError) -> dict[str, Any]:
         extensions["permission"] = error.permission
         if error.scope:
             extensions["scope"] = error.scope
+    limit, most = getattr(error, "limit", None), getattr(error, "most", None)
+    if limit is not None:
+        extensions["limit"] = {"of": limit, "allowed": most}
     if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
         extensions["retryAfter"] = error.retry_after_s
     return extensions

@@ -18,7 +18,10 @@ from graphql import (
     GraphQLField,
     GraphQLObjectType,
     GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
     introspection_types,
+    parse,
 )
 from graphql.pyutils import Path
 from graphql.type.introspection import SchemaMetaFieldDef, TypeMetaFieldDef
@@ -26,7 +29,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from auth.principal import Viewer
 from schema.context import RequestContext, ResolveInfo
-from schema.limits import TooComplexError
+from schema.limits import MOST_TOKENS, TooComplexError
 from schema.sight import Reach, visible_schema
 
 MOST_KEPT: Final = 64
@@ -38,6 +41,7 @@ MOST_SHOWN_TO_ANYONE: Final = 5_000
 
 _VISIBLE: Final = "visible"
 _ASKS: Final = re.compile(r"__(?:schema|type)\b")
+_ROOTS: Final = frozenset({"__schema", "__type", "__typename"})
 _TYPES: Final = frozenset(introspection_types.values())
 
 
@@ -57,6 +61,22 @@ def asks_for_schema(document: DocumentNode) -> bool:
     """Return whether anything in the document asks for the schema. May say so of a text in which that is mere words."""
     # A name can be written in one way only, wherever it stands.
     return document.loc is None or _ASKS.search(document.loc.source.body) is not None
+
+
+def asks_for_schema_alone(text: str) -> bool:
+    """Return whether a text's queries ask for the schema and for nothing else: what is public for whoever asks."""
+    if _ASKS.search(text) is None:
+        return False
+    try:
+        document = parse(text, max_tokens=MOST_TOKENS)
+    except (GraphQLError, RecursionError):
+        return False
+    operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
+    return all(
+        one.operation is OperationType.QUERY
+        and all(isinstance(root, FieldNode) and root.name.value in _ROOTS for root in one.selection_set.selections)
+        for one in operations
+    )
 
 
 class SchemaExecutor(StrawberryGraphQLCoreExecutionContext):

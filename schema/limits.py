@@ -1,11 +1,12 @@
 """How much one operation may ask for: measured after fragments are expanded and variables are known, before it runs.
 
-The estimate of rows multiplies page sizes down the graph, so that three nested pages of a thousand are refused for what
-they are, a thousand million rows, and not for how they are written.
+An operation's cost is one number: the rows that it is reckoned to read, each multiplied by what it weighs. The estimate
+multiplies page sizes down the graph, so that three nested pages of a thousand are refused for what they are, a thousand
+million rows, and not for how they are written. The other limits bound what no row is read for.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from graphql import (
@@ -15,6 +16,9 @@ from graphql import (
     FragmentSpreadNode,
     InlineFragmentNode,
     IntValueNode,
+    ListValueNode,
+    Node,
+    ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
     SelectionSetNode,
@@ -24,13 +28,30 @@ from graphql import (
 from auth.errors import Code, FieldwardError
 from schema.connection import DEFAULT_PAGE
 
+MOST_TOKENS: Final = 4000
+"""Tokens of a text, comments aside."""
+MOST_DEFINITIONS: Final = 200
+"""Operations and fragments of a document: validating takes each fragment once for each operation."""
 DEEPEST: Final = 15
 """Levels of fields. The longest way through the graph that makes sense has nine."""
 MOST_ALIASES: Final = 100
 MOST_FIELDS: Final = 2000
 """Fields, with each fragment counted wherever it is spread."""
+MOST_DIRECTIVES: Final = 200
+MOST_ROOTS: Final = 100
+"""Fields of the operation's own."""
+MOST_IN_LIST: Final = 1000
+"""Values of any one list that is written into the text."""
 MOST_ROWS: Final = 100_000
-"""Rows, by the sizes of the pages that are asked for."""
+"""Rows, by the sizes of the pages that are asked for and by their weight: what an operation may cost."""
+MOST_VALUES: Final = 2_000_000
+"""Values that are answered, by those rows and the fields that are asked of each."""
+MOST_STEPS: Final = 10 * MOST_FIELDS
+"""Fields that are looked at, at all: what would have more is refused even where limits are measured alone."""
+WORTH_OF_MUTATION: Final = 100
+"""Rows that a mutation is reckoned at: a transaction, its entry, and what triggers write."""
+WORTH_OF_HASHING: Final = 5_000
+"""Rows that a mutation of `ALONE` is reckoned at: a password is hashed."""
 TYPICAL_LIST: Final = 20
 """Rows that a list without pages is reckoned at: a record has a handful of measurements, seldom hundreds."""
 WORTH_OF_GROUPS: Final = 5_000
@@ -49,14 +70,14 @@ ALONE: Final = frozenset(
     }
 )
 
-SIZES: Final = frozenset({"first", "last"})
-"""The arguments that say how many rows a page has."""
+SIZES: Final = frozenset({"first", "last", "ids"})
+"""The arguments that say how many rows there are: by a number, or by as many ids."""
 
 _LISTS: Final = frozenset({"measurements", "projectRoles", "changes", "evidence", "tokens", "trailRetention"})
 _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),
-        *("sites", "history", "incidents", "sessions", "invitations", "accessReviews", "items"),
+        *("sites", "history", "incidents", "sessions", "invitations", "accessReviews", "items", "trustedDocuments"),
     }
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups", "measurementSeries"})
@@ -68,73 +89,179 @@ _PROOFS: Final = frozenset({"proof", "consistencyProof"})
 
 
 class TooComplexError(FieldwardError):
-    """The operation asks for more than one operation may. Says what of, how much, and how much is allowed."""
+    """The operation asks for more than one operation may. Says what of, and how much is allowed.
+
+    limit, most: which of the limits, and how much it allows; None where it is none that counts.
+    """
 
     code = Code.TOO_COMPLEX
 
+    def __init__(self, message: str, *, limit: str | None = None, most: int | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.most = most
+
 
 @dataclass(slots=True)
-class _Measure:
+class Measure:
+    """What one operation asks for, with the variables that it was given.
+
+    cost: rows by weight. depth: levels of fields. values: leaves of the answer. exceeded: the limits that it is beyond,
+        with how much they allow, in the order in which that was found; where limits are enforced, it never ran.
+    """
+
+    cost: int = 0
+    values: int = 0
     depth: int = 0
     fields: int = 0
     aliases: int = 0
-    rows: int = 0
+    directives: int = 0
+    roots: int = 0
+    exceeded: dict[str, int] = field(default_factory=dict)
+
+    def shown(self) -> dict[str, Any]:
+        """Return what a client is told of it."""
+        return {
+            "requested": max(1, self.cost),
+            "allowed": MOST_ROWS,
+            "values": self.values,
+            "depth": self.depth,
+            "fields": self.fields,
+            "aliases": self.aliases,
+        }
+
+
+def require_shape(document: DocumentNode, *, enforced: bool = True) -> None:
+    """Raise `TooComplexError` where an operation of the document is too large, whatever its variables will be.
+
+    Asked before the document is validated, which takes longer the larger it is. Cycles of fragments are not followed.
+    """
+    if len(document.definitions) > MOST_DEFINITIONS:
+        raise _too_much(MOST_DEFINITIONS, "operations and fragments")
+    for one in document.definitions:
+        if isinstance(one, OperationDefinitionNode):
+            _Walk(document, {}, enforced=enforced, counts_rows=False).measure(one)
 
 
 def require_affordable(
-    document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]
-) -> None:
-    """Raise `TooComplexError` where the operation is too deep, too wide, or asks for too many rows."""
-    fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
-    measure = _Measure()
+    document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any], *, enforced: bool = True
+) -> Measure:
+    """Return what the operation asks for.
+
+    enforced: whether what is beyond a limit is refused, or only noted in the measure.
+
+    Raises:
+        TooComplexError: it is too deep, too wide, or asks for too many rows; or, whether limits are enforced or not,
+            has so many fields that they are not even counted, or mutations that do not go together.
+    """
     defaults = {
         one.variable.name.value: int(one.default_value.value)
         for one in operation.variable_definitions or ()
         if isinstance(one.default_value, IntValueNode)
     }
-    _walk(operation.selection_set, fragments, {**defaults, **variables}, measure, depth=1, parents=1)
+    walk = _Walk(document, {**defaults, **variables}, enforced=enforced)
+    measure = walk.measure(operation)
     if operation.operation is OperationType.MUTATION:
-        _require_few_mutations(operation.selection_set, fragments)
+        names = _require_few_mutations(operation.selection_set, walk.fragments)
+        worth = sum(WORTH_OF_HASHING if name in ALONE else WORTH_OF_MUTATION for name in names)
+        measure.cost += worth
+    return measure
 
 
-def _walk(
-    selection: SelectionSetNode,
-    fragments: Mapping[str, FragmentDefinitionNode],
-    variables: Mapping[str, Any],
-    measure: _Measure,
-    *,
-    depth: int,
-    parents: int,
-) -> None:
-    for node in selection.selections:
-        if isinstance(node, FragmentSpreadNode):
-            # Cycles were refused by validation; each step below is bounded by MOST_FIELDS.
-            fragment = fragments.get(node.name.value)
-            if fragment is not None:
-                _count(measure, depth=depth, aliases=0)
-                _walk(fragment.selection_set, fragments, variables, measure, depth=depth, parents=parents)
-        elif isinstance(node, FieldNode):
-            _count(measure, depth=depth, aliases=node.alias is not None)
-            if node.selection_set is not None:
-                rows = parents * _size(node, variables)
-                if node.name.value == _PAST:
-                    # What it reads is for itself alone: it answers one record.
-                    measure.rows += parents * WORTH_OF_PAST
-                elif rows > parents:
-                    measure.rows += rows
-                _require(measure.rows, MOST_ROWS, "rows")
-                _walk(node.selection_set, fragments, variables, measure, depth=depth + 1, parents=rows)
-        elif isinstance(node, InlineFragmentNode):
-            _walk(node.selection_set, fragments, variables, measure, depth=depth, parents=parents)
+class _Walk:
+    """One look over an operation, as it is with its fragments in their places."""
 
+    def __init__(
+        self, document: DocumentNode, variables: Mapping[str, Any], *, enforced: bool, counts_rows: bool = True
+    ) -> None:
+        self.fragments = {
+            one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)
+        }
+        self._variables = variables
+        self._enforced = enforced
+        self._counts_rows = counts_rows
+        self._measure = Measure()
+        self._inside: set[str] = set()
 
-def _count(measure: _Measure, *, depth: int, aliases: int) -> None:
-    measure.fields += 1
-    measure.aliases += aliases
-    measure.depth = max(measure.depth, depth)
-    _require(measure.fields, MOST_FIELDS, "fields")
-    _require(measure.aliases, MOST_ALIASES, "aliases")
-    _require(measure.depth, DEEPEST, "levels of fields")
+    def measure(self, operation: OperationDefinitionNode) -> Measure:
+        """Return what the operation asks for. Raises `TooComplexError`."""
+        self._directives(operation)
+        self._selection(operation.selection_set, depth=1, parents=1)
+        return self._measure
+
+    def _selection(self, selection: SelectionSetNode, *, depth: int, parents: int) -> None:
+        for node in selection.selections:
+            self._directives(node)
+            if isinstance(node, FieldNode):
+                self._field(node, depth=depth, parents=parents)
+            elif isinstance(node, FragmentSpreadNode):
+                name = node.name.value
+                fragment = self.fragments.get(name)
+                if fragment is None or name in self._inside:
+                    continue
+                self._count(depth=depth)
+                self._inside.add(name)
+                self._selection(fragment.selection_set, depth=depth, parents=parents)
+                self._inside.discard(name)
+            elif isinstance(node, InlineFragmentNode):
+                self._count(depth=depth)
+                self._selection(node.selection_set, depth=depth, parents=parents)
+
+    def _field(self, node: FieldNode, *, depth: int, parents: int) -> None:
+        measure = self._measure
+        self._count(depth=depth)
+        if node.alias is not None:
+            measure.aliases += 1
+            self._require(measure.aliases, MOST_ALIASES, "aliases")
+        if depth == 1:
+            measure.roots += 1
+            self._require(measure.roots, MOST_ROOTS, "fields of its own")
+        for argument in node.arguments or ():
+            self._literal(argument.value)
+        if node.selection_set is None:
+            measure.values += parents
+            if self._counts_rows:
+                self._require(measure.values, MOST_VALUES, "values")
+            return
+        rows = parents * _size(node, self._variables)
+        if self._counts_rows:
+            if node.name.value == _PAST:
+                # What it reads is for itself alone: it answers one record.
+                measure.cost += parents * WORTH_OF_PAST
+            elif rows > parents:
+                measure.cost += rows
+            self._require(measure.cost, MOST_ROWS, "rows")
+        self._selection(node.selection_set, depth=depth + 1, parents=rows)
+
+    def _count(self, *, depth: int) -> None:
+        measure = self._measure
+        measure.fields += 1
+        measure.depth = max(measure.depth, depth)
+        if measure.fields > MOST_STEPS:
+            raise _too_much(MOST_STEPS, "fields")
+        self._require(measure.fields, MOST_FIELDS, "fields")
+        self._require(measure.depth, DEEPEST, "levels of fields")
+
+    def _directives(self, node: Node) -> None:
+        found = getattr(node, "directives", None)
+        if found:
+            self._measure.directives += len(found)
+            self._require(self._measure.directives, MOST_DIRECTIVES, "directives")
+
+    def _literal(self, value: Node) -> None:
+        if isinstance(value, ListValueNode):
+            self._require(len(value.values), MOST_IN_LIST, "values in one list")
+            for one in value.values:
+                self._literal(one)
+        elif isinstance(value, ObjectValueNode):
+            for entry in value.fields:
+                self._literal(entry.value)
+
+    def _require(self, count: int, most: int, what: str) -> None:
+        if count > most:
+            if self._enforced:
+                raise _too_much(most, what)
+            self._measure.exceeded.setdefault(what, most)
 
 
 def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
@@ -176,12 +303,14 @@ def _length(node: FieldNode, variables: Mapping[str, Any]) -> int:
     return max(counts)
 
 
-def _require_few_mutations(selection: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> None:
+def _require_few_mutations(selection: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> list[str]:
     """Each mutation is a transaction, and each sign-in costs an Argon2id: they come one at a time."""
     names = list(_root_fields(selection, fragments))
-    _require(len(names), MOST_MUTATIONS, "mutations")
+    if len(names) > MOST_MUTATIONS:
+        raise _too_much(MOST_MUTATIONS, "mutations")
     if len(names) > 1 and ALONE.intersection(names):
         raise TooComplexError(f"{' and '.join(sorted(ALONE))} come alone in an operation.")
+    return names
 
 
 def _root_fields(selection: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Iterator[str]:
@@ -195,6 +324,7 @@ def _root_fields(selection: SelectionSetNode, fragments: Mapping[str, FragmentDe
             yield from _root_fields(node.selection_set, fragments)
 
 
-def _require(count: int, most: int, what: str) -> None:
-    if count > most:
-        raise TooComplexError(f"The operation asks for more than {most} {what}. Ask for less at once.")
+def _too_much(most: int, what: str) -> TooComplexError:
+    return TooComplexError(
+        f"The operation asks for more than {most} {what}. Ask for less at once.", limit=what, most=most
+    )

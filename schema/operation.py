@@ -4,9 +4,11 @@ A client sends the same few operations again and again. What is kept is of the t
 Only small operations of signed-in viewers are kept, and only so many.
 """
 
+import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
@@ -30,21 +32,29 @@ from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
 from graphql.language import DirectiveNode, Visitor
 from graphql.validation.rules import overlapping_fields_can_be_merged
+from graphql.validation.validate import ValidationAbortedError
 from strawberry import Schema
 from strawberry.schema.exceptions import CannotGetOperationTypeError
 
+from auth.errors import RateLimitedError
 from models.along import Selected
 from schema.completion import Completion
 from schema.input_value import InputValueRule
 from schema.introspection import asks_for_schema
-from schema.limits import SIZES, require_affordable
+from schema.limits import MOST_TOKENS, SIZES, Measure, TooComplexError, require_affordable, require_shape
 from schema.plan import Plan, plan_of
+from schema.text import extent_of
 from schema.variable import Variables
 
-MOST_TOKENS: Final = 4000
 MOST_KEPT: Final = 200
 LARGEST_KEPT: Final = 8 * 1024
 """Characters of an operation that is kept. Larger ones are prepared each time: memory is bounded."""
+MOST_AT_ONCE: Final = 400
+"""Tokens of an operation that is prepared where it stands: a few milliseconds of work. What clients send is smaller."""
+MOST_WAITING: Final = 16
+"""Larger operations that wait to be prepared at a time."""
+MOST_ERRORS: Final = 20
+"""Errors after which the rest of an operation is not looked at."""
 MOST_PLANS: Final = 500
 """What is kept of one operation, by place and permissions; beyond that it is begun anew."""
 MOST_CHOICES: Final = 8
@@ -127,20 +137,25 @@ class PreparedOperation:
         self.definition = definition
         self.variables = Variables(schema, definition)
         self._prepared = prepared
-        # Of variables, only page sizes count: numbers, by now. What the operation does not declare was not looked at,
+        # Of variables, only page sizes and lengths of lists count: numbers, by now. What the operation does not declare was not looked at,
         # and is not kept.
         self._sizing = tuple(name for name in sizing if name in self.variables.names)
-        self._affordable: dict[Any, bool] = Kept()
+        self._affordable: dict[Any, Measure] = Kept()
         self._choices: dict[Any, Choice] = Kept(MOST_CHOICES)
 
-    def require_affordable(self, given: Mapping[str, Any]) -> None:
-        """Raise `TooComplexError` where the operation asks for too much with these variables."""
-        sizes = tuple(given.get(name, Undefined) for name in self._sizing)
-        if sizes in self._affordable:
-            return
-        require_affordable(self._prepared.document, self.definition, given)
-        if len(sizes) <= MOST_SIZES:
-            self._affordable[sizes] = True
+    def require_affordable(self, given: Mapping[str, Any], *, enforced: bool = True) -> Measure:
+        """Return what the operation asks for with these variables.
+
+        Raises:
+            TooComplexError: it is too much (`schema/limits.py: require_affordable`).
+        """
+        sizes = tuple(_size(given.get(name, Undefined)) for name in self._sizing)
+        found = self._affordable.get(sizes)
+        if found is None:
+            found = require_affordable(self._prepared.document, self.definition, given, enforced=enforced)
+            if len(sizes) <= MOST_SIZES and not found.exceeded:
+                self._affordable[sizes] = found
+        return found
 
     def choice(self, api: Schema, values: VariableValues) -> "Choice":
         """Return what is kept for the fields that these variables leave."""
@@ -177,19 +192,53 @@ class Operations:
     def __init__(self, schema: GraphQLSchema) -> None:
         self._schema = schema
         self._kept: OrderedDict[str, Prepared] = OrderedDict()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="operations")
+        self._waiting = 0
 
-    def prepare(self, text: str, *, keep: bool) -> Prepared:
-        """Return the prepared document.
-
-        Raises:
-            InvalidOperationError: it can't be parsed, or is not valid.
-        """
+    def kept(self, text: str) -> "Prepared | None":
+        """Return the prepared document if it is kept."""
         found = self._kept.get(text)
         if found is not None:
             self._kept.move_to_end(text)
+        return found
+
+    async def prepare_aside(self, text: str, *, keep: bool, enforced: bool = True) -> Prepared:
+        """Return the prepared document as `prepare` does; a large one is prepared by a thread, one at a time.
+
+        So others are served meanwhile, and however many large ones come, they wait for each other and for nobody else.
+        """
+        found = self.kept(text)
+        if found is not None:
             return found
-        prepared = self._prepare(text)
-        if keep and len(text) <= LARGEST_KEPT:
+        if extent_of(text).tokens <= MOST_AT_ONCE and len(text) <= LARGEST_KEPT:
+            return self.prepare(text, keep=keep, enforced=enforced)
+        if self._waiting >= MOST_WAITING:
+            raise BusyError("Too many large operations at once. Try again in a moment.", retry_after_s=1)
+        self._waiting += 1
+        try:
+            prepared = await asyncio.get_running_loop().run_in_executor(self._thread, self._prepare, text, enforced)
+        finally:
+            self._waiting -= 1
+        return self._keep(text, prepared) if keep else prepared
+
+    def prepare(self, text: str, *, keep: bool, enforced: bool = True) -> Prepared:
+        """Return the prepared document.
+
+        enforced: whether one that is too large is refused (`schema/limits.py: require_shape`).
+
+        Raises:
+            InvalidOperationError: it can't be parsed, or is not valid.
+            TooComplexError: it is too large, or validating it takes too long.
+        """
+        found = self.kept(text)
+        if found is not None:
+            return found
+        extent_of(text)
+        prepared = self._prepare(text, enforced)
+        return self._keep(text, prepared) if keep else prepared
+
+    def _keep(self, text: str, prepared: Prepared) -> Prepared:
+        if len(text) <= LARGEST_KEPT:
             self._kept[text] = prepared
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
@@ -200,12 +249,15 @@ class Operations:
         found = self._kept.get(text)
         return text_digest(text) if found is None else found.digest
 
-    def _prepare(self, text: str) -> Prepared:
+    def _prepare(self, text: str, enforced: bool) -> Prepared:
         try:
             document = parse(text, max_tokens=MOST_TOKENS)
         except GraphQLError as error:
             raise InvalidOperationError([error]) from error
-        errors = validate(self._schema, document, _RULES, hide_suggestions=True)
+        require_shape(document, enforced=enforced)
+        errors = validate(self._schema, document, _RULES, max_errors=MOST_ERRORS, hide_suggestions=True)
+        if errors and isinstance(errors[0], ValidationAbortedError):
+            raise TooComplexError("The operation takes too long to be looked at. Select each field once.")
         if errors:
             raise InvalidOperationError(errors)
         return Prepared(self._schema, document, self.digest(text))
@@ -220,6 +272,14 @@ def text_digest(text: str) -> str:
     if '"' in text or "#" in text:
         text = _SAID.sub(lambda found: "" if found[0].startswith("#") else '""', text)
     return sha256(text.encode(errors="replace")).hexdigest()
+
+
+class OperationKindError(Exception):
+    """The operation is of a kind that is not run in this way, such as a mutation by GET."""
+
+
+class BusyError(RateLimitedError):
+    """More large operations wait to be looked at than it makes sense to have wait."""
 
 
 class InvalidOperationError(Exception):
@@ -243,6 +303,10 @@ class _Used(Visitor):
 
     def enter_field(self, node: FieldNode, *_: Any) -> None:
         self.sizing.update(name for argument, name in _given(node) if argument in SIZES)
+
+
+def _size(given: Any) -> Any:
+    return ("values", len(given)) if isinstance(given, list) else given
 
 
 def _given(node: DirectiveNode | FieldNode) -> Iterator[tuple[str, str]]:

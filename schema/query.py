@@ -21,6 +21,7 @@ from models.project import Project as ProjectModel
 from models.record import Record as RecordModel
 from models.service_account import ServiceAccount as ServiceAccountModel
 from models.site import Site as SiteModel
+from models.trusted_document import TrustedDocument as TrustedDocumentModel
 from schema.access_decision import AccessDecision, decide
 from schema.access_review import AccessReview, list_access_reviews
 from schema.aggregate import Asked, GroupBucket
@@ -54,6 +55,7 @@ from schema.record_past import PastRecord, load_past
 from schema.selection import load_selected
 from schema.service_account import ServiceAccount, list_service_accounts
 from schema.site import Site, SiteFilter, SiteOrder, list_sites
+from schema.trusted_document import TrustedDocument, TrustedDocumentFilter, list_trusted_documents
 from schema.user import User, UserFilter, UserOrder, list_users
 from schema.viewer import Viewer
 
@@ -323,6 +325,23 @@ class Query:
         before: Before = None,
     ) -> Connection[AccessReview] | None:
         return await list_access_reviews(info, direction, PageArguments(first, after, last, before))
+
+    @resolved("A trusted document by its id.", root())
+    async def trusted_document(info: strawberry.Info, id: strawberry.ID) -> TrustedDocument | None:
+        return await _by_id(info, TrustedDocumentModel, "TrustedDocument", id)
+
+    @resolved("The organization's trusted documents, newest first: empty for those who may not read them.", root())
+    async def trusted_documents(
+        info: strawberry.Info,
+        filter: TrustedDocumentFilter | None = None,
+        direction: OrderDirection = OrderDirection.DESC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[TrustedDocument] | None:
+        page = PageArguments(first, after, last, before)
+        return await list_trusted_documents(info, filter, direction, page)
 
     @resolved("An incident by its id.", root())
     async def incident(info: strawberry.Info, id: strawberry.ID) -> Incident | None:

@@ -1,46 +1,55 @@
 """GraphQL over HTTP: what a request asks for, and what its answer says.
 
-POST with JSON only; no GET, so that no link makes a browser run an operation. Every answer, the
-transport's own errors too, is JSON with codes. `application/graphql-response+json` is spoken to those who name it.
+POST with JSON; GET for queries alone, and never with a cookie, so that no link makes a browser run anything for who is
+signed in. Every answer, the transport's own errors too, is JSON with codes. The media type is negotiated
+(`schema/negotiation.py`); in `application/graphql-response+json` the status says whether an operation ran, in
+`application/json` it is 200 for every request that is one.
 How the bytes travel is for `fieldward/web/`: a request is answered here once all of it is there.
 """
 
 import json
-import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import Request
 from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
+from strawberry.types.graphql import OperationType
 
 from auth.errors import Code, FieldwardError
 from schema.api import Api
-from schema.context import LONGEST_NAME, RequestContext
+from schema.context import RequestContext
+from schema.document import Asked, Documents, OversizedDocumentError, PersistedQueryNotFoundError, asked_of
 from schema.errors import extensions_of
-
-JSON: Final = b"application/json"
-RESPONSE_TYPE: Final = b"application/graphql-response+json"
-
-LONGEST_OPERATION: Final = 64 * 1024
-"""Characters of an operation's text. Values belong into variables."""
+from schema.negotiation import JSON, RESPONSE_TYPE, media_type_for
+from schema.operation import OperationKindError
 
 _CONTEXT: Final = "fieldward.context"
-_STATUS: Final = {Code.UNAVAILABLE: 503, Code.FORBIDDEN: 403}
-_NOT_WANTED: Final = re.compile(rb";\s*q\s*=\s*0(\.0*)?\s*(;|$)")
+_STATUS: Final = {Code.UNAVAILABLE: 503, Code.FORBIDDEN: 403, Code.UNTRUSTED_DOCUMENT: 403}
+_READING: Final = frozenset({OperationType.QUERY})
+_MAPS: Final = ("variables", "extensions")
+"""The parameters of an address that hold JSON."""
+_MOST_PARAMETERS: Final = 20
+_UNENCODED: Final = frozenset((b"", b"identity"))
 
 ContextFactory = Callable[[Request], Awaitable[RequestContext]]
 
 
 class Answer(NamedTuple):
-    """What is answered. `headers`: those that it needs beside the ones that every answer has."""
+    """What is answered. `headers`: those that it needs beside the ones that every answer has.
+
+    is_secret: whether there may be a secret in it that was made for it, or a cookie beside it. Such an answer is not
+        compressed (`fieldward/web/compression.py`).
+    """
 
     status: int
     media_type: bytes
     body: bytes
     headers: Sequence[tuple[bytes, bytes]] = ()
+    is_secret: bool = False
 
     def __repr__(self) -> str:
         return f"<answer {self.status}>"
@@ -49,46 +58,61 @@ class Answer(NamedTuple):
 class RefusedError(Exception):
     """A request that becomes no operation. `answer` says why."""
 
-    def __init__(self, status: int, message: str, code: Code = Code.INVALID_INPUT, **extensions: Any) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: Code = Code.INVALID_INPUT,
+        *,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        **extensions: Any,
+    ) -> None:
         super().__init__(message)
         shown = {"message": message, "extensions": {"code": code, **extensions}}
-        self.answer = Answer(status, JSON, orjson.dumps({"errors": [shown]}))
-
-
-class _Asked(NamedTuple):
-    query: str
-    variables: dict[str, Any] | None
-    name: str | None
-    extensions: dict[str, Any] | None
-
-    def __repr__(self) -> str:
-        return "<what is asked>"
+        self.answer = Answer(status, JSON, orjson.dumps({"errors": [shown]}), headers)
 
 
 class GraphQLTransport:
-    """What is behind `/graphql`."""
+    """What is behind `/graphql`.
 
-    def __init__(self, api: Api, make_context: ContextFactory) -> None:
+    documents: what finds the text that a request asks for; by default nothing is known beforehand.
+    """
+
+    def __init__(self, api: Api, make_context: ContextFactory, documents: Documents | None = None) -> None:
         self._api = api
         self._make_context = make_context
+        self._documents = documents or Documents()
 
     async def answer(self, request: Request, body: bytes) -> Answer:
-        """Return the answer to a POST. What the transport refuses is answered in GraphQL's own form.
+        """Return the answer to a POST, or to a GET. What the transport refuses is answered in GraphQL's own form.
 
-        body: all of it. Who asks is found out once it is there: a body that is held back holds no connection, and
-            what was revoked meanwhile is revoked.
+        body: all of it; of a GET nothing is read. Who asks is found out once it is there: a body that is held back
+            holds no connection, and what was revoked meanwhile is revoked.
         """
-        # Of a header that comes twice, the first counts.
+        is_get = request.scope["method"] == "GET"
+        # Of a header that comes twice, the first counts; of `Accept`, which is a list, all do.
         headers: dict[bytes, bytes] = dict(reversed(request.scope["headers"]))
+        accepted = b",".join(value for name, value in request.scope["headers"] if name == b"accept")
+        media_type = media_type_for(accepted)
         try:
+            if media_type is None:
+                raise RefusedError(
+                    406, f"Answers are {RESPONSE_TYPE.decode()} or {JSON.decode()}, and neither is accepted."
+                )
+            if is_get:
+                require_no_cookie(headers)
+            else:
+                require_json(headers)
             context = request.scope[_CONTEXT] = await self._make_context(request)
             try:
-                asked = _asked(headers.get(b"content-type", b""), body)
+                asked = _asked_in(request.scope["query_string"]) if is_get else _asked(body)
+                text = await self._documents.resolve(context, asked)
                 result = await self._api.execute(
-                    asked.query,
+                    text,
                     asked.variables,
                     context,
                     operation_name=asked.name,
+                    allowed_operation_types=_READING if is_get else None,
                     operation_extensions=asked.extensions,
                 )
             except BaseException:
@@ -97,12 +121,21 @@ class GraphQLTransport:
                 raise
         except RefusedError as refused:
             return refused.answer
+        except OperationKindError as error:
+            return RefusedError(405, str(error), headers=((b"allow", b"POST"),)).answer
         except CannotGetOperationTypeError as error:
             return RefusedError(400, error.as_http_error_reason()).answer
+        except PersistedQueryNotFoundError as error:
+            # The request is a good one, and its document is not there: as one that is not valid.
+            is_own = media_type == RESPONSE_TYPE
+            return refusal(error, 400 if is_own else 200)._replace(media_type=media_type or JSON)
+        except OversizedDocumentError as error:
+            return refusal(error, 413)
         except FieldwardError as error:
-            return RefusedError(_STATUS.get(error.code, 400), error.message, error.code).answer
+            return refusal(error, _STATUS.get(error.code, 400))
         context.let_go()
-        return _shaped(result, is_own=_speaks_own(headers.get(b"accept", b"")))._replace(headers=context.headers)
+        shaped = _shaped(result, is_own=media_type == RESPONSE_TYPE)
+        return shaped._replace(headers=context.headers, is_secret=context.changes or bool(context.headers))
 
 
 def refusal(error: FieldwardError, status: int) -> Answer:
@@ -111,38 +144,44 @@ def refusal(error: FieldwardError, status: int) -> Answer:
     return Answer(status, JSON, orjson.dumps({"errors": [shown]}))
 
 
-def _asked(content_type: bytes, body: bytes) -> _Asked:
-    """Return what a body asks for.
+def require_no_cookie(headers: Mapping[bytes, bytes]) -> None:
+    """Raise `RefusedError` where a GET comes with a cookie, as it does from a browser that follows a link."""
+    if b"cookie" in headers:
+        raise RefusedError(405, "With a cookie, GraphQL is spoken here by POST alone.", headers=((b"allow", b"POST"),))
 
-    Raises:
-        RefusedError: it is no request.
-    """
+
+def require_json(headers: Mapping[bytes, bytes]) -> None:
+    """Raise `RefusedError` unless a body is said to be JSON, as it is."""
+    content_type = headers.get(b"content-type", b"")
     # A foreign page may send some types without asking first; a media type that only begins as JSON could be one.
     if content_type != JSON and content_type.partition(b";")[0].strip().lower() != JSON:
-        raise RefusedError(400, "Unsupported content type")
+        raise RefusedError(415, "Unsupported content type", headers=((b"accept-post", JSON),))
+    if headers.get(b"content-encoding", b"").strip().lower() not in _UNENCODED:
+        # What is small on its way and large in memory is not read at all.
+        raise RefusedError(415, "Expected a body that is not compressed.", headers=((b"accept-encoding", b"identity"),))
+
+
+def _asked(body: bytes) -> Asked:
+    """Return what a body asks for. Raises `RefusedError`, `InvalidInputError`: it is no request."""
     said = _parsed(body)
-    if not isinstance(said, dict):
-        raise RefusedError(400, "Expected the request's body to be a JSON object.")
-    query, name = said.get("query"), said.get("operationName")
-    if name is not None and not (isinstance(name, str) and name.isascii() and len(name) <= LONGEST_NAME):
-        raise RefusedError(400, f"Expected operationName to be a name of at most {LONGEST_NAME} letters.")
-    if query is not None:
-        if not isinstance(query, str):
-            raise _not_of_type("query", "a string")
-        if len(query) > LONGEST_OPERATION:
-            raise RefusedError(413, f"Expected an operation of at most {LONGEST_OPERATION} characters.")
-    variables, extensions = said.get("variables"), said.get("extensions")
-    if variables is not None and not isinstance(variables, dict):
-        raise _not_of_type("variables", "an object")
-    if extensions is not None and not isinstance(extensions, dict):
-        raise _not_of_type("extensions", "an object")
-    if not query:
-        raise RefusedError(400, "No GraphQL query found in the request")
-    return _Asked(query, variables, name, extensions)
+    if isinstance(said, list):
+        raise RefusedError(400, "Expected one operation: batches are not taken. Send them side by side.")
+    return asked_of(said)
 
 
-def _not_of_type(member: str, kind: str) -> RefusedError:
-    return RefusedError(400, f"The GraphQL operation's `{member}` must be {kind} or null, if provided.")
+def _asked_in(query_string: bytes) -> Asked:
+    """Return what an address asks for. Raises `RefusedError`, `InvalidInputError`: it is no request."""
+    try:
+        pairs = parse_qsl(query_string.decode("ascii"), errors="strict", max_num_fields=_MOST_PARAMETERS)
+    except ValueError:
+        raise RefusedError(400, "The address has no query that can be read.") from None
+    said: dict[str, Any] = dict(pairs)
+    if len(said) != len(pairs):
+        raise RefusedError(400, "Expected each parameter once.")
+    for name in _MAPS:
+        if name in said:
+            said[name] = _parsed(said[name].encode())
+    return asked_of(said)
 
 
 def _parsed(body: bytes) -> Any:
@@ -154,18 +193,6 @@ def _parsed(body: bytes) -> Any:
             return json.loads(body)
         except (RecursionError, ValueError) as error:
             raise RefusedError(400, "The request's body is no JSON that can be read.") from error
-
-
-def _speaks_own(accept: bytes) -> bool:
-    """Return whether a client names GraphQL's own media type, and not to say that it is unwanted."""
-    accept = accept.lower()
-    if RESPONSE_TYPE not in accept:
-        return False
-    for part in accept.split(b","):
-        name, semicolon, parameters = part.partition(b";")
-        if name.strip() == RESPONSE_TYPE:
-            return not _NOT_WANTED.search(semicolon + parameters)
-    return False
 
 
 def _shaped(result: ExecutionResult, *, is_own: bool) -> Answer:

@@ -21,6 +21,9 @@ from fieldward.web.app import build_app
 from fieldward.web.protocol import BoundedProtocol
 from resolvers.mailer import Mailer
 
+_TURN_S: Final = 0.0005
+"""Seconds that one thread computes while another wants to. A thread that prepares a large operation computes all the
+time, and each answer that is waited for meanwhile takes several turns."""
 _OBJECTS_BEFORE_COLLECTING: Final = 20_000
 """How many more objects there may be before the youngest are looked at: an answer of a page makes thousands."""
 
@@ -112,6 +115,7 @@ def serve_on(
         ),
         ready,
     )
+    sys.setswitchinterval(_TURN_S)
     # uvicorn raises the signal again once it has shut down; what we started must be stopped before that ends us.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)

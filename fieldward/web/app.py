@@ -25,6 +25,7 @@ from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.metrics import metrics_routes
 from fieldward.web.oauth import oauth_routes
+from fieldward.web.own_document import own_documents
 from fieldward.web.pages import page_routes
 from fieldward.web.proxy import networks_of
 from fieldward.web.published_key import published_key_routes
@@ -32,6 +33,7 @@ from fieldward.web.request import Frame
 from models.leadership import SEALING, Leadership
 from resolvers.mailer import Mailer
 from schema.api import Api, build_api
+from schema.document import Documents
 from schema.transport import GraphQLTransport
 
 
@@ -62,7 +64,7 @@ def build_app(
     own_page, proxies = OwnPage.of(settings.public_url), networks_of(settings.trusted_proxies)
     make_context = context_factory(services, own_page, proxies)
     endpoint = GraphQLEndpoint(
-        GraphQLTransport(api or build_api(), make_context),
+        GraphQLTransport(api or build_api(), make_context, Documents(own_documents())),
         BodyLimit(is_signed=lambda headers: holds_our_token(services, headers)),
         gate,
     )

@@ -1,12 +1,17 @@
 """What is behind `/graphql`: from a request's bytes to its answer, whatever happens on the way."""
 
+from typing import Final
+
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
+from fieldward.web.compression import compressed
 from fieldward.web.failure import unexpected
 from fieldward.web.gate import Gate
 from fieldward.web.limits import BodyLimit, GoneError
 from schema.transport import Answer, GraphQLTransport, RefusedError
+
+_ALLOWED: Final = ((b"allow", b"GET, POST"),)
 
 
 class GraphQLEndpoint:
@@ -21,11 +26,10 @@ class GraphQLEndpoint:
         """Return the answer; None if the client has gone."""
         try:
             self._gate.require_open()
-            if scope["method"] != "POST":
-                refused = RefusedError(405, "GraphQL is spoken here by POST alone.").answer
-                return refused._replace(headers=((b"allow", b"POST"),))
-            body = await self._limit.read(scope, receive)
-            return await self._transport.answer(Request(scope, receive), body)
+            if scope["method"] not in {"POST", "GET"}:
+                raise RefusedError(405, "GraphQL is spoken here by POST, or by GET.", headers=_ALLOWED)
+            body = b"" if scope["method"] == "GET" else await self._limit.read(scope, receive)
+            return await compressed(scope, await self._transport.answer(Request(scope, receive), body))
         except RefusedError as refused:
             return refused.answer
         except GoneError:

@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from auth.errors import Code, FieldwardError
 from fieldward.web.request import REQUEST_ID
 from schema.errors import MASKED
-from schema.transport import JSON, Answer, refusal
+from schema.negotiation import JSON
+from schema.transport import Answer, refusal
 
 log = structlog.get_logger()
 

@@ -20,6 +20,8 @@ _HEADERS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+_VARY: Final = (b"vary", b"accept, accept-encoding, authorization, cookie")
+"""What answers of `/graphql` depend on. Nothing keeps them; what does all the same keeps them apart."""
 
 Endpoint = Callable[[Scope, Receive], Awaitable[Answer | None]]
 
@@ -67,11 +69,12 @@ class Frame:
 
 
 async def _send(answer: Answer, request_id: bytes, send: Send) -> None:
-    status, media_type, body, more = answer
+    status, media_type, body, more, _ = answer
     headers = [
         (b"content-length", b"%d" % len(body)),
         (b"content-type", media_type),
         *more,
+        _VARY,
         (b"x-request-id", request_id),
         *_HEADERS,
     ]

@@ -15,7 +15,7 @@ SQL = Path(__file__).with_name("sql") / "0008_site.sql"
 class Migration(migrations.Migration):
     """There is no way back: sites stay."""
 
-    dependencies = [("models", "0006_identity")]
+    dependencies = [("models", "0007_trusted_document")]
 
     operations = [
         ops.CreateModel(

@@ -89,6 +89,7 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
         "models.0004_incident",
         "models.0005_retention",
         "models.0006_identity",
+        "models.0007_trusted_document",
         "models.0008_site",
         "keystore.0001_initial",
     ]

@@ -46,6 +46,7 @@ def test_an_answer_has_these_headers_and_no_others(server: Server) -> None:
         "date",
         "content-length",
         "content-type",
+        "vary",
         "x-request-id",
         "x-content-type-options",
         "referrer-policy",

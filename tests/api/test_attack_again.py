@@ -171,8 +171,7 @@ async def test_what_is_selected_over_and_over_is_not_compared_for_long(world: Wo
     """Refused for the work of comparing, and not, a second of the server's time later, for what they ask for."""
     answer = await world.anonymous.run(query)
 
-    assert answer.codes == ["INVALID_INPUT"]
-    assert answer.errors[0]["message"] == "Validation aborted."
+    assert answer.codes == ["TOO_COMPLEX"]
 
 
 async def test_nobody_gives_a_role_for_longer_than_they_have_it(world: World) -> None:

@@ -13,6 +13,7 @@ from tests.support.mutation import (
     Stage,
     mutate,
     prepare,
+    prepare_with_document,
     prepare_with_incident,
     prepare_with_people,
     prepare_with_review,
@@ -136,6 +137,27 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "organization.set_sign_in_policy",
         "organization",
         {"demands_second_factor"},
+    ),
+    "registerTrustedDocuments": (
+        "admin",
+        lambda _: {"clientName": "dashboard", "clientVersion": "2", "documents": ["{ viewer { role } }"]},
+        "trusted_document.register",
+        "trusted_document",
+        {"sha256", "text", "client_name", "client_version"},
+    ),
+    "removeTrustedDocuments": (
+        "admin",
+        lambda _: {"clientName": "dashboard", "clientVersion": "1", "reason": REASON},
+        "trusted_document.remove",
+        "trusted_document",
+        {"sha256", "text"},
+    ),
+    "setTrustedDocumentPolicy": (
+        "admin",
+        lambda _: {"programs": "TRUSTED_ONLY", "reason": REASON},
+        "organization.set_document_policy",
+        "organization",
+        {"program_documents"},
     ),
     "createRole": (
         "owner",
@@ -379,6 +401,7 @@ DEMAND_A_REASON = {
     *("createRole", "updateRole", "deleteRole", "createServiceAccount", "revokeServiceAccount"),
     *("setTrailRetention", "revokeUserSessions", "setSignInPolicy", "startPasswordReset", "resetSecondFactors"),
     *("suspendUser", "reinstateUser", "removeUser", "issueServiceAccountToken", "revokeServiceAccountToken"),
+    *("removeTrustedDocuments", "setTrustedDocumentPolicy"),
 }
 """What is not done without a reason. A change of a record that is under review or approved demands one as well."""
 SESSION = {
@@ -399,6 +422,7 @@ PASSWORD = {"changePassword", "requestPasswordReset", "resetPassword"}
 _PREPARED = {
     **dict.fromkeys(("acknowledgeIncident", "closeIncident"), prepare_with_incident),
     **dict.fromkeys(("resendInvitation", "revokeInvitation", "reinstateUser"), prepare_with_people),
+    "removeTrustedDocuments": prepare_with_document,
     **dict.fromkeys(("decideAccessReviewItem", "closeAccessReview"), prepare_with_review),
 }
 

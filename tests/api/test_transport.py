@@ -5,6 +5,7 @@ import gc
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from tests.support.world import World, connect, json_body
 OWN = "application/graphql-response+json"
 VIEWER = "{ viewer { role } }"
 ASKED = json_body({"query": VIEWER})
+ASKED_IN = b"query=%7Bviewer%7Brole%7D%7D"
 TWO = "query A { viewer { role } } query B { __typename }"
 JSON = (b"content-type", b"application/json")
 
@@ -145,8 +147,17 @@ NO_JSON = "The request's body is no JSON that can be read."
 NO_OBJECT = "Expected the request's body to be a JSON object."
 NO_TYPE = "Unsupported content type"
 NO_QUERY = "No GraphQL query found in the request"
+NO_BATCH = "Expected one operation: batches are not taken. Send them side by side."
+NO_ENCODING = "Expected a body that is not compressed."
+NO_ID = "Expected documentId to be sha256: and 64 hexadecimal digits."
+NO_HASH = "Expected persistedQuery to have the version 1, and a sha256Hash of 64 digits."
+NOT_NAMED = "The text is not the document that is named: its SHA-256 is another."
 NO_NAME = "Expected operationName to be a name of at most 200 letters."
-NO_POST = "GraphQL is spoken here by POST alone."
+NO_POST = "GraphQL is spoken here by POST, or by GET."
+NO_COOKIE = "With a cookie, GraphQL is spoken here by POST alone."
+NO_CHANGE = "Expected a query: anything else is sent by POST."
+NO_ADDRESS = "The address has no query that can be read."
+TWICE = "Expected each parameter once."
 NOT_OF_TYPE = "The GraphQL operation's `{}` must be {} or null, if provided."
 NO_TEXT = NOT_OF_TYPE.format("query", "a string")
 NO_VARIABLES = NOT_OF_TYPE.format("variables", "an object")
@@ -155,29 +166,29 @@ LIMIT = "Expected a request of at most 65536 bytes."
 
 
 REFUSED: dict[str, tuple[Request, int, str]] = {
-    "no content type": (Request(headers=()), 400, NO_TYPE),
-    "an empty content type": (typed(""), 400, NO_TYPE),
-    "a content type of semicolons": (typed(";;;"), 400, NO_TYPE),
-    "a content type that is none": (typed("\xff\xfe"), 400, NO_TYPE),
-    "a content type that nearly is": (typed("\xffapplication/json"), 400, NO_TYPE),
-    "plain text": (typed("text/plain"), 400, NO_TYPE),
-    "plain text with JSON as a parameter": (typed("text/plain; x=application/json"), 400, NO_TYPE),
-    "plain text beside JSON": (typed("text/plain, application/json"), 400, NO_TYPE),
-    "JSON beside plain text": (typed("application/json, text/plain"), 400, NO_TYPE),
-    "plain text, then JSON": (typed("text/plain", "application/json"), 400, NO_TYPE),
-    "a type that ends as JSON": (typed("text/application/json"), 400, NO_TYPE),
-    "a type that begins as JSON": (typed("application/jsonx"), 400, NO_TYPE),
-    "a patch": (typed("application/json-patch+json"), 400, NO_TYPE),
-    "GraphQL's type of answers": (typed(OWN), 400, NO_TYPE),
-    "another type of GraphQL": (typed("application/graphql+json"), 400, NO_TYPE),
-    "the text alone": (typed("application/graphql", body=VIEWER.encode()), 400, NO_TYPE),
-    "a form": (typed("application/x-www-form-urlencoded", body=b"query=%7Bviewer%7Brole%7D%7D"), 400, NO_TYPE),
+    "no content type": (Request(headers=()), 415, NO_TYPE),
+    "an empty content type": (typed(""), 415, NO_TYPE),
+    "a content type of semicolons": (typed(";;;"), 415, NO_TYPE),
+    "a content type that is none": (typed("\xff\xfe"), 415, NO_TYPE),
+    "a content type that nearly is": (typed("\xffapplication/json"), 415, NO_TYPE),
+    "plain text": (typed("text/plain"), 415, NO_TYPE),
+    "plain text with JSON as a parameter": (typed("text/plain; x=application/json"), 415, NO_TYPE),
+    "plain text beside JSON": (typed("text/plain, application/json"), 415, NO_TYPE),
+    "JSON beside plain text": (typed("application/json, text/plain"), 415, NO_TYPE),
+    "plain text, then JSON": (typed("text/plain", "application/json"), 415, NO_TYPE),
+    "a type that ends as JSON": (typed("text/application/json"), 415, NO_TYPE),
+    "a type that begins as JSON": (typed("application/jsonx"), 415, NO_TYPE),
+    "a patch": (typed("application/json-patch+json"), 415, NO_TYPE),
+    "GraphQL's type of answers": (typed(OWN), 415, NO_TYPE),
+    "another type of GraphQL": (typed("application/graphql+json"), 415, NO_TYPE),
+    "the text alone": (typed("application/graphql", body=VIEWER.encode()), 415, NO_TYPE),
+    "a form": (typed("application/x-www-form-urlencoded", body=b"query=%7Bviewer%7Brole%7D%7D"), 415, NO_TYPE),
     "a form of parts": (
         typed(
             "multipart/form-data; boundary=x",
             body=b'--x\r\ncontent-disposition: form-data; name="operations"\r\n\r\n{}\r\n--x--\r\n',
         ),
-        400,
+        415,
         NO_TYPE,
     ),
     "nothing": (given(b""), 400, NO_JSON),
@@ -203,11 +214,12 @@ REFUSED: dict[str, tuple[Request, int, str]] = {
     ),
     "something compressed": (
         Request((b"\x1f\x8b\x08\x00",), (JSON, (b"content-encoding", b"gzip"))),
-        400,
-        NO_JSON,
+        415,
+        NO_ENCODING,
     ),
-    "an empty list": (given([]), 400, NO_OBJECT),
-    "a batch": (given([{"query": VIEWER}, {"query": VIEWER}]), 400, NO_OBJECT),
+    "what is said to be compressed": (given(ASKED, (b"content-encoding", b"br")), 415, NO_ENCODING),
+    "an empty list": (given([]), 400, NO_BATCH),
+    "a batch": (given([{"query": VIEWER}, {"query": VIEWER}]), 400, NO_BATCH),
     "a number": (given(7), 400, NO_OBJECT),
     "null": (given(None), 400, NO_OBJECT),
     "true": (given(True), 400, NO_OBJECT),
@@ -216,10 +228,21 @@ REFUSED: dict[str, tuple[Request, int, str]] = {
     "no query, for GraphQL's own media type": (given({}, (b"accept", OWN.encode())), 400, NO_QUERY),
     "query null": (given({"query": None}), 400, NO_QUERY),
     "an empty query": (given({"query": ""}), 400, NO_QUERY),
-    "a persisted query": (
-        given({"extensions": {"persistedQuery": {"version": 1, "sha256Hash": "0" * 64}}}),
+    "a document's name that is none": (given({"documentId": "x"}), 400, NO_ID),
+    "a document's name of another kind": (given({"documentId": "md5:" + "0" * 64}), 400, NO_ID),
+    "a document's name that is a number": (given({"documentId": 7}), 400, NO_ID),
+    "a text that is not what is named": (given({"query": VIEWER, "documentId": "0" * 64}), 400, NOT_NAMED),
+    "a persisted query of another kind": (
+        given({"extensions": {"persistedQuery": {"version": 2, "sha256Hash": "0" * 64}}}),
         400,
-        NO_QUERY,
+        NO_HASH,
+    ),
+    "a persisted query without a hash": (given({"extensions": {"persistedQuery": {"version": 1}}}), 400, NO_HASH),
+    "a persisted query that is a text": (given({"extensions": {"persistedQuery": "x"}}), 400, NO_HASH),
+    "a persisted text that is another": (
+        given({"query": VIEWER, "extensions": {"persistedQuery": {"version": 1, "sha256Hash": "0" * 64}}}),
+        400,
+        NOT_NAMED,
     ),
     "query a number": (given({"query": 7}), 400, NO_TEXT),
     "query false": (given({"query": False}), 400, NO_TEXT),
@@ -248,9 +271,36 @@ REFUSED: dict[str, tuple[Request, int, str]] = {
     ),
     "an empty name": (given({"query": VIEWER, "operationName": ""}), 400, 'Unknown operation named "".'),
     "two operations and no name": (given({"query": TWO}), 400, "Can't get GraphQL operation type"),
-    "GET": (Request((b"",), (), "GET", query_string=b"query=%7Bviewer%7Brole%7D%7D"), 405, NO_POST),
-    "GET by a browser": (Request((b"",), ((b"accept", b"text/html"),), "GET"), 405, NO_POST),
-    "GET with a body": (Request(method="GET"), 405, NO_POST),
+    "GET with a cookie": (Request((b"",), ((b"cookie", b"x=y"),), "GET", query_string=ASKED_IN), 405, NO_COOKIE),
+    "GET of nothing": (Request((b"",), (), "GET"), 400, NO_QUERY),
+    "GET with a body": (Request(method="GET"), 400, NO_QUERY),
+    "GET of two queries": (Request((b"",), (), "GET", query_string=ASKED_IN + b"&" + ASKED_IN), 400, TWICE),
+    "GET of broken UTF-8": (Request((b"",), (), "GET", query_string=b"query=%ff"), 400, NO_ADDRESS),
+    "GET with variables that are no JSON": (
+        Request((b"",), (), "GET", query_string=ASKED_IN + b"&variables=%7B"),
+        400,
+        NO_JSON,
+    ),
+    "GET with a list of variables": (
+        Request((b"",), (), "GET", query_string=ASKED_IN + b"&variables=%5B%5D"),
+        400,
+        NO_VARIABLES,
+    ),
+    "a mutation by GET": (
+        Request((b"",), (), "GET", query_string=b"query=mutation%7BsignOut%7Berrors%7Bcode%7D%7D%7D"),
+        405,
+        NO_CHANGE,
+    ),
+    "one mutation of two operations by GET": (
+        Request(
+            (b"",),
+            (),
+            "GET",
+            query_string=b"operationName=A&query=query+B%7B__typename%7D+mutation+A%7BsignOut%7Berrors%7Bcode%7D%7D%7D",
+        ),
+        405,
+        NO_CHANGE,
+    ),
     "HEAD": (Request((b"",), (), "HEAD"), 405, NO_POST),
     "OPTIONS": (Request((b"",), (), "OPTIONS"), 405, NO_POST),
     "PUT": (Request(method="PUT"), 405, NO_POST),
@@ -270,10 +320,16 @@ async def test_what_is_no_operation_is_refused_in_json_with_a_code(app: ASGIApp,
     assert sent.errors == [{"message": message, "extensions": {"code": "INVALID_INPUT"}}]
     assert sent.status == status
     assert sent.media_type == "application/json"
-    assert [value for key, value in sent.headers if key == b"allow"] == ([b"POST"] if status == 405 else [])
+    is_get = request.method == "GET"
+    allowed = [value for key, value in sent.headers if key == b"allow"]
+    assert allowed == ([b"POST" if is_get else b"GET, POST"] if status == 405 else [])
 
 
 ANSWERED: dict[str, Request] = {
+    "GET": Request((b"",), (), "GET", query_string=ASKED_IN),
+    "GET with all there is": Request(
+        (b"",), (), "GET", query_string=ASKED_IN + b"&variables=%7B%22a%22:1%7D&operationName=&extensions=null&x=y"
+    ),
     "JSON": Request(),
     "JSON with a character set": typed("application/json; charset=utf-8"),
     "JSON with another": typed("application/json; charset=iso-8859-1"),
@@ -286,7 +342,8 @@ ANSWERED: dict[str, Request] = {
     "UTF-16": given(ASKED.decode().encode("utf-16")),
     "a line feed after it": given(ASKED + b"\r\n"),
     "an address with a query": Request(query_string=b"query=%7Bnope%7D"),
-    "more than is known": given({"query": VIEWER, "id": 1, "documentId": "x"}),
+    "more than is known": given({"query": VIEWER, "id": 1, "batch": "x"}),
+    "a name beside the text": given({"query": VIEWER, "documentId": "sha256:" + sha256(VIEWER.encode()).hexdigest()}),
     "a member twice": given(b'{"query": "{ nope }", "query": "{ viewer { role } }"}'),
     "variables null": given({"query": VIEWER, "variables": None}),
     "variables that are not declared": given({"query": VIEWER, "variables": {"x": 1}}),
@@ -305,7 +362,7 @@ ANSWERED: dict[str, Request] = {
     "other credentials": given(ASKED, (b"authorization", b"Basic eHg6eXk=")),
     "no token": given(ASKED, (b"authorization", b"Bearer ")),
     "credentials that are none": given(ASKED, (b"authorization", b"\xff\xfe")),
-    "an encoding that is none": given(ASKED, (b"content-encoding", b"gzip")),
+    "an encoding that is none": given(ASKED, (b"content-encoding", b"Identity")),
 }
 
 
@@ -326,20 +383,26 @@ async def test_what_is_an_operation_is_answered(app: ASGIApp, name: str) -> None
         ("*/*", "application/json"),
         ("application/*", "application/json"),
         ("application/json", "application/json"),
-        ("text/html", "application/json"),
-        ("text/event-stream", "application/json"),
+        ("application/json;charset=utf-8", "application/json"),
+        ("text/html, */*;q=0.1", "application/json"),
         ("multipart/mixed;subscriptionSpec=1.0, application/json", "application/json"),
-        ("application/graphql+json", "application/json"),
         ("\xff\xfe,,;;=", "application/json"),
-        ("x" + OWN, "application/json"),
-        (OWN + "x", "application/json"),
         (OWN, OWN),
         (OWN.upper() + " ; charset=utf-8", OWN),
+        (OWN + ';charset="UTF-8"', OWN),
         ("application/json, " + OWN, OWN),
+        (OWN + ", */*", OWN),
         (f"text/html, {OWN};q=0.9, application/json;q=0.8", OWN),
-        (f"application/json,{OWN};q=0.001", OWN),
-        (OWN + ";q=0", "application/json"),
+        (f"{OWN};q=0.5, application/*;q=0.4", OWN),
+        (f"application/json,{OWN};q=0.001", "application/json"),
+        (f"{OWN};q=0.8, application/json;q=0.9", "application/json"),
+        (f"{OWN};q=0.8, */*", "application/json"),
+        (f"{OWN};charset=iso-8859-1, application/json;q=0.1", "application/json"),
         (OWN + "; Q=0.000, */*", "application/json"),
+        (f"application/json;q=0, {OWN};q=0.1", OWN),
+        ("application/json;q=0, */*", OWN),
+        (f'text/plain;a="{OWN}", application/json', "application/json"),
+        (f'text/plain;a=",{OWN},", application/json', "application/json"),
     ],
 )
 async def test_graphqls_own_media_type_is_spoken_to_who_names_it(
@@ -366,6 +429,35 @@ async def test_graphqls_own_media_type_is_spoken_to_who_names_it(
         assert sent.status == (400 if media_type == OWN else 200)
         assert [error["extensions"]["code"] for error in sent.errors] == ["INVALID_INPUT"]
     assert {sent.media_type for sent in (right, denied, *never_ran)} == {media_type}
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/html",
+        "text/event-stream",
+        "application/graphql+json",
+        "text/*, image/*",
+        "x" + OWN,
+        OWN + "x",
+        OWN + ";q=0",
+        "*/*;q=0",
+        "application/json;charset=iso-8859-1",
+        "application/json;q=0, application/*;q=0",
+    ],
+)
+async def test_who_takes_neither_media_type_is_told_so_and_nothing_is_run(app: ASGIApp, accept: str) -> None:
+    sent = await answered(app, given({"query": "{ nope }"}, (b"accept", accept.encode())))
+
+    message = "Answers are application/graphql-response+json or application/json, and neither is accepted."
+    assert sent.errors == [{"message": message, "extensions": {"code": "INVALID_INPUT"}}]
+    assert (sent.status, sent.media_type) == (406, "application/json")
+
+
+async def test_what_is_accepted_in_two_headers_is_taken_together(app: ASGIApp) -> None:
+    sent = await answered(app, given(ASKED, (b"accept", b"text/html"), (b"accept", OWN.encode())))
+
+    assert (sent.status, sent.media_type) == (200, OWN)
 
 
 async def test_half_a_surrogate_pair_in_an_error_is_escaped(app: ASGIApp) -> None:
@@ -475,7 +567,8 @@ async def test_every_answer_carries_the_same_headers(app: ASGIApp) -> None:
         Request(path="/health/live"),
     ):
         sent = await answered(app, request)
-        own = [one for one in sent.headers if one[0] != b"allow"]
+        own = [one for one in sent.headers if one[0] not in {b"allow", b"vary"}]
+        assert (b"vary" in dict(sent.headers)) is (request.path == "/graphql")
         assert [name for name, _ in own[:3]] == [b"content-length", b"content-type", b"x-request-id"]
         assert own[3:] == kept
         seen.add(sent.header("x-request-id"))
@@ -604,7 +697,8 @@ async def test_who_may_not_look_as_another_is_told_so(world: World, app: ASGIApp
     for body in (ASKED, b"{"):
         sent = await answered(app, given(body, token, (b"fieldward-run-as", b"role:VIEWER")))
         assert (sent.status, sent.media_type) == (403, "application/json")
-        assert [error["extensions"] for error in sent.errors] == [{"code": "FORBIDDEN"}]
+        missing = {"code": "FORBIDDEN", "permission": "access:run_as", "scope": "ORGANIZATION"}
+        assert [error["extensions"] for error in sent.errors] == [missing]
         assert await _open_transactions(world) == 0
 
 

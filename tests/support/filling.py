@@ -68,6 +68,10 @@ _FILLING: Final[Mapping[str, Sequence[str]]] = {
         "insert into service_account_use (id, organization_id, created_at, used_at)"
         " select id, $1, now(), now() from service_account_token where organization_id = $1",
     ),
+    "trusted_document": (
+        "insert into trusted_document (id, organization_id, created_at, sha256, text, client_name, client_version)"
+        f" values ({_NEW}, $1, now(), encode(sha256('{{ __typename }}'), 'hex'), '{{ __typename }}', 'dashboard', '1')",
+    ),
     "access_review": (_REVIEW,),
     "access_review_item": (
         _REVIEW,

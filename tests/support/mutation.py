@@ -76,6 +76,14 @@ async def prepare_with_incident(world: World) -> Stage:
     return replace(await prepare(world), incident=f"Incident:{await an_incident(world)}")
 
 
+async def prepare_with_document(world: World) -> Stage:
+    """Make the stage, with a build that registered its document."""
+    stage, admin = await prepare(world), await world.client("admin")
+    build = {"clientName": "dashboard", "clientVersion": "1", "documents": ["{ __typename }"]}
+    await _done(admin, "registerTrustedDocuments", build, "documentIds")
+    return stage
+
+
 async def prepare_with_people(world: World) -> Stage:
     """Make the stage, with somebody who was invited and somebody who is suspended."""
     stage, admin = await with_invitation(world, await prepare(world)), await world.client("admin")

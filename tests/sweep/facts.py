@@ -82,6 +82,7 @@ TABLES: Final[Mapping[str, Table]] = {
     "Incident": Table("incident", order="opened_at"),
     "IncidentEvidence": Table("incident_evidence", order="id"),
     "Invitation": Table("invitation"),
+    "TrustedDocument": Table("trusted_document"),
     "AccessReview": Table("access_review"),
     "AccessReviewItem": Table("access_review_item"),
 }
@@ -122,7 +123,7 @@ Sign-ins are none of them: who asks has one sign-in, from before the facts were 
 """
 NEWEST_FIRST: Final[Mapping[str, str]] = {
     **{name: column for name, (_, column) in GROWING.items()},
-    **dict.fromkeys(("Invitation", "AccessReview"), "created_at"),
+    **dict.fromkeys(("Invitation", "AccessReview", "TrustedDocument"), "created_at"),
 }
 """The types whose lists have one order, by when a row was made, of which the page has no letter: by the column."""
 MOVING: Final = frozenset(

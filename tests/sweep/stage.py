@@ -124,6 +124,8 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
     await _hide_places(owner, projects[SECOND])
     kept = {"kind": "ATTEMPT", "days": 365, "reason": "Set up."}
     await _done(owner, "setTrailRetention", kept, "trailRetention { days }")
+    built = {"clientName": "dashboard", "clientVersion": "1", "documents": ["{ viewer { role } }", "{ __typename }"]}
+    await _done(owner, "registerTrustedDocuments", built, "registered")
     await _fill_what_is_empty(world, targets, members)
     targets = replace(targets, incident=await _find_incidents(world, owner, targets))
     targets = await with_review(world, await with_invitation(world, targets))

@@ -53,6 +53,7 @@ LATER = '"2999-01-01T00:00:00Z"'
 BY_PROGRAMS = {
     *("createRecord", "updateRecord", "submitRecord", "deleteRecord"),
     *("createSite", "updateSite", "deleteSite"),
+    "registerTrustedDocuments",
 }
 KINDS = ("all that programs may", "a little of one project", "a creator who is nobody any more")
 
@@ -77,6 +78,8 @@ async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
     record = await world.value("select record_id from measurement where organization_id = $1 limit 1", tenant)
     measurement = await world.value("select id from measurement where record_id = $1 limit 1", record)
     incident = await an_incident(world)
+    await mutate(await world.client("admin"), "registerTrustedDocuments", CASES["registerTrustedDocuments"][1](stage))
+    document = await world.value("select id from trusted_document limit 1")
     evidence = await world.value("select id from incident_evidence where incident_id = $1 limit 1", incident)
     return {
         "Organization": f"Organization:{tenant}",
@@ -93,6 +96,7 @@ async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
         "Incident": f"Incident:{incident}",
         "IncidentEvidence": f"IncidentEvidence:{evidence}",
         "Invitation": stage.invitation,
+        "TrustedDocument": f"TrustedDocument:{document}",
         "AccessReview": stage.review,
         "AccessReviewItem": stage.review_item,
     }

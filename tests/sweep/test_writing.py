@@ -51,6 +51,7 @@ OF_ORGANIZATIONS = frozenset(
     {
         *("createProject", "createRole", "createServiceAccount", "setTrailRetention", "setSignInPolicy"),
         *("openAccessReview", "inviteUser"),
+        *("registerTrustedDocuments", "removeTrustedDocuments", "setTrustedDocumentPolicy"),
     }
 )
 """What acts on the organization of whoever asks."""

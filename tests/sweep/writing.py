@@ -26,12 +26,16 @@ BESIDE: Final = frozenset({"id", "expectedVersion", "reason", "doneAt", "meaning
 RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("assignOrganizationRole", "roleExpiresAt"): "expiresAt",
     ("setLocationSensitivity", "locationsAreSensitive"): "sensitive",
+    ("registerTrustedDocuments", "text"): "documents",
+    ("setTrustedDocumentPolicy", "peopleDocuments"): "people",
+    ("setTrustedDocumentPolicy", "programDocuments"): "programs",
 }
 NOT_WRITTEN: Final = frozenset(
     {
         *((name, "userId") for name in ("assignOrganizationRole", "removeOrganizationRole", "removeUser")),
         *((name, "userId") for name in ("suspendUser", "reinstateUser", "startPasswordReset", "resetSecondFactors")),
         ("removeUser", "handOverTo"),
+        *(("removeTrustedDocuments", name) for name in ("clientName", "clientVersion")),
     }
 )
 """Input fields that only name the row."""
@@ -54,9 +58,9 @@ SESSION: Final = frozenset(
     }
 )
 """What is about who signs in, and writes nothing that the page has."""
-DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy", "resetSecondFactors"})
-"""What shuts out whoever else is signed in, where it is done: `tests/api/test_fresh_sign_in.py` and
-`tests/api/test_factor_reset.py` do it.
+DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy", "resetSecondFactors", "setTrustedDocumentPolicy"})
+"""What shuts out whoever else is signed in, where it is done: `tests/api/test_fresh_sign_in.py`,
+`tests/api/test_factor_reset.py` and `tests/api/test_trusted_document.py` do it.
 """
 OF_ONES_OWN: Final = frozenset({"renameSession", "revokeSession"})
 """What every person does with what is their own, whatever their roles. Who assigns roles ends others' sign-ins, too."""
@@ -68,6 +72,8 @@ OF_THE_SPARE: Final = frozenset(
     }
 )
 """What acts on somebody who may have been removed by it before."""
+OLD_BUILD: Final = {"clientName": "sweep", "clientVersion": "old"}
+"""The build whose documents are removed."""
 
 _numbers = count(1)
 
@@ -137,6 +143,7 @@ def complete(aim: Aim) -> dict[str, Input]:
         "description": "By the mill.",
     }
     role = {"name": f"Role {number}", "permissions": ["PROJECT_READ", "RECORD_READ"], "description": "Of the sweep."}
+    build = {"clientName": "sweep", "clientVersion": str(number)}
     in_project = {"userId": aim.person, "projectId": aim.project, "reason": REASON}
     return {
         "createProject": project,
@@ -190,6 +197,9 @@ def complete(aim: Aim) -> dict[str, Input]:
         "setSignInPolicy": {"demandsSecondFactor": True, "reason": REASON},
         "issueServiceAccountToken": {"id": aim.subject, "expiresAt": later, "reason": REASON},
         "revokeServiceAccountToken": {"id": aim.subject, "reason": REASON},
+        "registerTrustedDocuments": {**build, "documents": [f"query Sweep{number} {{ __typename }}"]},
+        "removeTrustedDocuments": {**OLD_BUILD, "reason": REASON},
+        "setTrustedDocumentPolicy": {"people": "TRUSTED_ONLY", "programs": "TRUSTED_ONLY", "reason": REASON},
         "setTrailRetention": {"kind": "READ", "days": 365 + number, "reason": REASON},
         "inviteUser": {
             "email": f"sweep-{number}@clearwater.example",
@@ -360,6 +370,8 @@ class Ground:
             if mutation == "decideAccessReviewItem":
                 item = self._item_of_spare(owner)
                 return Aim(aim.project, aim.person, aim.device, aim.role, item)
+        elif mutation == "removeTrustedDocuments":
+            self._register_old_build(owner)
         elif mutation in OF_ONES_OWN:
             subject = f"Session:{self._another_sign_in(maker)}"
         elif mutation == "revokeUserSessions":
@@ -380,6 +392,13 @@ class Ground:
         caller = Caller(whose.http, sign_in=whose.sign_in)
         caller.freshen()
         return caller.session_id
+
+    def _register_old_build(self, owner: Caller) -> None:
+        """Register a document of the build that is removed."""
+        query = "mutation($input: RegisterTrustedDocumentsInput!) { registerTrustedDocuments(input: $input) {"
+        given = {"input": {**OLD_BUILD, "documents": ["{ __typename }"]}}
+        payload: Any = owner.run(f"{query} errors {{ code }} }} }}", given).data["registerTrustedDocuments"]
+        assert payload["errors"] == [], payload
 
     def _close_review(self, owner: Caller, given: Input) -> None:
         """Close the newest review where it is open."""

@@ -1,0 +1,173 @@
+"""How much an operation may ask for: each limit by the text that is one beyond it, enforced and only measured."""
+
+import json
+from typing import Any
+
+import pytest
+import structlog
+from starlette.types import ASGIApp
+from structlog.processors import JSONRenderer
+from structlog.testing import CapturingLogger
+
+import schema.api
+import schema.operation
+from fieldward.database import Databases
+from fieldward.web.app import build_app
+from schema.api import Api
+from schema.operation import LARGEST_KEPT
+from tests.api.test_transport import Sent, answered, given
+from tests.conftest import Template
+from tests.support.world import World
+
+NESTED = "query($n: Int) { projects(first: $n) { nodes { records(first: $n) { nodes { id } } } } }"
+
+
+def repeated(form: str, count: int) -> str:
+    """Return a form so many times, each with its number."""
+    return " ".join(form.format(number) for number in range(count))
+
+
+BEYOND: dict[str, tuple[str, dict[str, Any], str, int]] = {
+    "tokens": ("{ " + "__typename " * 4000 + "}", {}, "tokens", 4000),
+    "brackets": ("{ node(id: " + "[" * 60 + "]" * 60 + ") { id } }", {}, "levels of brackets", 60),
+    "definitions": (
+        "{ ...F0 } " + repeated("fragment F{0} on Query {{ __typename }}", 200),
+        {},
+        "operations and fragments",
+        200,
+    ),
+    "depth": ("{ " + "records { nodes { project { " * 5 + "id" + " } } }" * 5 + " }", {}, "levels of fields", 15),
+    "fields by fragments": (
+        "{ ...A } fragment A on Query { ...B ...B ...B ...B } fragment B on Query { ...C ...C ...C ...C }"
+        " fragment C on Query { viewer { " + "role " * 150 + "} }",
+        {},
+        "fields",
+        2000,
+    ),
+    "aliases": ("{ viewer { " + repeated("a{0}: role", 101) + " } }", {}, "aliases", 100),
+    "aliases by fragments": (
+        "{ viewer { ...A ...A } } fragment A on Viewer { " + repeated("a{0}: role", 51) + " }",
+        {},
+        "aliases",
+        100,
+    ),
+    "roots": ("{ " + "__typename " * 101 + "}", {}, "fields of its own", 100),
+    "directives": ("{ viewer { role " + "@include(if: true) " * 201 + "} }", {}, "directives", 200),
+    "values of a list": (
+        "{ records(filter: {siteCode: {in: [" + '"a" ' * 1001 + "]}}) { nodes { id } } }",
+        {},
+        "",
+        1000,
+    ),
+    "rows by a variable": (NESTED, {"n": 400}, "rows", 100_000),
+    "rows in the text": (NESTED.replace("$n", "400", 3).replace("query(400: Int)", "query"), {}, "rows", 100_000),
+    "values": (
+        "{ projects(first: 50) { nodes { records(first: 1000) { nodes { " + "id " * 41 + "} } } } }",
+        {},
+        "values",
+        2_000_000,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def enforcing(template: Template, api: Api) -> ASGIApp:
+    """The application as it is."""
+    return build_app(template.settings, Databases(main={}, keystore={}), api=api)
+
+
+@pytest.fixture(scope="module")
+def measuring(template: Template, api: Api) -> ASGIApp:
+    """The application that measures alone."""
+    settings = template.settings.model_copy(update={"limits": "measure"})
+    return build_app(settings, Databases(main={}, keystore={}), api=api)
+
+
+async def asked(app: ASGIApp, text: str, variables: dict[str, Any] | None = None) -> Sent:
+    """Ask an operation without a sign-in."""
+    return await answered(app, given({"query": text, "variables": variables or {}}))
+
+
+@pytest.mark.parametrize("name", BEYOND)
+async def test_one_beyond_a_limit_is_refused_with_the_limit(enforcing: ASGIApp, name: str) -> None:
+    text, variables, of, allowed = BEYOND[name]
+
+    (error,) = (await asked(enforcing, text, variables)).errors
+
+    assert error["extensions"]["code"] == "TOO_COMPLEX"
+    assert error["extensions"]["limit"] == {"of": of or "values in one list", "allowed": allowed}
+
+
+async def test_what_is_at_a_limit_is_run(enforcing: ASGIApp) -> None:
+    for text in (
+        "{ viewer { " + repeated("a{0}: role", 100) + " } }",
+        "{ " + "__typename " * 100 + "}",
+    ):
+        assert b'"errors"' not in (await asked(enforcing, text)).body
+
+
+async def test_what_is_only_measured_is_run_and_noted(measuring: ASGIApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "{ viewer { " + repeated("a{0}: role", 101) + " } }"
+    sink = CapturingLogger()
+    monkeypatch.setattr(schema.api, "log", structlog.wrap_logger(sink, processors=[JSONRenderer()]))
+
+    sent = await asked(measuring, text)
+
+    assert sent.body == b'{"data":{"viewer":null}}'
+    ((written,),) = (call.args for call in sink.calls)
+    line = json.loads(written)
+    assert line["event"] == "limits_exceeded"
+    assert line["exceeded"] == {"aliases": 100}
+    assert (line["aliases"], line["requested"], line["allowed"]) == (101, 1, 100_000)
+    assert len(line["operation"]) == 64
+    assert "role" not in str(line)
+
+
+@pytest.mark.parametrize("name", ["tokens", "brackets", "definitions"])
+async def test_what_protects_the_server_is_enforced_either_way(measuring: ASGIApp, name: str) -> None:
+    text, variables, _, _ = BEYOND[name]
+
+    (error,) = (await asked(measuring, text, variables)).errors
+
+    assert error["extensions"]["code"] == "TOO_COMPLEX"
+
+
+async def test_a_fragment_bomb_is_not_counted_to_its_end(measuring: ASGIApp) -> None:
+    bomb = "{ ...F0 } " + " ".join(f"fragment F{one} on Query {{ ...F{one + 1} ...F{one + 1} }}" for one in range(60))
+    bomb += " fragment F60 on Query { __typename }"
+
+    (error,) = (await asked(measuring, bomb)).errors
+
+    assert error["extensions"] == {"code": "TOO_COMPLEX", "limit": {"of": "fields", "allowed": 20_000}}
+
+
+async def test_sign_ins_come_alone_even_where_limits_are_measured(measuring: ASGIApp) -> None:
+    one = 'signIn(input: {email: "a@b.example", password: "x"}) { errors { code } }'
+
+    (error,) = (await asked(measuring, f"mutation {{ a: {one} b: {one} }}")).errors
+
+    assert error["extensions"]["code"] == "TOO_COMPLEX"
+
+
+async def test_more_large_operations_than_may_wait_are_put_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await world.client("viewer")
+    large = "{ viewer { role } } #" + "x" * LARGEST_KEPT
+    monkeypatch.setattr(schema.operation, "MOST_WAITING", 0)
+
+    put_off = await client.run(large)
+    small = await client.run("{ viewer { role } }")
+    monkeypatch.undo()
+    taken = await client.run(large)
+
+    assert [one["extensions"] for one in put_off.errors] == [{"code": "RATE_LIMITED", "retryAfter": 1}]
+    assert small.data["viewer"]["role"] == taken.data["viewer"]["role"] == "MEMBER"
+
+
+async def test_what_was_measured_once_is_measured_again_where_sizes_differ(world: World) -> None:
+    client = await world.client("viewer")
+
+    answers = [await client.run(NESTED, {"n": n}, extensions={"cost": True}) for n in (10, 20, 10, 400)]
+
+    costs = [one.body["extensions"]["cost"]["requested"] for one in answers[:3]]
+    assert costs == [110, 420, 110]
+    assert answers[3].codes == ["TOO_COMPLEX"]
