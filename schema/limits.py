@@ -59,6 +59,8 @@ _PAGES: Final = frozenset(
         *("history", "incidents", "sessions", "invitations", "accessReviews", "items"),
     }
 )
+_CHANGES: Final = "changes"
+"""A page of the feed, and what is in it: in an entry of the trail, a list."""
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
 _INVENTORY: Final = "dataInventory"
 _PAST: Final = "recordAsOf"
@@ -103,6 +105,7 @@ def _walk(
     *,
     depth: int,
     parents: int,
+    within: str | None = None,
 ) -> None:
     for node in selection.selections:
         if isinstance(node, FragmentSpreadNode):
@@ -110,20 +113,23 @@ def _walk(
             fragment = fragments.get(node.name.value)
             if fragment is not None:
                 _count(measure, depth=depth, aliases=0)
-                _walk(fragment.selection_set, fragments, variables, measure, depth=depth, parents=parents)
+                _walk(
+                    fragment.selection_set, fragments, variables, measure, depth=depth, parents=parents, within=within
+                )
         elif isinstance(node, FieldNode):
             _count(measure, depth=depth, aliases=node.alias is not None)
             if node.selection_set is not None:
-                rows = parents * _size(node, variables)
+                rows = parents * _size(node, variables, within=within)
                 if node.name.value == _PAST:
                     # What it reads is for itself alone: it answers one record.
                     measure.rows += parents * WORTH_OF_PAST
                 elif rows > parents:
                     measure.rows += rows
                 _require(measure.rows, MOST_ROWS, "rows")
-                _walk(node.selection_set, fragments, variables, measure, depth=depth + 1, parents=rows)
+                below = node.name.value
+                _walk(node.selection_set, fragments, variables, measure, depth=depth + 1, parents=rows, within=below)
         elif isinstance(node, InlineFragmentNode):
-            _walk(node.selection_set, fragments, variables, measure, depth=depth, parents=parents)
+            _walk(node.selection_set, fragments, variables, measure, depth=depth, parents=parents, within=within)
 
 
 def _count(measure: _Measure, *, depth: int, aliases: int) -> None:
@@ -135,9 +141,11 @@ def _count(measure: _Measure, *, depth: int, aliases: int) -> None:
     _require(measure.depth, DEEPEST, "levels of fields")
 
 
-def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
-    """Return how many rows the field answers for each of its parents."""
-    if node.name.value in _LISTS:
+def _size(node: FieldNode, variables: Mapping[str, Any], *, within: str | None) -> int:
+    """Return how many rows the field answers for each of its parents. within: the field that it stands in, if any."""
+    if node.name.value == _CHANGES and within == _CHANGES:
+        return 1
+    if node.name.value in _LISTS and within is not None:
         return TYPICAL_LIST
     if node.name.value in _GROUPS:
         return WORTH_OF_GROUPS
@@ -145,7 +153,7 @@ def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
         return WORTH_OF_INVENTORY
     if node.name.value in _PROOFS:
         return WORTH_OF_PROOF
-    if node.name.value not in _PAGES:
+    if node.name.value not in _PAGES and node.name.value != _CHANGES:
         return 1
     asked = [DEFAULT_PAGE]
     for argument in node.arguments or ():

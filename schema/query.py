@@ -18,10 +18,12 @@ from models.organization import Organization as OrganizationModel
 from models.project import Project as ProjectModel
 from models.record import Record as RecordModel
 from models.service_account import ServiceAccount as ServiceAccountModel
+from resolvers.feed import DEFAULT_PAGE
 from schema.access_decision import AccessDecision, decide
 from schema.access_review import AccessReview, list_access_reviews
 from schema.aggregate import Asked, GroupBucket
 from schema.audit import AuditEntry, AuditEntryFilter, list_audit_entries
+from schema.change_feed import ChangePage, FirstChanges, OfProject, Since, Types, list_changes
 from schema.connection import (
     After,
     Before,
@@ -176,6 +178,20 @@ class Query:
         bucket: GroupBucket = None,
     ) -> list[MeasurementGroup] | None:
         return await group_measurements(info, filter, record, Asked(by, bucket))
+
+    @resolved(
+        "What changed since a cursor, of all that you see; without one nothing, and the cursor of now. Whoever pulls"
+        " from cursor to cursor misses no change, however long its transaction took, and is told of none twice.",
+        root(),
+    )
+    async def changes(
+        info: strawberry.Info,
+        after: Since = None,
+        first: FirstChanges = DEFAULT_PAGE,
+        types: Types = None,
+        project_id: OfProject = None,
+    ) -> ChangePage | None:
+        return await list_changes(info, types, project_id, after, first)
 
     @resolved("A person by their id.", root())
     async def user(info: strawberry.Info, id: strawberry.ID) -> User | None:
