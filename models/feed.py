@@ -122,6 +122,16 @@ async def newest_place(connection: asyncpg.Connection, viewer: Viewer) -> Place:
     return Place(row["id"], row["transaction_id"] or 0, THE_LAST, row["cluster"], row["at"])
 
 
+async def changed_organizations(connection: asyncpg.Connection, since: int | None) -> tuple[int, Sequence[UUID]]:
+    """Return which organizations have entries of transactions from a number on that are over; and from where on to ask
+    the next time. since: None for none yet."""
+    [now] = await connection.fetch(_NOW)
+    if since is None or since >= now["oldest"]:
+        return now["oldest"], ()
+    rows = await connection.fetch("select fieldward_unsealed($1, $2)", since, now["oldest"])
+    return now["oldest"], [row[0] for row in rows]
+
+
 async def look_from(
     connection: asyncpg.Connection,
     viewer: Viewer,

@@ -60,6 +60,17 @@ class FeedPage:
     is_settled: bool
 
 
+@dataclass(slots=True)
+class Following:
+    """Where somebody is who is told of changes as they come.
+
+    position: None before the first page. page: what was found last.
+    """
+
+    position: Position | None = None
+    page: FeedPage | None = None
+
+
 async def newest_position(connection: asyncpg.Connection, viewer: Viewer) -> Position:
     """Return the end of the feed as of now. What was committed by then lies before it, or is told of later."""
     return Position(await newest_place(connection, viewer), access_imprint(viewer))

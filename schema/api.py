@@ -10,9 +10,11 @@ from typing import Any
 import structlog
 from graphql import ExecutionResult as CoreResult
 from graphql import GraphQLError, default_field_resolver, default_type_resolver
+from graphql import OperationType as CoreOperationType
 from strawberry import Schema
 from strawberry.exceptions import MissingQueryError
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.tools import merge_types
 from strawberry.types import ExecutionContext, ExecutionResult
@@ -52,6 +54,7 @@ from schema.session import SessionMutation
 from schema.session_change import SessionEndingMutation
 from schema.sign_in import SignInMutation
 from schema.sign_in_policy import SignInPolicyMutation
+from schema.subscription import Subscription
 from schema.sweep import publish_guards, sweep
 from schema.trail_retention_change import TrailRetentionMutation
 from schema.user_change import UserMutation
@@ -136,6 +139,14 @@ class Api(Schema):
             result.errors = [presented(error, request_id) for error in result.errors]
         return result
 
+    def is_subscription(self, query: str, operation_name: str | None) -> bool:
+        """Return whether a text asks to be told of what is to come. Of one that is not valid it is not said."""
+        try:
+            operation = self.operations.prepare(query, keep=True).operation(operation_name)
+        except (InvalidOperationError, CannotGetOperationTypeError, GraphQLError, RecursionError):
+            return False
+        return operation.definition.operation is CoreOperationType.SUBSCRIPTION
+
     async def _run(
         self, context: RequestContext, query: str, variables: dict[str, Any], name: str | None
     ) -> ExecutionResult:
@@ -202,6 +213,7 @@ def build_api() -> Api:
     api = Api(
         query=Query,
         mutation=mutation,
+        subscription=Subscription,
         schema_directives=[],
         types=[Guard],
         config=StrawberryConfig(

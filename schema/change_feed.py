@@ -14,13 +14,16 @@ import strawberry
 from models.base import WardModel
 from models.device import Device as DeviceModel
 from models.encryption.owner import index_owner
+from models.errors import InvalidInputError
 from models.feed import ChangedObject
 from models.inventory import Entity, entity_of
 from models.project import Project as ProjectModel
 from models.record import Record as RecordModel
 from resolvers.feed import (
+    DEFAULT_PAGE,
     LARGEST_PAGE,
     FeedPage,
+    Following,
     newest_position,
     open_position,
     read_feed,
@@ -167,16 +170,44 @@ async def list_changes(
         InvalidInputError: it is no cursor of the feed, no id of a project, or the page has no size that one can have.
         OutdatedCursorError: not all that changed since can be told any more.
     """
+    return await _told(info, Following(), types, project_id, after, first)
+
+
+async def follow_changes(
+    info: strawberry.Info, types: Sequence[ChangedType] | None, project_id: str | None, after: str | None
+) -> Any:
+    """Return what changed since the subscription's last event, or at its first since a cursor; and go on from there.
+
+    Raises: as `list_changes`; and `InvalidInputError` where nothing is pushed.
+    """
+    following = context_of(info).following
+    if following is None:
+        raise InvalidInputError("Subscriptions are answered over a WebSocket, by graphql-transport-ws.")
+    return await _told(info, following, types, project_id, after, DEFAULT_PAGE)
+
+
+async def _told(
+    info: strawberry.Info,
+    following: Following,
+    types: Sequence[ChangedType] | None,
+    project_id: str | None,
+    after: str | None,
+    first: int,
+) -> "Told":
     context, project = context_of(info), None
     if project_id is not None:
         project = parse_id(project_id, "Project", at=("projectId",))
     viewer = context.viewer
     await context.services.keyring.load([index_owner(viewer.organization_id)])
-    position = open_position(viewer, after) if after is not None else None
+    position = following.position
+    if position is None and after is not None:
+        position = open_position(viewer, after)
     async with context.reader.use() as connection:
         if position is None:
             position = await newest_position(connection, viewer)
+    async with context.reader.use() as connection:
         page = await read_feed(connection, viewer, position, entities_of(types), first=first, project_id=project)
+    following.position, following.page = page.position, page
     return Told(context, page)
 
 

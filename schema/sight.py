@@ -187,12 +187,13 @@ class _Copy:
         self._sight = sight
         self._types: dict[str, GraphQLNamedType] = {}
         reached: set[str] = set()
-        self._reach(filter(None, (core.query_type, core.mutation_type)), reached)
+        self._reach(filter(None, (core.query_type, core.mutation_type, core.subscription_type)), reached)
         # In the order of the whole, so that who sees all of it sees it as it is.
         self._types = {name: self._copied(one) for name, one in core.type_map.items() if name in reached}
         self.schema = GraphQLSchema(
             query=self._root(core.query_type),
             mutation=self._root(core.mutation_type),
+            subscription=self._root(core.subscription_type),
             types=list(self._types.values()),
             directives=core.directives,
             description=core.description,

@@ -55,7 +55,9 @@ class RefusedError(Exception):
         self.answer = Answer(status, JSON, orjson.dumps({"errors": [shown]}))
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
+    """What an operation is: its text, its variables, which of the text's operations, and what is asked besides."""
+
     query: str
     variables: dict[str, Any] | None
     name: str | None
@@ -111,7 +113,7 @@ def refusal(error: FieldwardError, status: int) -> Answer:
     return Answer(status, JSON, orjson.dumps({"errors": [shown]}))
 
 
-def _asked(content_type: bytes, body: bytes) -> _Asked:
+def _asked(content_type: bytes, body: bytes) -> Asked:
     """Return what a body asks for.
 
     Raises:
@@ -120,7 +122,15 @@ def _asked(content_type: bytes, body: bytes) -> _Asked:
     # A foreign page may send some types without asking first; a media type that only begins as JSON could be one.
     if content_type != JSON and content_type.partition(b";")[0].strip().lower() != JSON:
         raise RefusedError(400, "Unsupported content type")
-    said = _parsed(body)
+    return asked_of(_parsed(body))
+
+
+def asked_of(said: Any) -> Asked:
+    """Return what an object of JSON asks for, however it came.
+
+    Raises:
+        RefusedError: it asks for no operation.
+    """
     if not isinstance(said, dict):
         raise RefusedError(400, "Expected the request's body to be a JSON object.")
     query, name = said.get("query"), said.get("operationName")
@@ -138,7 +148,7 @@ def _asked(content_type: bytes, body: bytes) -> _Asked:
         raise _not_of_type("extensions", "an object")
     if not query:
         raise RefusedError(400, "No GraphQL query found in the request")
-    return _Asked(query, variables, name, extensions)
+    return Asked(query, variables, name, extensions)
 
 
 def _not_of_type(member: str, kind: str) -> RefusedError:
@@ -169,19 +179,24 @@ def _speaks_own(accept: bytes) -> bool:
 
 
 def _shaped(result: ExecutionResult, *, is_own: bool) -> Answer:
-    """Return an operation's result as an answer; what never ran has no `data`."""
-    ran = not isinstance(result, PreExecutionError)
-    shown: dict[str, Any] = {"data": result.data} if ran else {}
+    """Return an operation's result as an answer."""
+    shown = shown_of(result)
+    if is_own:
+        return Answer(200 if "data" in shown else 400, RESPONSE_TYPE, written(shown))
+    return Answer(200, JSON, written(shown))
+
+
+def shown_of(result: ExecutionResult) -> dict[str, Any]:
+    """Return an operation's result as it is shown; what never ran has no `data`."""
+    shown: dict[str, Any] = {} if isinstance(result, PreExecutionError) else {"data": result.data}
     if result.errors:
         shown["errors"] = [error.formatted for error in result.errors]
     if result.extensions:
         shown["extensions"] = result.extensions
-    if is_own:
-        return Answer(200 if ran else 400, RESPONSE_TYPE, _written(shown))
-    return Answer(200, JSON, _written(shown))
+    return shown
 
 
-def _written(shown: dict[str, Any]) -> bytes:
+def written(shown: dict[str, Any]) -> bytes:
     """Write compactly; what only Python's writer takes (half a surrogate pair in a syntax error) is escaped."""
     try:
         return orjson.dumps(shown, default=str)

@@ -1,7 +1,7 @@
 """Nothing is missed and nothing is told twice, in whichever order transactions end.
 
-Beside it goes a puller by the time of changes, as `updated_at > x` does, which misses what commits late: a test in which
-it misses nothing would show nothing.
+Beside it goes a puller by the time of changes, as `updated_at > x` does, which misses what commits late: a test in
+which it misses nothing would show nothing.
 """
 
 import asyncio

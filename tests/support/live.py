@@ -1,0 +1,96 @@
+"""A client of graphql-transport-ws that says what it is told to say, and keeps all that it is told."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+PROTOCOL: Final = "graphql-transport-ws"
+LONGEST_S: Final = 5.0
+FOLLOW: Final = """
+subscription Follow($after: String, $types: [ChangedType!], $project: ID) {
+  changes(after: $after, types: $types, projectId: $project) {
+    cursor hasMore accessChanged
+    changes { kind type id record { id siteName comment } device { id status } project { id } }
+  }
+}
+"""
+
+
+@dataclass
+class LiveClient:
+    """One connection."""
+
+    socket: ClientConnection
+    heard: list[dict[str, Any]] = field(default_factory=list)
+
+    async def send(self, message: Mapping[str, Any] | str) -> None:
+        """Send a message."""
+        await self.socket.send(message if isinstance(message, str) else json.dumps(message))
+
+    async def hear(self, *, longest_s: float = LONGEST_S) -> dict[str, Any]:
+        """Return the next message."""
+        async with asyncio.timeout(longest_s):
+            said: dict[str, Any] = json.loads(await self.socket.recv())
+        self.heard.append(said)
+        return said
+
+    async def hears_nothing(self, *, for_s: float = 0.7) -> bool:
+        """Return whether nothing is said for so long."""
+        try:
+            await self.hear(longest_s=for_s)
+        except TimeoutError:
+            return True
+        return False
+
+    async def init(self, token: str | None) -> None:
+        """Say who it is, and hear that it is let in."""
+        payload = {} if token is None else {"payload": {"Authorization": f"Bearer {token}"}}
+        await self.send({"type": "connection_init", **payload})
+        assert await self.hear() == {"type": "connection_ack"}
+
+    async def subscribe(self, query: str = FOLLOW, *, id: str = "1", **variables: Any) -> None:
+        """Begin an operation."""
+        await self.send({"type": "subscribe", "id": id, "payload": {"query": query, "variables": variables}})
+
+    async def follow(self, *, id: str = "1", **variables: Any) -> str:
+        """Follow what changes, and return the cursor of the first page, in which there is nothing."""
+        await self.subscribe(id=id, **variables)
+        page = await self.page(id=id)
+        assert page["changes"] == []
+        return str(page["cursor"])
+
+    async def page(self, *, id: str = "1", longest_s: float = LONGEST_S) -> dict[str, Any]:
+        """Return the next page."""
+        said = await self.hear(longest_s=longest_s)
+        assert (said["type"], said["id"]) == ("next", id), said
+        found: dict[str, Any] = said["payload"]["data"]["changes"]
+        return found
+
+    async def closed(self, *, longest_s: float = LONGEST_S) -> tuple[int, str]:
+        """Return with what the server closes the connection; what it says before is kept."""
+        try:
+            while True:
+                await self.hear(longest_s=longest_s)
+        except websockets.ConnectionClosed:
+            return self.socket.close_code or 0, self.socket.close_reason or ""
+
+
+@asynccontextmanager
+async def connecting(
+    url: str, *, protocol: str | None = PROTOCOL, origin: str | None = None, **headers: str
+) -> AsyncIterator[LiveClient]:
+    """Open a connection to a server."""
+    async with websockets.connect(
+        f"{url.replace('http', 'ws', 1)}/graphql",
+        subprotocols=[websockets.Subprotocol(protocol)] if protocol else None,
+        origin=websockets.Origin(origin) if origin else None,
+        additional_headers={name.replace("_", "-"): value for name, value in headers.items()},
+        proxy=None,
+    ) as socket:
+        yield LiveClient(socket)
