@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from models.feed import changed_organizations
@@ -64,7 +63,7 @@ async def _listen(listeners: Listeners, connect: Connect) -> None:
             with suppress(ValueError):
                 listeners.wake(UUID(str(told[-1])))
 
-        def lose(_: asyncpg.Connection) -> None:
+        def lose(_: Any) -> None:
             lost.set()
 
         connection.add_termination_listener(lose)

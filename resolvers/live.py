@@ -97,7 +97,7 @@ async def standing_actor(services: Services, actor: Actor, viewer: Viewer, reade
         raise LookupError("A viewer came by a session or a token.")
     async with reader.use() as connection:
         rows = await connection.fetch(question.text, *question.arguments)
-    state: State | None = rows[0] if rows else None
+    state: State | None = dict(rows[0]) if rows else None
     try:
         now = question.answer(state, services.clock())
         _require_near(state, actor.origin)

@@ -62,10 +62,15 @@ class ClosedError(Exception):
 
 
 class Connected(Protocol):
-    """Who opened a connection. ends_in_s: after how many seconds it ends at the latest; None where only by itself."""
+    """Who opened a connection."""
 
-    organization_id: UUID
-    ends_in_s: float | None
+    @property
+    def organization_id(self) -> UUID:
+        """In which organization."""
+
+    @property
+    def ends_in_s(self) -> float | None:
+        """After how many seconds it ends at the latest; None where it ends with what it stands on alone."""
 
     async def operation_context(self) -> RequestContext:
         """Return the context of a query or mutation, of who it is now."""
@@ -125,7 +130,8 @@ class LiveConnection:
         """Talk until one of both ends it. close: closes the connection; not called where the client is gone."""
         reading = asyncio.create_task(self._read())
         try:
-            await asyncio.wait({reading, self._closing}, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {reading, self._closing}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             closed = self._closing.result() if self._closing.done() else await self._ended(reading)
             self._is_over = True
             if closed is not None:

@@ -67,11 +67,9 @@ class Stream:
             UnavailableError: the database is away.
         """
         is_first, rest_s = True, SOONEST_S
-        while True:
+        while not self._has_ended:
             self._listener.woken.clear()
             result = await self._look()
-            if self._has_ended:
-                return
             page = self._following.page
             if page is None or result.data is None:
                 # What was found and not told would be missed: it is told from the last cursor, to who comes again.
@@ -84,8 +82,6 @@ class Stream:
             if not page.has_more:
                 rest_s = min(rest_s * 2, 1.0) if not page.is_settled else SOONEST_S
                 await self._rest(LONGEST_REST_S if page.is_settled else rest_s)
-            if self._has_ended:
-                return
 
     async def _look(self) -> ExecutionResult:
         if self._listener.is_cut:

@@ -5,10 +5,15 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import websockets
 from websockets.asyncio.client import ClientConnection
+
+from tests.conftest import Template
+from tests.support.server import Process, database_url, own_data_directory, start_process, wait_until_ready
+from tests.support.world import World
 
 PROTOCOL: Final = "graphql-transport-ws"
 LONGEST_S: Final = 5.0
@@ -94,3 +99,26 @@ async def connecting(
         proxy=None,
     ) as socket:
         yield LiveClient(socket)
+
+
+@asynccontextmanager
+async def two_servers(world: World, template: Template, directory: Path) -> AsyncIterator[tuple[str, str]]:
+    """Run two server processes over the world's database, and yield where they listen."""
+    urls = {
+        "FIELDWARD_DATABASE_URL": database_url(world.service),
+        "FIELDWARD_KEYSTORE_URL": database_url(template.postgres.service("fieldward_keys")),
+        "FIELDWARD_POOL_SIZE": "6",
+        # What this process signs, those take.
+        "FIELDWARD_ISSUER": template.settings.token_issuer,
+    }
+    started: list[Process] = []
+    try:
+        keys = own_data_directory(template.settings.data_directory, directory / "data")
+        started += [start_process(keys, urls, directory / f"{name}.log") for name in ("first", "second")]
+        for one in started:
+            await asyncio.to_thread(wait_until_ready, one)
+        yield started[0].url, started[1].url
+    finally:
+        exits = [await asyncio.to_thread(one.stop) for one in started]
+    assert exits == [0, 0]
+    assert not any('"level": "error"' in one.log.read_text() for one in started)

@@ -193,7 +193,7 @@ def test_nothing_that_holds_a_guarded_value_prints_it() -> None:
 def test_inputs_settings_and_origins_print_no_value() -> None:
     from schema.record_change import ApproveRecordInput, CreateRecordInput
     from schema.sign_in import SignInInput
-    from schema.transport import Answer, _Asked
+    from schema.transport import Answer, Asked
 
     build_api()
     given: list[object] = [
@@ -211,7 +211,7 @@ def test_inputs_settings_and_origins_print_no_value() -> None:
         Settings(database_url=SecretStr(f"postgres://fieldward_app:{WORD}@host/fieldward")),
         Origin(Channel.API, UUID(int=1), ip_address=WORD, user_agent=WORD),
         Answer(200, b"application/json", WORD.encode()),
-        _Asked("{ viewer { role } }", {"input": WORD}, None, None),
+        Asked("{ viewer { role } }", {"input": WORD}, None, None),
     ]
 
     for one in given:
