@@ -5,21 +5,27 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
+import jwt
 import pytest
+import websockets
 
 from auth.permission import Permission as P
 from auth.principal import Channel, Origin
+from auth.token import AccessClaims, issue_access_token
 from models.base import new_id
 from models.membership import MembershipStatus
 from resolvers.account import member_viewer, set_member_status
 from resolvers.trail import Actor
+from schema.cookie import SESSION
 from tests.conftest import Template
-from tests.support.access import give_in_project, in_project, make_program, refusals
+from tests.support.access import behind_the_triggers, give_in_project, in_project, make_program, refusals
+from tests.support.browser import Browser
 from tests.support.device import enrolled
 from tests.support.feed import a_record, deleted, renamed, told, write, writing_slowly
 from tests.support.live import connecting, two_servers
@@ -28,6 +34,7 @@ from tests.support.world import Client, World, connect
 
 SOON_S = 5.0
 """Seconds within which a connection is closed on which nothing is heard any more."""
+ME = "{ viewer { user { name } } }"
 ROUNDS = 12
 """Of the race between writing and revoking."""
 
@@ -146,7 +153,8 @@ async def test_what_was_written_past_the_service_is_told_as_well(world: World, s
             # Without a word on the channel.
             async with connection.transaction():
                 await connection.execute(
-                    "insert into audit_entry (id, organization_id, kind, action, outcome, repeated, channel, request_id)"
+                    "insert into audit_entry"
+                    " (id, organization_id, kind, action, outcome, repeated, channel, request_id)"
                     " values ($2, $1, 'CHANGE', 'record.update', 'DONE', 0, 'COMMAND', $2)",
                     await world.organization_id("clearwater"),
                     new_id(),
@@ -398,3 +406,96 @@ async def test_a_silent_listener_counts_as_cut(world: World, servers: tuple[str,
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
         assert (code, time.monotonic() - began < SOON_S) == (1013, True)
+
+
+# ------------------------------------------------------------------ who opened a connection, and by what
+
+
+async def test_a_page_of_ours_is_let_in_by_its_cookie_and_any_other_is_not(
+    world: World, servers: tuple[str, str]
+) -> None:
+    url = servers[0]
+    browser = Browser(world.http)
+    await browser.sign_in(world, "manager")
+    cookie = f"{SESSION}={browser.session}"
+    async with connecting(url, origin=url, Cookie=cookie) as client:
+        await client.init(None)
+        await client.follow()
+        made = await a_record(await world.client("manager"), f"Project:{await world.project_id('CANAL')}")
+        assert told((await client.page())["changes"]) == [("CREATED", made)]
+        await client.subscribe(ME, id="q")
+        assert (await client.hear())["payload"]["data"]["viewer"]["user"]["name"] == "Mara Mann"
+
+    async with connecting(url, Cookie=cookie) as client:
+        await client.send({"type": "connection_init"})
+        assert (await client.closed())[0] == 4403
+    since = await world.now()
+    for origin in ("https://evil.example", url.replace("http", "https"), f"{url}0", "null"):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with connecting(url, origin=origin, Cookie=cookie):
+                pass
+        assert refused.value.response.status_code == 403
+    attempts = await world.entries(since=since, kinds=["ATTEMPT"])
+    assert {one["error_code"] for one in attempts} == {"CROSS_SITE"}
+    assert len(attempts) == 4
+
+
+async def test_a_connection_ends_with_its_access_token_and_nothing_is_missed(
+    world: World, servers: tuple[str, str]
+) -> None:
+    url = servers[0]
+    manager, policy = await world.client("manager"), world.services.sessions
+    assert manager.token is not None
+    said = jwt.decode(manager.token, options={"verify_signature": False})
+    short = issue_access_token(
+        await world.services.signing_keys.signer(),
+        AccessClaims(UUID(said["sub"]), UUID(said["sid"]), UUID(said["org"])),
+        now=datetime.now(UTC),
+        issuer=policy.issuer,
+        audience=policy.audience,
+        lifetime_s=2,
+    )
+    async with connecting(url) as client:
+        await client.init(short)
+        after = await client.follow()
+        code, reason = await client.closed()
+        assert code == 4403
+        assert "expired" in reason
+    made = await a_record(manager, f"Project:{await world.project_id('CANAL')}")
+    async with connecting(url) as client:
+        await client.init(manager.token)
+        await client.subscribe(after=after)
+        assert told((await client.page())["changes"]) == [("CREATED", made)]
+
+
+async def test_what_is_revoked_is_refused_at_the_next_operation(world: World, servers: tuple[str, str]) -> None:
+    url = servers[0]
+    payload = (await world.sign_in("collector")).data["signIn"]
+    async with connecting(url) as client:
+        await client.init(payload["accessToken"])
+        await client.subscribe(ME)
+        assert (await client.hear())["type"] == "next"
+        assert (await client.hear())["type"] == "complete"
+        await client.subscribe("mutation { signOut { errors { code } } }", id="out")
+        assert (await client.hear())["payload"]["data"]["signOut"]["errors"] == []
+        since = await world.now()
+        await client.subscribe(ME, id="2")
+        assert (await client.closed())[0] == 4403
+        assert "Cleo" not in str(client.heard[-1])
+    (attempt,) = await world.entries(since=since, kinds=["ATTEMPT"])
+    assert (attempt["action"], attempt["outcome"]) == ("session.authenticate", "DENIED")
+
+
+async def test_who_has_to_add_a_second_factor_first_follows_nothing(world: World, servers: tuple[str, str]) -> None:
+    url = servers[0]
+    async with connecting(url) as live:
+        await live.init((await world.client("manager")).token)
+        after = await live.follow()
+    await behind_the_triggers(world, "organization", "demands_second_factor = true", "slug = 'clearwater'")
+
+    async with connecting(url) as live:
+        await live.init((await world.client("manager")).token)
+        await live.subscribe(id="2", after=after)
+        said = await live.hear()
+    assert (said["id"], said["type"]) == ("2", "error")
+    assert [one["extensions"]["code"] for one in said["payload"]] == ["FORBIDDEN"]

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import websockets
 from websockets.asyncio.client import ClientConnection
 
 from tests.conftest import Template
-from tests.support.server import Process, database_url, own_data_directory, start_process, wait_until_ready
-from tests.support.world import World
+from tests.support.server import Process, Server, database_url, own_data_directory, start_process, wait_until_ready
+from tests.support.world import SIGN_IN, Client, World
 
 PROTOCOL: Final = "graphql-transport-ws"
 LONGEST_S: Final = 5.0
@@ -84,6 +85,30 @@ class LiveClient:
                 await self.hear(longest_s=longest_s)
         except websockets.ConnectionClosed:
             return self.socket.close_code or 0, self.socket.close_reason or ""
+
+
+@dataclass
+class Demo:
+    """The people of a demo that runs as a process of its own, signed in when they are asked for."""
+
+    server: Server
+    http: httpx.AsyncClient
+    _clients: dict[str, Client] = field(default_factory=dict)
+
+    async def client(self, role: str) -> Client:
+        """Return a client of who has that role in the demo's first organization."""
+        if role not in self._clients:
+            email, password = self.server.sign_ins[role]
+            answer = await Client(self.http).run(SIGN_IN, {"input": {"email": email, "password": password}})
+            assert answer.data["signIn"]["errors"] == []
+            self._clients[role] = Client(self.http, answer.data["signIn"]["accessToken"], password=password)
+        return self._clients[role]
+
+    async def project(self) -> str:
+        """Return the first project's id."""
+        query = '{ projects(filter: {code: {eq: "CANAL"}}) { nodes { id } } }'
+        (found,) = (await (await self.client("manager")).run(query)).data["projects"]["nodes"]
+        return str(found["id"])
 
 
 @asynccontextmanager
