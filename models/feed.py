@@ -49,7 +49,8 @@ _NEWEST: Final = f"""
 # How far this look goes: to before the oldest transaction that runs, or to the last of so many entries.
 _REACH: Final = f"""
     select now.*, known.id is not null as is_there, expired.id is not null as may_lack,
-           reached.id, reached.transaction_id, coalesce(reached.entries, 0) as entries
+           reached.id, reached.transaction_id, coalesce(reached.entries, 0) as entries,
+           exists (select from audit_entry e where {_TOLD} and e.transaction_id >= now.oldest) as is_waiting
       from ({_NOW}) now
       left join audit_entry known
         on known.organization_id = $1 and known.id = $2 and known.transaction_id = $3
@@ -101,15 +102,13 @@ class Look:
     """What was found from a place on.
 
     place: where to go on. has_more: whether there is more already.
-    oldest, coming: of the moment of the look, the oldest transaction that ran, and the number of the next: what was
-        begun in between is told of once the oldest is no older.
+    is_waiting: whether something was committed that is told of only once an older transaction is over.
     """
 
     changed: Sequence[ChangedObject]
     place: Place
     has_more: bool
-    oldest: int
-    coming: int
+    is_waiting: bool
 
 
 class LostPlaceError(Exception):
@@ -123,12 +122,12 @@ async def newest_place(connection: asyncpg.Connection, viewer: Viewer) -> Place:
 
 
 async def changed_organizations(connection: asyncpg.Connection, since: int | None) -> tuple[int, Sequence[UUID]]:
-    """Return which organizations have entries of transactions from a number on that are over; and from where on to ask
-    the next time. since: None for none yet."""
+    """Return in which organizations transactions that are over changed something, from a number on; and from where
+    on to ask the next time. since: None for none yet."""
     [now] = await connection.fetch(_NOW)
     if since is None or since >= now["oldest"]:
         return now["oldest"], ()
-    rows = await connection.fetch("select fieldward_unsealed($1, $2)", since, now["oldest"])
+    rows = await connection.fetch("select fieldward_changed($1, $2)", since, now["oldest"])
     return now["oldest"], [row[0] for row in rows]
 
 
@@ -158,7 +157,7 @@ async def look_from(
         raise LostPlaceError
     end = Place(reach["id"], reach["transaction_id"], THE_LAST, reach["cluster"], reach["at"])
     if end.entry_id is None or (end.entry_id, place.change) == (place.entry_id, THE_LAST):
-        return Look((), replace(place, at=end.at), False, reach["oldest"], reach["coming"])
+        return Look((), replace(place, at=end.at), False, reach["is_waiting"])
     statement = Statement()
     text = _text(statement, viewer, place, end, entities, limit=limit + 1, project_id=project_id)
     rows = await connection.fetch(text, *statement.arguments)
@@ -172,7 +171,7 @@ async def look_from(
     if has_more:
         # What is left to tell may be as old as what was told last.
         end = replace(end, at=place.at)
-    return Look(_together(told), end, has_more, reach["oldest"], reach["coming"])
+    return Look(_together(told), end, has_more, reach["is_waiting"])
 
 
 def _text(

@@ -50,14 +50,14 @@ class FeedPage:
 
     position: where to go on. has_more: whether there is more already.
     access_changed: whether what the viewer may read is other than it was at the position before.
-    is_settled: whether all is told that was begun by now; where it is not, more may come without a new transaction.
+    is_waiting: whether something was committed that is told only once an older transaction is over.
     """
 
     changes: Sequence[ChangedObject]
     position: Position
     has_more: bool
     access_changed: bool
-    is_settled: bool
+    is_waiting: bool
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ async def read_feed(
         position=Position(look.place, access),
         has_more=look.has_more,
         access_changed=access != position.access,
-        is_settled=look.oldest >= look.coming,
+        is_waiting=look.is_waiting,
     )
 
 

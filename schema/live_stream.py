@@ -21,7 +21,7 @@ PAUSE_S: Final = 0.1
 LONGEST_REST_S: Final = 30.0
 """Seconds after which a subscriber is looked at though nothing happened: sessions and grants end by themselves."""
 SOONEST_S: Final = 0.05
-"""Seconds after which is looked again where a transaction still ran: twice as long each time, up to a second."""
+"""Seconds after which is looked again for what an older transaction holds back: twice as long each time, up to one."""
 
 
 class CutError(Exception):
@@ -80,8 +80,8 @@ class Stream:
                 yield result
             is_first = False
             if not page.has_more:
-                rest_s = min(rest_s * 2, 1.0) if not page.is_settled else SOONEST_S
-                await self._rest(LONGEST_REST_S if page.is_settled else rest_s)
+                rest_s = min(rest_s * 2, 1.0) if page.is_waiting else SOONEST_S
+                await self._rest(rest_s if page.is_waiting else LONGEST_REST_S)
 
     async def _look(self) -> ExecutionResult:
         if self._listener.is_cut:

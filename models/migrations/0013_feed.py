@@ -9,8 +9,12 @@ SQL = Path(__file__).with_name("sql") / "0013_feed.sql"
 
 
 class Migration(migrations.Migration):
-    """An index: without it, a feed would look through what all organizations changed."""
+    """An index, without which a feed would look through what all organizations changed; and who is to be woken."""
 
     dependencies = [("models", "0006_identity")]
 
-    operations = [ops.RunSQL(SQL.read_text(), reverse_sql="drop index audit_entry_feed")]
+    operations = [
+        ops.RunSQL(
+            SQL.read_text(), reverse_sql="drop index audit_entry_feed; drop function fieldward_changed(bigint, bigint)"
+        )
+    ]
