@@ -31,7 +31,7 @@ from resolvers.feed import (
 )
 from schema.context import RequestContext, context_of
 from schema.device import Device
-from schema.field import derived, resolved, structure
+from schema.field import around_rows, derived, resolved
 from schema.node import parse_id
 from schema.project import Project
 from schema.record import Record
@@ -81,7 +81,7 @@ FirstChanges = Annotated[
 ]
 
 
-@structure
+@around_rows
 @strawberry.type(description="An object that changed. Of several changes between two cursors it may be one.")
 class ObjectChange:
     @resolved("What became of it.", derived())
@@ -117,7 +117,7 @@ class ObjectChange:
         return await _load(info, src, ChangedType.PROJECT)
 
 
-@structure
+@around_rows
 @strawberry.type(description="What changed since a cursor, in the order in which transactions came to stand.")
 class ChangePage:
     @resolved(

@@ -128,7 +128,10 @@ class _Sight:
         model = groups.model if groups else declared.model if declared else None
         if model is not None and not self._lists(model):
             return True
-        return not self.fields(one) or (row is not None and not self.shows(row))
+        shown = self.fields(one)
+        if declared is not None and declared.is_around_rows:
+            return not any(isinstance(get_named_type(field.type), GraphQLObjectType) for field in shown.values())
+        return not shown or (row is not None and not self.shows(row))
 
     def _shows_type_of(self, part: GraphQLField | GraphQLArgument | GraphQLInputField) -> bool:
         return self.shows(get_named_type(part.type))
