@@ -152,11 +152,13 @@ async def test_what_was_written_past_the_service_is_told_as_well(world: World, s
         try:
             # Without a word on the channel.
             async with connection.transaction():
+                organization = str(await world.organization_id("clearwater"))
+                await connection.execute("select set_config('fieldward.organization_id', $1, true)", organization)
                 await connection.execute(
                     "insert into audit_entry"
                     " (id, organization_id, kind, action, outcome, repeated, channel, request_id)"
                     " values ($2, $1, 'CHANGE', 'record.update', 'DONE', 0, 'COMMAND', $2)",
-                    await world.organization_id("clearwater"),
+                    UUID(organization),
                     new_id(),
                 )
                 await connection.execute(
