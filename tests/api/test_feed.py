@@ -301,3 +301,18 @@ async def _aged(world: World, cursor: str, *, days: float) -> str:
     viewer, position = await _opened(world, cursor)
     place = replace(position.place, at=position.place.at - timedelta(days=days))
     return seal_position(viewer, replace(position, place=place))
+
+
+async def test_more_changes_take_no_more_statements(world: World) -> None:
+    manager, project = await world.client("manager"), await canal(world)
+    query = """query($after: String) { changes(after: $after) { cursor changes {
+      id record { comment project { name } measurements { value } } device { model } project { name } } } }"""
+    start = await cursor_of(manager)
+    counted = []
+    for _ in range(2):
+        for _ in range(4):
+            await a_record(manager, project, comment="Noted.", measurements=[{"characteristic": "pH"}])
+        context = await world.inside("manager", query, {"after": start})
+        counted.append(context.reader.statements)
+
+    assert counted[0] == counted[1] <= 5
