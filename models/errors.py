@@ -16,6 +16,13 @@ class InvalidInputError(FieldwardError):
     code = Code.INVALID_INPUT
 
 
+class OutdatedCursorError(ConflictError):
+    """What changed since a cursor can't be told any more, or not all of it: whoever asks begins anew, with all there
+    is."""
+
+    noted = detail = "SYNC_ANEW"
+
+
 class UnavailableError(FieldwardError):
     """Something the service stands on is away: the database, the keystore, the key provider. Try again
     later."""

@@ -6,7 +6,7 @@ no row of any tenant is seen, whatever the query. What only reads goes by `model
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from uuid import UUID
@@ -21,6 +21,9 @@ from models.errors import UnavailableError, UnknownOutcomeError
 
 MAIN: Final = "default"
 """The pool of changes."""
+
+CHANGED: Final = "fieldward_changed"
+"""The channel on which it is told in which organization something was committed, and nothing else."""
 
 LONGEST_WAIT_S: Final = 5
 """Seconds that a request waits for a connection before it is told to come back."""
@@ -120,7 +123,7 @@ async def write_transaction(tenant: Tenant) -> AsyncIterator[BaseDBAsyncClient]:
         UnknownOutcomeError: it went away while committing.
     """
     client = cast(AsyncpgDBClient, get_connection(MAIN))
-    async with raw_write_transaction(tenant) as connection:
+    async with raw_write_transaction(tenant, telling=tenant.organization_id) as connection:
         # A model that is given no connection writes by this one, too.
         token = get_connections().set(MAIN, changing := _Changing(client, connection))
         try:
@@ -130,8 +133,11 @@ async def write_transaction(tenant: Tenant) -> AsyncIterator[BaseDBAsyncClient]:
 
 
 @asynccontextmanager
-async def raw_write_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connection]:
-    """Yield a connection that writes for the tenant, for what no model writes; otherwise as `write_transaction`."""
+async def raw_write_transaction(tenant: Tenant, *, telling: UUID | None = None) -> AsyncIterator[asyncpg.Connection]:
+    """Yield a connection that writes for the tenant, for what no model writes; otherwise as `write_transaction`.
+
+    telling: of which organization those who listen are told that something was committed.
+    """
     committing = False
     try:
         async with AsyncExitStack() as stack:
@@ -146,13 +152,28 @@ async def raw_write_transaction(tenant: Tenant) -> AsyncIterator[asyncpg.Connect
                     await connection.execute("rollback")
                 raise
             committing = True
-            await connection.execute("commit")
+            await _commit(connection, telling)
     except AWAY as error:
         if committing:
             raise UnknownOutcomeError(
                 "The connection was lost while the change was being saved. Look whether it happened before you repeat."
             ) from error
         raise _unchanged(error) from error
+
+
+async def _commit(connection: asyncpg.Connection, telling: UUID | None) -> None:
+    """Commit, and say so on the same way there and back.
+
+    What is told inside a transaction has all commits of the server wait for one another, until each is on the disk. So
+    it is told after that, in a transaction of its own that writes nothing; who misses it finds the change a moment
+    later (`fieldward/live_watch.py`).
+    """
+    if telling is None:
+        await connection.execute("commit")
+        return
+    # Of the simple protocol: what stands in it is the text of a UUID.
+    with suppress(asyncpg.ProgramLimitExceededError):
+        await connection.execute(f"commit; notify {CHANGED}, '{telling}'")
 
 
 @asynccontextmanager

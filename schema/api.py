@@ -14,6 +14,7 @@ from graphql import OperationType as OperationKind
 from strawberry import Schema
 from strawberry.exceptions import MissingQueryError
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.tools import merge_types
 from strawberry.types import ExecutionContext, ExecutionResult
@@ -56,6 +57,7 @@ from schema.session_change import SessionEndingMutation
 from schema.sign_in import SignInMutation
 from schema.sign_in_policy import SignInPolicyMutation
 from schema.site_change import SiteMutation
+from schema.subscription import Subscription
 from schema.sweep import publish_guards, sweep
 from schema.trail_retention_change import TrailRetentionMutation
 from schema.trusted_document_change import TrustedDocumentMutation
@@ -146,6 +148,19 @@ class Api(Schema):
             request_id = str(context.actor.origin.request_id)
             result.errors = [presented(error, request_id) for error in result.errors]
         return result
+
+    async def is_subscription(self, query: str, operation_name: str | None, *, enforced: bool) -> bool:
+        """Return whether a text asks to be told of what is to come. Of one that is not valid it is not said."""
+        try:
+            operation = (await self.operations.prepare_aside(query, keep=True, enforced=enforced)).operation(
+                operation_name
+            )
+        except (
+            *(InvalidOperationError, CannotGetOperationTypeError, GraphQLError),
+            *(TooComplexError, BusyError, RecursionError),
+        ):
+            return False
+        return operation.definition.operation is OperationKind.SUBSCRIPTION
 
     async def _run(
         self,
@@ -245,6 +260,7 @@ def build_api() -> Api:
     api = Api(
         query=Query,
         mutation=mutation,
+        subscription=Subscription,
         schema_directives=[],
         types=[Guard],
         config=StrawberryConfig(

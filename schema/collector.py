@@ -22,6 +22,7 @@ from graphql.execution.collect_fields import (
 from graphql.execution.values import VariableValues
 from strawberry import Schema
 
+from schema.field import TYPES
 from schema.selection import NEEDS, is_read_at_once
 
 
@@ -48,10 +49,12 @@ class Collector:
         ).grouped_field_set
 
     def is_read_at_once(self, field: GraphQLField, nodes: Sequence[FieldNode]) -> bool:
-        """Return whether all that is selected under a field is read in one statement."""
+        """Return whether all that is selected under a field, which leads to rows, is read in one statement."""
         fragments = {name: one.definition for name, one in self._fragments.items()}
-        needs = self._schema.extensions[NEEDS]
-        return is_read_at_once(fragments, nodes, _rows_of(get_nullable_type(field.type)), needs)
+        needs, rows = self._schema.extensions[NEEDS], _rows_of(get_nullable_type(field.type))
+        declared = TYPES.get(rows)
+        # What is made of something else may be told by several, whatever is selected of it.
+        return declared is not None and declared.model is not None and is_read_at_once(fragments, nodes, rows, needs)
 
     def below(self, object_type: GraphQLObjectType, details: FieldDetailsList) -> GroupedFieldSet:
         """Return the fields of the objects that a field leads to."""

@@ -24,6 +24,7 @@ from models.inventory import Entity, entity_of
 from models.listing import Listing, fetch_by_id, fetch_listing
 from models.row import Row
 from resolvers.change import Change
+from resolvers.feed import Following
 from resolvers.read import Reader
 from resolvers.read_log import ReadLog
 from resolvers.services import Services
@@ -73,6 +74,7 @@ class RequestContext:
         runs of the operation with the same fields.
     is_alone: whether nothing else of the operation may ask for rows at this moment: nothing is gathered then.
     headers: what the answer's head says beside what every answer's does: cookies that are set or cleared.
+    following: of a subscription's event, where the subscription is; None outside of one.
     is_own_page: whether the request shows that a page of this server sent it.
     by_cookie: whether the viewer came by a cookie.
     changes: whether the operation is a mutation.
@@ -89,6 +91,7 @@ class RequestContext:
         self.reader = reader
         self.refusal = refusal
         self.change: Change | None = None
+        self.following: Following | None = None
         self.read_log = ReadLog()
         self.decisions: dict[tuple[Permission, Scope], bool] = {}
         self.columns: dict[Any, Selected] = {}

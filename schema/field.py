@@ -105,10 +105,12 @@ class TypeDeclaration:
     """What a GraphQL type stands for: a table's rows, or with `model` None a mere structure around guarded things.
 
     is_past: its objects are rows as they were at a moment, which no statement reads from the table, and no id names.
+    is_around_rows: it is for nothing but what it leads to.
     """
 
     model: type[WardModel] | None = None
     is_past: bool = False
+    is_around_rows: bool = False
     connection_of: type[WardModel] | None = None
 
 
@@ -144,6 +146,12 @@ def stands_for(model: type[WardModel], *, is_past: bool = False) -> Callable[[ty
 def structure(cls: type[T]) -> type[T]:
     """Declare that the type holds nothing of its own: pages, payloads, errors."""
     TYPES[cls.__name__] = TypeDeclaration()
+    return cls
+
+
+def around_rows(cls: type[T]) -> type[T]:
+    """Declare a structure that is for nothing but the rows that it leads to: it is shown to who reaches any of them."""
+    TYPES[cls.__name__] = TypeDeclaration(is_around_rows=True)
     return cls
 
 

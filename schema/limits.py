@@ -80,6 +80,8 @@ _PAGES: Final = frozenset(
         *("sites", "history", "incidents", "sessions", "invitations", "accessReviews", "items", "trustedDocuments"),
     }
 )
+_CHANGES: Final = "changes"
+"""A page of the feed, and what is in it: in an entry of the trail, a list."""
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups", "measurementSeries"})
 _INVENTORY: Final = "dataInventory"
 _PAST: Final = "recordAsOf"
@@ -186,14 +188,14 @@ class _Walk:
     def measure(self, operation: OperationDefinitionNode) -> Measure:
         """Return what the operation asks for. Raises `TooComplexError`."""
         self._directives(operation)
-        self._selection(operation.selection_set, depth=1, parents=1)
+        self._selection(operation.selection_set, depth=1, parents=1, within=None)
         return self._measure
 
-    def _selection(self, selection: SelectionSetNode, *, depth: int, parents: int) -> None:
+    def _selection(self, selection: SelectionSetNode, *, depth: int, parents: int, within: str | None) -> None:
         for node in selection.selections:
             self._directives(node)
             if isinstance(node, FieldNode):
-                self._field(node, depth=depth, parents=parents)
+                self._field(node, depth=depth, parents=parents, within=within)
             elif isinstance(node, FragmentSpreadNode):
                 name = node.name.value
                 fragment = self.fragments.get(name)
@@ -201,13 +203,13 @@ class _Walk:
                     continue
                 self._count(depth=depth)
                 self._inside.add(name)
-                self._selection(fragment.selection_set, depth=depth, parents=parents)
+                self._selection(fragment.selection_set, depth=depth, parents=parents, within=within)
                 self._inside.discard(name)
             elif isinstance(node, InlineFragmentNode):
                 self._count(depth=depth)
-                self._selection(node.selection_set, depth=depth, parents=parents)
+                self._selection(node.selection_set, depth=depth, parents=parents, within=within)
 
-    def _field(self, node: FieldNode, *, depth: int, parents: int) -> None:
+    def _field(self, node: FieldNode, *, depth: int, parents: int, within: str | None) -> None:
         measure = self._measure
         self._count(depth=depth)
         if node.alias is not None:
@@ -223,7 +225,7 @@ class _Walk:
             if self._counts_rows:
                 self._require(measure.values, MOST_VALUES, "values")
             return
-        rows = parents * _size(node, self._variables)
+        rows = parents * _size(node, self._variables, within=within)
         if self._counts_rows:
             if node.name.value == _PAST:
                 # What it reads is for itself alone: it answers one record.
@@ -231,7 +233,7 @@ class _Walk:
             elif rows > parents:
                 measure.cost += rows
             self._require(measure.cost, MOST_ROWS, "rows")
-        self._selection(node.selection_set, depth=depth + 1, parents=rows)
+        self._selection(node.selection_set, depth=depth + 1, parents=rows, within=node.name.value)
 
     def _count(self, *, depth: int) -> None:
         measure = self._measure
@@ -264,9 +266,11 @@ class _Walk:
             self._measure.exceeded.setdefault(what, most)
 
 
-def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
-    """Return how many rows the field answers for each of its parents."""
-    if node.name.value in _LISTS:
+def _size(node: FieldNode, variables: Mapping[str, Any], *, within: str | None) -> int:
+    """Return how many rows the field answers for each of its parents. within: the field that it stands in, if any."""
+    if node.name.value == _CHANGES and within == _CHANGES:
+        return 1
+    if node.name.value in _LISTS and within is not None:
         return TYPICAL_LIST
     if node.name.value in _GROUPS:
         return WORTH_OF_GROUPS
@@ -276,7 +280,7 @@ def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
         return WORTH_OF_PROOF
     if node.name.value == _NODES:
         return _length(node, variables)
-    if node.name.value not in _PAGES:
+    if node.name.value not in _PAGES and node.name.value != _CHANGES:
         return 1
     asked = [DEFAULT_PAGE]
     for argument in node.arguments or ():

@@ -137,8 +137,8 @@ class PreparedOperation:
         self.definition = definition
         self.variables = Variables(schema, definition)
         self._prepared = prepared
-        # Of variables, only page sizes and lengths of lists count: numbers, by now. What the operation does not declare was not looked at,
-        # and is not kept.
+        # Of variables, only page sizes and lengths of lists count: numbers, by now. What the operation does not declare
+        # was not looked at, and is not kept.
         self._sizing = tuple(name for name in sizing if name in self.variables.names)
         self._affordable: dict[Any, Measure] = Kept()
         self._choices: dict[Any, Choice] = Kept(MOST_CHOICES)

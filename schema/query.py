@@ -22,10 +22,12 @@ from models.record import Record as RecordModel
 from models.service_account import ServiceAccount as ServiceAccountModel
 from models.site import Site as SiteModel
 from models.trusted_document import TrustedDocument as TrustedDocumentModel
+from resolvers.feed import DEFAULT_PAGE as DEFAULT_CHANGES
 from schema.access_decision import AccessDecision, decide
 from schema.access_review import AccessReview, list_access_reviews
 from schema.aggregate import Asked, GroupBucket
 from schema.audit import AuditEntry, AuditEntryFilter, list_audit_entries
+from schema.change_feed import ChangePage, FirstChanges, OfProject, Since, Types, list_changes
 from schema.connection import (
     After,
     Before,
@@ -256,6 +258,20 @@ class Query:
         ] = None,
     ) -> list[MeasurementSeries] | None:
         return await list_series(info, SeriesWindow(characteristic, start, end, width), filter, record)
+
+    @resolved(
+        "What changed since a cursor, of all that you see; without one nothing, and the cursor of now. Whoever pulls"
+        " from cursor to cursor misses no change, however long its transaction took, and is told of none twice.",
+        root(),
+    )
+    async def changes(
+        info: strawberry.Info,
+        after: Since = None,
+        first: FirstChanges = DEFAULT_CHANGES,
+        types: Types = None,
+        project_id: OfProject = None,
+    ) -> ChangePage | None:
+        return await list_changes(info, types, project_id, after, first)
 
     @resolved("A person by their id.", root())
     async def user(info: strawberry.Info, id: strawberry.ID) -> User | None:

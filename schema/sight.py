@@ -130,7 +130,10 @@ class _Sight:
         model = groups.model if groups else declared.model if declared else None
         if model is not None and not self._lists(model):
             return True
-        return not self.fields(one) or (row is not None and not self.shows(row))
+        shown = self.fields(one)
+        if declared is not None and declared.is_around_rows:
+            return not any(isinstance(get_named_type(field.type), GraphQLObjectType) for field in shown.values())
+        return not shown or (row is not None and not self.shows(row))
 
     def _shows_type_of(self, part: GraphQLField | GraphQLArgument | GraphQLInputField) -> bool:
         return self.shows(get_named_type(part.type))
@@ -189,12 +192,13 @@ class _Copy:
         self._sight = sight
         self._types: dict[str, GraphQLNamedType] = {}
         reached: set[str] = set()
-        self._reach(filter(None, (core.query_type, core.mutation_type)), reached)
+        self._reach(filter(None, (core.query_type, core.mutation_type, core.subscription_type)), reached)
         # In the order of the whole, so that who sees all of it sees it as it is.
         self._types = {name: self._copied(one) for name, one in core.type_map.items() if name in reached}
         self.schema = GraphQLSchema(
             query=self._root(core.query_type),
             mutation=self._root(core.mutation_type),
+            subscription=self._root(core.subscription_type),
             types=list(self._types.values()),
             directives=core.directives,
             description=core.description,

@@ -74,7 +74,7 @@ def sweep(core: GraphQLSchema) -> int:
                 _require_action(place, field)
             elif object_type.name in AGGREGATES:
                 _require_plain_aggregate(place, AGGREGATES[object_type.name], field)
-            elif object_type is core.query_type:
+            elif object_type in (core.query_type, core.subscription_type):
                 _require(isinstance(declaration_of(field), RootField), place, "is no declared entry")
             else:
                 _require_guarded(place, object_type, field)

@@ -196,19 +196,24 @@ def _parsed(body: bytes) -> Any:
 
 
 def _shaped(result: ExecutionResult, *, is_own: bool) -> Answer:
-    """Return an operation's result as an answer; what never ran has no `data`."""
-    ran = not isinstance(result, PreExecutionError)
-    shown: dict[str, Any] = {"data": result.data} if ran else {}
+    """Return an operation's result as an answer."""
+    shown = shown_of(result)
+    if is_own:
+        return Answer(200 if "data" in shown else 400, RESPONSE_TYPE, written(shown))
+    return Answer(200, JSON, written(shown))
+
+
+def shown_of(result: ExecutionResult) -> dict[str, Any]:
+    """Return an operation's result as it is shown; what never ran has no `data`."""
+    shown: dict[str, Any] = {} if isinstance(result, PreExecutionError) else {"data": result.data}
     if result.errors:
         shown["errors"] = [error.formatted for error in result.errors]
     if result.extensions:
         shown["extensions"] = result.extensions
-    if is_own:
-        return Answer(200 if ran else 400, RESPONSE_TYPE, _written(shown))
-    return Answer(200, JSON, _written(shown))
+    return shown
 
 
-def _written(shown: dict[str, Any]) -> bytes:
+def written(shown: dict[str, Any]) -> bytes:
     """Write compactly; what only Python's writer takes (half a surrogate pair in a syntax error) is escaped."""
     try:
         return orjson.dumps(shown, default=str)

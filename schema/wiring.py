@@ -101,12 +101,11 @@ def wire(core: GraphQLSchema) -> Needs:
 
 def wire_roots(core: GraphQLSchema) -> None:
     """Put what its declaration demands before every entry to the graph."""
-    if core.query_type is None:
-        return
-    for field in core.query_type.fields.values():
-        said = declaration_of(field)
-        if isinstance(said, RootField) and field.resolve is not None:
-            field.resolve = _behind_entry(said, field.resolve)
+    for root_type in (core.query_type, core.subscription_type):
+        for field in root_type.fields.values() if root_type is not None else ():
+            said = declaration_of(field)
+            if isinstance(said, RootField) and field.resolve is not None:
+                field.resolve = _behind_entry(said, field.resolve)
 
 
 def _behind_entry(said: RootField, resolve: Resolve) -> Resolve:

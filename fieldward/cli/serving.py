@@ -18,6 +18,7 @@ from fieldward.database import migrate
 from fieldward.logs import configure_logs
 from fieldward.settings import Settings
 from fieldward.web.app import build_app
+from fieldward.web.live import LARGEST_MESSAGE
 from fieldward.web.protocol import BoundedProtocol
 from resolvers.mailer import Mailer
 
@@ -105,6 +106,10 @@ def serve_on(
         uvicorn.Config(
             build_app(settings, reached.service, mailer=mailer),
             http=BoundedProtocol,
+            ws="websockets-sansio",
+            ws_max_size=LARGEST_MESSAGE,
+            # Compressed, what is secret and what somebody else chose would tell of each other by their length.
+            ws_per_message_deflate=False,
             lifespan="on",
             log_config=None,
             log_level="warning",

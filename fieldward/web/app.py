@@ -1,5 +1,6 @@
 """The ASGI application: which request goes where, and what every answer carries."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from fieldward.container import build_services
 from fieldward.database import Databases, open_pools, opening
 from fieldward.jobs import build_jobs, intervals_s
 from fieldward.key_watch import watching_keys
+from fieldward.live_watch import watching_changes
 from fieldward.settings import Settings
 from fieldward.web.authentication import context_factory, holds_our_token
 from fieldward.web.checkpoint import checkpoint_routes
@@ -23,6 +25,7 @@ from fieldward.web.failure import LastResort, answer_refusal
 from fieldward.web.gate import Gate
 from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
+from fieldward.web.live import LiveEndpoint
 from fieldward.web.metrics import metrics_routes
 from fieldward.web.oauth import oauth_routes
 from fieldward.web.own_document import own_documents
@@ -31,9 +34,11 @@ from fieldward.web.proxy import networks_of
 from fieldward.web.published_key import published_key_routes
 from fieldward.web.request import Frame
 from models.leadership import SEALING, Leadership
+from resolvers.live import Listeners
 from resolvers.mailer import Mailer
 from schema.api import Api, build_api
 from schema.document import Documents
+from schema.live_connection import Live
 from schema.transport import GraphQLTransport
 
 
@@ -63,8 +68,12 @@ def build_app(
     services = replace(services, wake_afterwards=background.wake_afterwards)
     own_page, proxies = OwnPage.of(settings.public_url), networks_of(settings.trusted_proxies)
     make_context = context_factory(services, own_page, proxies)
+    api = api or build_api()
+    listeners = Listeners()
+    documents = Documents(own_documents())
+    live = Live(api, documents, listeners, asyncio.Semaphore(max(1, settings.reading_pool_size // 2)))
     endpoint = GraphQLEndpoint(
-        GraphQLTransport(api or build_api(), make_context, Documents(own_documents())),
+        GraphQLTransport(api, make_context, documents),
         BodyLimit(is_signed=lambda headers: holds_our_token(services, headers)),
         gate,
     )
@@ -76,6 +85,8 @@ def build_app(
             connect = opening(databases.keystore, settings, name="fieldward key watch")
             await stack.enter_async_context(watching_keys(services.keyring, services.signing_keys, connect))
             await stack.enter_async_context(gate.opening(services))
+            hear = opening(databases.main, settings, name="fieldward live watch")
+            await stack.enter_async_context(watching_changes(listeners, hear))
             stack.callback(leadership.let_go)
             if has_background:
                 await stack.enter_async_context(background.running())
@@ -96,4 +107,4 @@ def build_app(
     )
     # A redirect would go to whatever host the client named.
     others.router.redirect_slashes = False
-    return Frame(services.keyring, endpoint, others)
+    return Frame(services.keyring, endpoint, LiveEndpoint(live, services, gate, own_page, proxies), others)

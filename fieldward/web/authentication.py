@@ -6,7 +6,7 @@ Where a request has an `Authorization` header, that alone says who asks, good or
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from auth.errors import CrossSiteError, FieldwardError, UnauthenticatedError
 from auth.opaque_token import ServiceToken
@@ -52,8 +52,8 @@ def context_factory(services: Services, own_page: OwnPage, proxies: Sequence[Net
     """
 
     async def make_context(request: Request) -> RequestContext:
-        said = _said(request.scope["headers"])
-        origin = _origin(request, said, proxies)
+        said = said_of(request.scope["headers"])
+        origin = origin_said(request, said, proxies)
         is_own_page = own_page.sent(said)
         header = said.get(b"authorization")
         refusal: UnauthenticatedError | None = None
@@ -61,8 +61,8 @@ def context_factory(services: Services, own_page: OwnPage, proxies: Sequence[Net
         try:
             viewer = None
             if header is not None:
-                token = _bearer(header)
-                viewer = await _viewer_of(services, origin, token) if token is not None else None
+                token = bearer(header)
+                viewer = await viewer_of_token(services, origin, token) if token is not None else None
             elif (cookie := session_token(said.get(b"cookie"))) is not None:
                 by_cookie = True
                 viewer = await authenticate_cookie(services, origin, cookie, is_own_page=is_own_page)
@@ -84,7 +84,12 @@ def context_factory(services: Services, own_page: OwnPage, proxies: Sequence[Net
     return make_context
 
 
-async def _viewer_of(services: Services, origin: Origin, token: str) -> Viewer:
+async def viewer_of_token(services: Services, origin: Origin, token: str) -> Viewer:
+    """Return whom a bearer token stands for.
+
+    Raises:
+        UnauthenticatedError: it is not good. Leaves an entry where it is known whose it was.
+    """
     if token.startswith(ServiceToken.prefix):
         return await authenticate_service_account(services, origin, token=ServiceToken.parse(token))
     claims = await learned_claims_of(services, token)
@@ -106,10 +111,10 @@ async def _context_of(services: Services, origin: Origin, viewer: Viewer, lookin
 
 def origin_of(request: Request, proxies: Sequence[Network]) -> Origin:
     """Return where a request came from, cut to what the trail keeps."""
-    return _origin(request, _said(request.scope["headers"]), proxies)
+    return origin_said(request, said_of(request.scope["headers"]), proxies)
 
 
-def _origin(request: Request, said: Said, proxies: Sequence[Network]) -> Origin:
+def origin_said(request: HTTPConnection, said: Said, proxies: Sequence[Network]) -> Origin:
     """Return where a request came from, cut to what the trail keeps."""
     peer = request.scope.get("client")
     address = client_address(peer[0] if peer else None, said.get(_FORWARDED), proxies)
@@ -125,7 +130,7 @@ def _origin(request: Request, said: Said, proxies: Sequence[Network]) -> Origin:
     )
 
 
-def _said(headers: Iterable[tuple[bytes, bytes]]) -> Said:
+def said_of(headers: Iterable[tuple[bytes, bytes]]) -> Said:
     """Return the headers that are read here. Of one that is sent twice the first counts, of `_WHOLE` all do."""
     said: Said = {}
     for name, value in headers:
@@ -148,7 +153,7 @@ async def holds_our_token(services: Services, headers: Mapping[bytes, bytes]) ->
         if header is None:
             cookie = session_token(headers.get(b"cookie", b"").decode("latin-1"))
             return cookie is not None and await is_open(services, cookie)
-        token = _bearer(header.decode("latin-1"))
+        token = bearer(header.decode("latin-1"))
         if token is None:
             return False
         await learned_claims_of(services, token)
@@ -157,7 +162,8 @@ async def holds_our_token(services: Services, headers: Mapping[bytes, bytes]) ->
     return True
 
 
-def _bearer(header: str) -> str | None:
+def bearer(header: str) -> str | None:
+    """Return the token of an `Authorization` header; None where there is none."""
     scheme, _, token = header.partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 

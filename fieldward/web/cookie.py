@@ -46,6 +46,12 @@ class OwnPage:
         origin = said.get(b"origin")
         return origin is None or ((own := self._own(said)) is not None and origin_of(origin) == own)
 
+    def opened(self, said: Mapping[bytes, str]) -> bool:
+        """Return whether the headers of a WebSocket's handshake show it: a script can't add any to those, but the
+        browser says of what origin it is (RFC 6455, 4.1)."""
+        origin = said.get(b"origin")
+        return origin is not None and (own := self._own(said)) is not None and origin_of(origin) == own
+
     def _own(self, said: Mapping[bytes, str]) -> str | None:
         if self.origin is not None:
             return self.origin

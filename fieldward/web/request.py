@@ -32,18 +32,21 @@ class Frame:
     What goes to `/graphql` passes nothing else on its way; a framework's layers cost more than an operation may.
 
     endpoint: returns the answer to a request for `/graphql`, or None where nobody waits for it.
+    live: talks over WebSockets.
     others: the application behind all other addresses, which has the lifespan.
     """
 
-    def __init__(self, keyring: Keyring, endpoint: Endpoint, others: ASGIApp) -> None:
+    def __init__(self, keyring: Keyring, endpoint: Endpoint, live: ASGIApp, others: ASGIApp) -> None:
         self._keyring = keyring
         self._endpoint = endpoint
+        self._live = live
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request inside its frame."""
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4406})
+            with self._keyring.activate():
+                await self._live(scope, receive, send)
             return
         if scope["type"] != "http":
             await self._others(scope, receive, send)

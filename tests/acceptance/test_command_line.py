@@ -91,6 +91,7 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
         "models.0006_identity",
         "models.0007_trusted_document",
         "models.0008_site",
+        "models.0013_feed",
         "keystore.0001_initial",
     ]
     assert json.loads(run(data, "migrate", "--json").stdout)["applied"] == []

@@ -600,7 +600,8 @@ async def test_a_method_that_an_address_does_not_know_is_refused(app: ASGIApp) -
     assert set(sent.header("allow").split(", ")) == {"GET", "HEAD"}
 
 
-async def test_a_websocket_is_closed(app: ASGIApp) -> None:
+@pytest.mark.parametrize("offered", [["graphql-ws"], ["soap"], []])
+async def test_a_websocket_of_another_protocol_is_closed(offered: list[str], app: ASGIApp) -> None:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -609,10 +610,20 @@ async def test_a_websocket_is_closed(app: ASGIApp) -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {**Request().scope(), "type": "websocket", "subprotocols": ["graphql-transport-ws"]}
+    scope = {**Request().scope(), "type": "websocket", "subprotocols": offered}
     await app(scope, receive, send)
 
-    assert sent == [{"type": "websocket.close", "code": 4406}]
+    accepted, closed = sent
+    assert accepted == {"type": "websocket.accept", "subprotocol": "graphql-ws" if "graphql-ws" in offered else None}
+    assert (closed["type"], closed["code"]) == ("websocket.close", 4406)
+
+
+async def test_a_subscription_is_not_answered_over_http(world: World) -> None:
+    answer = await (await world.client("manager")).run("subscription { changes { cursor } }")
+
+    assert answer.codes == ["INVALID_INPUT"]
+    assert answer.body["data"] == {"changes": None}
+    assert "WebSocket" in answer.errors[0]["message"]
 
 
 async def test_nobody_is_looked_up_before_all_of_the_request_is_there(world: World, app: ASGIApp) -> None:

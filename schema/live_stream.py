@@ -1,0 +1,115 @@
+"""A subscription as it goes on: woken by what may have happened, it looks, and tells what it found.
+
+Each look is an operation of its own, in one snapshot, by who the subscriber is at that moment. A look that finds
+nothing is told to nobody.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final
+
+from strawberry.types import ExecutionResult
+
+from resolvers.feed import Following
+from resolvers.live import Listener
+from schema.api import Api
+from schema.context import RequestContext
+from schema.document import Asked
+
+PAUSE_S: Final = 0.1
+"""Seconds from one look to the next, if much happens: what was committed in between comes together."""
+LONGEST_REST_S: Final = 30.0
+"""Seconds after which a subscriber is looked at though nothing happened: sessions and grants end by themselves."""
+SOONEST_S: Final = 0.05
+"""Seconds after which is looked again for what an older transaction holds back: twice as long each time, up to one."""
+
+
+class CutError(Exception):
+    """Nothing is heard any more of what happens."""
+
+
+class Stream:
+    """One subscription.
+
+    has_failed: whether the last look found nothing out.
+    text: what is asked, found out already.
+    make_context: finds out who the subscriber is now; what it raises ends the subscription.
+    turns: how many look at the same time, in all of the process.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        asked: Asked,
+        text: str,
+        listener: Listener,
+        make_context: Callable[[], Awaitable[RequestContext]],
+        turns: asyncio.Semaphore,
+    ) -> None:
+        self._api = api
+        self._asked = asked
+        self._text = text
+        self._listener = listener
+        self._make_context = make_context
+        self._turns = turns
+        self._following = Following()
+        self._has_ended = False
+        self.has_failed = False
+
+    def end(self) -> None:
+        """Look no more. What is being looked at is not told."""
+        self._has_ended = True
+        self._listener.woken.set()
+
+    async def results(self) -> AsyncGenerator[ExecutionResult, None]:
+        """Yield what is found, the first result at once. The last one is that of a look that failed, if one does.
+
+        Raises:
+            CutError: nothing is heard any more.
+            UnauthenticatedError: the subscriber does not stand any more.
+            UnavailableError: the database is away.
+        """
+        is_first, rest_s = True, SOONEST_S
+        while not self._has_ended:
+            self._listener.woken.clear()
+            result = await self._look()
+            page = self._following.page
+            if page is None or result.data is None:
+                # What was found and not told would be missed: it is told from the last cursor, to who comes again.
+                self.has_failed = True
+                yield result
+                return
+            if is_first or page.changes or page.access_changed:
+                yield result
+            is_first = False
+            if not page.has_more:
+                rest_s = min(rest_s * 2, 1.0) if page.is_waiting else SOONEST_S
+                await self._rest(rest_s if page.is_waiting else LONGEST_REST_S)
+
+    async def _look(self) -> ExecutionResult:
+        if self._listener.is_cut:
+            raise CutError
+        async with self._turns:
+            context = await self._make_context()
+            self._following.page = None
+            context.following = self._following
+            try:
+                asked = self._asked
+                return await self._api.execute(
+                    self._text,
+                    asked.variables,
+                    context,
+                    operation_name=asked.name,
+                    operation_extensions=asked.extensions,
+                )
+            finally:
+                await context.reader.end()
+                context.let_go()
+
+    async def _rest(self, longest_s: float) -> None:
+        await asyncio.sleep(PAUSE_S)
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._listener.woken.wait()
+        except TimeoutError:
+            return
