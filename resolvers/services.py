@@ -13,6 +13,7 @@ from models.encryption.destruction import DestructionLog
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from models.encryption.signing import SigningKeys
+from resolvers.allowance import Allowances, Quota
 from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
 from resolvers.mailer import MailRoute
@@ -79,6 +80,7 @@ class Services:
     mail: how letters to people leave; None where no such way is set up.
     wake_afterwards: has a background job, by its name, look for work when the running task has ended.
     public_url: where people reach the service, where that is set: for links.
+    allowances: how much each caller may ask for in a while.
     """
 
     keyring: Keyring
@@ -100,3 +102,4 @@ class Services:
     token_uses: TokenUses = field(default_factory=TokenUses)
     wake_afterwards: Callable[[str], None] = _leave_asleep
     public_url: str | None = None
+    allowances: Allowances = field(default_factory=lambda: Allowances(Quota(None, None), Quota(None, None)))

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from graphql import ExecutionResult as CoreResult
 from graphql import GraphQLError, default_field_resolver, default_type_resolver
+from graphql import OperationType as Does
 from strawberry import Schema
 from strawberry.exceptions import MissingQueryError
 from strawberry.schema.config import StrawberryConfig
@@ -23,6 +24,7 @@ import schema.enum  # noqa: F401  (declares the enums before any type uses them)
 from auth.permission import Permission
 from auth.policy import can
 from auth.scope import ORGANIZATION
+from resolvers.idempotency import Once
 from resolvers.run_as import record_looking
 from schema.access_review_change import AccessReviewMutation
 from schema.authenticator_change import AuthenticatorMutation
@@ -108,7 +110,11 @@ class Api(Schema):
         allowed_operation_types: Iterable[OperationType] | None = None,
         operation_extensions: dict[str, Any] | None = None,
     ) -> ExecutionResult:
-        """Run an operation for the context's viewer and return what may leave the server."""
+        """Run an operation for the context's viewer and return what may leave the server.
+
+        Raises:
+            OverspentError: whoever asks asked for too much in a while. Nothing was run.
+        """
         if not isinstance(context_value, RequestContext):
             raise TypeError("An operation takes a RequestContext.")
         if not query:
@@ -116,6 +122,7 @@ class Api(Schema):
         context = context_value
         context.name_operation(operation_name, self.operations.digest(query))
         try:
+            context.allowance.ask()
             result = await self._run(context, query, variable_values or {}, operation_name)
             if context.actor.viewer is not None:
                 try:
@@ -144,7 +151,7 @@ class Api(Schema):
             prepared = self.operations.prepare(query, keep=context.actor.viewer is not None)
             operation = prepared.operation(name)
             values = operation.variables.read(variables)
-            operation.require_affordable(variables)
+            cost = operation.require_affordable(variables)
         except (InvalidOperationError, InvalidVariablesError) as error:
             return PreExecutionError(data=None, errors=error.errors)
         except GraphQLError as error:
@@ -153,6 +160,10 @@ class Api(Schema):
             return PreExecutionError(data=None, errors=[GraphQLError(str(error), original_error=error)])
         if isinstance(values, list):
             return ExecutionResult(data=None, errors=values)
+        context.allowance.spend(cost)
+        key, viewer = context.idempotency_key, context.actor.viewer
+        if key is not None and viewer is not None and operation.definition.operation is Does.MUTATION:
+            context.once = await Once.of(viewer, key, text=query, name=name, variables=variables)
         choice = operation.choice(self, values)
         context.follow(prepared.columns, choice.completions)
         executor_class = SchemaExecutor if prepared.asks_for_schema else self.executor

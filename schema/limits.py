@@ -81,8 +81,12 @@ class _Measure:
 
 def require_affordable(
     document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]
-) -> None:
-    """Raise `TooComplexError` where the operation is too deep, too wide, or asks for too many rows."""
+) -> int:
+    """Return what an operation costs: the rows that it asks for, by the sizes of its pages, and its fields.
+
+    Raises:
+        TooComplexError: it is too deep, too wide, or asks for too many rows.
+    """
     fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
     measure = _Measure()
     defaults = {
@@ -93,6 +97,7 @@ def require_affordable(
     _walk(operation.selection_set, fragments, {**defaults, **variables}, measure, depth=1, parents=1)
     if operation.operation is OperationType.MUTATION:
         _require_few_mutations(operation.selection_set, fragments)
+    return measure.rows + measure.fields
 
 
 def _walk(

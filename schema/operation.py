@@ -130,17 +130,18 @@ class PreparedOperation:
         # Of variables, only page sizes count: numbers, by now. What the operation does not declare was not looked at,
         # and is not kept.
         self._sizing = tuple(name for name in sizing if name in self.variables.names)
-        self._affordable: dict[Any, bool] = Kept()
+        self._affordable: dict[Any, int] = Kept()
         self._choices: dict[Any, Choice] = Kept(MOST_CHOICES)
 
-    def require_affordable(self, given: Mapping[str, Any]) -> None:
-        """Raise `TooComplexError` where the operation asks for too much with these variables."""
+    def require_affordable(self, given: Mapping[str, Any]) -> int:
+        """Return what the operation costs with these variables. Raises `TooComplexError` where it asks for too much."""
         sizes = tuple(given.get(name, Undefined) for name in self._sizing)
-        if sizes in self._affordable:
-            return
-        require_affordable(self._prepared.document, self.definition, given)
-        if len(sizes) <= MOST_SIZES:
-            self._affordable[sizes] = True
+        cost = self._affordable.get(sizes)
+        if cost is None:
+            cost = require_affordable(self._prepared.document, self.definition, given)
+            if len(sizes) <= MOST_SIZES:
+                self._affordable[sizes] = cost
+        return cost
 
     def choice(self, api: Schema, values: VariableValues) -> "Choice":
         """Return what is kept for the fields that these variables leave."""

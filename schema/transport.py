@@ -16,7 +16,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 
-from auth.errors import Code, FieldwardError
+from auth.errors import Code, FieldwardError, RateLimitedError
 from schema.api import Api
 from schema.context import LONGEST_NAME, RequestContext
 from schema.errors import extensions_of
@@ -28,7 +28,7 @@ LONGEST_OPERATION: Final = 64 * 1024
 """Characters of an operation's text. Values belong into variables."""
 
 _CONTEXT: Final = "fieldward.context"
-_STATUS: Final = {Code.UNAVAILABLE: 503, Code.FORBIDDEN: 403}
+_STATUS: Final = {Code.UNAVAILABLE: 503, Code.FORBIDDEN: 403, Code.RATE_LIMITED: 429}
 _NOT_WANTED: Final = re.compile(rb";\s*q\s*=\s*0(\.0*)?\s*(;|$)")
 
 ContextFactory = Callable[[Request], Awaitable[RequestContext]]
@@ -100,9 +100,19 @@ class GraphQLTransport:
         except CannotGetOperationTypeError as error:
             return RefusedError(400, error.as_http_error_reason()).answer
         except FieldwardError as error:
-            return RefusedError(_STATUS.get(error.code, 400), error.message, error.code).answer
+            refused = refusal(error, _STATUS.get(error.code, 400))
+            return refused._replace(headers=_limits(request.scope.get(_CONTEXT), error))
         context.let_go()
-        return _shaped(result, is_own=_speaks_own(headers.get(b"accept", b"")))._replace(headers=context.headers)
+        answer = _shaped(result, is_own=_speaks_own(headers.get(b"accept", b"")))
+        return answer._replace(headers=[*context.headers, *_limits(context)])
+
+
+def _limits(context: RequestContext | None, error: FieldwardError | None = None) -> list[tuple[bytes, bytes]]:
+    """Return the headers that say what is left of a caller's quota, and when to ask again who has to wait."""
+    found = [] if context is None else context.allowance.headers()
+    if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
+        found.append((b"retry-after", b"%d" % error.retry_after_s))
+    return found
 
 
 def refusal(error: FieldwardError, status: int) -> Answer:
