@@ -79,9 +79,7 @@ class _Measure:
     rows: int = 0
 
 
-def require_affordable(
-    document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]
-) -> int:
+def require_affordable(document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> int:
     """Return what an operation costs: the rows that it asks for, by the sizes of its pages, and its fields.
 
     Raises:

@@ -28,7 +28,8 @@ LONGEST_OPERATION: Final = 64 * 1024
 """Characters of an operation's text. Values belong into variables."""
 
 _CONTEXT: Final = "fieldward.context"
-_STATUS: Final = {Code.UNAVAILABLE: 503, Code.FORBIDDEN: 403, Code.RATE_LIMITED: 429}
+STATUS_OF_REFUSAL: Final = {Code.UNAVAILABLE: 503, Code.FORBIDDEN: 403, Code.RATE_LIMITED: 429}
+"""The status of a request that is refused as a whole, by its code; else 400."""
 _NOT_WANTED: Final = re.compile(rb";\s*q\s*=\s*0(\.0*)?\s*(;|$)")
 
 ContextFactory = Callable[[Request], Awaitable[RequestContext]]
@@ -100,7 +101,7 @@ class GraphQLTransport:
         except CannotGetOperationTypeError as error:
             return RefusedError(400, error.as_http_error_reason()).answer
         except FieldwardError as error:
-            refused = refusal(error, _STATUS.get(error.code, 400))
+            refused = refusal(error, STATUS_OF_REFUSAL.get(error.code, 400))
             return refused._replace(headers=_limits(request.scope.get(_CONTEXT), error))
         context.let_go()
         answer = _shaped(result, is_own=_speaks_own(headers.get(b"accept", b"")))

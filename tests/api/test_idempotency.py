@@ -155,7 +155,9 @@ async def test_the_answer_is_what_its_viewer_may_read_now(world: World) -> None:
 
     assert again.data["createRecord"]["record"] == {**made, "siteCode": "W-10"}
 
-    await world.sql("delete from project_membership where membership_id = $1", await world.member_id("collector"))
+    gone = {"userId": f"User:{await world.member_id('collector')}", "projectId": stage.project, "reason": "Moved on."}
+    removed = await mutate(await world.client("manager"), "removeProjectRole", gone)
+    assert removed.data["removeProjectRole"]["errors"] == []
     unseen = await send(collector, CREATE, variables, "k")
 
     assert unseen.data["createRecord"] == {"record": None, "errors": []}
@@ -197,7 +199,7 @@ async def test_a_key_is_of_who_sent_it_and_nobody_else(world: World) -> None:
         made.add(answer.data["createRecord"]["record"]["id"])
         assert REPLAYED not in answer.headers
     project = "mutation($i: CreateProjectInput!) { createProject(input: $i) { project { id } errors { code } } }"
-    other = await send(await world.client("rival"), project, {"i": {"code": "K", "name": "K"}}, "k")
+    other = await send(await world.client("other-owner"), project, {"i": {"code": "K", "name": "K"}}, "k")
 
     assert len(made) == 3
     assert other.data["createProject"]["errors"] == []

@@ -94,7 +94,7 @@ async def test_what_operations_cost_is_spent_before_they_run(world: World, limit
 
 async def test_nobody_spends_what_is_another_ones(world: World, limited: Limited) -> None:
     http = await limited(rate_limit_requests=1, anonymous_rate_limit_requests=1)
-    owner, admin = (Client(http, (await world.client(who)).token) for who in ("owner", "admin"))
+    owner, admin = [Client(http, (await world.client(who)).token) for who in ("owner", "admin")]
 
     assert (await owner.run(CHEAP)).status == 200
     assert (await owner.run(CHEAP)).status == 429
@@ -111,7 +111,7 @@ async def test_nobody_spends_what_is_another_ones(world: World, limited: Limited
 
 async def test_who_looks_as_another_spends_their_own(world: World, limited: Limited) -> None:
     http = await limited(rate_limit_requests=2)
-    admin, collector = (Client(http, (await world.client(who)).token) for who in ("admin", "collector"))
+    admin, collector = [Client(http, (await world.client(who)).token) for who in ("admin", "collector")]
     as_collector = {"fieldward-run-as": f"User:{await world.member_id('collector')}"}
     body = b'{"query": "{ __typename }"}'
 
