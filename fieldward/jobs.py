@@ -59,7 +59,7 @@ SEND_MAIL_EVERY_S: Final = 5.0
 """Seconds between two looks for letters to people. Who asks for a new password is waiting for it."""
 
 FORGET: Final = "forget"
-"""The name of the job that forgets failed sign-ins, questions that were left open, and keys of requests, a day after."""
+"""The name of the job that forgets failed sign-ins, open questions and keys of requests, a day after."""
 FORGET_EVERY_S: Final = 3600.0
 """Seconds between two looks for those."""
 

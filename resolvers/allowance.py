@@ -1,4 +1,4 @@
-"""How much one caller may ask for in a while: a bucket of requests and one of what they cost, which fill again steadily.
+"""How much one caller may ask for in a while: a bucket of requests and one of what they cost, which fill steadily.
 
 Counted in memory, by each process for itself, and ended with it: a caller costs no statement. How guesses at passwords
 and codes are slowed down is apart (`resolvers/throttle.py`), and counted in the database.

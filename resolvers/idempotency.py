@@ -98,10 +98,8 @@ def key_of(header: str) -> str:
     """
     text = header.strip(" \t")
     quoted = _QUOTED.fullmatch(text)
-    if quoted is not None:
-        key = re.sub(r"\\(.)", r"\1", quoted[1])
-    else:
-        key = text if _BARE.fullmatch(text) else ""
+    bare = text if _BARE.fullmatch(text) else ""
+    key = bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted[1])
     if not 0 < len(key) <= LONGEST_KEY:
         raise InvalidInputError(
             f"Idempotency-Key: expected one string of 1 to {LONGEST_KEY} visible characters, such as a UUID."

@@ -1,4 +1,4 @@
-"""The catalogue of errors: of each code and each detail what it means, where it stands, and what a client does about it.
+"""The catalogue of errors: of each code and detail what it means, where it stands, and what a client does about it.
 
 What is printed from it is `docs/errors.md`. A code or a detail that is missing here fails a test.
 """
@@ -52,8 +52,9 @@ CODES: Final[Mapping[Code, ErrorFact]] = {
         Again.MENDED,
     ),
     Code.FORBIDDEN: ErrorFact(
-        "You are known, and may not do or read this. `permission` names what is missing, and `scope` where: ORGANIZATION"
-        " or a project's id. A field that may not be read is null, and named once however many rows there are.",
+        "You are known, and may not do or read this. `permission` names what is missing, and `scope` where:"
+        " ORGANIZATION or a project's id. A field that may not be read is null, and named once, however many rows there"
+        " are.",
         "Use the rest of the answer. Ask who administers the project for the permission, if you need it.",
         "Fields and mutations; filters, orders and groups by what you may not read; looking as another.",
         Again.NEVER,
@@ -61,7 +62,8 @@ CODES: Final[Mapping[Code, ErrorFact]] = {
     ),
     Code.REAUTHENTICATE: ErrorFact(
         "You may do this, and proved who you are too long ago.",
-        "Have the person prove it by the mutation `reauthenticate`, and send the request again. Programs are not asked.",
+        "Have the person prove it by the mutation `reauthenticate`, and send the request again. Programs are not"
+        " asked.",
         "Mutations whose description says that they take a fresh sign-in.",
         Again.MENDED,
     ),

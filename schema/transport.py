@@ -101,8 +101,8 @@ class GraphQLTransport:
         except CannotGetOperationTypeError as error:
             return RefusedError(400, error.as_http_error_reason()).answer
         except FieldwardError as error:
-            refused = refusal(error, STATUS_OF_REFUSAL.get(error.code, 400))
-            return refused._replace(headers=_limits(request.scope.get(_CONTEXT), error))
+            status = STATUS_OF_REFUSAL.get(error.code, 400)
+            return refusal(error, status)._replace(headers=_limits(request.scope.get(_CONTEXT), error))
         context.let_go()
         answer = _shaped(result, is_own=_speaks_own(headers.get(b"accept", b"")))
         return answer._replace(headers=[*context.headers, *_limits(context)])

@@ -22,7 +22,7 @@ and, where there is one, at the `detail`. Errors stand in three places:
 - **In the answer's `errors`**, with the same under `extensions`, and `path`: a field that could not be answered is null,
   and the rest of the answer is good. The status is 200.
 - **As the whole answer**, without `data`: the request was refused before anything ran, with the status that is named
-  below for it. Clients that don't name `application/graphql-response+json` get 200 for what is wrong in the operation.
+  below for it. Who does not accept `application/graphql-response+json` gets 200 for what is wrong in the operation.
 
 A mutation is sent again safely with the same `Idempotency-Key`: see [for integrators](integrators.md)."""
 
