@@ -12,8 +12,8 @@ class IdempotencyKey(TenantModel):
     """A key that mutations were done under. `id` is a keyed digest of it and of who sent it, and names nobody.
 
     `content_digest` is one of what was asked for, under the client's own key as well, which is kept nowhere: whoever
-    has the database and our keys can't try out what it was. `answers` says for each mutation, by its name in the answer,
-    which row it was about, and what else there was that is no secret: ids, numbers and moments.
+    has the database and our keys can't try out what it was. `answers` says for each mutation, by its name in the
+    answer, which row it was about, and what else there was that is no secret: ids, numbers and moments.
     """
 
     noun = "membership"

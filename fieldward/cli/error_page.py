@@ -19,10 +19,10 @@ and, where there is one, at the `detail`. Errors stand in three places:
 
 - **In a mutation's payload**, under `errors`: what you can mend. Nothing was done then. Each has `code`, `message`, and
   where it helps `field`, `permission`, `scope`, `retryAfter` and `detail`.
-- **In the answer's `errors`**, with the same under `extensions`, and `path`: a field that could not be answered is null,
+- **In the answer's `errors`**, with the same under `extensions`, and `path`: a field that has no answer is null,
   and the rest of the answer is good. The status is 200.
 - **As the whole answer**, without `data`: the request was refused before anything ran, with the status that is named
-  below for it. Who does not accept `application/graphql-response+json` gets 200 for what is wrong in the operation.
+  below for it. Who does not accept `application/graphql-response+json` gets 200 where the operation is wrong.
 
 A mutation is sent again safely with the same `Idempotency-Key`: see [for integrators](integrators.md)."""
 
