@@ -24,6 +24,7 @@ import schema.enum  # noqa: F401  (declares the enums before any type uses them)
 from auth.permission import Permission
 from auth.policy import can
 from auth.scope import ORGANIZATION
+from resolvers.allowance import OverspentError
 from resolvers.idempotency import Once
 from resolvers.run_as import record_looking
 from schema.access_review_change import AccessReviewMutation
@@ -133,6 +134,9 @@ class Api(Schema):
                     # What can't be logged was not seen: nothing of the answer leaves.
                     result.data = None
                     result.errors = [GraphQLError(str(error), original_error=error)]
+        except OverspentError:
+            _note_overspent(context)
+            raise
         finally:
             await context.reader.end()
         extensions = self._extensions(context, operation_extensions)
@@ -201,6 +205,16 @@ class Api(Schema):
         if asked and asked.get("trace") is True and can(actor.who, Permission.ACCESS_READ, ORGANIZATION):
             said["trace"] = context.trace()
         return said
+
+
+def _note_overspent(context: RequestContext) -> None:
+    """Log that a quota is spent: of a flood the first, with how many were not logged. It is no matter for the trail."""
+    who, floodgate = context.actor.who, context.services.floodgate
+    caller = str(who.principal_id) if who is not None else None
+    repeated = floodgate.admit((context.actor.organization_id, caller, "quota_spent"))
+    if repeated is not None:
+        request_id = str(context.actor.origin.request_id)
+        log.warning("quota_spent", principal=caller, request_id=request_id, repeated=repeated)
 
 
 def build_api() -> Api:

@@ -7,10 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from fieldward.database import Databases
 from fieldward.web.app import build_app
 from resolvers.allowance import MOST_CALLERS, WINDOW_S, Allowances, OverspentError, Quota
+from resolvers.flood import WRITTEN_EACH
 from tests.conftest import Template
 from tests.support.world import Client, World
 
@@ -128,10 +130,12 @@ async def test_counting_takes_no_statement(world: World, limited: Limited) -> No
     await owner.run(CHEAP)
     since = await world.now()
 
-    answers = await asyncio.gather(*(owner.run(CHEAP) for _ in range(30)))
+    with capture_logs() as logged:
+        answers = await asyncio.gather(*(owner.run(CHEAP) for _ in range(30)))
 
     assert {one.status for one in answers} == {429}
     assert await world.entries(since=since) == []
+    assert [one["event"] for one in logged] == ["quota_spent"] * WRITTEN_EACH
 
 
 async def test_without_quotas_answers_say_nothing_of_them(world: World) -> None:
