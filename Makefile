@@ -54,6 +54,7 @@ check: $(VENV)/.develop $(CLIENTS)  ## format, lint, types, import directions, t
 	@cd tests/clients && node contract.mjs $(PROMISE) --quiet
 	@$(BIN)/python -m fieldward access matrix --check docs/access.md
 	@$(BIN)/python -m fieldward inventory --check docs/data-inventory.md
+	@$(BIN)/python -m fieldward errors --check docs/errors.md
 
 .PHONY: bench
 bench: $(VENV)/.develop  ## measure Fieldward beside its peers, with ARGS="run --seconds 3" a part of it; see bench/README.md
@@ -105,3 +106,7 @@ access: $(VENV)/.develop  ## print who may do what into docs/access.md
 .PHONY: inventory
 inventory: $(VENV)/.develop  ## print what is stored, and how it is protected, into docs/data-inventory.md
 	@$(BIN)/python -m fieldward inventory > docs/data-inventory.md
+
+.PHONY: errors
+errors: $(VENV)/.develop  ## print the catalogue of errors into docs/errors.md
+	@$(BIN)/python -m fieldward errors > docs/errors.md

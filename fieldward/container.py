@@ -23,6 +23,7 @@ from models.outside.s3_place import S3Place
 from models.signed_heads import SignedHeads
 from resolvers.alarm import Outbox
 from resolvers.alarm_channel import AlarmSender, EmailSender, WebhookSender, webhook_key
+from resolvers.allowance import Allowances
 from resolvers.mail_server import MailServer
 from resolvers.mailer import Mailer, MailRoute, SmtpMailer
 from resolvers.publication import reader_of
@@ -61,6 +62,7 @@ def build_services(settings: Settings, *, mailer: Mailer | None = None) -> Servi
         clock=lambda: datetime.now(UTC),
         public_url=settings.public_url,
         enforces_limits=settings.limits == "enforce",
+        allowances=Allowances(settings.quota, settings.anonymous_quota),
         mail=build_mail_route(settings, otherwise=mailer),
     )
 

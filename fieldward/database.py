@@ -36,6 +36,7 @@ MODELS_APP: Final = {
         "models.challenge",
         "models.throttle",
         "models.outgoing_mail",
+        "models.idempotency_key",
         "models.invitation",
         "models.service_account_token",
         "models.access_review",

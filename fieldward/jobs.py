@@ -19,6 +19,7 @@ from models.outgoing_mail import MailKind
 from resolvers.access_review_schedule import open_if_due
 from resolvers.alarm import alarming_organizations, deliver_one
 from resolvers.alarm_channel import channels_of
+from resolvers.idempotency import forget_keys
 from resolvers.incident_judging import Judge, SealingWatch, judge_step, note_sealing, unjudged_organizations
 from resolvers.invitation_sending import invitation_letter
 from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys, rotate_overdue_signing_key
@@ -58,7 +59,7 @@ SEND_MAIL_EVERY_S: Final = 5.0
 """Seconds between two looks for letters to people. Who asks for a new password is waiting for it."""
 
 FORGET: Final = "forget"
-"""The name of the job that forgets failed sign-ins, and questions that were left open, a day after."""
+"""The name of the job that forgets failed sign-ins, open questions and keys of requests, a day after."""
 FORGET_EVERY_S: Final = 3600.0
 """Seconds between two looks for those."""
 
@@ -182,6 +183,7 @@ def build_jobs(
 
     async def forget_failures() -> bool:
         await forget()
+        await forget_keys()
         return False
 
     async def open_reviews() -> bool:

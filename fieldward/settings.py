@@ -15,6 +15,7 @@ from models.ledger.checkpoint import CheckpointError, SignatureType, VerifierKey
 from models.outside.http import require_address
 from models.outside.place import require_place
 from resolvers.alarm_channel import is_sound_url, webhook_key
+from resolvers.allowance import Quota
 from resolvers.incident_rule import DEFAULTS, Thresholds
 from resolvers.relying_party import relying_party
 from resolvers.sending import LOOPBACK
@@ -42,6 +43,23 @@ class Settings(BaseSettings):
         description="Connections of a server process for requests: three in five read, the others change.",
     )
     statement_timeout_s: float = Field(20.0, gt=0, le=600, description="Seconds that one statement may take.")
+
+    rate_limit_requests: int = Field(
+        1_200,
+        ge=0,
+        description="Requests to `/graphql` that one person or program may make in a minute, of each process; 0: any.",
+    )
+    rate_limit_cost: int = Field(
+        1_000_000, ge=0, description="What their operations may cost in a minute, of each process; 0: anything."
+    )
+    anonymous_rate_limit_requests: int = Field(
+        600,
+        ge=0,
+        description="Requests that one network may make in a minute without a sign-in, of each process; 0: any.",
+    )
+    anonymous_rate_limit_cost: int = Field(
+        100_000, ge=0, description="What those operations may cost in a minute, of each process; 0: anything."
+    )
 
     issuer: str | None = Field(
         None,
@@ -288,6 +306,16 @@ class Settings(BaseSettings):
     def token_issuer(self) -> str:
         """Who is named as the issuer of access tokens: a URL, where others are to find out how to get some."""
         return self.issuer or (self.public_url or "fieldward").rstrip("/")
+
+    @property
+    def quota(self) -> Quota:
+        """What one person or program may ask for in a while."""
+        return Quota(self.rate_limit_requests or None, self.rate_limit_cost or None)
+
+    @property
+    def anonymous_quota(self) -> Quota:
+        """What one network may ask for in a while without a sign-in."""
+        return Quota(self.anonymous_rate_limit_requests or None, self.anonymous_rate_limit_cost or None)
 
     @property
     def public_address(self) -> str:

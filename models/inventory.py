@@ -25,6 +25,7 @@ from models.custom_role import CustomRole
 from models.device import Device
 from models.encryption.codec import Text
 from models.encryption.column import EncryptedField
+from models.idempotency_key import IdempotencyKey
 from models.incident import AlarmDelivery, Incident, IncidentCursor, IncidentEvidence
 from models.invitation import Invitation
 from models.measurement import Measurement
@@ -72,6 +73,7 @@ MODELS: tuple[type[WardModel], ...] = (
     AuthenticatorUse,
     Challenge,
     Throttle,
+    IdempotencyKey,
     OutgoingMail,
     Invitation,
     ServiceAccountToken,

@@ -27,6 +27,7 @@ from models.row import Row
 from models.transaction import Tenant, fetch, write_transaction
 from models.writing import Values, insert_rows
 from resolvers.checking import require_clock
+from resolvers.idempotency import DoneBeforeError
 from resolvers.standing import standing_question
 from resolvers.trail import Actor, new_entry
 
@@ -90,6 +91,7 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
 
     Raises:
         InvalidInputError: the device's clock shows what no clock can.
+        DoneBeforeError: the work says so. Everything was rolled back, and nothing is noted.
         Whatever the work raised, after everything was rolled back and the attempt was written.
     """
     actor = intent.actor
@@ -104,8 +106,8 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
                 require_clock(intent.done_at, now=change.at)
             attempted = intent
             done = await work(change)
-    except UnknownOutcomeError:
-        # If it was committed, its entry was too; an entry that it failed would be a lie.
+    except (UnknownOutcomeError, DoneBeforeError):
+        # If it was committed, its entry was too; an entry that it failed would be a lie. What was done before has one.
         raise
     except Exception as error:
         await record_attempt(attempted, error)

@@ -13,6 +13,7 @@ from models.encryption.destruction import DestructionLog
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from models.encryption.signing import SigningKeys
+from resolvers.allowance import Allowances, Quota
 from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
 from resolvers.mailer import MailRoute
@@ -80,6 +81,7 @@ class Services:
     wake_afterwards: has a background job, by its name, look for work when the running task has ended.
     public_url: where people reach the service, where that is set: for links.
     enforces_limits: whether an operation that asks for too much is refused, or only noted in the log.
+    allowances: how much each caller may ask for in a while.
     """
 
     keyring: Keyring
@@ -102,3 +104,4 @@ class Services:
     wake_afterwards: Callable[[str], None] = _leave_asleep
     public_url: str | None = None
     enforces_limits: bool = True
+    allowances: Allowances = field(default_factory=lambda: Allowances(Quota(None, None), Quota(None, None)))

@@ -28,6 +28,7 @@ _OF_THE_TRAIL: Final = {
     "outgoing_mail": {"refuse": _REFUSE},
     "service_account_use": {"refuse": _REFUSE},
     "throttle": {"refuse": _REFUSE},
+    "idempotency_key": {"refuse": _REFUSE},
     "incident_cursor": {"refuse": _REFUSE},
     "alarm_delivery": {"refuse": _REFUSE},
 }

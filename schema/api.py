@@ -25,6 +25,8 @@ import schema.enum  # noqa: F401  (declares the enums before any type uses them)
 from auth.permission import Permission
 from auth.policy import can
 from auth.scope import ORGANIZATION
+from resolvers.allowance import OverspentError
+from resolvers.idempotency import Once
 from resolvers.run_as import record_looking
 from schema.access_review_change import AccessReviewMutation
 from schema.authenticator_change import AuthenticatorMutation
@@ -121,6 +123,7 @@ class Api(Schema):
 
         Raises:
             OperationKindError: it is none of the allowed types.
+            OverspentError: whoever asks asked for too much in a while. Nothing was run.
         """
         if not isinstance(context_value, RequestContext):
             raise TypeError("An operation takes a RequestContext.")
@@ -129,6 +132,9 @@ class Api(Schema):
         context = context_value
         context.name_operation(operation_name, self.operations.digest(query))
         try:
+            if context.following is None:
+                # A subscription was counted when it began: what happens is not asked for.
+                context.allowance.ask()
             result = await self._run(context, query, variable_values or {}, operation_name, allowed_operation_types)
             if context.actor.viewer is not None:
                 try:
@@ -139,6 +145,9 @@ class Api(Schema):
                     # What can't be logged was not seen: nothing of the answer leaves.
                     result.data = None
                     result.errors = [GraphQLError(str(error), original_error=error)]
+        except OverspentError:
+            _note_overspent(context)
+            raise
         finally:
             await context.reader.end()
         extensions = self._extensions(context, operation_extensions)
@@ -192,6 +201,11 @@ class Api(Schema):
             return PreExecutionError(data=None, errors=[GraphQLError(str(error), original_error=error)])
         if isinstance(values, list):
             return ExecutionResult(data=None, errors=values)
+        if context.following is None:
+            context.allowance.spend(context.measure.requested)
+        key, viewer = context.idempotency_key, context.actor.viewer
+        if key is not None and viewer is not None and context.changes:
+            context.once = await Once.of(viewer, key, text=query, name=name, variables=variables)
         choice = operation.choice(self, values)
         context.follow(prepared.columns, choice.completions)
         executor_class = SchemaExecutor if prepared.asks_for_schema else self.executor
@@ -248,6 +262,16 @@ class Api(Schema):
         if asked and asked.get("trace") is True and can(actor.who, Permission.ACCESS_READ, ORGANIZATION):
             said["trace"] = context.trace()
         return said
+
+
+def _note_overspent(context: RequestContext) -> None:
+    """Log that a quota is spent: of a flood the first, with how many were not logged. It is no matter for the trail."""
+    who, floodgate = context.actor.who, context.services.floodgate
+    caller = str(who.principal_id) if who is not None else None
+    repeated = floodgate.admit((context.actor.organization_id, caller, "quota_spent"))
+    if repeated is not None:
+        request_id = str(context.actor.origin.request_id)
+        log.warning("quota_spent", principal=caller, request_id=request_id, repeated=repeated)
 
 
 def build_api() -> Api:

@@ -23,11 +23,14 @@ from models.encryption.keyring import load_each
 from models.inventory import Entity, entity_of
 from models.listing import Listing, fetch_by_id, fetch_listing
 from models.row import Row
+from resolvers.allowance import Allowance
 from resolvers.change import Change
 from resolvers.feed import Following
+from resolvers.idempotency import Once
 from resolvers.read import Reader
 from resolvers.read_log import ReadLog
 from resolvers.services import Services
+from resolvers.throttle import network_of
 from resolvers.trail import Actor, Operation
 from schema.cookie import Header
 from schema.denial import Denial, Denials
@@ -79,6 +82,8 @@ class RequestContext:
     by_cookie: whether the viewer came by a cookie.
     changes: whether the operation is a mutation.
     measure: what the operation asks for, once that is known (`schema/limits.py`).
+    idempotency_key: the key that the client gave to its request (`resolvers/idempotency.py`); None for none.
+    once: the operation under that key, where it is one that changes something.
     denials: which fields were denied, and where.
     decisions: what the policy said, by permission and scope. Asked once per scope, however many rows there are.
     """
@@ -102,6 +107,8 @@ class RequestContext:
         self.by_cookie = False
         self.changes = False
         self.measure: Measure | None = None
+        self.idempotency_key: str | None = None
+        self.once: Once | None = None
         self.denials = Denials()
         self._moment: datetime | None = None
         self._gathered: dict[Hashable, Gathered[Any]] = {}
@@ -114,6 +121,14 @@ class RequestContext:
         if self.actor.viewer is None:
             raise self.refusal or UnauthenticatedError("Sign in first.")
         return self.actor.viewer
+
+    @property
+    def allowance(self) -> Allowance:
+        """How much whoever asks may still ask for: their own, or that of all from their network who are nobody yet."""
+        who, allowances = self.actor.who, self.services.allowances
+        if who is not None:
+            return allowances.of_principal(who.principal_id)
+        return allowances.of_network(network_of(self.actor.origin.ip_address))
 
     @property
     def moment(self) -> datetime:

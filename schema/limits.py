@@ -121,10 +121,15 @@ class Measure:
     roots: int = 0
     exceeded: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def requested(self) -> int:
+        """What it counts as."""
+        return max(1, self.cost)
+
     def shown(self) -> dict[str, Any]:
         """Return what a client is told of it."""
         return {
-            "requested": max(1, self.cost),
+            "requested": self.requested,
             "allowed": MOST_ROWS,
             "values": self.values,
             "depth": self.depth,

@@ -242,6 +242,7 @@ class LiveConnection:
                 await context.reader.end()
                 context.let_go()
             if follows:
+                context.allowance.ask()
                 await self._follow(operation, asked, text)
         except (ClosedError, CutError, UnauthenticatedError, UnavailableError) as error:
             self._close(error)

@@ -20,18 +20,21 @@ from auth.action import Action
 from auth.errors import Code, FieldwardError
 from auth.permission import Permission
 from models.base import WardModel
+from models.errors import InvalidInputError
 from models.inventory import entity_of
 from models.row import Row
 from models.visibility import scope_of
 from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.checking import LONGEST_REASON, require_reason, require_text
 from resolvers.fresh_sign_in import require_enrolled, require_fresh
+from resolvers.idempotency import DoneBeforeError
 from resolvers.identity_proof import prove_identity
 from resolvers.run_as import require_not_looking
 from schema.context import RequestContext, ResolveInfo, context_of
 from schema.field import DECLARATION, derived, structure
 from schema.input_object import maker_of
 from schema.node import parse_id
+from schema.replay import kept_of, replayed
 from schema.selection import load_selected
 
 Resolve = Callable[[ResolveInfo, Mapping[str, Any]], Awaitable[Any]]
@@ -64,6 +67,10 @@ class UserError:
     )
     retry_after: int | None = strawberry.field(
         description="After how many seconds it may be tried again, where it was tried too often.", default=None
+    )
+    detail: str | None = strawberry.field(
+        description="What a program may act on where the code alone does not tell, such as IDEMPOTENCY_KEY_REUSED.",
+        default=None,
     )
 
 
@@ -168,6 +175,7 @@ def errors_of(error: FieldwardError) -> tuple[UserError, ...]:
             permission=getattr(error, "permission", None),
             scope=getattr(error, "scope", None),
             retry_after=getattr(error, "retry_after_s", None),
+            detail=error.detail,
         ),
     )
 
@@ -222,6 +230,7 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
         try:
             if said.notes_itself:
                 await _require_open(said, context)
+                _require_no_key(context)
                 return await resolve(info, arguments)
             given = arguments.get("input") or {}
             intent = _intent(said.action, said, context, given)
@@ -230,6 +239,15 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
             except FieldwardError as error:
                 await record_attempt(replace(intent, reason=None, done_at=None), error)
                 raise
+            once, name = context.once, str(info.path.key)
+            if once is not None:
+                try:
+                    before = await once.done(name)
+                except FieldwardError as error:
+                    await record_attempt(replace(intent, done_at=None), error)
+                    raise
+                if before is not None:
+                    return replayed(before, info.return_type, context)
             if said.signs:
                 try:
                     await prove_identity(context.services, context.actor, given["password"])
@@ -238,6 +256,8 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
                     raise
 
             async def work(change: Change) -> Any:
+                if once is not None:
+                    await once.take(change.connection, name)
                 if said.fresh and _may(said, change):
                     require_fresh(change, fresh_for=context.services.sessions.fresh_for)
                 context.change = change
@@ -245,11 +265,15 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
                     answer = await resolve(info, arguments)
                 finally:
                     context.change = None
+                if once is not None:
+                    await once.keep(change.connection, name, kept_of(answer, info.return_type))
                 if isinstance(answer, Payload) and answer.row_id in change.made:
                     return replace(answer, row=change.made[answer.row_id])
                 return answer
 
             return await commit_change(intent, work)
+        except DoneBeforeError as before_us:
+            return replayed(before_us.kept, info.return_type, context)
         except FieldwardError as error:
             if error.code not in IN_PAYLOAD:
                 raise
@@ -291,6 +315,12 @@ async def _require_open(said: MutationField, context: RequestContext) -> None:
     except FieldwardError as error:
         await record_attempt(Intent(action=said.action, actor=context.actor), error)
         raise
+
+
+def _require_no_key(context: RequestContext) -> None:
+    """Refuse a key for what proves who somebody is: it takes what works once, or is to be proved each time anew."""
+    if context.idempotency_key is not None:
+        raise InvalidInputError("This mutation takes no Idempotency-Key. Nothing was done.")
 
 
 def _require_ready(said: MutationField, context: RequestContext, intent: Intent) -> None:

@@ -19,7 +19,7 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
-from auth.errors import Code, FieldwardError
+from auth.errors import Code, FieldwardError, RateLimitedError
 from schema.api import Api
 from schema.context import RequestContext
 from schema.document import Asked, Documents, OversizedDocumentError, PersistedQueryNotFoundError, asked_of
@@ -28,7 +28,13 @@ from schema.negotiation import JSON, RESPONSE_TYPE, media_type_for
 from schema.operation import OperationKindError
 
 _CONTEXT: Final = "fieldward.context"
-_STATUS: Final = {Code.UNAVAILABLE: 503, Code.FORBIDDEN: 403, Code.UNTRUSTED_DOCUMENT: 403}
+STATUS_OF_REFUSAL: Final = {
+    Code.UNAVAILABLE: 503,
+    Code.FORBIDDEN: 403,
+    Code.UNTRUSTED_DOCUMENT: 403,
+    Code.RATE_LIMITED: 429,
+}
+"""The status of a request that is refused as a whole, by its code; else 400."""
 _READING: Final = frozenset({OperationType.QUERY})
 _MAPS: Final = ("variables", "extensions")
 """The parameters of an address that hold JSON."""
@@ -132,10 +138,20 @@ class GraphQLTransport:
         except OversizedDocumentError as error:
             return refusal(error, 413)
         except FieldwardError as error:
-            return refusal(error, _STATUS.get(error.code, 400))
+            status = STATUS_OF_REFUSAL.get(error.code, 400)
+            return refusal(error, status)._replace(headers=_limits(request.scope.get(_CONTEXT), error))
         context.let_go()
         shaped = _shaped(result, is_own=media_type == RESPONSE_TYPE)
-        return shaped._replace(headers=context.headers, is_secret=context.changes or bool(context.headers))
+        is_secret = context.changes or bool(context.headers)
+        return shaped._replace(headers=[*context.headers, *_limits(context)], is_secret=is_secret)
+
+
+def _limits(context: RequestContext | None, error: FieldwardError | None = None) -> list[tuple[bytes, bytes]]:
+    """Return the headers that say what is left of a caller's quota, and when to ask again who has to wait."""
+    found = [] if context is None else context.allowance.headers()
+    if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
+        found.append((b"retry-after", b"%d" % error.retry_after_s))
+    return found
 
 
 def refusal(error: FieldwardError, status: int) -> Answer:

@@ -52,11 +52,11 @@ class RemoveUserPayload:
 
     @resolved("The service accounts and devices that somebody else has now.", derived())
     def handed_over(src: strawberry.Parent[Any]) -> list[strawberry.ID]:
-        return [strawberry.ID(one) for one in src.handed_over] if isinstance(src, Removed) else []
+        return [strawberry.ID(one) for one in getattr(src, "handed_over", ())]
 
     @resolved("The service accounts that were revoked, and the devices that were blocked.", derived())
     def ended(src: strawberry.Parent[Any]) -> list[strawberry.ID]:
-        return [strawberry.ID(one) for one in src.ended] if isinstance(src, Removed) else []
+        return [strawberry.ID(one) for one in getattr(src, "ended", ())]
 
     errors: list[UserError] = strawberry.field(description="Why nothing was done.", metadata=derived())
 

@@ -100,6 +100,10 @@ def template(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactor
         data_directory=tmp_path_factory.mktemp("keys"),
         password_cost="test",
         pool_size=10,
+        rate_limit_requests=0,
+        rate_limit_cost=0,
+        anonymous_rate_limit_requests=0,
+        anonymous_rate_limit_cost=0,
         # Nothing listens there unless a test does: what is sent waits.
         smtp_host="127.0.0.1",
         smtp_port=free_port(),

@@ -13,6 +13,7 @@ from fieldward.cli import (
     auditing,
     demo,
     erasing,
+    error_page,
     importing,
     incidents,
     inventory,
@@ -64,6 +65,7 @@ app.command("migrate")(serving.migrate_command)
 app.command("demo")(demo.demo)
 app.command("schema")(inventory.schema)
 app.command("inventory")(inventory.inventory)
+app.command("errors")(error_page.errors)
 app.command("roles")(access.roles)
 app.add_typer(access.access_app, name="access")
 app.add_typer(importing.app, name="import")

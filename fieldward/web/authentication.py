@@ -17,6 +17,7 @@ from fieldward.web.proxy import Network, client_address
 from fieldward.web.request import REQUEST_ID
 from fieldward.web.trace_context import TRACEPARENT, trace_id_of
 from models.transaction import Tenant
+from resolvers.idempotency import key_of
 from resolvers.program import authenticate_program, authenticate_service_account
 from resolvers.read import Reader
 from resolvers.run_as import run_as
@@ -35,7 +36,8 @@ _TRACE: Final = TRACEPARENT.encode()
 _LONGEST: Final = 200
 """Characters of what a client says of itself that the trail keeps."""
 _FORWARDED: Final = b"x-forwarded-for"
-_WHOLE: Final = frozenset((RUN_AS.encode(), _TRACE, _FORWARDED))
+_KEY: Final = b"idempotency-key"
+_WHOLE: Final = frozenset((RUN_AS.encode(), _TRACE, _FORWARDED, _KEY))
 """Headers of which all that were sent count, so that two are never taken for one."""
 _CLIENT: Final = b"fieldward-client"
 """The header by which a client is known that keeps no cookies."""
@@ -54,6 +56,7 @@ def context_factory(services: Services, own_page: OwnPage, proxies: Sequence[Net
     async def make_context(request: Request) -> RequestContext:
         said = said_of(request.scope["headers"])
         origin = origin_said(request, said, proxies)
+        key = key_of(said[_KEY]) if _KEY in said else None
         is_own_page = own_page.sent(said)
         header = said.get(b"authorization")
         refusal: UnauthenticatedError | None = None
@@ -72,10 +75,12 @@ def context_factory(services: Services, own_page: OwnPage, proxies: Sequence[Net
             if viewer is not None:
                 context = await _context_of(services, origin, viewer, said.get(RUN_AS.encode()))
                 context.is_own_page, context.by_cookie = is_own_page, by_cookie
+                context.idempotency_key = key
                 return context
         anonymous = Actor(SYSTEM_ID, origin, floodgate=services.floodgate)
         context = RequestContext(services, anonymous, Reader(Tenant()), refusal=refusal)
         context.is_own_page = is_own_page
+        context.idempotency_key = key
         if by_cookie and not isinstance(refusal, CrossSiteError):
             # It holds nothing any more. Where another site had it sent, it may well hold something.
             context.headers.append(ended_session_cookie())

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from auth.errors import ForbiddenError, UnauthenticatedError
+from auth.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from auth.role import SERVICE_ACCOUNT_LEVEL
 from fieldward.web.authentication import origin_of
 from fieldward.web.limits import BodyLimit, GoneError
@@ -23,6 +23,7 @@ from fieldward.web.published_key import JWKS
 from models.errors import InvalidInputError, UnavailableError
 from resolvers.program import grant_access
 from resolvers.services import Services
+from resolvers.throttle import network_of
 from schema.transport import RefusedError
 
 TOKEN: Final = "/oauth/token"  # noqa: S105  (an address)
@@ -60,6 +61,8 @@ def oauth_routes(services: Services, *, public_url: str | None, proxies: Sequenc
 
     async def token(request: Request) -> Response:
         try:
+            origin = origin_of(request, proxies)
+            services.allowances.of_network(network_of(origin.ip_address)).ask()
             form = _form(request, await limit.read(request.scope, request.receive))
             client = _client(request.headers.getlist("authorization"), form)
             grant_type = form.get("grant_type")
@@ -69,7 +72,7 @@ def oauth_routes(services: Services, *, public_url: str | None, proxies: Sequenc
                 raise _RefusalError("unsupported_grant_type", f"Expected {GRANT_TYPE}.")
             granted = await grant_access(
                 services,
-                origin_of(request, proxies),
+                origin,
                 client_id=client.id,
                 secret=client.secret,
                 scope=form["scope"].split() if "scope" in form else None,
@@ -86,6 +89,10 @@ def oauth_routes(services: Services, *, public_url: str | None, proxies: Sequenc
             return _refused("invalid_scope", error.message)
         except UnavailableError as error:
             return _refused("temporarily_unavailable", error.message, status=503)
+        except RateLimitedError as error:
+            answer = _refused("temporarily_unavailable", error.message, status=429)
+            answer.headers["Retry-After"] = str(error.retry_after_s)
+            return answer
         return JSONResponse(
             {
                 "access_token": granted.access_token,

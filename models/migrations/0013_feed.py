@@ -11,7 +11,7 @@ SQL = Path(__file__).with_name("sql") / "0013_feed.sql"
 class Migration(migrations.Migration):
     """An index, without which a feed would look through what all organizations changed; and who is to be woken."""
 
-    dependencies = [("models", "0008_site")]
+    dependencies = [("models", "0011_idempotency")]
 
     operations = [
         ops.RunSQL(

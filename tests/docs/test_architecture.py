@@ -37,8 +37,10 @@ def names_in(path: Path) -> frozenset[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
-    for name in FILE.findall(page.read_text()):
-        assert (ROOT / name).exists(), name
+    text = page.read_text()
+    for name in FILE.findall(text):
+        # A reader of a quick start saves some themselves.
+        assert (ROOT / name).exists() or f"as `{name}`:" in " ".join(text.split()), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

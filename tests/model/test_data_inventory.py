@@ -34,7 +34,7 @@ from tests.support.factor import add_totp, challenged
 from tests.support.mutation import mutate, prepare_with_incident, with_invitation
 from tests.support.people import link_of
 from tests.support.scene import create_program, done
-from tests.support.world import Client, World, connect
+from tests.support.world import Client, World, connect, json_body
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TABLES: Final = {table.name: table for table in data_inventory()}
@@ -87,7 +87,9 @@ async def fill(world: World) -> None:
     await done(owner, "deleteRecord", {"id": stage.draft, "expectedVersion": 1})
     await done(owner, "setLocationSensitivity", {"id": stage.project, "expectedVersion": 1, "sensitive": True})
     well = {"siteCode": "WELL-1", "collectedAt": "2026-01-02T03:04:05Z", "medium": "WATER", "latitude": 51.47873}
-    made = await mutate(owner, "createRecord", {"projectId": stage.project, **well, "longitude": -0.29561})
+    create = "mutation($input: CreateRecordInput!) { createRecord(input: $input) { errors { code } } }"
+    given = {"input": {"projectId": stage.project, **well, "longitude": -0.29561}}
+    made = await owner.post(json_body({"query": create, "variables": given}), **{"idempotency-key": "well-1"})
     assert made.data["createRecord"]["errors"] == []
     _, program = await create_program(owner, None)
     read = await Client(world.http, program).run(f'{{ record(id: "{stage.submitted}") {{ comment }} }}')
@@ -293,7 +295,7 @@ async def test_rows_are_deleted_where_the_inventory_says_that_they_can_be_and_no
     theirs = {"authenticator"}  # People remove their own, which is no permission.
     assert {row["table_name"] for row in rows} == {one.name for one in TABLES.values() if one.deleted_by} | theirs
     for table in TABLES.values():
-        leaves = theirs | {"audit_entry", "change", "authenticator_use", "challenge", "throttle"}
+        leaves = theirs | {"audit_entry", "change", "authenticator_use", "challenge", "throttle", "idempotency_key"}
         is_kept = not table.deleted_by and table.name not in leaves
         assert table.kept.startswith("For good: ") == is_kept
 

@@ -135,7 +135,7 @@ async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None
     kept = ("organization", "user_account", "membership", "project", "device", "service_account", "session")
     decided = ("trail_retention",)
     deleted = ("record", "measurement", "site", "project_membership", "custom_role", "authenticator")
-    identity = ("authenticator_use", "challenge", "throttle", "outgoing_mail", "invitation")
+    identity = ("authenticator_use", "challenge", "throttle", "outgoing_mail", "invitation", "idempotency_key")
     programs = ("service_account_token", "service_account_use")
     reviews = ("access_review", "access_review_item")
     assert {row["table_name"]: row["may"] for row in rows} == {

@@ -50,6 +50,10 @@ _FILLING: Final[Mapping[str, Sequence[str]]] = {
         "insert into throttle (id, failures, failed_at, free_at)"
         f" select {_NEW}, 1, now(), now() from (select $1::uuid) one",
     ),
+    "idempotency_key": (
+        "insert into idempotency_key (id, organization_id, created_at, content_digest, answers)"
+        f" values ({_NEW}, $1, now(), '\\x00', '{{}}')",
+    ),
     "outgoing_mail": (
         "insert into outgoing_mail (id, organization_id, created_at, kind, user_id, state, attempts, next_attempt_at)"
         f" values ({_NEW}, $1, now(), 'PASSWORD_CHANGED', {_USER}, 'PENDING', 0, now())",

@@ -19,6 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SIGN_IN = re.compile(r"^\s+([A-Z]+)\s+(\S+@\S+)\s+(\S+)$")
 
 
+UNLIMITED = {f"FIELDWARD_{who}RATE_LIMIT_{what}": "0" for who in ("", "ANONYMOUS_") for what in ("REQUESTS", "COST")}
+"""No limits of how much may be asked for in a while: tests ask faster than anybody does."""
+
+
 def free_port() -> int:
     """Return a port that nothing listens on."""
     with socket.socket() as probe:
@@ -54,7 +58,8 @@ class Server:
 def environment(directory: Path, **more: str) -> dict[str, str]:
     """Return a process environment in which only the given settings are ours."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FIELDWARD_")}
-    return {**inherited, "FIELDWARD_DATA_DIRECTORY": str(directory), "FIELDWARD_PASSWORD_COST": "test", **more}
+    ours = {"FIELDWARD_DATA_DIRECTORY": str(directory), "FIELDWARD_PASSWORD_COST": "test", **UNLIMITED}
+    return {**inherited, **ours, **more}
 
 
 def start_demo(directory: Path, port: int, **more: str) -> Server:

@@ -1,0 +1,202 @@
+"""How much one caller may ask for in a while, what every answer says of it, and what is answered once it is spent."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from fieldward.database import Databases
+from fieldward.web.app import build_app
+from resolvers.allowance import MOST_CALLERS, WINDOW_S, Allowances, OverspentError, Quota
+from resolvers.flood import WRITTEN_EACH
+from tests.conftest import Template
+from tests.support.world import Client, World
+
+CHEAP = "{ viewer { user { name } } }"
+DEAR = "{ records(first: 100) { nodes { siteCode } } }"
+POLICY = re.compile(r'"requests";q=(\d+);qu="requests";w=60, "cost";q=(\d+);qu="cost";w=60')
+STATE = re.compile(r'"requests";r=(\d+);t=(\d+), "cost";r=(\d+);t=(\d+)')
+
+Limited = Callable[..., Awaitable[httpx.AsyncClient]]
+
+
+@pytest.fixture
+async def limited(world: World, template: Template, databases: str, keystore_database: str) -> AsyncIterator[Limited]:
+    """Makes the application of the world with quotas."""
+    made: list[httpx.AsyncClient] = []
+    postgres = template.postgres
+    reached = Databases(
+        main={**postgres.service(databases).dsn_parameters()},
+        keystore={**postgres.service(keystore_database).dsn_parameters()},
+    )
+
+    async def make(**quotas: int) -> httpx.AsyncClient:
+        settings = template.settings.model_copy(update=quotas)
+        app = build_app(settings, reached, api=world.api)
+        made.append(httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fieldward.test"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.aclose()
+
+
+async def test_every_answer_says_what_is_left(world: World, limited: Limited) -> None:
+    http = await limited(rate_limit_requests=100, rate_limit_cost=5000)
+    owner = Client(http, (await world.client("owner")).token)
+
+    first, second = await owner.run(CHEAP), await owner.run(DEAR)
+
+    for answer in (first, second):
+        assert POLICY.fullmatch(answer.headers["ratelimit-policy"]).groups() == ("100", "5000")  # type: ignore[union-attr]
+        assert "retry-after" not in answer.headers
+    left, _, cost, _ = map(int, STATE.fullmatch(first.headers["ratelimit"]).groups())  # type: ignore[union-attr]
+    assert (left, cost > 4990) == (99, True)
+    left, full_s, cost, _ = map(int, STATE.fullmatch(second.headers["ratelimit"]).groups())  # type: ignore[union-attr]
+    assert (left, full_s) in {(98, 2), (98, 1), (99, 1)}
+    assert 4890 <= cost <= 4905
+
+
+async def test_who_asked_for_too_much_waits_and_nothing_is_done_meanwhile(world: World, limited: Limited) -> None:
+    http = await limited(rate_limit_requests=3)
+    admin = Client(http, (await world.client("admin")).token)
+    create = "mutation($i: CreateProjectInput!) { createProject(input: $i) { project { id } errors { code } } }"
+    for _ in range(3):
+        assert (await admin.run(CHEAP)).status == 200
+    count = await world.value("select count(*) from project")
+
+    refused = await admin.run(create, {"i": {"code": "LATE", "name": "Late"}})
+
+    assert refused.status == 429
+    (error,) = refused.errors
+    wait_s = int(refused.headers["retry-after"])
+    assert 18 <= wait_s <= 20
+    assert error["extensions"] == {"code": "RATE_LIMITED", "detail": "QUOTA_SPENT", "retryAfter": wait_s}
+    assert '"requests";r=0;' in refused.headers["ratelimit"]
+    assert refused.headers["cache-control"] == "no-store"
+    assert await world.value("select count(*) from project") == count
+
+
+async def test_what_operations_cost_is_spent_before_they_run(world: World, limited: Limited) -> None:
+    http = await limited(rate_limit_cost=150)
+    owner = Client(http, (await world.client("owner")).token)
+
+    assert (await owner.run(DEAR)).status == 200
+    dear, cheap = await owner.run(DEAR), await owner.run(CHEAP)
+
+    assert (dear.status, dear.codes) == (429, ["RATE_LIMITED"])
+    assert "data" not in dear.body
+    assert "siteCode" not in dear.text
+    assert cheap.status == 200
+
+
+async def test_nobody_spends_what_is_another_ones(world: World, limited: Limited) -> None:
+    http = await limited(rate_limit_requests=1, anonymous_rate_limit_requests=1)
+    owner, admin = [Client(http, (await world.client(who)).token) for who in ("owner", "admin")]
+
+    assert (await owner.run(CHEAP)).status == 200
+    assert (await owner.run(CHEAP)).status == 429
+    assert (await admin.run(CHEAP)).status == 200
+    anonymous = Client(http)
+    assert (await anonymous.run("{ __typename }")).status == 200
+    assert (await anonymous.run("{ __typename }")).status == 429
+    refused_token = Client(http, "nonsense")
+    assert (await refused_token.run("{ __typename }")).status == 429
+    token = await http.post("/oauth/token", data={"grant_type": "client_credentials"})
+    assert (token.status_code, token.json()["error"]) == (429, "temporarily_unavailable")
+    assert 1 <= int(token.headers["retry-after"]) <= 60
+
+
+async def test_who_looks_as_another_spends_their_own(world: World, limited: Limited) -> None:
+    http = await limited(rate_limit_requests=2)
+    admin, collector = [Client(http, (await world.client(who)).token) for who in ("admin", "collector")]
+    as_collector = {"fieldward-run-as": f"User:{await world.member_id('collector')}"}
+    body = b'{"query": "{ __typename }"}'
+
+    statuses = [(await admin.post(body, **as_collector)).status for _ in range(3)]
+
+    assert statuses == [200, 200, 429]
+    assert (await collector.run(CHEAP)).status == 200
+
+
+async def test_counting_takes_no_statement(world: World, limited: Limited) -> None:
+    """Refused requests are refused by memory: of many at once each is, whatever the database does."""
+    http = await limited(rate_limit_requests=1)
+    owner = Client(http, (await world.client("owner")).token)
+    await owner.run(CHEAP)
+    since = await world.now()
+
+    with capture_logs() as logged:
+        answers = await asyncio.gather(*(owner.run(CHEAP) for _ in range(30)))
+
+    assert {one.status for one in answers} == {429}
+    assert await world.entries(since=since) == []
+    assert [one["event"] for one in logged] == ["quota_spent"] * WRITTEN_EACH
+
+
+async def test_without_quotas_answers_say_nothing_of_them(world: World) -> None:
+    answer = await (await world.client("owner")).run(CHEAP)
+
+    assert "ratelimit" not in answer.headers
+    assert "ratelimit-policy" not in answer.headers
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def spent(ask: Callable[..., None], *arguments: Any) -> int:
+    with pytest.raises(OverspentError) as refused:
+        ask(*arguments)
+    assert refused.value.retry_after_s is not None
+    return refused.value.retry_after_s
+
+
+def test_a_bucket_fills_again_steadily_and_no_further_than_its_size() -> None:
+    clock = Clock()
+    one = Allowances(Quota(6, None), Quota(None, None), clock=clock).of_principal("a")
+    for _ in range(6):
+        one.ask()
+
+    assert spent(one.ask) == 10
+    clock.now += 9.9
+    assert spent(one.ask) == 1
+    clock.now += 0.1
+    one.ask()
+    assert spent(one.ask) == 10
+    clock.now += 10 * WINDOW_S
+    for _ in range(6):
+        one.ask()
+    assert spent(one.ask) == 10
+
+
+def test_what_costs_more_than_all_of_a_quota_takes_all_of_it() -> None:
+    clock = Clock()
+    one = Allowances(Quota(None, 100), Quota(None, None), clock=clock).of_principal("a")
+
+    one.spend(5000)
+
+    assert spent(one.spend, 5000) == WINDOW_S
+    clock.now += WINDOW_S
+    one.spend(5000)
+
+
+def test_the_callers_that_are_told_apart_are_bounded() -> None:
+    allowances = Allowances(Quota(1, 1), Quota(1, 1), clock=Clock())
+    first = allowances.of_network(b"\x7f\x00\x00\x01")
+    first.ask()
+    for number in range(MOST_CALLERS):
+        allowances.of_network(number.to_bytes(4))
+
+    assert len(allowances._kept) == MOST_CALLERS
+    assert allowances.of_network(b"\x7f\x00\x00\x01") is not first
