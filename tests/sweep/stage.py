@@ -307,8 +307,12 @@ async def _fill_what_is_empty(world: World, targets: Stage, members: Mapping[str
     own = (await _done(admin, "registerDevice", {**device, **more}, "device { id }"))["device"]["id"]
     await enrolled(world, own)
     for index, code in enumerate((FIRST, SECOND)):
+        project = f"Project:{await world.project_id(code)}"
+        version = (await owner.run(f'{{ project(id: "{project}") {{ version }} }}')).data["project"]["version"]
+        days = {"startsOn": f"2024-0{index + 1}-01", "endsOn": f"2029-0{index + 1}-28"}
+        await _done(owner, "updateProject", {"id": project, "expectedVersion": version, **days}, "project { id }")
         given = {
-            "projectId": f"Project:{await world.project_id(code)}",
+            "projectId": project,
             "siteCode": f"{code}-S{index}",
             "siteName": f"Weir {code}",
             "latitude": 51.5,
