@@ -36,6 +36,7 @@ from bench.sections.guards import measure_guards
 from bench.sections.latency import measure_latency
 from bench.sections.memory import measure_memory
 from bench.sections.sealing import measure_sealing
+from bench.sections.series import measure_series
 from bench.sections.sign_in_timing import Question, measure_sign_in_timing
 from bench.sections.workers import measure_workers
 from bench.server import Databases
@@ -290,6 +291,25 @@ def guards_command(
     publish(report, as_json=as_json, write=write, note=note)
 
 
+@app.command("series")
+def series_command(
+    directory: Directory = DEFAULT,
+    readings: Annotated[int, typer.Option(min=1000, help="How many readings there are.")] = 1_000_000,
+    rounds: Rounds = 5,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure a chart of a million readings, beside plain SQL over the same rows.
+
+    Example: python -m bench series --readings 100000
+    """
+    plan = _plan(directory, 1000, rounds, 1, 0, 1, Generator.AUTO)
+    with opened(directory) as databases:
+        report = measure_series(plan, databases, readings)
+    publish(report, as_json=as_json, write=write, note=note)
+
+
 @app.command("sign-in-timing")
 def sign_in_timing_command(
     directory: Directory = DEFAULT,
@@ -403,6 +423,7 @@ def all_command(
         lambda databases: measure_latency(replace(plan, targets=[FieldwardTarget.name]), databases),
         lambda databases: measure_memory(plan, databases, minutes),
         lambda databases: measure_guards(plan, databases),
+        lambda databases: measure_series(plan, databases, 1_000_000),
         lambda databases: measure_encryption(plan, databases, Cipher.GCM_SIV),
         lambda databases: measure_encryption(plan, databases, Cipher.GCM),
         lambda databases: measure_audit(plan, databases),
