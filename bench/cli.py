@@ -37,6 +37,7 @@ from bench.sections.latency import measure_latency
 from bench.sections.memory import measure_memory
 from bench.sections.overload import MOST_TIMES, measure_overload
 from bench.sections.sealing import measure_sealing
+from bench.sections.series import measure_series
 from bench.sections.sign_in_timing import Question, measure_sign_in_timing
 from bench.sections.workers import measure_workers
 from bench.server import Databases
@@ -311,6 +312,25 @@ def overload_command(
         refuse(f"a cheap query took more than {MOST_TIMES:.0f} times as long beside a bomb", code=1)
 
 
+@app.command("series")
+def series_command(
+    directory: Directory = DEFAULT,
+    readings: Annotated[int, typer.Option(min=1000, help="How many readings there are.")] = 1_000_000,
+    rounds: Rounds = 5,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure a chart of a million readings, beside plain SQL over the same rows.
+
+    Example: python -m bench series --readings 100000
+    """
+    plan = _plan(directory, 1000, rounds, 1, 0, 1, Generator.AUTO)
+    with opened(directory) as databases:
+        report = measure_series(plan, databases, readings)
+    publish(report, as_json=as_json, write=write, note=note)
+
+
 @app.command("sign-in-timing")
 def sign_in_timing_command(
     directory: Directory = DEFAULT,
@@ -424,6 +444,7 @@ def all_command(
         lambda databases: measure_latency(replace(plan, targets=[FieldwardTarget.name]), databases),
         lambda databases: measure_memory(plan, databases, minutes),
         lambda databases: measure_guards(plan, databases),
+        lambda databases: measure_series(plan, databases, 1_000_000),
         lambda databases: measure_encryption(plan, databases, Cipher.GCM_SIV),
         lambda databases: measure_encryption(plan, databases, Cipher.GCM),
         lambda databases: measure_audit(plan, databases),
