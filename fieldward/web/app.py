@@ -63,8 +63,9 @@ def build_app(
     services = replace(services, wake_afterwards=background.wake_afterwards)
     own_page, proxies = OwnPage.of(settings.public_url), networks_of(settings.trusted_proxies)
     make_context = context_factory(services, own_page, proxies)
+    documents = Documents(own_documents())
     endpoint = GraphQLEndpoint(
-        GraphQLTransport(api or build_api(), make_context, Documents(own_documents())),
+        GraphQLTransport(api or build_api(), make_context, documents),
         BodyLimit(is_signed=lambda headers: holds_our_token(services, headers)),
         gate,
     )
