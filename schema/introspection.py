@@ -29,8 +29,9 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from auth.principal import Viewer
 from schema.context import RequestContext, ResolveInfo
-from schema.limits import MOST_TOKENS, TooComplexError
+from schema.limits import TooComplexError
 from schema.sight import Reach, visible_schema
+from schema.text import extent_of
 
 MOST_KEPT: Final = 64
 """Schemas in memory, one for each set of permissions: 230 KiB each, and 4 ms to make another."""
@@ -38,6 +39,8 @@ MOST_SHOWN: Final = 40_000
 """Fields of an answer about the schema. All that there is to ask of it, asked by an owner, takes less than half."""
 MOST_SHOWN_TO_ANYONE: Final = 5_000
 """The same where nobody is signed in."""
+MOST_TO_ASK: Final = 1_000
+"""Tokens of a text that is looked at for whether it asks for the schema alone. Clients ask with some three hundred."""
 
 _VISIBLE: Final = "visible"
 _ASKS: Final = re.compile(r"__(?:schema|type)\b")
@@ -68,8 +71,10 @@ def asks_for_schema_alone(text: str) -> bool:
     if _ASKS.search(text) is None:
         return False
     try:
-        document = parse(text, max_tokens=MOST_TOKENS)
-    except (GraphQLError, RecursionError):
+        if extent_of(text).tokens > MOST_TO_ASK:
+            return False
+        document = parse(text)
+    except (GraphQLError, TooComplexError, RecursionError):
         return False
     operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
     return all(

@@ -22,7 +22,7 @@ FRESH = {
     *("renewRecoveryCodes", "removeAuthenticator", "resetSecondFactors", "revokeUserSessions", "startPasswordReset"),
     *("inviteUser", "resendInvitation", "suspendUser", "reinstateUser", "removeUser"),
     *("issueServiceAccountToken", "revokeServiceAccountToken", "handOverDevice", "startDeviceEnrolment"),
-    *("decideAccessReviewItem", "closeAccessReview"),
+    *("decideAccessReviewItem", "closeAccessReview", "registerTrustedDocuments", "setTrustedDocumentPolicy"),
 }
 STANDS = "select authenticated_at > now() - interval '1 minute', factors from session where id = $1"
 
