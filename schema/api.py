@@ -39,7 +39,7 @@ from schema.incident_change import IncidentMutation
 from schema.input_object import hide_values
 from schema.introspection import SchemaExecutor, publish_sights
 from schema.invitation_change import InvitationMutation
-from schema.limits import TooComplexError
+from schema.limits import TooComplexError, asks_alone
 from schema.mutation import wire_mutations
 from schema.operation import InvalidOperationError, Operations
 from schema.password_change import PasswordMutation
@@ -146,6 +146,14 @@ class Api(Schema):
         except (InvalidOperationError, CannotGetOperationTypeError, GraphQLError, RecursionError):
             return False
         return operation.definition.operation is CoreOperationType.SUBSCRIPTION
+
+    def signs_in(self, query: str, operation_name: str | None) -> bool:
+        """Return whether a text signs in, or changes how one does: its answer may have a cookie in its head."""
+        try:
+            prepared = self.operations.prepare(query, keep=True)
+            return asks_alone(prepared.document, prepared.operation(operation_name).definition)
+        except (InvalidOperationError, CannotGetOperationTypeError, GraphQLError, RecursionError):
+            return False
 
     async def _run(
         self, context: RequestContext, query: str, variables: dict[str, Any], name: str | None
