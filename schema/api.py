@@ -8,8 +8,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import structlog
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    default_field_resolver,
+    default_type_resolver,
+)
 from graphql import ExecutionResult as CoreResult
-from graphql import GraphQLError, default_field_resolver, default_type_resolver
 from graphql import OperationType as OperationKind
 from strawberry import Schema
 from strawberry.exceptions import MissingQueryError
@@ -43,7 +49,7 @@ from schema.incident_change import IncidentMutation
 from schema.input_object import hide_values
 from schema.introspection import SchemaExecutor, publish_sights
 from schema.invitation_change import InvitationMutation
-from schema.limits import TooComplexError
+from schema.limits import TooComplexError, asks_alone
 from schema.mutation import wire_mutations
 from schema.operation import BusyError, InvalidOperationError, OperationKindError, Operations
 from schema.password_change import PasswordMutation
@@ -160,16 +166,26 @@ class Api(Schema):
 
     async def is_subscription(self, query: str, operation_name: str | None, *, enforced: bool) -> bool:
         """Return whether a text asks to be told of what is to come. Of one that is not valid it is not said."""
+        found = await self._definition(query, operation_name, enforced=enforced)
+        return found is not None and found[1].operation is OperationKind.SUBSCRIPTION
+
+    async def signs_in(self, query: str, operation_name: str | None, *, enforced: bool) -> bool:
+        """Return whether a text signs in, or changes how one does: its answer may have a cookie in its head."""
+        found = await self._definition(query, operation_name, enforced=enforced)
+        return found is not None and asks_alone(*found)
+
+    async def _definition(
+        self, query: str, operation_name: str | None, *, enforced: bool
+    ) -> tuple[DocumentNode, OperationDefinitionNode] | None:
+        """Return the document and which of its operations is asked for; None where that would be refused."""
         try:
-            operation = (await self.operations.prepare_aside(query, keep=True, enforced=enforced)).operation(
-                operation_name
-            )
+            prepared = await self.operations.prepare_aside(query, keep=True, enforced=enforced)
+            return prepared.document, prepared.operation(operation_name).definition
         except (
             *(InvalidOperationError, CannotGetOperationTypeError, GraphQLError),
             *(TooComplexError, BusyError, RecursionError),
         ):
-            return False
-        return operation.definition.operation is OperationKind.SUBSCRIPTION
+            return None
 
     async def _run(
         self,

@@ -322,6 +322,12 @@ def _require_few_mutations(selection: SelectionSetNode, fragments: Mapping[str, 
     return names
 
 
+def asks_alone(document: DocumentNode, operation: OperationDefinitionNode) -> bool:
+    """Return whether an operation has one of the mutations that come alone, which sign in or change how one does."""
+    fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
+    return not ALONE.isdisjoint(_root_fields(operation.selection_set, fragments))
+
+
 def _root_fields(selection: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Iterator[str]:
     for node in selection.selections:
         if isinstance(node, FieldNode):

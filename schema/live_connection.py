@@ -19,7 +19,7 @@ from strawberry.exceptions import MissingQueryError
 from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from auth.errors import Code, FieldwardError, RateLimitedError, UnauthenticatedError
-from models.errors import UnavailableError
+from models.errors import InvalidInputError, UnavailableError
 from resolvers.live import Listeners
 from schema.api import Api
 from schema.context import RequestContext
@@ -31,7 +31,7 @@ from schema.transport import shown_of, written
 log = structlog.get_logger()
 
 PROTOCOL: Final = "graphql-transport-ws"
-INIT_TIMEOUT_S: Final = 5.0
+INIT_TIMEOUT_S: Final = 10.0
 """Seconds that a client has to say who it is."""
 LONGEST_FIRST: Final = 16 * 1024
 """Characters of a message of somebody who has not said yet who they are."""
@@ -256,6 +256,9 @@ class LiveConnection:
 
     async def _answer(self, operation: _Operation, asked: Asked, text: str, context: RequestContext) -> None:
         """Run a query or a mutation."""
+        if await self._live.api.signs_in(text, asked.name, enforced=context.services.enforces_limits):
+            # A cookie that is renewed is in the answer's head, which there is none of here: it would be lost.
+            raise InvalidInputError("What signs in, or changes how one does, goes by HTTP.")
         result = await self._live.api.execute(
             text,
             asked.variables,

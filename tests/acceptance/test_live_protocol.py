@@ -15,6 +15,7 @@ from tests.support.live import FOLLOW, Demo, LiveClient, connecting
 from tests.support.server import Server
 
 ALIASES = " ".join(f"a{place}: cursor" for place in range(101))
+REAUTHENTICATE = '{ reauthenticate(input: {password: "x"}) { errors { code } } }'
 ME = "{ viewer { user { name } } }"
 
 
@@ -85,7 +86,7 @@ async def test_a_connection_is_opened_once_and_first(demo: Demo, url: str, live:
 
 async def test_who_says_nothing_is_not_waited_for(url: str) -> None:
     async with connecting(url) as client:
-        assert await client.closed(longest_s=8) == (4408, "Connection initialisation timeout")
+        assert await client.closed(longest_s=20) == (4408, "Connection initialisation timeout")
 
 
 async def test_pings_are_answered_and_pongs_are_not(live: LiveClient) -> None:
@@ -130,6 +131,7 @@ async def test_queries_and_mutations_are_answered_as_over_http(demo: Demo, live:
     ("payload", "code"),
     [
         ({"query": "{ nothing }"}, "INVALID_INPUT"),
+        ({"query": "mutation { ...Own } fragment Own on Mutation " + REAUTHENTICATE}, "INVALID_INPUT"),
         ({"query": "{"}, "INVALID_INPUT"),
         ({"query": ""}, "INVALID_INPUT"),
         ({"query": 7}, "INVALID_INPUT"),

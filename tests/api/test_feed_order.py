@@ -4,7 +4,6 @@ Beside it goes a puller by the time of changes, as `updated_at > x` does, which 
 which it misses nothing would show nothing.
 """
 
-import asyncio
 import random
 from collections import Counter
 from uuid import UUID
@@ -15,15 +14,14 @@ from auth.action import Action
 from models.transaction import fetch
 from resolvers.change import Change, Intent, commit_change
 from tests.conftest import Template
-from tests.support.feed import PullerByTime, a_record, cursor_of, pull, renamed, told, write, writing_slowly
+from tests.support.feed import PullerByTime, SlowWrite, a_record, cursor_of, pull, renamed, told, writing_slowly
 from tests.support.trail import an_actor
 from tests.support.world import Client, World, connect
 
 WRITERS = 3
+"""Transactions that are open at a time."""
 WRITES = 12
-"""Of each writer."""
-LONGEST_S = 0.25
-"""Seconds that a transaction stays open."""
+"""Of each."""
 
 
 async def _canal(world: World) -> str:
@@ -81,25 +79,21 @@ async def test_beside_writers_with_long_transactions_nothing_is_missed_or_double
     copy = await _all_records(manager)
     chance = random.Random(7)  # noqa: S311  (the same in each run)
 
-    async def writer(own: list[str]) -> None:
-        for record in own:
-            ends = asyncio.Event()
-            asyncio.get_running_loop().call_later(chance.random() * LONGEST_S, ends.set)
-            await write(organization, ids[record], f"Now {record[-6:]}", until=ends)
-
     pulled: list[tuple[str, str]] = []
     by_time: list[UUID] = []
-    cursors = [start]
-    shares = [records[place::WRITERS] for place in range(WRITERS)]
-    writers = [asyncio.create_task(writer(share)) for share in shares]
-    while not all(one.done() for one in writers):
+    after = start
+    left, at_work = list(records), list[SlowWrite]()
+    while left or at_work:
+        while left and len(at_work) < WRITERS:
+            record = left.pop()
+            at_work.append(await SlowWrite.begin(organization, ids[record], f"Now {record[-6:]}"))
+        # Whichever ends: the last to begin as well as the first.
+        await at_work.pop(chance.randrange(len(at_work))).end()
         by_time += await naive.pull()
-        changes, after = await pull(manager, cursors[-1], first=chance.choice([1, 3, 50]))
-        cursors.append(after)
+        changes, after = await pull(manager, after, first=chance.choice([1, 3, 50]))
         pulled += told(changes)
         _apply(copy, changes)
-    await asyncio.gather(*writers)
-    changes, _ = await pull(manager, cursors[-1])
+    changes, _ = await pull(manager, after)
     pulled += told(changes)
     _apply(copy, changes)
     by_time += await naive.pull()

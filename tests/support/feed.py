@@ -82,32 +82,56 @@ async def deleted(client: Client, record: str, *, version: int = 1) -> None:
     assert payload["errors"] == [], payload
 
 
-async def write(organization_id: UUID, record_id: UUID, name: str, *, until: asyncio.Event | None = None) -> None:
-    """Change a record, in a transaction that stays open until something happens."""
+async def write(organization_id: UUID, record_id: UUID, name: str) -> None:
+    """Change a record, past the API."""
+    await (await SlowWrite.begin(organization_id, record_id, name)).end()
 
-    async def work(change: Change) -> None:
-        record = await Record.get(id=record_id, using_db=change.connection)
-        record.site_name = name
-        record.version += 1
-        await record.save(using_db=change.connection, update_fields=["site_name", "version"])
-        if until is not None:
-            await until.wait()
 
-    await commit_change(Intent(Action.RECORD_UPDATE, an_actor(organization_id), entity="record"), work)
+@dataclass
+class SlowWrite:
+    """A change of a record, in a transaction that stays open until it is ended."""
+
+    record_id: UUID
+    _ends: asyncio.Event
+    _task: asyncio.Task[None]
+
+    @classmethod
+    async def begin(cls, organization_id: UUID, record_id: UUID, name: str) -> "SlowWrite":
+        """Return once the record is changed, and nobody else sees it."""
+        begun, ends = asyncio.Event(), asyncio.Event()
+
+        async def work(change: Change) -> None:
+            record = await Record.get(id=record_id, using_db=change.connection)
+            record.site_name = name
+            record.version += 1
+            await record.save(using_db=change.connection, update_fields=["site_name", "version"])
+            begun.set()
+            await ends.wait()
+
+        intent = Intent(Action.RECORD_UPDATE, an_actor(organization_id), entity="record")
+        task = asyncio.create_task(commit_change(intent, work))
+        beginning = asyncio.create_task(begun.wait())
+        await asyncio.wait({task, beginning}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            # It never began: what kept it from that is raised.
+            beginning.cancel()
+            await task
+        return cls(record_id, ends, task)
+
+    async def end(self) -> None:
+        """Commit."""
+        self._ends.set()
+        await self._task
 
 
 @asynccontextmanager
-async def writing_slowly(organization_id: UUID, record_id: UUID, name: str) -> AsyncIterator[asyncio.Event]:
-    """Change a record in a transaction that was begun before the block, and commits once the event is set, or after."""
-    ends = asyncio.Event()
-    writer = asyncio.create_task(write(organization_id, record_id, name, until=ends))
-    await asyncio.sleep(0.2)
-    assert not writer.done()
+async def writing_slowly(organization_id: UUID, record_id: UUID, name: str) -> AsyncIterator[None]:
+    """Change a record in a transaction that was begun before the block, and commits after it."""
+    slow = await SlowWrite.begin(organization_id, record_id, name)
     try:
-        yield ends
+        yield
     finally:
-        ends.set()
-        await writer
+        await slow.end()
 
 
 @dataclass

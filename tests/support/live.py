@@ -17,7 +17,7 @@ from tests.support.server import Process, Server, database_url, own_data_directo
 from tests.support.world import SIGN_IN, Client, World
 
 PROTOCOL: Final = "graphql-transport-ws"
-LONGEST_S: Final = 5.0
+LONGEST_S: Final = 10.0
 FOLLOW: Final = """
 subscription Follow($after: String, $types: [ChangedType!], $project: ID) {
   changes(after: $after, types: $types, projectId: $project) {
