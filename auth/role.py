@@ -57,6 +57,7 @@ _PROJECT_MANAGER: Final = (
         P.RECORD_UPDATE,
         P.RECORD_DELETE,
         P.RECORD_IMPORT,
+        P.DATA_IMPORT_READ,
     }
 )
 
@@ -97,7 +98,7 @@ SELF: Final = frozenset(
 
 # What a role of the organization's own may be made of, by its level: what a role in a project can't use there is not
 # offered for one.
-_IN_PROJECTS: Final = frozenset({"project", "project_membership", "record"})
+_IN_PROJECTS: Final = frozenset({"data_import", "project", "project_membership", "record"})
 ORGANIZATION_LEVEL: Final = frozenset(P)
 PROJECT_LEVEL: Final = frozenset(p for p in P if p.noun in _IN_PROJECTS) - {P.PROJECT_CREATE}
 

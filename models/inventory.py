@@ -25,6 +25,7 @@ from models.custom_role import CustomRole
 from models.device import Device
 from models.encryption.codec import Text
 from models.encryption.column import EncryptedField
+from models.data_import import DataImport, ImportBlock, ImportChunk, ImportMapping
 from models.incident import AlarmDelivery, Incident, IncidentCursor, IncidentEvidence
 from models.invitation import Invitation
 from models.measurement import Measurement
@@ -75,6 +76,10 @@ MODELS: tuple[type[WardModel], ...] = (
     ServiceAccountUse,
     AccessReview,
     AccessReviewItem,
+    DataImport,
+    ImportMapping,
+    ImportChunk,
+    ImportBlock,
 )
 
 

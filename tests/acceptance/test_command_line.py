@@ -88,6 +88,7 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
         "models.0004_incident",
         "models.0005_retention",
         "models.0006_identity",
+        "models.0009_import",
         "keystore.0001_initial",
     ]
     assert json.loads(run(data, "migrate", "--json").stdout)["applied"] == []
