@@ -1,56 +1,120 @@
-"""Importing results of the US Water Quality Portal: rows become records with measurements.
+"""Importing results of files: rows become records with measurements, a batch at a time, each one audited change.
 
-Ids are derived from what a row says of itself, so that a file imported twice changes nothing. Records go in batches,
-each one audited change; a row that can't become anything is reported with its line, column and reason.
+Ids are derived from what a row says of itself, so that a file imported twice changes nothing. A row that can't become
+anything is reported with its line, column and reason. A dry run goes the same way up to the write.
+
+New results of a record that is there already go into it as a change of it: by whom is noted, and what was sent back is a
+draft again. A record that is under review or approved takes none: what is signed is not added to by a file.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import islice
-from typing import TextIO
+from typing import Any, Final, TextIO
 from uuid import UUID
 
+import asyncpg
+
 from auth.action import Action
+from auth.errors import NotFoundError
 from auth.permission import Permission
-from auth.policy import require
+from auth.policy import permissions_in, require
 from auth.principal import Viewer
 from auth.scope import Scope, project_scope
+from models.data_import import RowFate
 from models.errors import InvalidInputError
 from models.inventory import entity_of
 from models.measurement import Measurement
 from models.project import Project
-from models.record import Medium, Record
+from models.reading import Snapshot
+from models.record import Medium, Record, RecordStatus
 from models.statement import Statement
-from models.transaction import fetch
+from models.transaction import Tenant
+from models.visibility import visible
+from resolvers.activity_stream import Batch, Rejection, ReportedRecord, look_through, read_batches
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_fit
 from resolvers.collector import load_collectors
 from resolvers.locking import Wanted, hold_visible
 from resolvers.project import require_active
-from resolvers.record import PROJECT_COLUMNS, NewMeasurement, NewRecord, measurement_values, record_values
+from resolvers.record import (
+    PROJECT_COLUMNS,
+    REVIEWED,
+    UNDER_WAY,
+    NewMeasurement,
+    NewRecord,
+    measurement_values,
+    record_values,
+)
 from resolvers.trail import Actor
-from resolvers.wqx import Rejection, ReportedMeasurement, ReportedRecord, read_results
-from resolvers.writing import require_guards
+from resolvers.wqx_layout import LEGACY, Layout
+from resolvers.wqx_row import ReportedMeasurement
 
-BATCH = 500
-"""Records of one change. Its audit entry holds them all, and its transaction stays short."""
+MOST_REPORTED: Final = 10_000
+"""Rejections that a report holds; all of them are counted."""
 
 _MEDIA = {medium.value: medium for medium in Medium}
+_AT_PROJECT: Final = ("project",)
+_SIGNED: Final = "is of a record that is under review or approved"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a row. `column` and `reason` are empty but where it was rejected."""
+
+    line: int
+    fate: RowFate
+    column: str = ""
+    reason: str = ""
 
 
 @dataclass(slots=True)
-class ImportReport:
-    """What became of a file. Every row is in exactly one of measurements (new or known), rejections and blank."""
+class Outcome:
+    """What became of a batch: each of its rows once, in the order of their lines."""
 
-    rows: int = 0
+    fates: list[Fate]
+    rejections: list[Rejection]
     records_created: int = 0
     records_known: int = 0
     measurements_created: int = 0
     measurements_known: int = 0
+
+    @property
+    def counted(self) -> Counter[RowFate]:
+        """How many rows came to what."""
+        return Counter(one.fate for one in self.fates)
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What became of a file. Every row is in exactly one of created, known, rejected and blank.
+
+    rejections: the first `MOST_REPORTED` of them.
+    """
+
+    rows: int = 0
+    created: int = 0
+    known: int = 0
+    rejected: int = 0
     blank: int = 0
+    records_created: int = 0
+    records_known: int = 0
+    measurements_created: int = 0
+    measurements_known: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a batch in."""
+        counted = outcome.counted
+        self.created += counted[RowFate.CREATED]
+        self.known += counted[RowFate.KNOWN]
+        self.rejected += counted[RowFate.REJECTED]
+        self.blank += counted[RowFate.BLANK]
+        for name in ("records_created", "records_known", "measurements_created", "measurements_known"):
+            setattr(self, name, getattr(self, name) + getattr(outcome, name))
+        self.rejections += outcome.rejections[: MOST_REPORTED - len(self.rejections)]
 
 
 async def import_results(
@@ -59,89 +123,240 @@ async def import_results(
     stream: TextIO,
     *,
     project_id: UUID,
+    layout: Layout = LEGACY,
+    is_dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
+    tell: Callable[[Sequence[Fate]], None] = lambda _fates: None,
 ) -> ImportReport:
-    """Import a result file into a project, as the viewer, and return what became of each row.
+    """Import a result file into a project, as the viewer, and return what became of it.
 
-    progress: told how many records of how many are done.
+    stream: one that can be read again from where it stands. is_dry_run: judge each row, and write nothing. progress:
+    told how many rows of how many are done. tell: told what became of the rows of each batch.
 
     Raises:
         InvalidInputError: the file is no result file.
         NotFoundError, ForbiddenError: the viewer sees no such project, or has no `record:import` there.
         ConflictError: the project is archived.
     """
-    file = read_results(stream, organization_id=viewer.organization_id, project_id=project_id)
-    report = ImportReport(rows=file.counts.rows, blank=file.counts.blank, rejections=list(file.rejections))
-    fitting = [record for record in file.records if _fits(record, report)]
+    start = stream.tell()
+
+    def again() -> TextIO:
+        stream.seek(start)
+        return stream
+
+    survey = look_through(again(), layout)
+    report = ImportReport(rows=survey.rows)
     done = 0
-    for batch in _batches(fitting):
-        intent = Intent(
-            action=Action.RECORD_IMPORT,
-            actor=actor,
-            reason=None,
-            entity=entity_of(Record).name,
-            subjects=[record.id for record in batch],
-        )
-
-        async def write(change: Change, batch: Sequence[ReportedRecord] = batch) -> None:
-            await _write(change, project_id, batch, report)
-
-        await commit_change(intent, write)
-        done += len(batch)
-        progress(done, len(fitting))
+    for batch in read_batches(again, layout, survey, (viewer.organization_id, project_id)):
+        if is_dry_run:
+            async with Snapshot(Tenant(organization_id=viewer.organization_id)) as connection:
+                outcome = await judge_batch(connection, viewer, project_id, batch)
+        else:
+            outcome = await commit_batch(actor, project_id, batch)
+        report.add(outcome)
+        done += len(outcome.fates)
+        tell(outcome.fates)
+        progress(done, survey.rows)
     return report
 
 
-async def _write(change: Change, project_id: UUID, batch: Sequence[ReportedRecord], report: ImportReport) -> None:
-    project = Wanted(Project, project_id, PROJECT_COLUMNS, at=("project",))
+async def commit_batch(
+    actor: Actor,
+    project_id: UUID,
+    batch: Batch,
+    *,
+    stands: Callable[[Change], Awaitable[Change]] | None = None,
+    beside: Callable[[Change, Outcome], Awaitable[None]] | None = None,
+) -> Outcome:
+    """Write a batch in one change, and return what became of it.
+
+    stands: asks, in the transaction, who acts now. beside: writes, in the same transaction, what goes with it.
+
+    Raises:
+        NotFoundError, ForbiddenError, ConflictError: as `import_results`.
+    """
+    intent = Intent(
+        action=Action.RECORD_IMPORT,
+        actor=actor,
+        reason=None,
+        entity=entity_of(Record).name,
+        subjects=[record.id for record in batch.records],
+    )
+
+    async def write(change: Change) -> Outcome:
+        if stands is not None:
+            change = await stands(change)
+        outcome = await write_batch(change, project_id, batch)
+        if beside is not None:
+            await beside(change, outcome)
+        return outcome
+
+    return await commit_change(intent, write)
+
+
+async def judge_batch(connection: asyncpg.Connection, viewer: Viewer, project_id: UUID, batch: Batch) -> Outcome:
+    """Return what would become of a batch, by what is stored now. Nothing is written, and no key is made.
+
+    Raises:
+        NotFoundError, ForbiddenError, ConflictError: as the write would.
+    """
+    statement = Statement()
+    project = entity_of(Project)
+    where = visible(statement, project, viewer, alias="p")
+    found = await connection.fetchrow(
+        f'select p.status from "{project.name}" p where {where} and p.id = {statement.argument(project_id)}',
+        *statement.arguments,
+    )
+    if found is None:
+        raise NotFoundError("There is nothing with this id.", field=_AT_PROJECT)
+    _require_may_import(viewer, project_id, found["status"])
+    return (await _sorted(connection, viewer.organization_id, batch, is_written=False)).outcome
+
+
+async def write_batch(change: Change, project_id: UUID, batch: Batch) -> Outcome:
+    """Write what is new of a batch, and return what became of it.
+
+    Raises:
+        NotFoundError, ForbiddenError: the viewer sees no such project, or may not import into it.
+        ConflictError: the project is archived.
+    """
+    project = Wanted(Project, project_id, PROJECT_COLUMNS, at=_AT_PROJECT)
     found = (await hold_visible(change, project)).found(project)
-    require(change.viewer, Permission.RECORD_IMPORT, project_scope(project_id))
-    _require_guards(change, project_scope(project_id))
-    require_active(found["status"], at=("project",))
-    known = await _known(change, Record, [record.id for record in batch])
-    known_results = await _known(change, Measurement, [result.id for record in batch for result in record.measurements])
-    await load_collectors(change.organization_id, [one.collector for one in batch])
+    _require_may_import(change.viewer, project_id, found["status"])
+    async with change.connection.acquire_connection() as raw:
+        sorted_out = await _sorted(raw, change.organization_id, batch, is_written=True)
+    new = sorted_out.new
+    await load_collectors(change.organization_id, [one.collector for one in new])
     is_sensitive = found["locations_are_sensitive"]
-    new = [
-        record_values(change, one.id, _record(project_id, one), is_sensitive=is_sensitive)
-        for one in batch
-        if one.id not in known
-    ]
+    records = [record_values(change, one.id, _record(project_id, one), is_sensitive=is_sensitive) for one in new]
     results = [
-        measurement_values(change, reported.id, project_id, one.id, position, _measurement(one))
-        for reported in batch
-        for position, one in enumerate(reported.measurements)
-        if one.id not in known_results
+        measurement_values(change, record.id, project_id, reported.id, position, _measurement(reported))
+        for record, position, reported in sorted_out.results
     ]
-    await change.insert(Record, new)
-    await change.insert(Measurement, results)
-    report.records_created += len(new)
-    report.records_known += len(batch) - len(new)
-    report.measurements_created += len(results)
-    report.measurements_known += sum(len(one.measurements) for one in batch) - len(results)
+    await change.insert_many(Record, records)
+    await change.insert_many(Measurement, results)
+    if sorted_out.grown:
+        await _note_growth(change, sorted_out.grown)
+    return sorted_out.outcome
 
 
-def _require_guards(change: Change, scope: Scope) -> None:
+def _require_may_import(viewer: Viewer, project_id: UUID, status: Any) -> None:
     """A file brings what it brings: whoever imports may write every column that a file can fill."""
+    scope = project_scope(project_id)
+    require(viewer, Permission.RECORD_IMPORT, scope)
+    _require_guards(viewer, scope)
+    require_active(status, at=_AT_PROJECT)
+
+
+def _require_guards(viewer: Viewer, scope: Scope) -> None:
+    held = permissions_in(viewer, scope)
     for model, new in ((Record, NewRecord), (Measurement, NewMeasurement)):
         entity = entity_of(model)
-        columns = [name for name in new.__slots__ if name in entity.columns]
-        require_guards(change, entity, scope, columns, at=("project",))
+        for name in new.__slots__:
+            guard = entity.columns[name].guard if name in entity.columns else None
+            if guard is not None and guard not in held:
+                require(viewer, guard, scope, field=_AT_PROJECT)
 
 
-async def _known(change: Change, model: type[Record] | type[Measurement], ids: list[UUID]) -> set[UUID]:
-    statement = Statement()
-    rows = await fetch(
-        change.connection,
-        f'select id from "{entity_of(model).name}"'
-        f" where organization_id = {statement.argument(change.organization_id)}"
-        f" and id = any({statement.argument(ids)}::uuid[])",
-        *statement.arguments,
+@dataclass(slots=True)
+class _SortedOut:
+    """What is new of a batch, and what became of all of it. grown: records that are there and get more results."""
+
+    outcome: Outcome
+    new: list[ReportedRecord]
+    results: list[tuple[ReportedRecord, int, ReportedMeasurement]]
+    grown: list[UUID]
+
+
+async def _sorted(
+    connection: asyncpg.Connection, organization_id: UUID, batch: Batch, *, is_written: bool
+) -> _SortedOut:
+    rejections = list(batch.rejections)
+    fitting = [record for record in batch.records if _fits(record, rejections)]
+    known = await _known_records(connection, organization_id, [one.id for one in fitting], is_written=is_written)
+    known_results = await _known_results(
+        connection, organization_id, [result.id for one in fitting for result in one.measurements if one.id in known]
+    )
+    fates: dict[int, RowFate] = dict.fromkeys(batch.blank, RowFate.BLANK)
+    new, results, grown = [], [], []
+    records_known = measurements_known = 0
+    for record in fitting:
+        is_known = record.id in known
+        fresh = [
+            (record, position, one)
+            for position, one in enumerate(record.measurements)
+            if one.id not in known_results
+        ]
+        if is_known and fresh and known[record.id] not in UNDER_WAY:
+            lines = {one.line for _, _, one in fresh}
+            rejections += [Rejection(line, "", _SIGNED, "") for line in sorted(lines)]
+            fresh = []
+        elif is_known and fresh:
+            grown.append(record.id)
+        records_known += is_known
+        measurements_known += sum(one.id in known_results for one in record.measurements)
+        if not is_known:
+            new.append(record)
+        results += fresh
+        for one in record.measurements:
+            fates.setdefault(one.line, RowFate.KNOWN)
+        for _, _, one in fresh:
+            fates[one.line] = RowFate.CREATED
+    told = {line: Fate(line, fate) for line, fate in fates.items()}
+    told |= {one.line: Fate(one.line, RowFate.REJECTED, one.column, one.reason) for one in rejections}
+    outcome = Outcome(
+        [told[line] for line in sorted(told)],
+        sorted(rejections, key=lambda one: one.line),
+        records_created=len(new),
+        records_known=records_known,
+        measurements_created=len(results),
+        measurements_known=measurements_known,
+    )
+    return _SortedOut(outcome, new, results, grown)
+
+
+async def _known_records(
+    connection: asyncpg.Connection, organization_id: UUID, ids: Sequence[UUID], *, is_written: bool
+) -> dict[UUID, RecordStatus]:
+    rows = await connection.fetch(
+        f'select id, status from "{entity_of(Record).name}" where organization_id = $1 and id = any($2)'
+        # In one order, so that two imports of the same file wait for each other and do not lock each other out.
+        f"{' order by id for update' if is_written else ''}",
+        organization_id,
+        ids,
+    )
+    return {row["id"]: RecordStatus(row["status"]) for row in rows}
+
+
+async def _known_results(
+    connection: asyncpg.Connection, organization_id: UUID, ids: Sequence[UUID]
+) -> set[UUID]:
+    if not ids:
+        return set()
+    rows = await connection.fetch(
+        f'select id from "{entity_of(Measurement).name}" where organization_id = $1 and id = any($2)',
+        organization_id,
+        ids,
     )
     return {row["id"] for row in rows}
 
 
-def _fits(record: ReportedRecord, report: ImportReport) -> bool:
+async def _note_growth(change: Change, record_ids: Sequence[UUID]) -> None:
+    """Note who added to records that were there; what a reviewer said, they said of what there was before."""
+    cleared = ", ".join(f"{name} = null" for name in REVIEWED)
+    async with change.connection.acquire_connection() as raw:
+        await raw.execute(
+            f'update "{entity_of(Record).name}" set version = version + 1,'
+            f" status = '{RecordStatus.DRAFT}', {cleared}, contributor_ids = contributor_ids"
+            " || array(select h from unnest($3::uuid[]) h where not h = any (contributor_ids))"
+            " where organization_id = $1 and id = any($2)",
+            change.organization_id,
+            record_ids,
+            sorted(change.viewer.hands),
+        )
+
+
+def _fits(record: ReportedRecord, rejections: list[Rejection]) -> bool:
     """Reject a record, and so its rows, whose values no column takes; say so for each row."""
     try:
         require_fit(entity_of(Record), _record(UUID(int=0), record).values, at=())
@@ -149,7 +364,8 @@ def _fits(record: ReportedRecord, report: ImportReport) -> bool:
             require_fit(entity_of(Measurement), _measurement(one).values, at=())
     except InvalidInputError as error:
         column = str(error.field[-1]) if error.field else ""
-        report.rejections += [Rejection(one.line, column, error.message, "") for one in record.measurements]
+        lines = sorted({one.line for one in record.measurements})
+        rejections += [Rejection(line, column, error.message, "") for line in lines]
         return False
     return True
 
@@ -198,9 +414,3 @@ def _unit(reported: ReportedMeasurement) -> str | None:
 
 def _float(value: Decimal | None) -> float | None:
     return None if value is None else float(value)
-
-
-def _batches(records: Iterable[ReportedRecord]) -> Iterator[list[ReportedRecord]]:
-    iterator = iter(records)
-    while batch := list(islice(iterator, BATCH)):
-        yield batch
