@@ -69,7 +69,7 @@ class DataImport(TenantModel):
     `size` is the file's bytes as they were announced. `run` counts the starts; `is_dry_run` says of the last whether it
     was one. Who started it is `started_by_id` or `started_by_program_id`, with what a program's token was cut down to in
     `scope`, and on which device: it runs by what they may at each batch. `mapping` is the mapping as it was when the
-    import was made. `total_rows` is known once the file was looked through; the counts are of rows, at the end.
+    import was made. The counts are of rows, at the end of the last run; while it runs, its blocks have them.
     """
 
     noun = "data_import"
@@ -99,7 +99,6 @@ class DataImport(TenantModel):
     records_created = ward(C.INTERNAL, fields.BigIntField(null=True))
     error_code = ward(C.INTERNAL, fields.CharField(max_length=32, null=True))
     error_message = ward(C.INTERNAL, fields.CharField(max_length=2000, null=True))
-    version = ward(C.PUBLIC, fields.IntField(default=1))
 
     class Meta:
         table = "data_import"
@@ -147,7 +146,7 @@ class ImportChunk(TenantModel):
 class ImportBlock(TenantModel):
     """What became of the rows of one batch of a run, and how many of each: `fates` is a JSON list of runs of lines.
 
-    A run is [first line, last line, fate, column, reason]; no cell's value is in it.
+    A run is [first line, last line, fate, column, reason]; no cell's value is in it. `total_rows` is how many the file has.
     """
 
     noun = "data_import"
@@ -157,6 +156,7 @@ class ImportBlock(TenantModel):
     import_id = ward(C.INTERNAL, fields.UUIDField())
     run = ward(C.INTERNAL, fields.IntField())
     position = ward(C.INTERNAL, fields.IntField())
+    total_rows = ward(C.INTERNAL, fields.BigIntField())
     created_rows = ward(C.INTERNAL, fields.IntField())
     known_rows = ward(C.INTERNAL, fields.IntField())
     rejected_rows = ward(C.INTERNAL, fields.IntField())

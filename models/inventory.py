@@ -22,10 +22,10 @@ from models.base import Kept, Placement, Search, Storage, Ward, WardModel, ward_
 from models.challenge import Challenge
 from models.change import Change
 from models.custom_role import CustomRole
+from models.data_import import DataImport, ImportBlock, ImportChunk, ImportMapping
 from models.device import Device
 from models.encryption.codec import Text
 from models.encryption.column import EncryptedField
-from models.data_import import DataImport, ImportBlock, ImportChunk, ImportMapping
 from models.incident import AlarmDelivery, Incident, IncidentCursor, IncidentEvidence
 from models.invitation import Invitation
 from models.measurement import Measurement

@@ -67,8 +67,7 @@ def _bulk_text(entity: Entity) -> str:
         for place, (one, array) in enumerate(zip(types, _are_arrays(entity), strict=True), 1)
     )
     taken = ", ".join(
-        f"{name}::{one}" if array else name
-        for name, one, array in zip(names, types, _are_arrays(entity), strict=True)
+        f"{name}::{one}" if array else name for name, one, array in zip(names, types, _are_arrays(entity), strict=True)
     )
     return (
         f'insert into "{entity.name}" ({", ".join(names)}) select {taken} from unnest({bound}) as r({", ".join(names)})'

@@ -143,7 +143,11 @@ def look_through(stream: TextIO, layout: Layout, *, tick: Callable[[int], None] 
         lengths.append(1)
         before = key
     scattered = _repeated(stretches)
-    held = sum(length for digest, length in zip(stretches, lengths, strict=True) if digest in scattered) if scattered else 0
+    held = (
+        sum(length for digest, length in zip(stretches, lengths, strict=True) if digest in scattered)
+        if scattered
+        else 0
+    )
     return Survey(rows, scattered, max(1, -(-held // MOST_HELD)))
 
 
@@ -162,9 +166,7 @@ def read_batches(
                 yield batch
 
 
-def _read(
-    stream: TextIO, layout: Layout, survey: Survey, reading: int, owner: Owner, number: int
-) -> Iterator[Batch]:
+def _read(stream: TextIO, layout: Layout, survey: Survey, reading: int, owner: Owner, number: int) -> Iterator[Batch]:
     batch = Batch(number)
     current: _Activity | None = None
     held: dict[str, _Activity] = {}

@@ -21,7 +21,6 @@ from resolvers.csv_moment import DateOrder, known_zones, moment_of
 from resolvers.wqx_row import Facts, ReportedMeasurement, Result
 from resolvers.wqx_table import CellError, TableRow, read_table, require_columns
 from resolvers.wqx_value import Moment, Position, digest, number
-from uuid import UUID
 
 MOST_COLUMNS: Final = 500
 """Columns that a mapping names."""
@@ -191,7 +190,9 @@ def require_sound(mapping: CsvMapping, *, at: Path) -> None:
     _require_once(mapping, at)
     _require_enough(mapping, at)
     if mapping.time_zone not in known_zones():
-        raise InvalidInputError("Expected the IANA name of a time zone, such as Europe/Berlin.", field=(*at, "timeZone"))
+        raise InvalidInputError(
+            "Expected the IANA name of a time zone, such as Europe/Berlin.", field=(*at, "timeZone")
+        )
 
 
 def _require_once(mapping: CsvMapping, at: Path) -> None:
@@ -339,7 +340,9 @@ class CsvLayout:
         cells = row.cells
         facts = self._facts(cells)
         visit = self._visit(cells, facts.moment)
-        source = {name: cell for name, cell in cells.items() if cell.strip() and name != self._columns.get(_F.COLLECTOR)}
+        source = {
+            name: cell for name, cell in cells.items() if cell.strip() and name != self._columns.get(_F.COLLECTOR)
+        }
         content = digest(text for pair in sorted(cells.items()) for text in pair)
         found = [
             Result(
@@ -404,7 +407,8 @@ class CsvLayout:
             return None
         if north is None or east is None:
             raise CellError(
-                self._name(_F.LATITUDE if north is None else _F.LONGITUDE), "is missing beside the other half of the place"
+                self._name(_F.LATITUDE if north is None else _F.LONGITUDE),
+                "is missing beside the other half of the place",
             )
         return Position(north, east, self._name(_F.LATITUDE))
 

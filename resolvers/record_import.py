@@ -209,7 +209,7 @@ async def judge_batch(connection: asyncpg.Connection, viewer: Viewer, project_id
     )
     if found is None:
         raise NotFoundError("There is nothing with this id.", field=_AT_PROJECT)
-    _require_may_import(viewer, project_id, found["status"])
+    require_may_import(viewer, project_id, found["status"])
     return (await _sorted(connection, viewer.organization_id, batch, is_written=False)).outcome
 
 
@@ -222,7 +222,7 @@ async def write_batch(change: Change, project_id: UUID, batch: Batch) -> Outcome
     """
     project = Wanted(Project, project_id, PROJECT_COLUMNS, at=_AT_PROJECT)
     found = (await hold_visible(change, project)).found(project)
-    _require_may_import(change.viewer, project_id, found["status"])
+    require_may_import(change.viewer, project_id, found["status"])
     async with change.connection.acquire_connection() as raw:
         sorted_out = await _sorted(raw, change.organization_id, batch, is_written=True)
     new = sorted_out.new
@@ -240,8 +240,13 @@ async def write_batch(change: Change, project_id: UUID, batch: Batch) -> Outcome
     return sorted_out.outcome
 
 
-def _require_may_import(viewer: Viewer, project_id: UUID, status: Any) -> None:
-    """A file brings what it brings: whoever imports may write every column that a file can fill."""
+def require_may_import(viewer: Viewer, project_id: UUID, status: Any) -> None:
+    """Raise unless the viewer may import into a project of that status, and so write all that a file can bring.
+
+    Raises:
+        ForbiddenError: they lack `record:import`, or may not read a column that a file can fill.
+        ConflictError: the project is archived.
+    """
     scope = project_scope(project_id)
     require(viewer, Permission.RECORD_IMPORT, scope)
     _require_guards(viewer, scope)
@@ -283,9 +288,7 @@ async def _sorted(
     for record in fitting:
         is_known = record.id in known
         fresh = [
-            (record, position, one)
-            for position, one in enumerate(record.measurements)
-            if one.id not in known_results
+            (record, position, one) for position, one in enumerate(record.measurements) if one.id not in known_results
         ]
         if is_known and fresh and known[record.id] not in UNDER_WAY:
             lines = {one.line for _, _, one in fresh}
@@ -328,9 +331,7 @@ async def _known_records(
     return {row["id"]: RecordStatus(row["status"]) for row in rows}
 
 
-async def _known_results(
-    connection: asyncpg.Connection, organization_id: UUID, ids: Sequence[UUID]
-) -> set[UUID]:
+async def _known_results(connection: asyncpg.Connection, organization_id: UUID, ids: Sequence[UUID]) -> set[UUID]:
     if not ids:
         return set()
     rows = await connection.fetch(

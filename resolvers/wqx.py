@@ -58,9 +58,7 @@ class WqxFile:
     counts: Counts
 
 
-def read_results(
-    stream: TextIO, *, organization_id: UUID, project_id: UUID, layout: Layout = LEGACY
-) -> WqxFile:
+def read_results(stream: TextIO, *, organization_id: UUID, project_id: UUID, layout: Layout = LEGACY) -> WqxFile:
     """Return what the file holds, read from where the stream stands. Give bytes through `as_text`.
 
     For files that fit into memory; an import takes `resolvers/activity_stream.py: read_batches`.

@@ -59,7 +59,6 @@ class Migration(migrations.Migration):
             ("records_created", fields.BigIntField(null=True)),
             ("error_code", fields.CharField(max_length=32, null=True)),
             ("error_message", fields.CharField(max_length=2000, null=True)),
-            ("version", fields.IntField(default=1)),
         ),
         _table(
             "ImportMapping",
@@ -84,6 +83,7 @@ class Migration(migrations.Migration):
             ("import_id", fields.UUIDField()),
             ("run", fields.IntField()),
             ("position", fields.IntField()),
+            ("total_rows", fields.BigIntField()),
             ("created_rows", fields.IntField()),
             ("known_rows", fields.IntField()),
             ("rejected_rows", fields.IntField()),
