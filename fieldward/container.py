@@ -60,6 +60,7 @@ def build_services(settings: Settings, *, mailer: Mailer | None = None) -> Servi
         relying_party=relying_party(settings.public_url, port=settings.port),
         clock=lambda: datetime.now(UTC),
         public_url=settings.public_url,
+        import_limit=settings.import_limit_mib * 1024**2,
         mail=build_mail_route(settings, otherwise=mailer),
     )
 

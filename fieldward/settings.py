@@ -171,6 +171,9 @@ class Settings(BaseSettings):
     incident_sealing_lag_s: int = Field(
         DEFAULTS.sealing_lag_s, ge=10, description="Seconds that an entry waits to be sealed that are an incident."
     )
+    import_limit_mib: int = Field(
+        2047, ge=1, le=2047, description="Size of the largest file that is imported through the API, in MiB."
+    )
     log_format: Literal["json", "console"] = Field("json", description="How the log is written.")
     password_cost: Literal["standard", "test"] = Field(
         "standard",

@@ -26,8 +26,8 @@ LONGEST_FATES = 4_000_000
 
 
 class ImportKind(StrEnum):
-    """WQX_CSV: results of the Water Quality Portal in the older layout. WQX3_CSV: in the newer one. CSV: any table, by a
-    mapping of its own.
+    """WQX_CSV: results of the Water Quality Portal in the older layout. WQX3_CSV: in the newer one. CSV: any table, by
+    a mapping of its own.
     """
 
     WQX_CSV = "WQX_CSV"
@@ -67,8 +67,8 @@ class DataImport(TenantModel):
     """One file that is, or was, imported into a project.
 
     `size` is the file's bytes as they were announced. `run` counts the starts; `is_dry_run` says of the last whether it
-    was one. Who started it is `started_by_id` or `started_by_program_id`, with what a program's token was cut down to in
-    `scope`, and on which device: it runs by what they may at each batch. `mapping` is the mapping as it was when the
+    was one. Who started it is `started_by_id` or `started_by_program_id`, with what a program's token was cut down to
+    in `scope`, and on which device: it runs by what they may at each batch. `mapping` is the mapping as it was when the
     import was made. The counts are of rows, at the end of the last run; while it runs, its blocks have them.
     """
 
@@ -146,7 +146,8 @@ class ImportChunk(TenantModel):
 class ImportBlock(TenantModel):
     """What became of the rows of one batch of a run, and how many of each: `fates` is a JSON list of runs of lines.
 
-    A run is [first line, last line, fate, column, reason]; no cell's value is in it. `total_rows` is how many the file has.
+    A run is [first line, last line, fate, column, reason]; no cell's value is in it. `total_rows` is how many the file
+    has.
     """
 
     noun = "data_import"

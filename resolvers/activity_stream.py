@@ -143,11 +143,9 @@ def look_through(stream: TextIO, layout: Layout, *, tick: Callable[[int], None] 
         lengths.append(1)
         before = key
     scattered = _repeated(stretches)
-    held = (
-        sum(length for digest, length in zip(stretches, lengths, strict=True) if digest in scattered)
-        if scattered
-        else 0
-    )
+    held = 0
+    if scattered:
+        held = sum(length for digest, length in zip(stretches, lengths, strict=True) if digest in scattered)
     return Survey(rows, scattered, max(1, -(-held // MOST_HELD)))
 
 

@@ -406,10 +406,8 @@ class CsvLayout:
         if north is None and east is None:
             return None
         if north is None or east is None:
-            raise CellError(
-                self._name(_F.LATITUDE if north is None else _F.LONGITUDE),
-                "is missing beside the other half of the place",
-            )
+            name = self._name(_F.LATITUDE if north is None else _F.LONGITUDE)
+            raise CellError(name, "is missing beside the other half of the place")
         return Position(north, east, self._name(_F.LATITUDE))
 
     def _measurements(

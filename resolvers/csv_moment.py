@@ -12,7 +12,7 @@ from resolvers.wqx_value import YEARS, ZONES, Moment
 
 
 class DateOrder(StrEnum):
-    """In which order year, month and day stand. Years have four digits; between them is a hyphen, a slash or a point."""
+    """In which order year, month and day stand: the year with four digits, a hyphen, a slash or a point between."""
 
     YMD = "YMD"
     DMY = "DMY"
@@ -50,8 +50,8 @@ def moment_of(
 ) -> Moment:
     """Return the moment that a row names.
 
-    day_text: the date; with its time behind it where time_text is None. zone_text: the row's own zone, by its IANA name,
-    a code of WQX or an offset; empty for `zone`. names: of the columns, for what is wrong in them.
+    day_text: the date; with its time behind it where time_text is None. zone_text: the row's own zone, by its IANA
+    name, a code of WQX or an offset; empty for `zone`. names: of the columns, for what is wrong in them.
 
     Without a time it is midnight UTC, as in results of the portal. Fractions of seconds are left out.
 

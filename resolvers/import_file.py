@@ -1,4 +1,4 @@
-"""The file of an import: taken in piece by piece, sealed, and read again from its beginning, without ever being whole."""
+"""The file of an import: taken in piece by piece, sealed, and read again from its beginning, never as a whole."""
 
 import asyncio
 import base64
@@ -8,7 +8,10 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
+from auth.permission import Permission
+from auth.policy import require
 from auth.principal import Viewer
+from auth.scope import project_scope
 from models.base import new_id
 from models.data_import import DataImport, ImportChunk, ImportStatus
 from models.encryption.column import open_light
@@ -26,7 +29,8 @@ _LEVEL: Final = 1
 """How hard it is compressed: the least, which makes a fifth of a table already."""
 _TABLE: Final = entity_of(ImportChunk).name
 _RECEIVED: Final = (
-    f"select i.status, i.size, clock_timestamp() as now, coalesce((select max(c.start + c.length) from {_TABLE} c"
+    "select i.status, i.size, i.project_id, clock_timestamp() as now,"
+    f" coalesce((select max(c.start + c.length) from {_TABLE} c"
     " where c.organization_id = i.organization_id and c.import_id = i.id), 0) as received"
     f' from "{entity_of(DataImport).name}" i where i.organization_id = $1 and i.id = $2'
 )
@@ -54,10 +58,11 @@ async def received_bytes(organization_id: UUID, import_id: UUID) -> int:
 async def add_piece(viewer: Viewer, import_id: UUID, *, start: int, piece: bytes) -> int:
     """Store bytes of the file behind those that are there, and return how many are there then.
 
-    viewer: who sends them, and may; asked again is only whether they still stand. piece: `CHUNK_BYTES` at the most.
+    viewer: who sends them, and sees the import; asked again is whether they still stand, and may import. piece:
+    `CHUNK_BYTES` at the most.
 
     Raises:
-        UnauthenticatedError: the session has ended.
+        UnauthenticatedError, ForbiddenError: the session has ended, or the viewer may not import any more.
         OffsetError: other bytes are expected.
         ConflictError: the import takes no bytes any more, or not so many.
     """
@@ -66,7 +71,8 @@ async def add_piece(viewer: Viewer, import_id: UUID, *, start: int, piece: bytes
     await active_keyring().load([organization_owner(organization_id)])
     async with write_transaction(Tenant(organization_id=organization_id, user_id=viewer.user_id)) as connection:
         (found,) = await fetch(connection, f"{_RECEIVED} for update of i", organization_id, import_id)
-        await standing_viewer(connection, viewer, found["now"])
+        now = await standing_viewer(connection, viewer, found["now"])
+        require(now, Permission.RECORD_IMPORT, project_scope(found["project_id"]))
         if found["status"] != ImportStatus.OPEN:
             raise ConflictError("The import takes no file any more.")
         if found["received"] != start:

@@ -1,7 +1,8 @@
 """Running imports in the background: a batch at a time, by what who started each may do at that moment.
 
-A batch is committed together with what became of its rows, so that a process that ends in the middle is followed by one
-that goes on behind the last batch. The file is looked through again then; nothing of it is kept outside of the database.
+A batch is committed together with what became of its rows, so that a process that ends in the middle is followed by
+one that goes on behind the last batch. The file is looked through again then; nothing of it is kept outside of the
+database.
 """
 
 import asyncio
@@ -139,10 +140,7 @@ class ImportRunning:
     async def _batch(self, row: Any) -> bool:
         """Do the next batch; return whether there was one."""
         opened = await self._opened(row)
-        try:
-            batch = await _in_thread(opened.file, next, opened.batches, None)
-        except FieldwardError:
-            raise
+        batch = await _in_thread(opened.file, next, opened.batches, None)
         if batch is None:
             return False
         if row["is_dry_run"]:
@@ -236,7 +234,8 @@ async def _require_running(connection: Any, row: Any) -> Any:
     """Hold the import as it is until the end, and return the time. Raises `_OverError` where this run is over."""
     found = await fetch(
         connection,
-        f'select status, run, clock_timestamp() as now from "{_TABLE}" where organization_id = $1 and id = $2 for share',
+        f'select status, run, clock_timestamp() as now from "{_TABLE}"'
+        " where organization_id = $1 and id = $2 for share",
         row["organization_id"],
         row["id"],
     )

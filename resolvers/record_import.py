@@ -3,8 +3,8 @@
 Ids are derived from what a row says of itself, so that a file imported twice changes nothing. A row that can't become
 anything is reported with its line, column and reason. A dry run goes the same way up to the write.
 
-New results of a record that is there already go into it as a change of it: by whom is noted, and what was sent back is a
-draft again. A record that is under review or approved takes none: what is signed is not added to by a file.
+New results of a record that is there already go into it as a change of it: by whom is noted, and what was sent back is
+a draft again. A record that is under review or approved takes none: what is signed is not added to by a file.
 """
 
 import json

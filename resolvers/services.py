@@ -79,6 +79,7 @@ class Services:
     mail: how letters to people leave; None where no such way is set up.
     wake_afterwards: has a background job, by its name, look for work when the running task has ended.
     public_url: where people reach the service, where that is set: for links.
+    import_limit: bytes of the largest file that is imported.
     """
 
     keyring: Keyring
@@ -100,3 +101,4 @@ class Services:
     token_uses: TokenUses = field(default_factory=TokenUses)
     wake_afterwards: Callable[[str], None] = _leave_asleep
     public_url: str | None = None
+    import_limit: int = 2047 * 1024**2

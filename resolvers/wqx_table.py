@@ -156,7 +156,7 @@ def read_table(stream: TextIO, require_header: HeaderRule, *, delimiter: str = "
 def require_columns(
     header: Sequence[str], *, wanted: Collection[str] = tuple(Column), optional: Collection[str] = OPTIONAL
 ) -> None:
-    """Raise `WqxFormatError` where a header lacks a column that is wanted and not optional, or has a wanted one twice."""
+    """Raise `WqxFormatError` where a header lacks a column that is wanted and not optional, or has one twice."""
     missing = [str(column) for column in wanted if column not in optional and column not in header]
     if missing:
         raise WqxFormatError(f"The header lacks {', '.join(missing)}.")

@@ -28,11 +28,13 @@ from schema.access_review_change import AccessReviewMutation
 from schema.authenticator_change import AuthenticatorMutation
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
+from schema.data_import_change import DataImportMutation
 from schema.device_change import DeviceMutation
 from schema.device_enrolment import DeviceEnrolmentMutation
 from schema.errors import presented
 from schema.execution import RowsExecutor
 from schema.field import Guard
+from schema.import_mapping_change import ImportMappingMutation
 from schema.incident_change import IncidentMutation
 from schema.input_object import hide_values
 from schema.introspection import SchemaExecutor, publish_sights
@@ -80,6 +82,8 @@ _MUTATIONS = (
     AccessReviewMutation,
     TrailRetentionMutation,
     PasswordMutation,
+    DataImportMutation,
+    ImportMappingMutation,
 )
 
 

@@ -57,6 +57,7 @@ _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),
         *("history", "incidents", "sessions", "invitations", "accessReviews", "items"),
+        *("imports", "importMappings", "rows"),
     }
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
