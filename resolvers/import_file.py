@@ -52,7 +52,7 @@ async def received_bytes(organization_id: UUID, import_id: UUID) -> int:
     """Return how many bytes of the file are there."""
     async with OneStatement(Tenant(organization_id=organization_id)) as connection:
         row = await connection.fetchrow(_RECEIVED, organization_id, import_id)
-    return int(row["received"])
+    return int(row["received"]) if row is not None else 0
 
 
 async def add_piece(viewer: Viewer, import_id: UUID, *, start: int, piece: bytes) -> int:

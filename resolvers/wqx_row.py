@@ -266,7 +266,8 @@ def _require_storable(cells: Mapping[str, str], facts: Facts, measurement: Repor
 
 
 def _contradiction(name: str, earlier: Facts, later: Facts) -> CellError:
-    column, value = _FACT_COLUMNS.get(name), getattr(later, name)
+    column: str | None = _FACT_COLUMNS.get(name)
+    value = getattr(later, name)
     if name == "moment":
         column = Column.TIME if earlier.moment.day == later.moment.day else Column.DATE
         value = later.moment.reported

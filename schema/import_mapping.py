@@ -112,21 +112,21 @@ class ImportMappingFilter:
     name: TextFilter | None = strawberry.field(default=None, description="By what they are called.")
 
 
-@writes(ImportMappingModel, **_all_of("column", "field"))
+@writes(ImportMappingModel, beside=(), **_all_of("column", "field"))
 @strawberry.input(description="A column of the file, and what it is.")
 class MappedColumnInput:
     column: str = strawberry.field(description="Its name in the header.")
     field: ImportField = strawberry.field(description="What it is.")
 
 
-@writes(ImportMappingModel, **_all_of("field", "value"))
+@writes(ImportMappingModel, beside=(), **_all_of("field", "value"))
 @strawberry.input(description="What is the same in every row.")
 class MappedConstantInput:
     field: ImportField = strawberry.field(description="What it is.")
     value: str = strawberry.field(description="What it says.")
 
 
-@writes(ImportMappingModel, **_all_of("column", "characteristic", "unit", "fraction", "method"))
+@writes(ImportMappingModel, beside=(), **_all_of("column", "characteristic", "unit", "fraction", "method"))
 @strawberry.input(description="A column whose cells are values of one characteristic; an empty one is no result.")
 class ResultColumnInput:
     column: str = strawberry.field(description="Its name in the header.")
@@ -138,6 +138,7 @@ class ResultColumnInput:
 
 @writes(
     ImportMappingModel,
+    beside=(),
     **_all_of(
         "columns",
         "constants",

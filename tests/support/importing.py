@@ -136,7 +136,7 @@ async def uploaded(world: World, key: str, code: str, content: bytes, **more: An
 
 def counts(shown: Mapping[str, Any]) -> tuple[int, int, int, int]:
     """Return how many rows were created, known, rejected and blank."""
-    return tuple(shown[f"{one}Rows"] for one in ("created", "known", "rejected", "blank"))  # type: ignore[return-value]
+    return tuple(shown[f"{one}Rows"] for one in ("created", "known", "rejected", "blank"))
 
 
 NEW_PROJECT: Final = """
