@@ -190,3 +190,14 @@ async def age(world: World, made: Made, *, days: int = 8) -> None:
             )
     finally:
         await superuser.close()
+
+
+async def fill_imports(world: World) -> None:
+    """Have imports of each kind of row: one that was looked through and whose file is there, and a mapping."""
+    manager = await world.client("manager")
+    project = await world.project_id("CANAL")
+    given = {"projectId": f"Project:{project}", "name": "Field sheet", "mapping": FIELD_SHEET}
+    await manager.run(CREATE_MAPPING, {"input": given})
+    made = await uploaded(world, "manager", "CANAL", many_rows(3))
+    await start(manager, made, dry_run=True)
+    await run_to_the_end()
