@@ -24,8 +24,8 @@ from resolvers.locking import Wanted, hold_visible, lock_visible, require_on
 from resolvers.record_import import require_may_import
 from resolvers.trail import Actor
 
-MOST_KEPT: Final = 20
-"""Imports of a project whose files are kept at once."""
+MOST_KEPT: Final = 4
+"""How many times the largest file the files may be together that are kept for imports of one project."""
 
 KEPT: Final = (
     ImportStatus.OPEN,
@@ -60,7 +60,7 @@ async def create_import(change: Change, *, new: NewImport, largest: int) -> UUID
     Raises:
         NotFoundError, ForbiddenError: the viewer sees no such project or mapping, or may not import into it.
         InvalidInputError: the file is empty or too large, or its kind and its mapping do not go together.
-        ConflictError: the project is archived, or has too many files of imports.
+        ConflictError: the project is archived, or keeps too much of files for imports.
     """
     project = Wanted(Project, new.project_id, ("status",), at=_AT_PROJECT)
     at_mapping = ("input", "mappingId")
@@ -77,14 +77,15 @@ async def create_import(change: Change, *, new: NewImport, largest: int) -> UUID
     require_fit(entity_of(DataImport), {"file_name": new.file_name}, at=("input",))
     (kept,) = await fetch(
         change.connection,
-        f'select count(*) as count from "{entity_of(DataImport).name}"'
+        f'select coalesce(sum(size), 0)::bigint as bytes from "{entity_of(DataImport).name}"'
         " where organization_id = $1 and project_id = $2 and status = any($3)",
         change.organization_id,
         new.project_id,
         list(KEPT),
     )
-    if kept["count"] >= MOST_KEPT:
-        raise ConflictError(f"The project has {MOST_KEPT} imports that are not through: cancel one.", field=_AT_PROJECT)
+    if kept["bytes"] + new.size > MOST_KEPT * largest:
+        what = "The files of the project's imports that are not through are too large together: cancel one."
+        raise ConflictError(what, field=_AT_PROJECT)
     row_id = new_id()
     await change.insert(
         DataImport,

@@ -11,6 +11,7 @@ from uuid import UUID
 import httpx
 
 from fieldward.demo.load import RESULTS
+from fieldward.embedded import Endpoint
 from resolvers.import_running import ImportRunning
 from resolvers.wqx_layout import WQX3
 from tests.support.entry import insert_entry
@@ -201,3 +202,22 @@ async def fill_imports(world: World) -> None:
     made = await uploaded(world, "manager", "CANAL", many_rows(3))
     await start(manager, made, dry_run=True)
     await run_to_the_end()
+
+
+async def an_import(superuser: Endpoint, organization: UUID, project: str) -> UUID:
+    """Make an import whose file is said to be there, past the API, and return its id."""
+    connection = await connect(superuser)
+    try:
+        async with connection.transaction():
+            await connection.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
+            await insert_entry(connection, organization)
+            made: UUID = await connection.fetchval(
+                "insert into data_import (id, organization_id, created_at, project_id, kind, status, file_name, size, run,"
+                " is_dry_run) values (gen_random_uuid(), $1, now(), $2, 'WQX_CSV', 'UPLOADED', 'made.csv', 1, 0, false)"
+                " returning id",
+                organization,
+                UUID(project.partition(":")[2]),
+            )
+            return made
+    finally:
+        await connection.close()
