@@ -62,7 +62,7 @@ async def _import(path: Path, size: int, databases: Databases, email: str, proje
                 looks.append(held_mb())
         done = time.perf_counter()
         async with OneStatement(Tenant(organization_id=viewer.organization_id)) as connection:
-            row = await connection.fetchrow("select * from data_import where id = $1", import_id)
+            (row,) = await connection.fetch("select * from data_import where id = $1", import_id)
     return {
         "status": row["status"],
         "rows": row["total_rows"],

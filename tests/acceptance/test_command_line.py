@@ -47,6 +47,7 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["roles"],
         ["import"],
         ["import", "wqx-csv"],
+        ["import", "csv"],
         ["organization", "create"],
         ["user", "create"],
         ["user", "suspend"],
