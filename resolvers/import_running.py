@@ -31,7 +31,7 @@ from resolvers.change import Change
 from resolvers.csv_mapping import CsvLayout, mapping_from
 from resolvers.data_import import finish_import, forget_file
 from resolvers.import_file import ImportFile
-from resolvers.record_import import Fate, Outcome, commit_batch, judge_batch
+from resolvers.record_import import Fate, Outcome, Prepared, commit_batch, judge_batch, prepare_batch
 from resolvers.standing import (
     BLOCKED,
     REVOKED,
@@ -140,13 +140,13 @@ class ImportRunning:
     async def _batch(self, row: Any) -> bool:
         """Do the next batch; return whether there was one."""
         opened = await self._opened(row)
-        batch = await _in_thread(opened.file, next, opened.batches, None)
-        if batch is None:
+        numbered = await _in_thread(opened.file, _next, opened.batches, row["project_id"])
+        if numbered is None:
             return False
         if row["is_dry_run"]:
-            await _judge(row, batch, opened.survey.rows)
+            await _judge(row, numbered, opened.survey.rows)
         else:
-            await _write(row, batch, opened.survey.rows)
+            await _write(row, numbered, opened.survey.rows)
         return True
 
     async def _opened(self, row: Any) -> _Open:
@@ -193,6 +193,15 @@ def layout_of(kind: str, mapping: str | None) -> Layout:
     return WQX3 if kind == ImportKind.WQX3_CSV else LEGACY
 
 
+_Numbered = tuple[int, Prepared]
+"""The number of a batch, and the batch."""
+
+
+def _next(batches: Iterator[Batch], project_id: UUID) -> _Numbered | None:
+    batch = next(batches, None)
+    return None if batch is None else (batch.number, prepare_batch(project_id, batch))
+
+
 async def _in_thread(file: ImportFile, work: Any, *arguments: Any) -> Any:
     """Return what the work returns, which reads the file; where the task is cancelled, so is that."""
     try:
@@ -202,7 +211,8 @@ async def _in_thread(file: ImportFile, work: Any, *arguments: Any) -> Any:
         raise
 
 
-async def _write(row: Any, batch: Batch, total: int) -> None:
+async def _write(row: Any, numbered: _Numbered, total: int) -> None:
+    number, batch = numbered
     organization_id = row["organization_id"]
     async with OneStatement(Tenant(organization_id=organization_id)) as connection:
         viewer = await starter_now(connection, row)
@@ -215,19 +225,20 @@ async def _write(row: Any, batch: Batch, total: int) -> None:
         return replace(change, intent=replace(change.intent, actor=replace(change.intent.actor, viewer=now)))
 
     async def beside(change: Change, outcome: Outcome) -> None:
-        await insert_rows(change.connection, entity_of(ImportBlock), [_block(row, batch, outcome, total, change.at)])
+        await insert_rows(change.connection, entity_of(ImportBlock), [_block(row, number, outcome, total, change.at)])
 
     await commit_batch(Actor(organization_id, origin, viewer), row["project_id"], batch, stands=stands, beside=beside)
 
 
-async def _judge(row: Any, batch: Batch, total: int) -> None:
+async def _judge(row: Any, numbered: _Numbered, total: int) -> None:
+    number, batch = numbered
     tenant = Tenant(organization_id=row["organization_id"])
     async with Snapshot(tenant) as connection:
         viewer = await starter_now(connection, row)
         outcome = await judge_batch(connection, viewer, row["project_id"], batch)
     async with write_transaction(tenant) as writing:
         now = await _require_running(writing, row)
-        await insert_rows(writing, entity_of(ImportBlock), [_block(row, batch, outcome, total, now)])
+        await insert_rows(writing, entity_of(ImportBlock), [_block(row, number, outcome, total, now)])
 
 
 async def _require_running(connection: Any, row: Any) -> Any:
@@ -276,7 +287,7 @@ async def starter_now(connection: asyncpg.Connection, row: Any) -> Viewer:
     return replace(viewer_of(state), device_id=row["started_on_id"])
 
 
-def _block(row: Any, batch: Batch, outcome: Outcome, total: int, at: Any) -> dict[str, Any]:
+def _block(row: Any, number: int, outcome: Outcome, total: int, at: Any) -> dict[str, Any]:
     counted = outcome.counted
     return {
         "id": new_id(),
@@ -284,7 +295,7 @@ def _block(row: Any, batch: Batch, outcome: Outcome, total: int, at: Any) -> dic
         "created_at": at,
         "import_id": row["id"],
         "run": row["run"],
-        "position": batch.number,
+        "position": number,
         "total_rows": total,
         "created_rows": counted[RowFate.CREATED],
         "known_rows": counted[RowFate.KNOWN],

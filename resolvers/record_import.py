@@ -7,7 +7,6 @@ New results of a record that is there already go into it as a change of it: by w
 a draft again. A record that is under review or approved takes none: what is signed is not added to by a file.
 """
 
-import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, Final, TextIO
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from auth.action import Action
 from auth.errors import NotFoundError
@@ -87,6 +87,18 @@ class Outcome:
         return Counter(one.fate for one in self.fates)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch with all that is to be known of it before anything is looked up: what is stored of each record that fits.
+
+    Made apart, since it is most of an import's work and needs nothing but the batch: a server does it in a thread.
+    """
+
+    records: Sequence[tuple[ReportedRecord, NewRecord]]
+    rejections: Sequence[Rejection]
+    blank: Sequence[int]
+
+
 @dataclass(slots=True)
 class ImportReport:
     """What became of a file. Every row is in exactly one of created, known, rejected and blank.
@@ -148,11 +160,12 @@ async def import_results(
     report = ImportReport(rows=survey.rows)
     done = 0
     for batch in read_batches(again, layout, survey, (viewer.organization_id, project_id)):
+        prepared = prepare_batch(project_id, batch)
         if is_dry_run:
             async with Snapshot(Tenant(organization_id=viewer.organization_id)) as connection:
-                outcome = await judge_batch(connection, viewer, project_id, batch)
+                outcome = await judge_batch(connection, viewer, project_id, prepared)
         else:
-            outcome = await commit_batch(actor, project_id, batch)
+            outcome = await commit_batch(actor, project_id, prepared)
         report.add(outcome)
         done += len(outcome.fates)
         tell(outcome.fates)
@@ -160,10 +173,19 @@ async def import_results(
     return report
 
 
+def prepare_batch(project_id: UUID, batch: Batch) -> Prepared:
+    """Return the batch as it would be stored, with what fits no column among its rejections."""
+    rejections = list(batch.rejections)
+    records = [
+        (record, new) for record in batch.records if (new := _fitting(project_id, record, rejections)) is not None
+    ]
+    return Prepared(records, rejections, batch.blank)
+
+
 async def commit_batch(
     actor: Actor,
     project_id: UUID,
-    batch: Batch,
+    batch: Prepared,
     *,
     stands: Callable[[Change], Awaitable[Change]] | None = None,
     beside: Callable[[Change, Outcome], Awaitable[None]] | None = None,
@@ -180,7 +202,7 @@ async def commit_batch(
         actor=actor,
         reason=None,
         entity=entity_of(Record).name,
-        subjects=[record.id for record in batch.records],
+        subjects=[record.id for record, _ in batch.records],
     )
 
     async def write(change: Change) -> Outcome:
@@ -194,7 +216,7 @@ async def commit_batch(
     return await commit_change(intent, write)
 
 
-async def judge_batch(connection: asyncpg.Connection, viewer: Viewer, project_id: UUID, batch: Batch) -> Outcome:
+async def judge_batch(connection: asyncpg.Connection, viewer: Viewer, project_id: UUID, batch: Prepared) -> Outcome:
     """Return what would become of a batch, by what is stored now. Nothing is written, and no key is made.
 
     Raises:
@@ -213,7 +235,7 @@ async def judge_batch(connection: asyncpg.Connection, viewer: Viewer, project_id
     return (await _sorted(connection, viewer.organization_id, batch, is_written=False)).outcome
 
 
-async def write_batch(change: Change, project_id: UUID, batch: Batch) -> Outcome:
+async def write_batch(change: Change, project_id: UUID, batch: Prepared) -> Outcome:
     """Write what is new of a batch, and return what became of it.
 
     Raises:
@@ -226,12 +248,12 @@ async def write_batch(change: Change, project_id: UUID, batch: Batch) -> Outcome
     async with change.connection.acquire_connection() as raw:
         sorted_out = await _sorted(raw, change.organization_id, batch, is_written=True)
     new = sorted_out.new
-    await load_collectors(change.organization_id, [one.collector for one in new])
+    await load_collectors(change.organization_id, [one.collector for _, one in new])
     is_sensitive = found["locations_are_sensitive"]
-    records = [record_values(change, one.id, _record(project_id, one), is_sensitive=is_sensitive) for one in new]
+    records = [record_values(change, reported.id, one, is_sensitive=is_sensitive) for reported, one in new]
     results = [
-        measurement_values(change, record.id, project_id, reported.id, position, _measurement(reported))
-        for record, position, reported in sorted_out.results
+        measurement_values(change, record_id, project_id, reported.id, position, one)
+        for record_id, position, reported, one in sorted_out.results
     ]
     await change.insert_many(Record, records)
     await change.insert_many(Measurement, results)
@@ -268,30 +290,33 @@ class _SortedOut:
     """What is new of a batch, and what became of all of it. grown: records that are there and get more results."""
 
     outcome: Outcome
-    new: list[ReportedRecord]
-    results: list[tuple[ReportedRecord, int, ReportedMeasurement]]
+    new: list[tuple[ReportedRecord, NewRecord]]
+    results: list[tuple[UUID, int, ReportedMeasurement, NewMeasurement]]
     grown: list[UUID]
 
 
 async def _sorted(
-    connection: asyncpg.Connection, organization_id: UUID, batch: Batch, *, is_written: bool
+    connection: asyncpg.Connection, organization_id: UUID, batch: Prepared, *, is_written: bool
 ) -> _SortedOut:
     rejections = list(batch.rejections)
-    fitting = [record for record in batch.records if _fits(record, rejections)]
-    known = await _known_records(connection, organization_id, [one.id for one in fitting], is_written=is_written)
-    known_results = await _known_results(
-        connection, organization_id, [result.id for one in fitting for result in one.measurements if one.id in known]
-    )
+    ids = [record.id for record, _ in batch.records]
+    known = await _known_records(connection, organization_id, ids, is_written=is_written)
+    result_ids = [one.id for record, _ in batch.records if record.id in known for one in record.measurements]
+    known_results = await _known_results(connection, organization_id, result_ids)
     fates: dict[int, RowFate] = dict.fromkeys(batch.blank, RowFate.BLANK)
-    new, results, grown = [], [], []
+    new: list[tuple[ReportedRecord, NewRecord]] = []
+    results: list[tuple[UUID, int, ReportedMeasurement, NewMeasurement]] = []
+    grown: list[UUID] = []
     records_known = measurements_known = 0
-    for record in fitting:
+    for record, stored in batch.records:
         is_known = record.id in known
         fresh = [
-            (record, position, one) for position, one in enumerate(record.measurements) if one.id not in known_results
+            (record.id, position, one, new_one)
+            for position, (one, new_one) in enumerate(zip(record.measurements, stored.measurements, strict=True))
+            if one.id not in known_results
         ]
         if is_known and fresh and known[record.id] not in UNDER_WAY:
-            lines = {one.line for _, _, one in fresh}
+            lines = {one.line for _, _, one, _ in fresh}
             rejections += [Rejection(line, "", _SIGNED, "") for line in sorted(lines)]
             fresh = []
         elif is_known and fresh:
@@ -299,11 +324,11 @@ async def _sorted(
         records_known += is_known
         measurements_known += sum(one.id in known_results for one in record.measurements)
         if not is_known:
-            new.append(record)
+            new.append((record, stored))
         results += fresh
         for one in record.measurements:
             fates.setdefault(one.line, RowFate.KNOWN)
-        for _, _, one in fresh:
+        for _, _, one, _ in fresh:
             fates[one.line] = RowFate.CREATED
     told = {line: Fate(line, fate) for line, fate in fates.items()}
     told |= {one.line: Fate(one.line, RowFate.REJECTED, one.column, one.reason) for one in rejections}
@@ -357,18 +382,19 @@ async def _note_growth(change: Change, record_ids: Sequence[UUID]) -> None:
         )
 
 
-def _fits(record: ReportedRecord, rejections: list[Rejection]) -> bool:
-    """Reject a record, and so its rows, whose values no column takes; say so for each row."""
+def _fitting(project_id: UUID, record: ReportedRecord, rejections: list[Rejection]) -> NewRecord | None:
+    """Return what is stored of a record. One whose values no column takes is rejected, and so are all of its rows."""
+    new = _record(project_id, record)
     try:
-        require_fit(entity_of(Record), _record(UUID(int=0), record).values, at=())
-        for one in record.measurements:
-            require_fit(entity_of(Measurement), _measurement(one).values, at=())
+        require_fit(entity_of(Record), new.values, at=())
+        for one in new.measurements:
+            require_fit(entity_of(Measurement), one.values, at=())
     except InvalidInputError as error:
         column = str(error.field[-1]) if error.field else ""
         lines = sorted({one.line for one in record.measurements})
         rejections += [Rejection(line, column, error.message, "") for line in lines]
-        return False
-    return True
+        return None
+    return new
 
 
 def _record(project_id: UUID, reported: ReportedRecord) -> NewRecord:
@@ -385,6 +411,7 @@ def _record(project_id: UUID, reported: ReportedRecord) -> NewRecord:
         method=reported.method,
         collector=reported.collector,
         comment=reported.comment,
+        measurements=[_measurement(one) for one in reported.measurements],
     )
 
 
@@ -404,7 +431,7 @@ def _measurement(reported: ReportedMeasurement) -> NewMeasurement:
         result_status=reported.result_status,
         value_type=reported.value_type,
         comment=reported.comment,
-        source_row=json.dumps(dict(reported.source), ensure_ascii=False),
+        source_row=orjson.dumps(dict(reported.source)).decode(),
     )
 
 

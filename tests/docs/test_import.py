@@ -73,11 +73,11 @@ def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
     reports = []
     for command in COMMANDS:
         words = [str(tmp_path / word) if word in files else DEMO.get(word, word) for word in command.split()]
-        dry = run(data, *words, "--dry-run", "--json")
+        dry = run(data, *words, "--dry-run", "--json") if "--mapping" in words else None
         done = run(data, *words, "--json", "--fates", str(tmp_path / "fates.csv"))
         report = json.loads(done.stdout)
-        assert {**json.loads(dry.stdout), "dry_run": False} == report
-        assert done.returncode == dry.returncode == (3 if report["rejected"] else 0)
+        assert dry is None or {**json.loads(dry.stdout), "dry_run": False} == report
+        assert done.returncode == (3 if report["rejected"] else 0), done.stderr
         assert len((tmp_path / "fates.csv").read_text().splitlines()) == report["rows"] + 1
         reports.append((report["created"] > 0, report["known"], report["rejected"]))
     # What came in the older layout is known in the newer one.

@@ -214,7 +214,8 @@ async def an_import(superuser: Endpoint, organization: UUID, project: str) -> UU
             made: UUID = await connection.fetchval(
                 "insert into data_import (id, organization_id, created_at, project_id, kind, status, file_name, size,"
                 " run, is_dry_run)"
-                " values (gen_random_uuid(), $1, now(), $2, 'WQX_CSV', 'UPLOADED', 'made.csv', 1, 0, false) returning id",
+                " values (gen_random_uuid(), $1, now(), $2, 'WQX_CSV', 'UPLOADED', 'made.csv', 1, 0, false)"
+                " returning id",
                 organization,
                 UUID(project.partition(":")[2]),
             )
