@@ -31,7 +31,7 @@ from resolvers.change import Change
 from resolvers.csv_mapping import CsvLayout, mapping_from
 from resolvers.data_import import finish_import, forget_file
 from resolvers.import_file import ImportFile
-from resolvers.record_import import Fate, Outcome, Prepared, commit_batch, judge_batch, prepare_batch
+from resolvers.record_import import Fate, Outcome, Prepared, commit_batch, judge_batch, look_anew, prepare_batch
 from resolvers.standing import (
     BLOCKED,
     REVOKED,
@@ -228,6 +228,7 @@ async def _write(row: Any, numbered: _Numbered, total: int) -> None:
         await insert_rows(change.connection, entity_of(ImportBlock), [_block(row, number, outcome, total, change.at)])
 
     await commit_batch(Actor(organization_id, origin, viewer), row["project_id"], batch, stands=stands, beside=beside)
+    await look_anew(organization_id, number)
 
 
 async def _judge(row: Any, numbered: _Numbered, total: int) -> None:

@@ -31,7 +31,7 @@ from models.project import Project
 from models.reading import Snapshot
 from models.record import Medium, Record, RecordStatus
 from models.statement import Statement
-from models.transaction import Tenant
+from models.transaction import Tenant, raw_write_transaction
 from models.visibility import visible
 from resolvers.activity_stream import Batch, Rejection, ReportedRecord, look_through, read_batches
 from resolvers.change import Change, Intent, commit_change
@@ -166,6 +166,7 @@ async def import_results(
                 outcome = await judge_batch(connection, viewer, project_id, prepared)
         else:
             outcome = await commit_batch(actor, project_id, prepared)
+            await look_anew(viewer.organization_id, batch.number)
         report.add(outcome)
         done += len(outcome.fates)
         tell(outcome.fates)
@@ -214,6 +215,17 @@ async def commit_batch(
         return outcome
 
     return await commit_change(intent, write)
+
+
+async def look_anew(organization_id: UUID, number: int) -> None:
+    """Have the database look anew at what is in the tables, after the first batch and whenever they doubled since.
+
+    number: that of the batch which was committed. Without it, each row may cost a look at all of its organization,
+    until the database looks by itself, a minute later.
+    """
+    if not number & (number + 1):
+        async with raw_write_transaction(Tenant(organization_id=organization_id)) as connection:
+            await connection.execute("select fieldward_analyze_records()")
 
 
 async def judge_batch(connection: asyncpg.Connection, viewer: Viewer, project_id: UUID, batch: Prepared) -> Outcome:

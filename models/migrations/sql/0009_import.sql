@@ -66,6 +66,16 @@ end $$;
 revoke execute on function fieldward_importing(interval) from public;
 grant execute on function fieldward_importing(interval) to fieldward_service;
 
+-- Where many rows come at once, what is known of the tables is soon of another time, and a plan that was good for a few
+-- rows reads all of them: so does the look-up of a foreign key, whose plan is kept. Only their owner may look anew.
+create function fieldward_analyze_records() returns void language plpgsql security definer
+  set search_path = pg_catalog, pg_temp as $$
+begin
+  analyze public.record, public.measurement;
+end $$;
+revoke execute on function fieldward_analyze_records() from public;
+grant execute on function fieldward_analyze_records() to fieldward_service;
+
 grant select, insert, update on data_import to fieldward_service;
 grant select, insert, update, delete on import_mapping, import_chunk to fieldward_service;
 grant select, insert, delete on import_block to fieldward_service;
