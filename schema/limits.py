@@ -57,10 +57,12 @@ _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),
         *("history", "incidents", "sessions", "invitations", "accessReviews", "items"),
-        *("imports", "importMappings", "rows"),
+        *("imports", "importMappings"),
     }
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})
+_FATES: Final = "rows"
+"""What became of the rows of an import: paged, and no rows of a table."""
 _INVENTORY: Final = "dataInventory"
 _PAST: Final = "recordAsOf"
 _PROOFS: Final = frozenset({"proof", "consistencyProof"})
@@ -146,7 +148,7 @@ def _size(node: FieldNode, variables: Mapping[str, Any]) -> int:
         return WORTH_OF_INVENTORY
     if node.name.value in _PROOFS:
         return WORTH_OF_PROOF
-    if node.name.value not in _PAGES:
+    if node.name.value not in _PAGES and node.name.value != _FATES:
         return 1
     asked = [DEFAULT_PAGE]
     for argument in node.arguments or ():

@@ -22,7 +22,9 @@ Input = dict[str, Any]
 Place = tuple[str | int, ...]
 
 REASON: Final = "Because the laboratory said so."
-BESIDE: Final = frozenset({"id", "expectedVersion", "reason", "doneAt", "meaning", "password", "measurements"})
+BESIDE: Final = frozenset(
+    {"id", "expectedVersion", "reason", "doneAt", "meaning", "password", "measurements", "mappingId"}
+)
 """Input fields that write nothing of their own."""
 RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("assignOrganizationRole", "roleExpiresAt"): "expiresAt",
