@@ -27,6 +27,13 @@ class Action(StrEnum):
     AUTHENTICATOR_RENEW_CODES = "authenticator.renew_codes"
     AUTHENTICATOR_RESET = "authenticator.reset"
 
+    DATA_IMPORT_CANCEL = "data_import.cancel"
+    DATA_IMPORT_CREATE = "data_import.create"
+    DATA_IMPORT_FINISH = "data_import.finish"
+    DATA_IMPORT_FORGET = "data_import.forget"
+    DATA_IMPORT_START = "data_import.start"
+    DATA_IMPORT_UPLOAD = "data_import.upload"
+
     DEVICE_BLOCK = "device.block"
     DEVICE_ENROL = "device.enrol"
     DEVICE_HAND_OVER = "device.hand_over"
@@ -35,6 +42,10 @@ class Action(StrEnum):
     DEVICE_UNBLOCK = "device.unblock"
 
     FIELD_READ = "field.read"
+
+    IMPORT_MAPPING_CREATE = "import_mapping.create"
+    IMPORT_MAPPING_DELETE = "import_mapping.delete"
+    IMPORT_MAPPING_UPDATE = "import_mapping.update"
 
     INCIDENT_ACKNOWLEDGE = "incident.acknowledge"
     INCIDENT_CLOSE = "incident.close"

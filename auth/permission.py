@@ -21,6 +21,8 @@ class Permission(StrEnum):
     AUDIT_READ_PERSONAL = "audit:read_personal"
     AUDIT_SET_RETENTION = "audit:set_retention"
 
+    DATA_IMPORT_READ = "data_import:read"
+
     DEVICE_READ = "device:read"
     DEVICE_READ_CONFIDENTIAL = "device:read_confidential"
     DEVICE_REGISTER = "device:register"

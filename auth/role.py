@@ -62,6 +62,7 @@ _PROJECT_MANAGER: Final = (
         P.SITE_CREATE,
         P.SITE_UPDATE,
         P.SITE_DELETE,
+        P.DATA_IMPORT_READ,
     }
 )
 
@@ -102,7 +103,7 @@ SELF: Final = frozenset(
 
 # What a role of the organization's own may be made of, by its level: what a role in a project can't use there is not
 # offered for one.
-_IN_PROJECTS: Final = frozenset({"project", "project_membership", "record", "site"})
+_IN_PROJECTS: Final = frozenset({"data_import", "project", "project_membership", "record", "site"})
 ORGANIZATION_LEVEL: Final = frozenset(P)
 PROJECT_LEVEL: Final = frozenset(p for p in P if p.noun in _IN_PROJECTS) - {P.PROJECT_CREATE}
 

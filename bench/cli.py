@@ -33,6 +33,7 @@ from bench.sections.counts import RECORDS, measure_counts
 from bench.sections.depth import measure_depth
 from bench.sections.encryption import Cipher, measure_encryption
 from bench.sections.guards import measure_guards
+from bench.sections.importing import measure_import
 from bench.sections.latency import measure_latency
 from bench.sections.memory import measure_memory
 from bench.sections.overload import MOST_TIMES, measure_overload
@@ -350,6 +351,24 @@ def sign_in_timing_command(
     publish(report, as_json=as_json, write=write, note=note)
     if report.data[report.name]["differ"]:
         refuse("the answers' times tell accounts apart", code=1)
+
+
+@app.command("import")
+def import_command(
+    directory: Directory = DEFAULT,
+    rows: Annotated[int, typer.Option(min=100, help="How many rows the file has.")] = 100_000,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure the import of a file: rows per second, memory, and how it compares to COPY of the same rows.
+
+    Example: python -m bench import --rows 1000000 --write
+    """
+    plan = _plan(directory, 100, 1, 1, 0, 1, Generator.AUTO)
+    with opened(directory) as databases:
+        report = measure_import(plan, databases, rows)
+    publish(report, as_json=as_json, write=write, note=note)
 
 
 COUNTS = ROOT / "bench" / "counts.json"

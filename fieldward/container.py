@@ -63,6 +63,7 @@ def build_services(settings: Settings, *, mailer: Mailer | None = None) -> Servi
         public_url=settings.public_url,
         enforces_limits=settings.limits == "enforce",
         allowances=Allowances(settings.quota, settings.anonymous_quota),
+        import_limit=settings.import_limit_mib * 1024**2,
         mail=build_mail_route(settings, otherwise=mailer),
     )
 

@@ -41,6 +41,7 @@ MODELS_APP: Final = {
         "models.service_account_token",
         "models.access_review",
         "models.trusted_document",
+        "models.data_import",
     ],
     "migrations": "models.migrations",
 }

@@ -20,6 +20,8 @@ from resolvers.access_review_schedule import open_if_due
 from resolvers.alarm import alarming_organizations, deliver_one
 from resolvers.alarm_channel import channels_of
 from resolvers.idempotency import forget_keys
+from resolvers.import_running import EVERY_S as IMPORTS_EVERY_S
+from resolvers.import_running import RUN_IMPORTS, ImportRunning
 from resolvers.incident_judging import Judge, SealingWatch, judge_step, note_sealing, unjudged_organizations
 from resolvers.invitation_sending import invitation_letter
 from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys, rotate_overdue_signing_key
@@ -89,6 +91,7 @@ def intervals_s(settings: Settings) -> Mapping[str, float]:
         OPEN_REVIEWS: OPEN_EVERY_S,
         WRITE_TOKEN_USES: USES_EVERY_S,
         WARN_OF_EXPIRY: WARNINGS_EVERY_S,
+        RUN_IMPORTS: IMPORTS_EVERY_S,
     }
 
 
@@ -201,7 +204,13 @@ def build_jobs(
                         log.info("expiry_warned_of", organization_id=str(organization_id), tokens=warned)
         return False
 
+    importing = ImportRunning()
+
+    async def run_imports() -> bool:
+        return await importing.step() if await leads() else False
+
     return {
+        RUN_IMPORTS: run_imports,
         WRITE_TOKEN_USES: services.token_uses.write,
         WARN_OF_EXPIRY: warn,
         REWRITE_LOCATIONS: rewrite_locations,

@@ -193,6 +193,9 @@ class Settings(BaseSettings):
         "enforce",
         description="Whether an operation that asks for too much is refused, or run and noted in the log.",
     )
+    import_limit_mib: int = Field(
+        2047, ge=1, le=2047, description="Size of the largest file that is imported through the API, in MiB."
+    )
     log_format: Literal["json", "console"] = Field("json", description="How the log is written.")
     password_cost: Literal["standard", "test"] = Field(
         "standard",

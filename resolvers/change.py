@@ -25,7 +25,7 @@ from models.errors import UnknownOutcomeError
 from models.inventory import entity_of
 from models.row import Row
 from models.transaction import Tenant, fetch, write_transaction
-from models.writing import Values, insert_rows
+from models.writing import Values, insert_many, insert_rows
 from resolvers.checking import require_clock
 from resolvers.idempotency import DoneBeforeError
 from resolvers.standing import standing_question
@@ -84,6 +84,10 @@ class Change:
         """Write new rows of a table; see `models/writing.py: insert_rows`."""
         for row in await insert_rows(self.connection, entity_of(model), rows):
             self.made[row["id"]] = row
+
+    async def insert_many(self, model: type[TenantModel], rows: Sequence[Values]) -> None:
+        """Write new rows of a table that nobody is shown right away; see `models/writing.py: insert_many`."""
+        await insert_many(self.connection, entity_of(model), rows)
 
 
 async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) -> T:

@@ -1,56 +1,132 @@
-"""Importing results of the US Water Quality Portal: rows become records with measurements.
+"""Importing results of files: rows become records with measurements, a batch at a time, each one audited change.
 
-Ids are derived from what a row says of itself, so that a file imported twice changes nothing. Records go in batches,
-each one audited change; a row that can't become anything is reported with its line, column and reason.
+Ids are derived from what a row says of itself, so that a file imported twice changes nothing. A row that can't become
+anything is reported with its line, column and reason. A dry run goes the same way up to the write.
+
+New results of a record that is there already go into it as a change of it: by whom is noted, and what was sent back is
+a draft again. A record that is under review or approved takes none: what is signed is not added to by a file.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import islice
-from typing import TextIO
+from typing import Any, Final, TextIO
 from uuid import UUID
 
+import asyncpg
+import orjson
+
 from auth.action import Action
+from auth.errors import NotFoundError
 from auth.permission import Permission
-from auth.policy import require
+from auth.policy import permissions_in, require
 from auth.principal import Viewer
 from auth.scope import Scope, project_scope
+from models.data_import import RowFate
 from models.errors import InvalidInputError
 from models.inventory import entity_of
 from models.measurement import Measurement
 from models.project import Project
-from models.record import Medium, Record
+from models.reading import Snapshot
+from models.record import Medium, Record, RecordStatus
 from models.statement import Statement
-from models.transaction import fetch
+from models.transaction import Tenant, raw_write_transaction
+from models.visibility import visible
+from resolvers.activity_stream import Batch, Rejection, ReportedRecord, look_through, read_batches
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_fit
 from resolvers.collector import load_collectors
 from resolvers.locking import Wanted, hold_visible
 from resolvers.project import require_active
-from resolvers.record import PROJECT_COLUMNS, NewMeasurement, NewRecord, measurement_values, record_values
+from resolvers.record import (
+    PROJECT_COLUMNS,
+    REVIEWED,
+    UNDER_WAY,
+    NewMeasurement,
+    NewRecord,
+    measurement_values,
+    record_values,
+)
 from resolvers.trail import Actor
-from resolvers.wqx import Rejection, ReportedMeasurement, ReportedRecord, read_results
-from resolvers.writing import require_guards
+from resolvers.wqx_layout import LEGACY, Layout
+from resolvers.wqx_row import ReportedMeasurement
 
-BATCH = 500
-"""Records of one change. Its audit entry holds them all, and its transaction stays short."""
+MOST_REPORTED: Final = 10_000
+"""Rejections that a report holds; all of them are counted."""
 
 _MEDIA = {medium.value: medium for medium in Medium}
+_AT_PROJECT: Final = ("project",)
+_SIGNED: Final = "is of a record that is under review or approved"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a row. `column` and `reason` are empty but where it was rejected."""
+
+    line: int
+    fate: RowFate
+    column: str = ""
+    reason: str = ""
 
 
 @dataclass(slots=True)
-class ImportReport:
-    """What became of a file. Every row is in exactly one of measurements (new or known), rejections and blank."""
+class Outcome:
+    """What became of a batch: each of its rows once, in the order of their lines."""
 
-    rows: int = 0
+    fates: list[Fate]
+    rejections: list[Rejection]
     records_created: int = 0
     records_known: int = 0
     measurements_created: int = 0
     measurements_known: int = 0
+
+    @property
+    def counted(self) -> Counter[RowFate]:
+        """How many rows came to what."""
+        return Counter(one.fate for one in self.fates)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch with all that is to be known of it before anything is looked up: what is stored of each record that fits.
+
+    Made apart, since it is most of an import's work and needs nothing but the batch: a server does it in a thread.
+    """
+
+    records: Sequence[tuple[ReportedRecord, NewRecord]]
+    rejections: Sequence[Rejection]
+    blank: Sequence[int]
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What became of a file. Every row is in exactly one of created, known, rejected and blank.
+
+    rejections: the first `MOST_REPORTED` of them.
+    """
+
+    rows: int = 0
+    created: int = 0
+    known: int = 0
+    rejected: int = 0
     blank: int = 0
+    records_created: int = 0
+    records_known: int = 0
+    measurements_created: int = 0
+    measurements_known: int = 0
     rejections: list[Rejection] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a batch in."""
+        counted = outcome.counted
+        self.created += counted[RowFate.CREATED]
+        self.known += counted[RowFate.KNOWN]
+        self.rejected += counted[RowFate.REJECTED]
+        self.blank += counted[RowFate.BLANK]
+        for name in ("records_created", "records_known", "measurements_created", "measurements_known"):
+            setattr(self, name, getattr(self, name) + getattr(outcome, name))
+        self.rejections += outcome.rejections[: MOST_REPORTED - len(self.rejections)]
 
 
 async def import_results(
@@ -59,99 +135,278 @@ async def import_results(
     stream: TextIO,
     *,
     project_id: UUID,
+    layout: Layout = LEGACY,
+    is_dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
+    tell: Callable[[Sequence[Fate]], None] = lambda _fates: None,
 ) -> ImportReport:
-    """Import a result file into a project, as the viewer, and return what became of each row.
+    """Import a result file into a project, as the viewer, and return what became of it.
 
-    progress: told how many records of how many are done.
+    stream: one that can be read again from where it stands. is_dry_run: judge each row, and write nothing. progress:
+    told how many rows of how many are done. tell: told what became of the rows of each batch.
 
     Raises:
         InvalidInputError: the file is no result file.
         NotFoundError, ForbiddenError: the viewer sees no such project, or has no `record:import` there.
         ConflictError: the project is archived.
     """
-    file = read_results(stream, organization_id=viewer.organization_id, project_id=project_id)
-    report = ImportReport(rows=file.counts.rows, blank=file.counts.blank, rejections=list(file.rejections))
-    fitting = [record for record in file.records if _fits(record, report)]
+    start = stream.tell()
+
+    def again() -> TextIO:
+        stream.seek(start)
+        return stream
+
+    survey = look_through(again(), layout)
+    report = ImportReport(rows=survey.rows)
     done = 0
-    for batch in _batches(fitting):
-        intent = Intent(
-            action=Action.RECORD_IMPORT,
-            actor=actor,
-            reason=None,
-            entity=entity_of(Record).name,
-            subjects=[record.id for record in batch],
-        )
-
-        async def write(change: Change, batch: Sequence[ReportedRecord] = batch) -> None:
-            await _write(change, project_id, batch, report)
-
-        await commit_change(intent, write)
-        done += len(batch)
-        progress(done, len(fitting))
+    for batch in read_batches(again, layout, survey, (viewer.organization_id, project_id)):
+        prepared = prepare_batch(project_id, batch)
+        if is_dry_run:
+            async with Snapshot(Tenant(organization_id=viewer.organization_id)) as connection:
+                outcome = await judge_batch(connection, viewer, project_id, prepared)
+        else:
+            outcome = await commit_batch(actor, project_id, prepared)
+            await look_anew(viewer.organization_id, batch.number)
+        report.add(outcome)
+        done += len(outcome.fates)
+        tell(outcome.fates)
+        progress(done, survey.rows)
     return report
 
 
-async def _write(change: Change, project_id: UUID, batch: Sequence[ReportedRecord], report: ImportReport) -> None:
-    project = Wanted(Project, project_id, PROJECT_COLUMNS, at=("project",))
+def prepare_batch(project_id: UUID, batch: Batch) -> Prepared:
+    """Return the batch as it would be stored, with what fits no column among its rejections."""
+    rejections = list(batch.rejections)
+    records = [
+        (record, new) for record in batch.records if (new := _fitting(project_id, record, rejections)) is not None
+    ]
+    return Prepared(records, rejections, batch.blank)
+
+
+async def commit_batch(
+    actor: Actor,
+    project_id: UUID,
+    batch: Prepared,
+    *,
+    stands: Callable[[Change], Awaitable[Change]] | None = None,
+    beside: Callable[[Change, Outcome], Awaitable[None]] | None = None,
+) -> Outcome:
+    """Write a batch in one change, and return what became of it.
+
+    stands: asks, in the transaction, who acts now. beside: writes, in the same transaction, what goes with it.
+
+    Raises:
+        NotFoundError, ForbiddenError, ConflictError: as `import_results`.
+    """
+    intent = Intent(
+        action=Action.RECORD_IMPORT,
+        actor=actor,
+        reason=None,
+        entity=entity_of(Record).name,
+        subjects=[record.id for record, _ in batch.records],
+    )
+
+    async def write(change: Change) -> Outcome:
+        if stands is not None:
+            change = await stands(change)
+        outcome = await write_batch(change, project_id, batch)
+        if beside is not None:
+            await beside(change, outcome)
+        return outcome
+
+    return await commit_change(intent, write)
+
+
+async def look_anew(organization_id: UUID, number: int) -> None:
+    """Have the database look anew at what is in the tables, after the first batch and whenever they doubled since.
+
+    number: that of the batch which was committed. Without it, each row may cost a look at all of its organization,
+    until the database looks by itself, a minute later.
+    """
+    if not number & (number + 1):
+        async with raw_write_transaction(Tenant(organization_id=organization_id)) as connection:
+            await connection.execute("select fieldward_analyze_records()")
+
+
+async def judge_batch(connection: asyncpg.Connection, viewer: Viewer, project_id: UUID, batch: Prepared) -> Outcome:
+    """Return what would become of a batch, by what is stored now. Nothing is written, and no key is made.
+
+    Raises:
+        NotFoundError, ForbiddenError, ConflictError: as the write would.
+    """
+    statement = Statement()
+    project = entity_of(Project)
+    where = visible(statement, project, viewer, alias="p")
+    found = await connection.fetchrow(
+        f'select p.status from "{project.name}" p where {where} and p.id = {statement.argument(project_id)}',
+        *statement.arguments,
+    )
+    if found is None:
+        raise NotFoundError("There is nothing with this id.", field=_AT_PROJECT)
+    require_may_import(viewer, project_id, found["status"])
+    return (await _sorted(connection, viewer.organization_id, batch, is_written=False)).outcome
+
+
+async def write_batch(change: Change, project_id: UUID, batch: Prepared) -> Outcome:
+    """Write what is new of a batch, and return what became of it.
+
+    Raises:
+        NotFoundError, ForbiddenError: the viewer sees no such project, or may not import into it.
+        ConflictError: the project is archived.
+    """
+    project = Wanted(Project, project_id, PROJECT_COLUMNS, at=_AT_PROJECT)
     found = (await hold_visible(change, project)).found(project)
-    require(change.viewer, Permission.RECORD_IMPORT, project_scope(project_id))
-    _require_guards(change, project_scope(project_id))
-    require_active(found["status"], at=("project",))
-    known = await _known(change, Record, [record.id for record in batch])
-    known_results = await _known(change, Measurement, [result.id for record in batch for result in record.measurements])
-    await load_collectors(change.organization_id, [one.collector for one in batch])
+    require_may_import(change.viewer, project_id, found["status"])
+    async with change.connection.acquire_connection() as raw:
+        sorted_out = await _sorted(raw, change.organization_id, batch, is_written=True)
+    new = sorted_out.new
+    await load_collectors(change.organization_id, [one.collector for _, one in new])
     is_sensitive = found["locations_are_sensitive"]
-    new = [
-        record_values(change, one.id, _record(project_id, one), is_sensitive=is_sensitive)
-        for one in batch
-        if one.id not in known
-    ]
+    records = [record_values(change, reported.id, one, is_sensitive=is_sensitive) for reported, one in new]
     results = [
-        measurement_values(change, reported.id, project_id, one.id, position, _measurement(one))
-        for reported in batch
-        for position, one in enumerate(reported.measurements)
-        if one.id not in known_results
+        measurement_values(change, record_id, project_id, reported.id, position, one)
+        for record_id, position, reported, one in sorted_out.results
     ]
-    await change.insert(Record, new)
-    await change.insert(Measurement, results)
-    report.records_created += len(new)
-    report.records_known += len(batch) - len(new)
-    report.measurements_created += len(results)
-    report.measurements_known += sum(len(one.measurements) for one in batch) - len(results)
+    await change.insert_many(Record, records)
+    await change.insert_many(Measurement, results)
+    if sorted_out.grown:
+        await _note_growth(change, sorted_out.grown)
+    return sorted_out.outcome
 
 
-def _require_guards(change: Change, scope: Scope) -> None:
-    """A file brings what it brings: whoever imports may write every column that a file can fill."""
+def require_may_import(viewer: Viewer, project_id: UUID, status: Any) -> None:
+    """Raise unless the viewer may import into a project of that status, and so write all that a file can bring.
+
+    Raises:
+        ForbiddenError: they lack `record:import`, or may not read a column that a file can fill.
+        ConflictError: the project is archived.
+    """
+    scope = project_scope(project_id)
+    require(viewer, Permission.RECORD_IMPORT, scope)
+    _require_guards(viewer, scope)
+    require_active(status, at=_AT_PROJECT)
+
+
+def _require_guards(viewer: Viewer, scope: Scope) -> None:
+    held = permissions_in(viewer, scope)
     for model, new in ((Record, NewRecord), (Measurement, NewMeasurement)):
         entity = entity_of(model)
-        columns = [name for name in new.__slots__ if name in entity.columns]
-        require_guards(change, entity, scope, columns, at=("project",))
+        for name in new.__slots__:
+            guard = entity.columns[name].guard if name in entity.columns else None
+            if guard is not None and guard not in held:
+                require(viewer, guard, scope, field=_AT_PROJECT)
 
 
-async def _known(change: Change, model: type[Record] | type[Measurement], ids: list[UUID]) -> set[UUID]:
-    statement = Statement()
-    rows = await fetch(
-        change.connection,
-        f'select id from "{entity_of(model).name}"'
-        f" where organization_id = {statement.argument(change.organization_id)}"
-        f" and id = any({statement.argument(ids)}::uuid[])",
-        *statement.arguments,
+@dataclass(slots=True)
+class _SortedOut:
+    """What is new of a batch, and what became of all of it. grown: records that are there and get more results."""
+
+    outcome: Outcome
+    new: list[tuple[ReportedRecord, NewRecord]]
+    results: list[tuple[UUID, int, ReportedMeasurement, NewMeasurement]]
+    grown: list[UUID]
+
+
+async def _sorted(
+    connection: asyncpg.Connection, organization_id: UUID, batch: Prepared, *, is_written: bool
+) -> _SortedOut:
+    rejections = list(batch.rejections)
+    ids = [record.id for record, _ in batch.records]
+    known = await _known_records(connection, organization_id, ids, is_written=is_written)
+    result_ids = [one.id for record, _ in batch.records if record.id in known for one in record.measurements]
+    known_results = await _known_results(connection, organization_id, result_ids)
+    fates: dict[int, RowFate] = dict.fromkeys(batch.blank, RowFate.BLANK)
+    new: list[tuple[ReportedRecord, NewRecord]] = []
+    results: list[tuple[UUID, int, ReportedMeasurement, NewMeasurement]] = []
+    grown: list[UUID] = []
+    records_known = measurements_known = 0
+    for record, stored in batch.records:
+        is_known = record.id in known
+        fresh = [
+            (record.id, position, one, new_one)
+            for position, (one, new_one) in enumerate(zip(record.measurements, stored.measurements, strict=True))
+            if one.id not in known_results
+        ]
+        if is_known and fresh and known[record.id] not in UNDER_WAY:
+            lines = {one.line for _, _, one, _ in fresh}
+            rejections += [Rejection(line, "", _SIGNED, "") for line in sorted(lines)]
+            fresh = []
+        elif is_known and fresh:
+            grown.append(record.id)
+        records_known += is_known
+        measurements_known += sum(one.id in known_results for one in record.measurements)
+        if not is_known:
+            new.append((record, stored))
+        results += fresh
+        for one in record.measurements:
+            fates.setdefault(one.line, RowFate.KNOWN)
+        for _, _, one, _ in fresh:
+            fates[one.line] = RowFate.CREATED
+    told = {line: Fate(line, fate) for line, fate in fates.items()}
+    told |= {one.line: Fate(one.line, RowFate.REJECTED, one.column, one.reason) for one in rejections}
+    outcome = Outcome(
+        [told[line] for line in sorted(told)],
+        sorted(rejections, key=lambda one: one.line),
+        records_created=len(new),
+        records_known=records_known,
+        measurements_created=len(results),
+        measurements_known=measurements_known,
+    )
+    return _SortedOut(outcome, new, results, grown)
+
+
+async def _known_records(
+    connection: asyncpg.Connection, organization_id: UUID, ids: Sequence[UUID], *, is_written: bool
+) -> dict[UUID, RecordStatus]:
+    rows = await connection.fetch(
+        f'select id, status from "{entity_of(Record).name}" where organization_id = $1 and id = any($2)'
+        # In one order, so that two imports of the same file wait for each other and do not lock each other out.
+        f"{' order by id for update' if is_written else ''}",
+        organization_id,
+        ids,
+    )
+    return {row["id"]: RecordStatus(row["status"]) for row in rows}
+
+
+async def _known_results(connection: asyncpg.Connection, organization_id: UUID, ids: Sequence[UUID]) -> set[UUID]:
+    if not ids:
+        return set()
+    rows = await connection.fetch(
+        f'select id from "{entity_of(Measurement).name}" where organization_id = $1 and id = any($2)',
+        organization_id,
+        ids,
     )
     return {row["id"] for row in rows}
 
 
-def _fits(record: ReportedRecord, report: ImportReport) -> bool:
-    """Reject a record, and so its rows, whose values no column takes; say so for each row."""
+async def _note_growth(change: Change, record_ids: Sequence[UUID]) -> None:
+    """Note who added to records that were there; what a reviewer said, they said of what there was before."""
+    cleared = ", ".join(f"{name} = null" for name in REVIEWED)
+    async with change.connection.acquire_connection() as raw:
+        await raw.execute(
+            f'update "{entity_of(Record).name}" set version = version + 1,'
+            f" status = '{RecordStatus.DRAFT}', {cleared}, contributor_ids = contributor_ids"
+            " || array(select h from unnest($3::uuid[]) h where not h = any (contributor_ids))"
+            " where organization_id = $1 and id = any($2)",
+            change.organization_id,
+            record_ids,
+            sorted(change.viewer.hands),
+        )
+
+
+def _fitting(project_id: UUID, record: ReportedRecord, rejections: list[Rejection]) -> NewRecord | None:
+    """Return what is stored of a record. One whose values no column takes is rejected, and so are all of its rows."""
+    new = _record(project_id, record)
     try:
-        require_fit(entity_of(Record), _record(UUID(int=0), record).values, at=())
-        for one in record.measurements:
-            require_fit(entity_of(Measurement), _measurement(one).values, at=())
+        require_fit(entity_of(Record), new.values, at=())
+        for one in new.measurements:
+            require_fit(entity_of(Measurement), one.values, at=())
     except InvalidInputError as error:
         column = str(error.field[-1]) if error.field else ""
-        report.rejections += [Rejection(one.line, column, error.message, "") for one in record.measurements]
-        return False
-    return True
+        lines = sorted({one.line for one in record.measurements})
+        rejections += [Rejection(line, column, error.message, "") for line in lines]
+        return None
+    return new
 
 
 def _record(project_id: UUID, reported: ReportedRecord) -> NewRecord:
@@ -168,6 +423,7 @@ def _record(project_id: UUID, reported: ReportedRecord) -> NewRecord:
         method=reported.method,
         collector=reported.collector,
         comment=reported.comment,
+        measurements=[_measurement(one) for one in reported.measurements],
     )
 
 
@@ -187,7 +443,7 @@ def _measurement(reported: ReportedMeasurement) -> NewMeasurement:
         result_status=reported.result_status,
         value_type=reported.value_type,
         comment=reported.comment,
-        source_row=json.dumps(dict(reported.source), ensure_ascii=False),
+        source_row=orjson.dumps(dict(reported.source)).decode(),
     )
 
 
@@ -198,9 +454,3 @@ def _unit(reported: ReportedMeasurement) -> str | None:
 
 def _float(value: Decimal | None) -> float | None:
     return None if value is None else float(value)
-
-
-def _batches(records: Iterable[ReportedRecord]) -> Iterator[list[ReportedRecord]]:
-    iterator = iter(records)
-    while batch := list(islice(iterator, BATCH)):
-        yield batch

@@ -82,6 +82,7 @@ class Services:
     public_url: where people reach the service, where that is set: for links.
     enforces_limits: whether an operation that asks for too much is refused, or only noted in the log.
     allowances: how much each caller may ask for in a while.
+    import_limit: bytes of the largest file that is imported.
     """
 
     keyring: Keyring
@@ -105,3 +106,4 @@ class Services:
     public_url: str | None = None
     enforces_limits: bool = True
     allowances: Allowances = field(default_factory=lambda: Allowances(Quota(None, None), Quota(None, None)))
+    import_limit: int = 2047 * 1024**2

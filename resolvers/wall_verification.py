@@ -31,6 +31,8 @@ _OF_THE_TRAIL: Final = {
     "idempotency_key": {"refuse": _REFUSE},
     "incident_cursor": {"refuse": _REFUSE},
     "alarm_delivery": {"refuse": _REFUSE},
+    "import_block": {"refuse": _REFUSE},
+    "import_chunk": {"refuse": _REFUSE},
 }
 _TRIGGERS: Final = """
     select c.relname::text as table, t.tgname::text as name, p.proname::text as function

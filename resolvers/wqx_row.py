@@ -147,8 +147,17 @@ class Result:
     measurement: ReportedMeasurement
 
 
-def parse(line: int, cells: Mapping[str, str]) -> Result:
+def parse(
+    line: int,
+    cells: Mapping[str, str],
+    *,
+    read_from: Mapping[str, str] | None = None,
+    names: Mapping[Column, str] = MappingProxyType({}),
+) -> Result:
     """Return the result in the cells of a row.
+
+    read_from: the cells as the file has them, where they have other names than those of the older layout; names: of
+    each column, the file's.
 
     Raises:
         CellError: for the first fault.
@@ -156,14 +165,15 @@ def parse(line: int, cells: Mapping[str, str]) -> Result:
     organization = _required(cells, Column.ORGANIZATION)
     activity = _required(cells, Column.ACTIVITY)
     facts = _facts(cells)
-    measurement = _measurement(line, cells)
+    own = cells if read_from is None else read_from
+    measurement = _measurement(line, cells, own, names)
     _require_storable(cells, facts, measurement)
     return Result(
         organization=organization,
         activity=activity,
         facts=facts,
         identity=tuple(cells[column].strip() for column in _IDENTITY),
-        content=digest(text for pair in sorted(cells.items()) for text in pair),
+        content=digest(text for pair in sorted(own.items()) for text in pair),
         measurement=measurement,
     )
 
@@ -186,12 +196,16 @@ def _facts(cells: Mapping[str, str]) -> Facts:
     )
 
 
-def _measurement(line: int, cells: Mapping[str, str]) -> ReportedMeasurement:
+def _measurement(
+    line: int, cells: Mapping[str, str], own: Mapping[str, str], names: Mapping[Column, str]
+) -> ReportedMeasurement:
     characteristic = _required(cells, Column.CHARACTERISTIC)
     value = cells[Column.VALUE]
     condition = _text(cells, Column.DETECTION_CONDITION)
     if not value.strip() and condition is None:
         raise CellError(Column.VALUE, "is missing, and there is no detection condition either")
+    collector = _collector_column(cells)
+    collected = names.get(collector, collector)
     return ReportedMeasurement(
         line=line,
         id=_NO_ID,
@@ -214,7 +228,7 @@ def _measurement(line: int, cells: Mapping[str, str]) -> ReportedMeasurement:
         result_status=_text(cells, Column.RESULT_STATUS),
         value_type=_text(cells, Column.VALUE_TYPE),
         comment=_text(cells, Column.RESULT_COMMENT),
-        source={column: cell for column, cell in cells.items() if cell.strip() and column != _collector_column(cells)},
+        source={column: cell for column, cell in own.items() if cell.strip() and column != collected},
     )
 
 
@@ -252,7 +266,8 @@ def _require_storable(cells: Mapping[str, str], facts: Facts, measurement: Repor
 
 
 def _contradiction(name: str, earlier: Facts, later: Facts) -> CellError:
-    column, value = _FACT_COLUMNS.get(name), getattr(later, name)
+    column: str | None = _FACT_COLUMNS.get(name)
+    value = getattr(later, name)
     if name == "moment":
         column = Column.TIME if earlier.moment.day == later.moment.day else Column.DATE
         value = later.moment.reported

@@ -1,18 +1,18 @@
-"""The rows of a Water Quality Portal result file, each with the line it starts on.
+"""The rows of a table in a text file, such as a Water Quality Portal result file, each with the line it starts on.
 
 Promises: a row that cannot be read is a row with a fault, never an exception; memory is bounded by the longest row
 allowed, whatever the stream holds; no cell that leaves here holds a control character or half a character. Only a
 file that is not this layout at all is refused.
 
-Standard: RFC 4180, read strictly (a quote in the wrong place is a fault, not a guess); the header is that of the
-portal's result profile in the older layout of 64 columns ("WQX 2.2", now called legacy). Columns may come in any
-order, and ones that are not read here may be absent or added.
+Standard: RFC 4180, read strictly (a quote in the wrong place is a fault, not a guess); the columns named here are those
+of the portal's result profile in the older layout of 64 columns ("WQX 2.2", now called legacy). Columns may come in any
+order, and ones that are not read may be absent or added.
 """
 
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import BinaryIO, ClassVar, Final, TextIO
@@ -106,26 +106,37 @@ class TableRow:
     fault: CellError | None = None
 
 
-def as_text(source: BinaryIO) -> TextIO:
+def as_text(source: BinaryIO, encoding: str = "utf-8") -> TextIO:
     """Return the bytes as the text that `read_rows` wants: line ends kept, bytes outside UTF-8 marked, not refused.
 
-    Closing the text closes the source.
+    Closing the text closes the source. What is not text in UTF-16 is refused by `read_table`.
     """
-    return io.TextIOWrapper(source, encoding="utf-8", errors="surrogateescape", newline="")
+    errors = "strict" if encoding == "utf-16" else "surrogateescape"
+    return io.TextIOWrapper(source, encoding=encoding, errors=errors, newline="")
+
+
+HeaderRule = Callable[[Sequence[str]], None]
+"""Raises `WqxFormatError` where a header is not one of the layout that is read."""
 
 
 def read_rows(stream: TextIO) -> Iterator[TableRow]:
-    """Yield the rows below the header, in order.
+    """Yield the rows below the header of a result file in the older layout, in order; see `read_table`."""
+    return read_table(stream, require_columns)
+
+
+def read_table(stream: TextIO, require_header: HeaderRule, *, delimiter: str = ",") -> Iterator[TableRow]:
+    """Yield the rows below the header, in order, each with its cells by the names of the header.
 
     The limit that the `csv` module shares between all its users is left as it is: a cell beyond it is a fault, too.
 
     Raises:
-        WqxFormatError: at the first step, when the header lacks a column or has one twice; at any step, when the
-            stream refuses to decode (use `as_text`, which marks such bytes instead).
+        WqxFormatError: at the first step, when the header does not fit; at any step, when the stream refuses to decode
+            (use `as_text`, which marks such bytes instead).
     """
     lines = _Lines(stream)
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
     header = _header(reader)
+    require_header(header)
     while True:
         start = lines.next_row()
         try:
@@ -142,18 +153,23 @@ def read_rows(stream: TextIO) -> Iterator[TableRow]:
         yield _row(start, header, cells)
 
 
-def _header(reader: Iterator[list[str]]) -> list[str]:
-    try:
-        header = [name.strip() for name in next(reader, [])]
-    except (csv.Error, _RowTooLongError):
-        raise WqxFormatError("The first line cannot be read as a CSV header.") from None
-    missing = [column.value for column in Column if column not in OPTIONAL and column not in header]
+def require_columns(
+    header: Sequence[str], *, wanted: Collection[str] = tuple(Column), optional: Collection[str] = OPTIONAL
+) -> None:
+    """Raise `WqxFormatError` where a header lacks a column that is wanted and not optional, or has one twice."""
+    missing = [str(column) for column in wanted if column not in optional and column not in header]
     if missing:
         raise WqxFormatError(f"The header lacks {', '.join(missing)}.")
-    repeated = [column.value for column in Column if header.count(column) > 1]
+    repeated = [str(column) for column in wanted if header.count(column) > 1]
     if repeated:
         raise WqxFormatError(f"The header has more than one {', '.join(repeated)}.")
-    return header
+
+
+def _header(reader: Iterator[list[str]]) -> list[str]:
+    try:
+        return [name.strip() for name in next(reader, [])]
+    except (csv.Error, _RowTooLongError):
+        raise WqxFormatError("The first line cannot be read as a CSV header.") from None
 
 
 def _row(line: int, header: list[str], cells: list[str]) -> TableRow:
@@ -162,11 +178,14 @@ def _row(line: int, header: list[str], cells: list[str]) -> TableRow:
     if len(cells) != len(header):
         fault = CellError("", f"has {len(cells)} cells where the header has {len(header)}", ",".join(cells))
         return TableRow(line, {}, fault)
-    for column, cell in zip(header, cells, strict=True):
-        if len(cell) > CELL_LIMIT:
-            return TableRow(line, {}, CellError(column, f"is longer than {CELL_LIMIT} characters", cell))
-        if _FORBIDDEN.search(cell):
-            return TableRow(line, {}, CellError(column, "holds a control character or bytes that are not UTF-8", cell))
+    # Nearly every row is good: it is looked at as a whole, and cell by cell only to name the one at fault.
+    if max(map(len, cells)) > CELL_LIMIT or _FORBIDDEN.search("".join(cells)):
+        for column, cell in zip(header, cells, strict=True):
+            if len(cell) > CELL_LIMIT:
+                return TableRow(line, {}, CellError(column, f"is longer than {CELL_LIMIT} characters", cell))
+            if _FORBIDDEN.search(cell):
+                what = "holds a control character or bytes that are not UTF-8"
+                return TableRow(line, {}, CellError(column, what, cell))
     return TableRow(line, dict(zip(header, cells, strict=True)))
 
 
@@ -211,4 +230,4 @@ class _Lines:
         try:
             return self._stream.readline(_ROW_LIMIT + 1)
         except UnicodeError:
-            raise WqxFormatError("The file is not UTF-8 text.") from None
+            raise WqxFormatError("The file is not text in its encoding.") from None

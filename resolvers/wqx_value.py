@@ -31,7 +31,7 @@ _US_DATE: Final = re.compile(r"(?P<month>[0-9]{1,2})/(?P<day>[0-9]{1,2})/(?P<yea
 _TIME: Final = re.compile(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2}))?")
 
 # Hours from UTC. GST is Guam's (the WQX code for what others call ChST), not the Gulf's.
-_ZONES: Final[Mapping[str, int]] = MappingProxyType(
+ZONES: Final[Mapping[str, int]] = MappingProxyType(
     {
         "UTC": 0,
         "GMT": 0,
@@ -79,7 +79,7 @@ class Position:
 
     latitude: Decimal
     longitude: Decimal
-    column: Column = field(compare=False)
+    column: str = field(compare=False)
 
 
 def number(text: str) -> Decimal | None:
@@ -111,9 +111,9 @@ def moment(date_text: str, time_text: str, zone_text: str) -> Moment:
     clock = _clock(time_text)
     hours = 0
     if zone_text:
-        if zone_text.upper() not in _ZONES:
+        if zone_text.upper() not in ZONES:
             raise CellError(Column.ZONE, "is not a time zone code that is known", zone_text)
-        hours = _ZONES[zone_text.upper()]
+        hours = ZONES[zone_text.upper()]
     local = datetime.combine(day, clock, timezone(timedelta(hours=hours)))
     reported = " ".join(filter(None, (date_text, time_text, zone_text)))
     return Moment(local.astimezone(UTC), day, reported)

@@ -38,6 +38,7 @@ from schema.access_review_change import AccessReviewMutation
 from schema.authenticator_change import AuthenticatorMutation
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
+from schema.data_import_change import DataImportMutation
 from schema.description import publish_descriptions
 from schema.device_change import DeviceMutation
 from schema.device_enrolment import DeviceEnrolmentMutation
@@ -45,6 +46,7 @@ from schema.errors import presented
 from schema.example import publish_examples
 from schema.execution import RowsExecutor
 from schema.field import Guard
+from schema.import_mapping_change import ImportMappingMutation
 from schema.incident_change import IncidentMutation
 from schema.input_object import hide_values
 from schema.introspection import SchemaExecutor, publish_sights
@@ -97,6 +99,8 @@ _MUTATIONS = (
     TrailRetentionMutation,
     PasswordMutation,
     TrustedDocumentMutation,
+    DataImportMutation,
+    ImportMappingMutation,
 )
 
 

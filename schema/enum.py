@@ -12,6 +12,7 @@ from models.authenticator import AuthenticatorKind
 from models.base import Storage
 from models.change import ChangeOperation
 from models.custom_role import RoleLevel
+from models.data_import import ImportKind, ImportStatus, RowFate
 from models.data_inventory import Instead, Place
 from models.device import DevicePlatform, DeviceStatus
 from models.encryption.envelope import KeyPurpose, OwnerKind
@@ -22,6 +23,8 @@ from models.organization import DocumentPolicy, OrganizationStatus
 from models.project import ProjectStatus
 from models.record import Medium, RecordStatus, SignatureMeaning
 from models.session import Factor
+from resolvers.csv_mapping import Delimiter, Encoding, ImportField
+from resolvers.csv_moment import DateOrder
 from resolvers.session import Delivery
 
 for _enum, _name in (
@@ -49,6 +52,13 @@ for _enum, _name in (
     (IncidentSeverity, "IncidentSeverity"),
     (IncidentStatus, "IncidentStatus"),
     (AuthenticatorKind, "AuthenticatorKind"),
+    (ImportKind, "ImportKind"),
+    (ImportStatus, "ImportStatus"),
+    (RowFate, "ImportRowFate"),
+    (Delimiter, "ImportDelimiter"),
+    (Encoding, "ImportEncoding"),
+    (ImportField, "ImportField"),
+    (DateOrder, "ImportDateOrder"),
     (Permission, "Permission"),
     (Classification, "Classification"),
     (Storage, "DataStorage"),

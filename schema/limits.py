@@ -78,11 +78,14 @@ _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),
         *("sites", "history", "incidents", "sessions", "invitations", "accessReviews", "items", "trustedDocuments"),
+        *("imports", "importMappings"),
     }
 )
 _CHANGES: Final = "changes"
 """A page of the feed, and what is in it: in an entry of the trail, a list."""
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups", "measurementSeries"})
+_FATES: Final = "rows"
+"""What became of the rows of an import: paged, and no rows of a table."""
 _INVENTORY: Final = "dataInventory"
 _PAST: Final = "recordAsOf"
 _NODES: Final = "nodes"
@@ -285,7 +288,7 @@ def _size(node: FieldNode, variables: Mapping[str, Any], *, within: str | None) 
         return WORTH_OF_PROOF
     if node.name.value == _NODES:
         return _length(node, variables)
-    if node.name.value not in _PAGES and node.name.value != _CHANGES:
+    if node.name.value not in _PAGES and node.name.value not in {_CHANGES, _FATES}:
         return 1
     asked = [DEFAULT_PAGE]
     for argument in node.arguments or ():

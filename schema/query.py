@@ -10,6 +10,8 @@ from auth.permission import Permission
 from models.access_review import AccessReview as AccessReviewModel
 from models.base import WardModel
 from models.custom_role import CustomRole as CustomRoleModel
+from models.data_import import DataImport as DataImportModel
+from models.data_import import ImportMapping as ImportMappingModel
 from models.data_inventory import data_inventory
 from models.device import Device as DeviceModel
 from models.errors import InvalidInputError
@@ -39,10 +41,12 @@ from schema.connection import (
 )
 from schema.context import context_of
 from schema.custom_role import CustomRole, list_roles
+from schema.data_import import DataImport, DataImportFilter, list_imports
 from schema.data_inventory import DataTable
 from schema.device import Device, DeviceFilter, DeviceOrder, list_devices
 from schema.field import TYPES, resolved, root
 from schema.filter import Search
+from schema.import_mapping import ImportMapping, ImportMappingFilter, list_mappings
 from schema.incident import Incident, IncidentFilter, list_incidents
 from schema.invitation import Invitation, InvitationFilter, list_invitations
 from schema.measurement_group import MeasurementFilter, MeasurementGroup, MeasurementGroupKey, group_measurements
@@ -358,6 +362,40 @@ class Query:
     ) -> Connection[TrustedDocument] | None:
         page = PageArguments(first, after, last, before)
         return await list_trusted_documents(info, filter, direction, page)
+
+    @resolved("An import of a file by its id.", root())
+    async def data_import(info: strawberry.Info, id: strawberry.ID) -> DataImport | None:
+        return await _by_id(info, DataImportModel, "DataImport", id)
+
+    @resolved("The imports into the projects that you may import into, newest first.", root())
+    async def imports(
+        info: strawberry.Info,
+        filter: DataImportFilter | None = None,
+        direction: OrderDirection = OrderDirection.DESC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[DataImport] | None:
+        page = PageArguments(first, after, last, before)
+        return await list_imports(info, filter, direction, page)
+
+    @resolved("A mapping of tables by its id.", root())
+    async def import_mapping(info: strawberry.Info, id: strawberry.ID) -> ImportMapping | None:
+        return await _by_id(info, ImportMappingModel, "ImportMapping", id)
+
+    @resolved("The mappings of the projects that you may import into, by name.", root())
+    async def import_mappings(
+        info: strawberry.Info,
+        filter: ImportMappingFilter | None = None,
+        direction: OrderDirection = OrderDirection.ASC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[ImportMapping] | None:
+        page = PageArguments(first, after, last, before)
+        return await list_mappings(info, filter, direction, page)
 
     @resolved("An incident by its id.", root())
     async def incident(info: strawberry.Info, id: strawberry.ID) -> Incident | None:

@@ -15,12 +15,14 @@ from auth.role import ORGANIZATION_ROLES, OrganizationRole
 from auth.scope import ORGANIZATION
 from models.along import Selected
 from models.custom_role import CustomRole
+from models.data_import import ImportStatus
 from models.device import DeviceStatus
 from models.incident import IncidentStatus
 from models.inventory import entity_of
 from models.project import ProjectStatus
 from models.row import Row
 from models.visibility import scope_of
+from resolvers.data_import import KEPT, STARTABLE
 from resolvers.record import Standing, may_delete, may_review, may_submit, may_update
 from resolvers.standing import known_permissions
 from schema.context import RequestContext, context_of
@@ -219,6 +221,25 @@ class IncidentViewerCan:
             and can.may_in_organization(P.INCIDENT_MANAGE)
         ),
     )
+    readable_fields: list[str] = _readable()
+
+
+@structure
+@strawberry.type(description="What you may do with an import, by your permissions and by its own state.")
+class DataImportViewerCan:
+    upload: bool = _answer(
+        "Send its file.", lambda can: can.row["status"] == ImportStatus.OPEN and can.may(P.RECORD_IMPORT)
+    )
+    start: bool = _answer("Start it.", lambda can: can.row["status"] in STARTABLE and can.may(P.RECORD_IMPORT))
+    cancel: bool = _answer("Call it off.", lambda can: can.row["status"] in KEPT and can.may(P.RECORD_IMPORT))
+    readable_fields: list[str] = _readable()
+
+
+@structure
+@strawberry.type(description="What you may do with a mapping.")
+class ImportMappingViewerCan:
+    update: bool = _answer("Change it.", lambda can: can.may(P.RECORD_IMPORT))
+    delete: bool = _answer("Delete it.", lambda can: can.may(P.RECORD_IMPORT))
     readable_fields: list[str] = _readable()
 
 

@@ -1,7 +1,11 @@
 """`import`: data from elsewhere."""
 
+import csv
 import json
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -12,8 +16,9 @@ from rich.progress import Progress
 
 from auth.errors import NotFoundError
 from auth.principal import Viewer
-from fieldward.cli.environment import load_settings, operator, reach, run, services
+from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from models.condition import Condition, Operator
+from models.errors import InvalidInputError
 from models.inventory import entity_of
 from models.listing import Listing, fetch_listing
 from models.order import Order
@@ -21,14 +26,24 @@ from models.project import Project
 from models.reading import OneStatement
 from models.transaction import Tenant
 from resolvers.account import member_viewer
-from resolvers.record_import import ImportReport, import_results
+from resolvers.csv_mapping import CsvLayout, mapping_from
+from resolvers.record_import import Fate, ImportReport, import_results
 from resolvers.site_geojson import SiteMapping
 from resolvers.site_import import SiteImportReport, import_sites
 from resolvers.trail import Actor
+from resolvers.wqx_layout import LEGACY, WQX3, Layout
+from resolvers.wqx_table import as_text
 
 app = typer.Typer(help="Data from elsewhere.", no_args_is_help=True)
 
 SOME_REJECTED = 3
+
+
+class WqxVersion(StrEnum):
+    """The layouts of the portal's results."""
+
+    LEGACY = "legacy"
+    WQX3 = "wqx3"
 
 
 @app.callback()
@@ -36,16 +51,25 @@ def _import() -> None:
     """Data from elsewhere."""
 
 
+_FILE = typer.Argument(help="The file.", exists=True, dir_okay=False)
+_ORGANIZATION = typer.Option("--organization", help="The organization's slug.")
+_PROJECT = typer.Option("--project", help="The project's code.")
+_AS = typer.Option("--as", help="The address of the member in whose name it is imported.")
+_DRY_RUN = typer.Option("--dry-run", help="Judge each row as the import would, and write nothing.")
+_FATES = typer.Option("--fates", help="Write what became of each row into this file, as CSV.", dir_okay=False)
+_JSON = typer.Option("--json", help="Print the report as JSON.")
+
+
 @app.command("wqx-csv")
 def wqx_csv(
-    file: Annotated[
-        Path,
-        typer.Argument(help="A result file of the US Water Quality Portal.", exists=True, dir_okay=False),
-    ],
-    organization: Annotated[str, typer.Option(help="The organization's slug.")],
-    project: Annotated[str, typer.Option(help="The project's code.")],
-    acting: Annotated[str, typer.Option("--as", help="The address of the member in whose name it is imported.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    file: Annotated[Path, _FILE],
+    organization: Annotated[str, _ORGANIZATION],
+    project: Annotated[str, _PROJECT],
+    acting: Annotated[str, _AS],
+    layout: Annotated[WqxVersion, typer.Option(help="The portal's layout: legacy, or wqx3.")] = WqxVersion.LEGACY,
+    dry_run: Annotated[bool, _DRY_RUN] = False,
+    fates: Annotated[Path | None, _FATES] = None,
+    as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Import results of the Water Quality Portal. Running it twice changes nothing.
 
@@ -53,7 +77,48 @@ def wqx_csv(
 
     Example: fieldward import wqx-csv results.csv --organization acme --project WELLS --as ada@acme.example
     """
+    how = How(WQX3 if layout is WqxVersion.WQX3 else LEGACY, dry_run, fates, as_json)
+    _import_file(file, organization, project, acting, how)
 
+
+@app.command("csv")
+def table_csv(
+    file: Annotated[Path, _FILE],
+    organization: Annotated[str, _ORGANIZATION],
+    project: Annotated[str, _PROJECT],
+    acting: Annotated[str, _AS],
+    mapping: Annotated[
+        Path, typer.Option(help="A mapping in JSON that says which column is what.", exists=True, dir_okay=False)
+    ],
+    dry_run: Annotated[bool, _DRY_RUN] = False,
+    fates: Annotated[Path | None, _FATES] = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Import a table of any layout by a mapping. Running it twice changes nothing.
+
+    Exit code 3 where some rows were rejected; each is reported with its line, column and reason.
+
+    Example: fieldward import csv sheet.csv --mapping sheet.json --organization acme --project WELLS --as
+    ada@acme.example --dry-run
+    """
+    try:
+        layout = CsvLayout(mapping_from(mapping.read_bytes()))
+    except InvalidInputError as error:
+        refuse(f"{'.'.join(map(str, error.field))}: {error.message}")
+    _import_file(file, organization, project, acting, How(layout, dry_run, fates, as_json))
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a file is read, and what is said of it. fates: the file that what became of each row is written into."""
+
+    layout: Layout
+    is_dry_run: bool
+    fates: Path | None
+    as_json: bool
+
+
+def _import_file(file: Path, organization: str, project: str, acting: str, how: How) -> None:
     async def work() -> ImportReport:
         settings = load_settings()
         with reach(settings) as reached:
@@ -62,24 +127,28 @@ def wqx_csv(
                 project_id = await project_named(viewer, project)
                 actor = Actor(viewer.organization_id, operator().origin, viewer)
                 with (
-                    Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar,
-                    file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream,
+                    Progress(console=Console(stderr=True), transient=True, disable=how.as_json) as bar,
+                    as_text(file.open("rb"), how.layout.encoding) as stream,
+                    _telling(how.fates) as tell,
                 ):
-                    task = bar.add_task("Importing records", total=None)
+                    task = bar.add_task("Judging rows" if how.is_dry_run else "Importing rows", total=None)
                     return await import_results(
                         actor,
                         viewer,
                         stream,
                         project_id=project_id,
+                        layout=how.layout,
+                        is_dry_run=how.is_dry_run,
                         progress=lambda done, total: bar.update(task, completed=done, total=total),
+                        tell=tell,
                     )
 
     report = run(work())
-    if as_json:
-        print(json.dumps(asdict(report)))
+    if how.as_json:
+        print(json.dumps({**asdict(report), "dry_run": how.is_dry_run}))
     else:
-        print(describe(report))
-    if report.rejections:
+        print(describe(report, is_dry_run=how.is_dry_run))
+    if report.rejected:
         raise typer.Exit(SOME_REJECTED)
 
 
@@ -137,6 +206,18 @@ def sites(
         raise typer.Exit(SOME_REJECTED)
 
 
+@contextmanager
+def _telling(path: Path | None) -> Iterator[Callable[[Sequence[Fate]], None]]:
+    """Yield what writes what became of rows into a file, as CSV."""
+    if path is None:
+        yield lambda _fates: None
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("line", "fate", "column", "reason"))
+        yield lambda fates: writer.writerows((one.line, one.fate, one.column, one.reason) for one in fates)
+
+
 async def project_named(viewer: Viewer, code: str) -> UUID:
     """Return the id of the project of that code, if the viewer sees it. Raises `NotFoundError` otherwise."""
     listing = Listing(
@@ -154,14 +235,17 @@ async def project_named(viewer: Viewer, code: str) -> UUID:
     return project_id
 
 
-def describe(report: ImportReport) -> str:
-    """Say in lines what became of a file."""
+def describe(report: ImportReport, *, is_dry_run: bool) -> str:
+    """Say in lines what became of a file, or would."""
     lines = [
-        f"{report.rows} rows: {report.records_created} records and {report.measurements_created} measurements created,"
+        f"{report.rows} rows: {report.records_created} records and {report.measurements_created} measurements"
+        f" {'would be created' if is_dry_run else 'created'},"
         f" {report.records_known} records and {report.measurements_known} measurements known,"
-        f" {len(report.rejections)} rows rejected, {report.blank} blank."
+        f" {report.rejected} rows rejected, {report.blank} blank."
     ]
     lines += [f"line {one.line}, {one.column}: {one.reason}" for one in report.rejections]
+    if (left := report.rejected - len(report.rejections)) > 0:
+        lines.append(f"and {left} more rows rejected: --fates writes all of them.")
     return "\n".join(lines)
 
 

@@ -33,6 +33,7 @@ from fieldward.web.pages import page_routes
 from fieldward.web.proxy import networks_of
 from fieldward.web.published_key import published_key_routes
 from fieldward.web.request import Frame
+from fieldward.web.upload import upload_routes
 from models.leadership import SEALING, Leadership
 from resolvers.live import Listeners
 from resolvers.mailer import Mailer
@@ -99,6 +100,7 @@ def build_app(
             *checkpoint_routes(services.sealer),
             *published_key_routes(services.signing_keys),
             *oauth_routes(services, public_url=settings.public_url, proxies=proxies),
+            *upload_routes(make_context, gate),
             *page_routes(audience=settings.audience),
         ],
         middleware=[Middleware(LastResort)],

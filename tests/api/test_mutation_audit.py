@@ -9,11 +9,13 @@ import pytest
 from schema.api import build_api
 from schema.mutation import mutation_of
 from tests.support.factor import add_totp
+from tests.support.importing import FIELD_SHEET
 from tests.support.mutation import (
     Stage,
     mutate,
     prepare,
     prepare_with_document,
+    prepare_with_import,
     prepare_with_incident,
     prepare_with_people,
     prepare_with_review,
@@ -253,6 +255,48 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "incident",
         {"status", "closed_by_id", "closed_at", "note", "version"},
     ),
+    "createImport": (
+        "manager",
+        lambda stage: {"projectId": stage.project, "kind": "WQX_CSV", "fileName": "results.csv", "size": 100},
+        "data_import.create",
+        "data_import",
+        {"project_id", "kind", "status", "file_name", "size", "created_by_id", "run", "is_dry_run"},
+    ),
+    "startImport": (
+        "manager",
+        lambda stage: {"id": stage.data_import, "dryRun": True},
+        "data_import.start",
+        "data_import",
+        {"status", "run", "is_dry_run", "started_by_id", "started_at"},
+    ),
+    "cancelImport": (
+        "manager",
+        lambda stage: {"id": stage.data_import},
+        "data_import.cancel",
+        "data_import",
+        {"status", "ended_at"},
+    ),
+    "createImportMapping": (
+        "manager",
+        lambda stage: {"projectId": stage.project, "name": "Another sheet", "mapping": FIELD_SHEET},
+        "import_mapping.create",
+        "import_mapping",
+        {"project_id", "name", "mapping", "created_by_id"},
+    ),
+    "updateImportMapping": (
+        "manager",
+        lambda stage: {"id": stage.import_mapping, "expectedVersion": 1, "name": "Renamed"},
+        "import_mapping.update",
+        "import_mapping",
+        {"name", "version"},
+    ),
+    "deleteImportMapping": (
+        "manager",
+        lambda stage: {"id": stage.import_mapping, "expectedVersion": 1},
+        "import_mapping.delete",
+        "import_mapping",
+        {"project_id", "name", "mapping"},
+    ),
     "inviteUser": (
         "admin",
         lambda stage: {
@@ -424,6 +468,8 @@ _PREPARED = {
     **dict.fromkeys(("resendInvitation", "revokeInvitation", "reinstateUser"), prepare_with_people),
     "removeTrustedDocuments": prepare_with_document,
     **dict.fromkeys(("decideAccessReviewItem", "closeAccessReview"), prepare_with_review),
+    **dict.fromkeys(("startImport", "cancelImport"), prepare_with_import),
+    **dict.fromkeys(("updateImportMapping", "deleteImportMapping"), prepare_with_import),
 }
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from models.incident import Channel
 from tests.support.entry import insert_entry
+from tests.support.importing import fill_imports
 from tests.support.incident import an_incident
 from tests.support.retention import decide
 from tests.support.world import World, connect
@@ -91,6 +92,8 @@ async def fill(world: World, table: str) -> None:
     await world.client("collector")
     if table.startswith(("incident", "alarm")):
         await an_incident(world, "clearwater", Channel.WEBHOOK)
+    if table in {"data_import", "import_mapping", "import_chunk", "import_block"}:
+        await fill_imports(world)
     if table == "trail_retention":
         await decide(world, "READ", 365)
     statements = _FILLING.get(table, ())

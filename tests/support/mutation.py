@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from schema.api import build_api
+from tests.support.importing import FIELD_SHEET, many_rows, uploaded
 from tests.support.incident import an_incident
 from tests.support.world import Answer, Client, World
 
@@ -41,6 +42,8 @@ class Stage:
     suspended: str = ""
     review: str = ""
     review_item: str = ""
+    data_import: str = ""
+    import_mapping: str = ""
 
 
 async def prepare(world: World) -> Stage:
@@ -110,6 +113,20 @@ async def with_review(world: World, stage: Stage) -> Stage:
     review = opened["accessReview"]
     item = next(one for one in review["items"]["nodes"] if one["subjectId"] == stage.auditor)
     return replace(stage, review=review["id"], review_item=item["id"])
+
+
+async def prepare_with_import(world: World) -> Stage:
+    """Make the stage, with an import whose file is there, and a mapping."""
+    return await with_import(world, await prepare(world))
+
+
+async def with_import(world: World, stage: Stage) -> Stage:
+    """Return the stage with an import whose file is there, and a mapping."""
+    made = await uploaded(world, "manager", "CANAL", many_rows(3))
+    given = {"projectId": stage.project, "name": "Field sheet", "mapping": FIELD_SHEET}
+    shown = "importMapping { id }"
+    mapped = await _done(await world.client("manager"), "createImportMapping", given, shown)
+    return replace(stage, data_import=made.id, import_mapping=mapped["importMapping"]["id"])
 
 
 async def mutate(client: Client, name: str, given: dict[str, Any], shown: str = "") -> Answer:

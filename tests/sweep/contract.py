@@ -22,7 +22,12 @@ from graphql import (
 
 from tests.support.served import Caller
 
-VALUES: Final = frozenset({"Point", "InclusionProof", "AccessReviewProgress"})
+VALUES: Final = frozenset(
+    {
+        *("Point", "InclusionProof", "AccessReviewProgress", "ImportProgress", "ImportRowPage", "ImportRow"),
+        *("ImportTable", "ImportMappedColumn", "ImportMappedConstant", "ImportResultColumn"),
+    }
+)
 """Types that stand for values of a row, and not for another row: they are shown whole."""
 GROWING: Final = {"InclusionProof": frozenset({"treeSize", "rootHash", "path", "checkpoint"})}
 """What of them is another each time it is asked for, since the tree has grown."""
@@ -79,7 +84,7 @@ class Contract:
         ]
 
     def _steady(self, type_name: str) -> list[str]:
-        return [name for name in self.leaves(type_name) if name not in GROWING.get(type_name, ())]
+        return [name for name in self.selected(type_name) if name.partition(" ")[0] not in GROWING.get(type_name, ())]
 
     @cache  # noqa: B019
     def branches(self, type_name: str) -> dict[str, GraphQLField]:

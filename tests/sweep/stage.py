@@ -26,7 +26,7 @@ from resolvers.incident_rule import DEFAULTS
 from tests.support.device import enrolled
 from tests.support.entry import insert_entry
 from tests.support.incident import incidents, look_through, refuse
-from tests.support.mutation import Stage, mutate, prepare, with_invitation, with_review
+from tests.support.mutation import Stage, mutate, prepare, with_import, with_invitation, with_review
 from tests.support.served import Caller
 from tests.support.world import Client, World, connect
 from tests.sweep.principal import Names, Principal, Standing
@@ -128,7 +128,7 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
     await _done(owner, "registerTrustedDocuments", built, "registered")
     await _fill_what_is_empty(world, targets, members)
     targets = replace(targets, incident=await _find_incidents(world, owner, targets))
-    targets = await with_review(world, await with_invitation(world, targets))
+    targets = await with_import(world, await with_review(world, await with_invitation(world, targets)))
     over = {"id": targets.review, "expectedVersion": 1, "reason": "Set up."}
     await _done(owner, "closeAccessReview", over, "accessReview { id }")
     device = await _device_of(owner, members["blocked"])

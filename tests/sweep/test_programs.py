@@ -39,7 +39,15 @@ from tests.support.access import (
     until_waiting,
 )
 from tests.support.incident import an_incident
-from tests.support.mutation import Stage, mutate, prepare, prepare_with_incident, with_invitation, with_review
+from tests.support.mutation import (
+    Stage,
+    mutate,
+    prepare,
+    prepare_with_incident,
+    with_import,
+    with_invitation,
+    with_review,
+)
 from tests.support.world import World, connect
 
 LOOKS = frozenset({P.PROJECT_READ, P.RECORD_READ})
@@ -99,6 +107,8 @@ async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
         "TrustedDocument": f"TrustedDocument:{document}",
         "AccessReview": stage.review,
         "AccessReviewItem": stage.review_item,
+        "DataImport": stage.data_import,
+        "ImportMapping": stage.import_mapping,
     }
 
 
@@ -159,7 +169,7 @@ def _value(kind: Any, an_id: str) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_query_breaks_for_a_program(world: World, api: Api, kind: str) -> None:
-    stage = await with_review(world, await with_invitation(world, await prepare(world)))
+    stage = await with_import(world, await with_review(world, await with_invitation(world, await prepare(world))))
     program = await _program(world, kind)
     answered: dict[str, Any] = {}
 
@@ -182,7 +192,9 @@ async def test_no_query_breaks_for_a_program(world: World, api: Api, kind: str) 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_mutation_breaks_for_a_program_and_none_is_done_beyond_its_scope(world: World, kind: str) -> None:
-    stage = await with_review(world, await with_invitation(world, await prepare_with_incident(world)))
+    stage = await with_import(
+        world, await with_review(world, await with_invitation(world, await prepare_with_incident(world)))
+    )
     stage = replace(stage, suspended=stage.person)
     program = await _program(world, kind)
     before = await content(world)

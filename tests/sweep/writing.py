@@ -12,6 +12,7 @@ from uuid import UUID
 from graphql import GraphQLInputField, GraphQLInputObjectType, get_named_type, is_required_input_field
 
 from tests.support.entry import let_in, open_incident
+from tests.support.importing import FIELD_SHEET, an_import
 from tests.support.served import Caller, Reply
 from tests.sweep.contract import Contract
 from tests.sweep.page import FieldRow, Page
@@ -21,7 +22,9 @@ Input = dict[str, Any]
 Place = tuple[str | int, ...]
 
 REASON: Final = "Because the laboratory said so."
-BESIDE: Final = frozenset({"id", "expectedVersion", "reason", "doneAt", "meaning", "password", "measurements"})
+BESIDE: Final = frozenset(
+    {"id", "expectedVersion", "reason", "doneAt", "meaning", "password", "measurements", "mappingId"}
+)
 """Input fields that write nothing of their own."""
 RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("assignOrganizationRole", "roleExpiresAt"): "expiresAt",
@@ -44,6 +47,8 @@ IN_PROJECTS: Final = frozenset(
         *("updateProject", "setLocationSensitivity", "archiveProject", "assignProjectRole", "removeProjectRole"),
         *("createRecord", "updateRecord", "submitRecord", "approveRecord", "rejectRecord", "deleteRecord"),
         *("createSite", "updateSite", "deleteSite"),
+        *("createImport", "startImport", "cancelImport"),
+        *("createImportMapping", "updateImportMapping", "deleteImportMapping"),
     }
 )
 OF_PROJECTS: Final = ("updateProject", "setLocationSensitivity", "archiveProject")
@@ -146,6 +151,12 @@ def complete(aim: Aim) -> dict[str, Input]:
     build = {"clientName": "sweep", "clientVersion": str(number)}
     in_project = {"userId": aim.person, "projectId": aim.project, "reason": REASON}
     return {
+        "createImport": {"projectId": aim.project, "kind": "WQX_CSV", "fileName": "sweep.csv", "size": 10},
+        "startImport": {"id": aim.subject, "dryRun": True},
+        "cancelImport": {"id": aim.subject},
+        "createImportMapping": {"projectId": aim.project, "name": f"Sheet {number}", "mapping": FIELD_SHEET},
+        "updateImportMapping": {**subject, "name": f"Sheet {number} again", "mapping": FIELD_SHEET},
+        "deleteImportMapping": subject,
         "createProject": project,
         "updateProject": {**reasoned, **project},
         # What it is said to be already, in the first project: the records there stay as they are for those who follow.
@@ -316,6 +327,8 @@ class Ground:
             **dict.fromkeys(OF_ONES_OWN, (targets.session, 1)),
             "decideAccessReviewItem": (targets.review_item, 1),
             "closeAccessReview": (targets.review, 1),
+            **dict.fromkeys(("startImport", "cancelImport"), (targets.data_import, 1)),
+            **dict.fromkeys(("updateImportMapping", "deleteImportMapping"), (targets.import_mapping, 1)),
         }
         subject, version = subjects.get(mutation, ("", 1))
         role = self._role(mutation)
@@ -361,6 +374,10 @@ class Ground:
         elif mutation in {"resendInvitation", "revokeInvitation"}:
             invited = {name: inputs["inviteUser"][name] for name in ("email", "name", "role")}
             subject = self._made(owner, "inviteUser", invited, "invitation")
+        elif mutation in {"startImport", "cancelImport"}:
+            subject = f"DataImport:{asyncio.run(an_import(self.cast.superuser, self.cast.organization, aim.project))}"
+        elif mutation in {"updateImportMapping", "deleteImportMapping"}:
+            subject = self._made(owner, "createImportMapping", inputs["createImportMapping"], "importMapping")
         elif mutation == "reinstateUser":
             self._made(owner, "suspendUser", inputs["suspendUser"], "user")
         elif mutation in {"openAccessReview", "decideAccessReviewItem", "closeAccessReview"}:

@@ -1,0 +1,103 @@
+"""Files of any order in batches: every row once, the same records whatever the order, and bounded while it goes."""
+
+import io
+import random
+from collections.abc import Callable
+from itertools import islice
+from typing import TextIO
+
+import pytest
+
+from resolvers import activity_stream
+from resolvers.activity_stream import Batch, look_through, read_batches
+from resolvers.wqx_layout import LEGACY
+from tests.support.wqx import ORGANIZATION, PROJECT, a_file, a_row
+
+OWNER = (ORGANIZATION, PROJECT)
+
+
+def opened(text: io.StringIO) -> Callable[[], TextIO]:
+    def again() -> TextIO:
+        text.seek(0)
+        return text
+
+    return again
+
+
+def batches(text: io.StringIO, *, from_batch: int = 0) -> list[Batch]:
+    survey = look_through(opened(text)(), LEGACY)
+    return list(read_batches(opened(text), LEGACY, survey, OWNER, from_batch=from_batch))
+
+
+def rows(activities: int, results: int) -> list[dict[str, str]]:
+    return [
+        a_row(ACTIVITY=f"A-{activity}", CHARACTERISTIC=f"C-{result}")
+        for activity in range(activities)
+        for result in range(results)
+    ]
+
+
+def test_scattered_rows_come_to_the_same_records_as_rows_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity_stream, "MOST_HELD", 50)
+    ordered = rows(60, 5)
+    shuffled = ordered.copy()
+    random.Random(7).shuffle(shuffled)  # noqa: S311  (a test's)
+
+    straight = [record for batch in batches(a_file(*ordered)) for record in batch.records]
+    scattered = [record for batch in batches(a_file(*shuffled)) for record in batch.records]
+
+    assert look_through(a_file(*shuffled), LEGACY).readings == 6
+    assert {one.id for one in straight} == {one.id for one in scattered}
+    assert len(scattered) == 60
+    assert {m.id for one in straight for m in one.measurements} == {m.id for one in scattered for m in one.measurements}
+
+
+def test_only_activities_in_several_places_are_held() -> None:
+    given = [*rows(3, 2), a_row(ACTIVITY="A-0", CHARACTERISTIC="C-9")]
+
+    survey = look_through(a_file(*given), LEGACY)
+
+    assert (survey.rows, len(survey.scattered), survey.readings) == (7, 1, 1)
+    records = [record for batch in batches(a_file(*given)) for record in batch.records]
+    assert sorted(len(one.measurements) for one in records) == [2, 2, 3]
+
+
+def test_a_batch_s_number_says_where_to_go_on() -> None:
+    text = a_file(*rows(1_200, 1))
+    whole = batches(text)
+
+    rest = batches(text, from_batch=1)
+
+    assert [batch.number for batch in whole] == [0, 1, 2]
+    assert [batch.number for batch in rest] == [1, 2]
+    assert [record.id for record in rest[0].records] == [record.id for record in whole[1].records]
+
+
+def test_every_row_is_in_one_batch_once() -> None:
+    bad = a_row(ACTIVITY="")
+    blank = dict.fromkeys(a_row(), "")
+    given = list(islice((one for pair in zip(rows(700, 2), [bad, blank] * 700, strict=True) for one in pair), 2_800))
+
+    found = batches(a_file(*given))
+
+    lines = [m.line for batch in found for record in batch.records for m in record.measurements]
+    lines += [one.line for batch in found for one in batch.rejections]
+    lines += [line for batch in found for line in batch.blank]
+    assert sorted(lines) == list(range(2, 2_802))
+
+
+def test_an_activity_with_more_results_than_a_record_shows_is_rejected_as_a_whole() -> None:
+    found = batches(a_file(*rows(1, 501), a_row(ACTIVITY="B")))
+
+    assert [record.source_key for batch in found for record in batch.records] == ["STF_WQX/B"]
+    rejections = [one for batch in found for one in batch.rejections]
+    assert len(rejections) == 501
+    assert {one.reason for one in rejections} == {"is of an activity with more than 500 results"}
+
+
+def test_a_reading_that_is_called_off_ends() -> None:
+    def stop(_rows: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        look_through(a_file(*rows(1_000, 1)), LEGACY, tick=stop)

@@ -1,0 +1,230 @@
+"""Tables of somebody's own, read by a mapping: what is taken, what is refused, and that nothing is guessed."""
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from models.errors import InvalidInputError
+from resolvers.csv_mapping import (
+    CsvLayout,
+    CsvMapping,
+    Delimiter,
+    Encoding,
+    ImportField,
+    MappedColumn,
+    MappedConstant,
+    ResultColumn,
+    mapping_from,
+    mapping_text,
+    require_sound,
+)
+from resolvers.csv_moment import DateOrder
+from resolvers.wqx import WqxFile, read_results
+from resolvers.wqx_table import WqxFormatError, as_text
+from tests.support.wqx import ORGANIZATION, PROJECT
+
+F = ImportField
+LONG = CsvMapping(
+    columns=[
+        MappedColumn("site", F.SITE_CODE),
+        MappedColumn("day", F.DATE),
+        MappedColumn("time", F.TIME),
+        MappedColumn("zone", F.TIME_ZONE),
+        MappedColumn("what", F.CHARACTERISTIC),
+        MappedColumn("value", F.VALUE),
+        MappedColumn("unit", F.UNIT),
+        MappedColumn("who", F.COLLECTOR),
+    ],
+    time_zone="Europe/Berlin",
+)
+HEADER = "site,day,time,zone,what,value,unit,who\n"
+
+
+def read(text: str, mapping: CsvMapping = LONG) -> WqxFile:
+    require_sound(mapping, at=("mapping",))
+    return read_results(
+        io.StringIO(text, newline=""), organization_id=ORGANIZATION, project_id=PROJECT, layout=CsvLayout(mapping)
+    )
+
+
+def one_moment(day: str, time: str, zone: str = "", *, order: DateOrder = DateOrder.YMD) -> datetime:
+    file = read(f"{HEADER}A,{day},{time},{zone},pH,7,,\n", replace(LONG, date_order=order))
+    assert file.rejections == ()
+    return file.records[0].collected_at
+
+
+def one_fault(row: str, mapping: CsvMapping = LONG) -> tuple[str, str]:
+    file = read(HEADER + row, mapping)
+    assert file.records == ()
+    return file.rejections[0].column, file.rejections[0].reason
+
+
+def test_rows_of_one_site_and_moment_are_one_record() -> None:
+    file = read(f"{HEADER}A,2024-07-01,8:00,,pH,7.1,,Ada\nA,2024-07-01,08:00:00,,Temp,9,deg C,Ada\n")
+
+    assert len(file.records) == 1
+    record = file.records[0]
+    assert record.collected_at == datetime(2024, 7, 1, 6, tzinfo=UTC)
+    assert [(one.characteristic, one.value_reported, one.unit) for one in record.measurements] == [
+        ("pH", "7.1", None),
+        ("Temp", "9", "deg C"),
+    ]
+    # Who collected is in the record alone, under the name's own key.
+    assert record.collector == "Ada"
+    assert all("who" not in one.source for one in record.measurements)
+
+
+@pytest.mark.parametrize(
+    ("day", "time", "zone", "order", "expected"),
+    [
+        ("2024-01-02", "", "EST", DateOrder.YMD, datetime(2024, 1, 2, tzinfo=UTC)),
+        ("02.01.2024", "23:30", "", DateOrder.DMY, datetime(2024, 1, 2, 22, 30, tzinfo=UTC)),
+        ("1/2/2024", "1:05 pm", "America/New_York", DateOrder.MDY, datetime(2024, 1, 2, 18, 5, tzinfo=UTC)),
+        ("2024-01-02", "12:00 AM", "UTC", DateOrder.YMD, datetime(2024, 1, 2, tzinfo=UTC)),
+        ("2024-01-02", "08:30:15.5+01:00", "", DateOrder.YMD, datetime(2024, 1, 2, 7, 30, 15, tzinfo=UTC)),
+        ("2024-01-02", "08:30", "-0330", DateOrder.YMD, datetime(2024, 1, 2, 12, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_read_as_the_mapping_says(
+    day: str, time: str, zone: str, order: DateOrder, expected: datetime
+) -> None:
+    assert one_moment(day, time, zone, order=order) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "reason"),
+    [
+        (",2024-01-02,,,pH,7,,", "site", "is missing"),
+        ("A,,,,pH,7,,", "day", "is missing"),
+        ("A,24-01-02,,,pH,7,,", "day", "is not a date in the order YMD"),
+        ("A,2024-02-30,,,pH,7,,", "day", "is not a day of the calendar"),
+        ("A,0024-02-03,,,pH,7,,", "day", "is not between the years"),
+        ("A,2024-01-02,25:00,,pH,7,,", "time", "is not a time of the day"),
+        ("A,2024-01-02,13:00 pm,,pH,7,,", "time", "is not a time of the day"),
+        ("A,2024-03-31,02:30,,pH,7,,", "time", "is a time that there was not"),
+        ("A,2024-10-27,02:30,,pH,7,,", "time", "is a time that there was twice"),
+        ("A,2024-01-02,08:00,Mars/Olympus,pH,7,,", "zone", "is not a time zone that is known"),
+        ("A,2024-01-02,08:00,+15:00,pH,7,,", "zone", "is not a time zone that is known"),
+        ("A,2024-01-02,,,,7,,", "what", "is missing"),
+        ("A,2024-01-02,,,pH,,,", "", "has no result"),
+        (f"{'A' * 65},2024-01-02,,,pH,7,,", "site", "is longer than 64 characters"),
+        (f"A,2024-01-02,,,pH,{'7' * 61},,", "value", "is longer than 60 characters"),
+    ],
+)
+def test_a_fault_names_the_file_s_own_column(row: str, column: str, reason: str) -> None:
+    named, told = one_fault(row)
+
+    assert named == column
+    assert told.startswith(reason)
+
+
+def test_a_comma_is_a_point_only_where_that_was_said() -> None:
+    mapping = replace(LONG, decimal_comma=True)
+    values = {"3,5": 3.5, "1.234,5": None, "7.1": None, "-0,25": -0.25, "7": 7.0}
+
+    for text, expected in values.items():
+        [record] = read(f'{HEADER}A,2024-01-02,,,pH,"{text}",,\n', mapping).records
+        [measurement] = record.measurements
+        assert (measurement.value is None) is (expected is None), text
+        assert expected is None or float(measurement.value or 0) == expected
+        assert measurement.value_reported == text
+
+
+def test_one_faulty_cell_of_a_wide_row_rejects_the_row_and_no_half_of_it() -> None:
+    wide = CsvMapping(
+        columns=[MappedColumn("s", F.SITE_CODE), MappedColumn("t", F.COLLECTED_AT)],
+        results=[ResultColumn("a", "A"), ResultColumn("b", "B")],
+    )
+
+    file = read(f"s,t,a,b\nX,2024-01-02T08:00Z,1,{'2' * 61}\nY,2024-01-02 08:00,,2\n", wide)
+
+    assert [(one.line, one.column) for one in file.rejections] == [(2, "b")]
+    assert [(one.site_code, len(one.measurements)) for one in file.records] == [("Y", 1)]
+
+
+def test_the_same_table_gives_the_same_ids_whatever_the_order_of_its_rows() -> None:
+    rows = [f"{site},2024-01-0{day},,,pH,7.{day},,\n" for site in "AB" for day in range(1, 4)]
+
+    straight, turned = read(HEADER + "".join(rows)), read(HEADER + "".join(reversed(rows)))
+
+    assert {one.id for one in straight.records} == {one.id for one in turned.records}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "codec"),
+    [(Encoding.UTF_16, "utf-16"), (Encoding.WINDOWS_1252, "cp1252"), (Encoding.UTF_8, "utf-8-sig")],
+)
+def test_a_file_is_read_in_its_encoding(encoding: Encoding, codec: str) -> None:
+    layout = CsvLayout(replace(LONG, encoding=encoding, delimiter=Delimiter.TAB))
+    content = f"{HEADER}Ä,2024-01-02,,,pH,7,,\n".replace(",", "\t").encode(codec)
+
+    file = read_results(
+        as_text(io.BytesIO(content), layout.encoding), organization_id=ORGANIZATION, project_id=PROJECT, layout=layout
+    )
+
+    assert [one.site_code for one in file.records] == ["Ä"]
+
+
+def test_bytes_that_are_not_of_the_encoding_are_faults_of_their_rows() -> None:
+    content = HEADER.encode() + b"\xc4,2024-01-02,,,pH,7,,\nB,2024-01-02,,,pH,7,,\n"
+
+    file = read_results(
+        as_text(io.BytesIO(content)), organization_id=ORGANIZATION, project_id=PROJECT, layout=CsvLayout(LONG)
+    )
+
+    assert [(one.line, one.column) for one in file.rejections] == [(2, "site")]
+    assert [one.site_code for one in file.records] == ["B"]
+
+
+def test_a_header_without_a_mapped_column_is_refused_by_its_name() -> None:
+    with pytest.raises(WqxFormatError, match="The header lacks who"):
+        read("site,day,time,zone,what,value,unit\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"columns": LONG.columns[1:]}, ("columns",)),
+        ({"columns": [*LONG.columns, MappedColumn("x", F.SITE_CODE)]}, ("columns", 8, "field")),
+        ({"columns": [*LONG.columns, MappedColumn("x", F.COLLECTED_AT)]}, ("columns",)),
+        ({"columns": [*LONG.columns, MappedColumn("x", F.LATITUDE)]}, ("columns",)),
+        ({"columns": [one for one in LONG.columns if one.field is not F.VALUE]}, ("columns",)),
+        ({"columns": [one for one in LONG.columns if one.field not in {F.VALUE, F.CHARACTERISTIC}]}, ("columns",)),
+        ({"columns": [*LONG.columns, MappedColumn(" ", F.COMMENT)]}, ("columns", 8, "column")),
+        ({"constants": [MappedConstant(F.UNIT, "mg/l")]}, ("constants", 0, "field")),
+        ({"constants": [MappedConstant(F.MEDIUM, "x" * 41)]}, ("constants", 0, "value")),
+        ({"results": [ResultColumn("a", "A"), ResultColumn("a ", "B")]}, ("results", 1, "column")),
+        ({"results": [ResultColumn("a", "A" * 121)]}, ("results", 0, "characteristic")),
+        ({"time_zone": "Mars/Olympus"}, ("timeZone",)),
+        ({"missing": [""]}, ("missing", 0)),
+    ],
+)
+def test_a_mapping_that_is_not_sound_is_refused_at_its_place(
+    change: dict[str, object], place: tuple[str | int, ...]
+) -> None:
+    with pytest.raises(InvalidInputError) as raised:
+        require_sound(replace(LONG, **change), at=("input", "mapping"))  # type: ignore[arg-type]
+
+    assert raised.value.field == ("input", "mapping", *place)
+
+
+def test_a_mapping_comes_back_from_its_text() -> None:
+    whole = replace(
+        LONG,
+        results=[ResultColumn("a", "A", "mg/l", "Total", "EPA 1")],
+        constants=[MappedConstant(F.MEDIUM, "Water")],
+        missing=["NA"],
+        decimal_comma=True,
+    )
+
+    assert mapping_from(mapping_text(whole)) == whole
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"columns": 1}', '{"columns": [], "delimiter": "?"}', '{"colums": []}']
+)
+def test_what_is_no_mapping_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError):
+        mapping_from(text)
