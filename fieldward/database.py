@@ -38,6 +38,7 @@ MODELS_APP: Final = {
         "models.invitation",
         "models.service_account_token",
         "models.access_review",
+        "models.data_export",
     ],
     "migrations": "models.migrations",
 }

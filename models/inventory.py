@@ -22,6 +22,7 @@ from models.base import Kept, Placement, Search, Storage, Ward, WardModel, ward_
 from models.challenge import Challenge
 from models.change import Change
 from models.custom_role import CustomRole
+from models.data_export import DataExport, DataExportPiece, DataExportProgress
 from models.device import Device
 from models.encryption.codec import Text
 from models.encryption.column import EncryptedField
@@ -75,6 +76,9 @@ MODELS: tuple[type[WardModel], ...] = (
     ServiceAccountUse,
     AccessReview,
     AccessReviewItem,
+    DataExport,
+    DataExportProgress,
+    DataExportPiece,
 )
 
 

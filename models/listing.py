@@ -4,7 +4,7 @@ A listing is one SQL statement whatever its size. Under many parents it is still
 LATERAL join, so that no parent's rows push out another's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -13,6 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
+from auth.permission import Permission
 from auth.principal import Viewer
 from models.along import NOTHING_ALONG, Along, read_along
 from models.inventory import Column, Entity
@@ -65,6 +66,7 @@ class Listing:
     """What to read. `limit` rows per parent at the most; `backwards` reads towards the start from `bound`.
 
     along: what is read along with each row.
+    also: permissions that are demanded in each row's scope, besides those of what is touched.
     parent_column and parents: read the rows of each parent; None reads the tenant's.
     """
 
@@ -78,6 +80,7 @@ class Listing:
     backwards: bool = False
     parent_column: str | None = None
     parents: Sequence[UUID] = ()
+    also: Collection[Permission] = ()
 
 
 async def fetch_listing(connection: asyncpg.Connection, viewer: Viewer, listing: Listing) -> list[Row]:
@@ -157,12 +160,14 @@ def matching(
     conditions: Sequence[Condition],
     *,
     touched: Iterable[str] = (),
+    also: Iterable[Permission] = (),
     alias: str,
 ) -> str:
     """Return the SQL condition of the rows that the viewer sees, that meet the conditions, and of which they may read
     every column that is touched.
 
     touched: the columns that the statement orders, groups or computes by, besides those of the conditions.
+    also: permissions that are demanded besides theirs.
 
     Raises:
         LookupError: a column is unknown, encrypted, or not in the API; a condition is on an encrypted one that is not
@@ -170,7 +175,7 @@ def matching(
     """
     columns = [plain_column(entity, name) for name in touched]
     columns += [_compared_column(entity, condition) for condition in conditions]
-    guards = {column.guard for column in columns if column.guard is not None}
+    guards = {*also, *(column.guard for column in columns if column.guard is not None)}
     parts = [visible(statement, entity, viewer, alias=alias, also=guards)]
     for condition in conditions:
         column, end = compared(_stored(entity, condition.column), alias)
@@ -223,7 +228,15 @@ def _stored(entity: Entity, name: str) -> Column:
 
 
 def _where(statement: Statement, viewer: Viewer, listing: Listing) -> str:
-    return matching(statement, viewer, listing.entity, listing.conditions, touched=(listing.order.column,), alias="t")
+    return matching(
+        statement,
+        viewer,
+        listing.entity,
+        listing.conditions,
+        touched=(listing.order.column,),
+        also=listing.also,
+        alias="t",
+    )
 
 
 @lru_cache(maxsize=1024)

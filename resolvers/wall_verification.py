@@ -30,6 +30,8 @@ _OF_THE_TRAIL: Final = {
     "throttle": {"refuse": _REFUSE},
     "incident_cursor": {"refuse": _REFUSE},
     "alarm_delivery": {"refuse": _REFUSE},
+    "data_export_progress": {"refuse": _REFUSE},
+    "data_export_piece": {"refuse": _REFUSE},
 }
 _TRIGGERS: Final = """
     select c.relname::text as table, t.tgname::text as name, p.proname::text as function

@@ -28,6 +28,7 @@ from schema.access_review_change import AccessReviewMutation
 from schema.authenticator_change import AuthenticatorMutation
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
+from schema.data_export_change import ExportMutation
 from schema.device_change import DeviceMutation
 from schema.device_enrolment import DeviceEnrolmentMutation
 from schema.errors import presented
@@ -80,6 +81,7 @@ _MUTATIONS = (
     AccessReviewMutation,
     TrailRetentionMutation,
     PasswordMutation,
+    ExportMutation,
 )
 
 

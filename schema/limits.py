@@ -56,7 +56,7 @@ _LISTS: Final = frozenset({"measurements", "projectRoles", "changes", "evidence"
 _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),
-        *("history", "incidents", "sessions", "invitations", "accessReviews", "items"),
+        *("history", "incidents", "sessions", "invitations", "accessReviews", "items", "exports"),
     }
 )
 _GROUPS: Final = frozenset({"recordGroups", "measurementGroups"})

@@ -69,6 +69,7 @@ _HOLDS: Final = {
     Storage.CONTENT_DIGEST: "keyed digest of what the row was created from",
     Storage.TOKEN_DIGEST: "SHA-256 of a random token",
     Storage.PASSWORD_HASH: "Argon2id hash",
+    Storage.SEALED_FILE: "sealed under the file's own key",
 }
 
 _OWNERS: Final = {
