@@ -10,6 +10,7 @@ from tortoise import fields
 from tortoise.contrib.postgres.fields import ArrayField
 
 from auth.classification import Classification as C
+from auth.permission import Permission
 from models.base import Kept, Placement, Storage, TenantModel, ward
 from models.encryption.column import EncryptedField
 
@@ -46,7 +47,7 @@ class DataExport(TenantModel):
     was on: both are asked for again while it is made. `used_rights` are the permissions by which values got into it,
     each after the project that it was used in: who takes the file has them still. `manifest` says what is in it, as
     JSON. `link_digest` is that of the one link that is good until `link_expires_at`, as long as what made it
-    stands: the session or token `link_holder_id`.
+    stands: the session or token `link_holder`.
     """
 
     noun = "export"
@@ -75,7 +76,7 @@ class DataExport(TenantModel):
     expires_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     link_digest = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.TOKEN_DIGEST)
     link_expires_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
-    link_holder_id = ward(C.INTERNAL, fields.UUIDField(null=True))
+    link_holder = ward(C.INTERNAL, fields.UUIDField(null=True))
     creation_digest = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.CONTENT_DIGEST)
 
     class Meta:
@@ -113,7 +114,7 @@ class DataExportPiece(TenantModel):
     """A piece of an export's file, sealed under the export's own key. `start` is where in the file it begins."""
 
     noun = "export"
-    kept = Kept("Until the export expires, is deleted, or comes to nothing.")
+    kept = Kept("Until the export expires, is deleted, or comes to nothing.", deleted_by=(Permission.EXPORT_DELETE,))
     is_audited = False
 
     export_id = ward(C.INTERNAL, fields.UUIDField())

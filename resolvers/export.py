@@ -22,6 +22,7 @@ from models.data_export import DataExport, DataExportProgress, ExportFormat, Exp
 from models.errors import ConflictError
 from models.inventory import entity_of
 from models.transaction import fetch
+from models.writing import insert_rows
 from resolvers.change import Change
 from resolvers.creating import creation_digest, repeats, require_new_id
 from resolvers.export_rights import require_used
@@ -85,7 +86,8 @@ async def create_export(change: Change, *, export_id: UUID | None, new: NewExpor
         "creation_digest": digest,
     }
     await change.insert(DataExport, [export])
-    await change.insert(DataExportProgress, [whose])
+    # Not by the change, which answers the rows that it made by their ids: this one has the export's.
+    await insert_rows(change.connection, entity_of(DataExportProgress), [whose])
     return row_id
 
 
@@ -118,10 +120,10 @@ async def delete_export(change: Change, *, export_id: UUID) -> UUID:
     if export.status is not ExportStatus.READY:
         raise ConflictError("The export has no file.", field=AT_ID)
     export.status = ExportStatus.DELETED
-    export.link_digest = export.link_expires_at = export.link_holder_id = None
+    export.link_digest = export.link_expires_at = export.link_holder = None
     await export.save(
         using_db=change.connection,
-        update_fields=["status", "link_digest", "link_expires_at", "link_holder_id"],
+        update_fields=["status", "link_digest", "link_expires_at", "link_holder"],
     )
     return export.id
 
@@ -142,8 +144,8 @@ async def create_export_link(change: Change, *, export_id: UUID) -> tuple[UUID, 
     token = ExportToken.new(change.organization_id, export.id)
     export.link_digest = token.digest()
     export.link_expires_at = min(change.at + LINK_LIFETIME, export.expires_at)
-    export.link_holder_id = change.viewer.session_id or change.viewer.token_id
-    await export.save(using_db=change.connection, update_fields=["link_digest", "link_expires_at", "link_holder_id"])
+    export.link_holder = change.viewer.session_id or change.viewer.token_id
+    await export.save(using_db=change.connection, update_fields=["link_digest", "link_expires_at", "link_holder"])
     return export.id, f"/exports/{export.id}/{export.file_name}?link={token.encode()}"
 
 

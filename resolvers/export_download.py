@@ -22,7 +22,7 @@ from models.data_export import DataExport, ExportStatus
 from models.encryption.column import open_light
 from models.encryption.envelope import Cell, key_id_of
 from models.encryption.keyring import active_keyring
-from models.errors import ConflictError, SealedError
+from models.errors import ConflictError, SealedError, TamperedError
 from models.inventory import entity_of
 from models.reading import Snapshot
 from models.transaction import Tenant
@@ -46,6 +46,8 @@ from resolvers.trail import Actor, new_entry
 
 MANIFEST: Final = "manifest.json"
 """The name of what is said of an export beside its file."""
+
+Row = Mapping[str, Any]
 
 _EXPORT: Final = entity_of(DataExport)
 _ROW: Final = "select *, clock_timestamp() as now from data_export where organization_id = $1 and id = $2"
@@ -120,9 +122,7 @@ async def open_download(services: Services, asked: Asked, *, span: Span | None =
             raise NotFoundError("The export has no such file.")
         manifest = await _manifest(row) if asked.name == MANIFEST else None
     except FieldwardError as error:
-        await record_attempt(
-            Intent(Action.EXPORT_DOWNLOAD, actor, entity=_EXPORT.name, subjects=[asked.export_id]), error
-        )
+        await record_attempt(_intent(actor, asked.export_id), error)
         raise
     entry = new_entry(
         actor,
@@ -142,14 +142,19 @@ async def open_download(services: Services, asked: Asked, *, span: Span | None =
         content = _one(manifest[start:end])
         return Download(MANIFEST, "application/json", size, None, start, end, span is not None, content)
     # The link let the download begin; whoever made it goes on as themselves.
-    going_on = replace(asked, actor=actor)
+    going_on = replace(asked, actor=actor, link=None)
     pieces = _pieces(going_on, size, start, end)
     return Download(row["file_name"], row["media_type"], size, row["sha256"], start, end, span is not None, pieces)
 
 
-async def _permitted(connection: asyncpg.Connection, asked: Asked) -> tuple[Mapping[str, Any], Viewer]:
+def _intent(actor: Actor, export_id: UUID) -> Intent:
+    return Intent(Action.EXPORT_DOWNLOAD, actor, entity=_EXPORT.name, subjects=[export_id])
+
+
+async def _permitted(connection: asyncpg.Connection, asked: Asked) -> tuple[Row, Viewer]:
     """Return the export and who takes it, if they may."""
-    row = await connection.fetchrow(_ROW, asked.organization_id, asked.export_id)
+    found = await connection.fetchrow(_ROW, asked.organization_id, asked.export_id)
+    row = dict(found) if found is not None else None
     if asked.link is not None:
         viewer = await _holder(connection, asked.link, row)
     else:
@@ -175,13 +180,12 @@ async def _standing(connection: asyncpg.Connection, actor: Actor) -> Viewer:
     if question is None:
         return actor.viewer
     state = await connection.fetchrow(question.text, *question.arguments)
-    now = state["now"] if state is not None else None
-    if now is None:
+    if state is None:
         raise UnauthenticatedError(ENDED)
-    return question.answer(state, now)
+    return question.answer(dict(state), state["now"])
 
 
-async def _holder(connection: asyncpg.Connection, link: ExportToken, row: Mapping[str, Any] | None) -> Viewer:
+async def _holder(connection: asyncpg.Connection, link: ExportToken, row: Row | None) -> Viewer:
     """Return who made the link, if it is good and their sign-in or token stands."""
     if (
         row is None
@@ -190,7 +194,7 @@ async def _holder(connection: asyncpg.Connection, link: ExportToken, row: Mappin
         or row["link_expires_at"] <= row["now"]
     ):
         raise UnauthenticatedError(ExportToken.refused)
-    holder: UUID = row["link_holder_id"]
+    holder: UUID = row["link_holder"]
     if row["created_by_id"] is None:
         state = (await token_states(connection, link.organization_id, [holder])).get(holder)
         if state is None:
@@ -206,14 +210,17 @@ async def _holder(connection: asyncpg.Connection, link: ExportToken, row: Mappin
 
 async def _pieces(asked: Asked, size: int, start: int, end: int) -> AsyncIterator[bytes]:
     """Yield the bytes of the file. Raises, in the middle, where they may not be taken any more."""
-    going_on, position = replace(asked, link=None), await _position_of(asked, start)
+    position = await _position_of(asked, start)
     while start < end:
         async with Snapshot(Tenant(organization_id=asked.organization_id)) as connection:
-            await _permitted(connection, going_on)
+            await _permitted(connection, asked)
             try:
                 piece = await read_piece(connection, asked.organization_id, asked.export_id, position, size=size)
             except SealedError as error:
                 raise NotFoundError("The export's file is gone.") from error
+            except TamperedError as error:
+                await record_attempt(_intent(asked.actor, asked.export_id), error)
+                raise
         if piece is None:
             raise NotFoundError("The export's file is gone.")
         begins, content = piece
@@ -236,7 +243,7 @@ async def _position_of(asked: Asked, start: int) -> int:
     return int(found or 0)
 
 
-async def _manifest(row: Mapping[str, Any]) -> bytes:
+async def _manifest(row: Row) -> bytes:
     blob: bytes = row["manifest"]
     await active_keyring().load_ids([key_id_of(blob)])
     return open_light(blob, Cell(row["organization_id"], _EXPORT.name, "manifest", row["id"])).encode()

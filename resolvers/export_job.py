@@ -90,7 +90,7 @@ _OVER: Final = """
      where organization_id = $1 and status = 'READY' and expires_at < clock_timestamp() order by expires_at limit 100
 """
 _EXPIRE: Final = """
-    update data_export set status = 'EXPIRED', link_digest = null, link_expires_at = null, link_holder_id = null
+    update data_export set status = 'EXPIRED', link_digest = null, link_expires_at = null, link_holder = null
      where organization_id = $1 and id = any($2::uuid[]) and status = 'READY'
 """
 _UNSWEPT: Final = """
@@ -176,7 +176,8 @@ class Exporting:
             if claimed is None:
                 return None
             await connection.execute(_FORGET, organization_id, claimed["id"])
-            row = dict(await connection.fetchrow(_CLAIMED, organization_id, claimed["id"]))
+            (found,) = await connection.fetch(_CLAIMED, organization_id, claimed["id"])
+        row = dict(found)
         claim = Claim(organization_id, claimed["id"], self._id)
         if claimed["attempts"] > MOST_ATTEMPTS:
             await _end(claim, ExportStatus.FAILED, Code.INTERNAL)
@@ -200,8 +201,8 @@ class Exporting:
             raise
         except Exception as error:
             if is_refusal(error):
-                noted = error.noted if isinstance(error, FieldwardError) else None
-                await _end(run.claim, ExportStatus.REVOKED, noted or Code.FORBIDDEN)
+                code = error.noted or error.code if isinstance(error, FieldwardError) else Code.FORBIDDEN
+                await _end(run.claim, ExportStatus.REVOKED, code)
             else:
                 log.error("export_failed", export_id=str(run.claim.export_id), exc_info=error)
                 await _end(run.claim, ExportStatus.FAILED, Code.INTERNAL)

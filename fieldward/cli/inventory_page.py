@@ -77,6 +77,14 @@ _OWNERS: Final = {
     OwnerKind.ORGANIZATION: "the organization's",
     OwnerKind.PERSON: "the person's",
     OwnerKind.SUBJECT: "the name's own",
+    OwnerKind.EXPORT: "the export's own",
+}
+
+_PURPOSES: Final = {
+    KeyPurpose.VALUES: "",
+    KeyPurpose.INDEX: " index",
+    KeyPurpose.ATTRIBUTION: " attribution",
+    KeyPurpose.CONTENT: " content",
 }
 
 
@@ -133,7 +141,7 @@ def _stored(column: DataColumn) -> str:
 
 def _key(key: KeyFact) -> str:
     first, *others = (_OWNERS[owner] for owner in key.owners)
-    purpose = {KeyPurpose.VALUES: "", KeyPurpose.INDEX: " index", KeyPurpose.ATTRIBUTION: " attribution"}[key.purpose]
+    purpose = _PURPOSES[key.purpose]
     named = f" (`{key.named_by}`)" if key.named_by else ""
     return f"{first}{purpose} key{named}" + "".join(f", else {other}" for other in others)
 

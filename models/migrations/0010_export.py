@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
             ("expires_at", fields.DatetimeField(null=True)),
             ("link_digest", fields.BinaryField(null=True)),
             ("link_expires_at", fields.DatetimeField(null=True)),
-            ("link_holder_id", fields.UUIDField(null=True)),
+            ("link_holder", fields.UUIDField(null=True)),
             ("creation_digest", fields.BinaryField(null=True)),
         ),
         _table(

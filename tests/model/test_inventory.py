@@ -143,6 +143,8 @@ async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None
         **{name: ["DELETE", "INSERT", "SELECT", "UPDATE"] for name in deleted},
         **{name: ["INSERT", "SELECT", "UPDATE"] for name in ("incident", "incident_cursor", "alarm_delivery")},
         "incident_evidence": ["INSERT", "SELECT"],
+        **{name: ["INSERT", "SELECT", "UPDATE"] for name in ("data_export", "data_export_progress")},
+        "data_export_piece": ["DELETE", "INSERT", "SELECT"],
         "audit_entry": ["INSERT", "SELECT"],
         "change": ["SELECT"],
         "sealed_leaf": ["INSERT", "SELECT"],

@@ -20,11 +20,13 @@ end $$;
 alter table data_export
   add foreign key (organization_id, created_by_id) references membership (organization_id, id),
   add foreign key (organization_id, service_account_id) references service_account (organization_id, id),
+  add foreign key (organization_id, token_id) references service_account_token (organization_id, id),
   add foreign key (organization_id, device_id) references device (organization_id, id),
   add constraint data_export_asked check (num_nonnulls(created_by_id, service_account_id) = 1),
   add constraint data_export_ready check (status <> 'READY' or num_nulls(size, sha256, manifest, expires_at) = 0);
 alter table data_export_progress
-  add foreign key (organization_id, id) references data_export (organization_id, id);
+  add foreign key (organization_id, id) references data_export (organization_id, id),
+  add foreign key (organization_id, created_by_id) references membership (organization_id, id);
 alter table data_export_piece
   add foreign key (organization_id, export_id) references data_export_progress (organization_id, id),
   add constraint data_export_piece_key unique (organization_id, export_id, position);
