@@ -34,6 +34,7 @@ class Action(StrEnum):
     DEVICE_START_ENROLMENT = "device.start_enrolment"
     DEVICE_UNBLOCK = "device.unblock"
 
+    EXPORT_ARCHIVE = "export.archive"
     EXPORT_CANCEL = "export.cancel"
     EXPORT_CREATE = "export.create"
     EXPORT_CREATE_LINK = "export.create_link"

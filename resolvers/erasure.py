@@ -1,9 +1,9 @@
 """Erasing a person, somebody whom data name, or an organization: by destroying the keys of what is theirs.
 
 Every copy becomes unreadable at once: rows, the trail, and backups of the data. All exports of the organization end as
-well, since nobody looks into files for a name. Which keys are destroyed is written down before, so that it is done again
-wherever older data, or an older keystore, come back (`apply_erasures`). What is left are ids, pseudonyms that nobody can
-resolve any more, and, under the organization's attribution key, who vouched for a record.
+well, since nobody looks into files for a name. Which keys are destroyed is written down before, so that it is done
+again wherever older data, or an older keystore, come back (`apply_erasures`). What is left are ids, pseudonyms that
+nobody can resolve any more, and, under the organization's attribution key, who vouched for a record.
 """
 
 import os
