@@ -63,6 +63,8 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["audit", "expire"],
         ["audit", "verify"],
         ["audit", "export"],
+        ["export", "organization"],
+        ["import", "archive"],
         ["erase", "person"],
         ["erase", "name"],
         ["erase", "organization"],
@@ -88,6 +90,7 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
         "models.0004_incident",
         "models.0005_retention",
         "models.0006_identity",
+        "models.0010_export",
         "keystore.0001_initial",
     ]
     assert json.loads(run(data, "migrate", "--json").stdout)["applied"] == []

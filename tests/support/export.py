@@ -1,13 +1,13 @@
 """Exports in tests: asked for through the API, made by the job, taken over HTTP."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import httpx
 
 from resolvers.export_job import Exporting
-from tests.support.mutation import mutate
+from tests.support.mutation import Stage, mutate, prepare
 from tests.support.world import Client, World
 
 SHOWN = (
@@ -67,3 +67,10 @@ async def make(world: World, client: Client, form: str = "CSV", *, batch: int | 
     response = await take(client, export_id, shown["fileName"])
     assert response.status_code == 200, response.text
     return Made(shown, response.content)
+
+
+async def prepare_with_export(world: World) -> Stage:
+    """Make the stage, with an export of the manager's that is ready, and one that waits."""
+    stage, manager = await prepare(world), await world.client("manager")
+    made = await make(world, manager)
+    return replace(stage, export=made.shown["id"], pending_export=await ask(manager))

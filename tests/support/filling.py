@@ -30,6 +30,14 @@ _TOKEN: Final = (
 _REVIEW: Final = (
     f"insert into access_review (id, organization_id, created_at, due_at, version) values ({_NEW}, $1, now(), now(), 1)"
 )
+_EXPORT: Final = (
+    "insert into data_export (id, organization_id, created_at, created_by_id, format, status)"
+    f" values ({_NEW}, $1, now(), {_MEMBER}, 'CSV', 'CANCELLED')"
+)
+_EXPORT_PROGRESS: Final = (
+    "insert into data_export_progress (id, organization_id, created_at, attempts, rows_done, bytes_done)"
+    " select id, $1, now(), 0, 0, 0 from data_export where organization_id = $1 limit 1"
+)
 _FILLING: Final[Mapping[str, Sequence[str]]] = {
     "authenticator": (_AUTHENTICATOR,),
     "authenticator_use": (
@@ -63,6 +71,14 @@ _FILLING: Final[Mapping[str, Sequence[str]]] = {
         " select id, $1, now(), now() from service_account_token where organization_id = $1",
     ),
     "access_review": (_REVIEW,),
+    "data_export": (_EXPORT,),
+    "data_export_progress": (_EXPORT, _EXPORT_PROGRESS),
+    "data_export_piece": (
+        _EXPORT,
+        _EXPORT_PROGRESS,
+        "insert into data_export_piece (id, organization_id, created_at, export_id, position, start, size, content)"
+        f" select {_NEW}, $1, now(), id, 0, 0, 1, '\\x00' from data_export_progress where organization_id = $1 limit 1",
+    ),
     "access_review_item": (
         _REVIEW,
         "insert into access_review_item (id, organization_id, created_at, access_review_id, kind, subject,"

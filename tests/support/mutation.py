@@ -40,6 +40,8 @@ class Stage:
     suspended: str = ""
     review: str = ""
     review_item: str = ""
+    export: str = ""
+    pending_export: str = ""
 
 
 async def prepare(world: World) -> Stage:
