@@ -91,7 +91,7 @@ class DataExportProgress(TenantModel):
     """
 
     noun = "export"
-    kept = Kept("For good, with the export that it is of.")
+    kept = Kept("For good: with the export that it is of.")
     placement = Placement(own_column="created_by_id")
     is_audited = False
 

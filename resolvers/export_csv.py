@@ -37,7 +37,11 @@ class CsvWriter:
 
     def records(self, batch: Sequence[ExportedRecord]) -> bytes:
         """Return the rows of a batch."""
-        return _written([[*map(_cell, row)] for row in self._table.rows(batch)])
+        rows: list[list[str]] = []
+        for beside, measured in self._table.parts(batch):
+            shared = [*map(_cell, beside)]
+            rows += ([*shared, *map(_cell, one)] for one in measured)
+        return _written(rows)
 
     def end(self) -> bytes:
         """Return nothing: there is no end."""
@@ -59,8 +63,8 @@ def unguarded(cell: str) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, str):
-        return guarded(value)
+    if type(value) is str:
+        return guarded(value) if value[:1] in _DANGEROUS else value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):

@@ -15,6 +15,8 @@ from models.encryption.piece import PIECE_SIZE, PiecePlace, open_piece, seal_pie
 from models.errors import TamperedError
 from models.transaction import Tenant, raw_write_transaction
 
+PIECES_AT_ONCE: Final = 4
+"""Pieces that are written in one transaction."""
 LEASE_S: Final = 120.0
 """Seconds after which an export that did not move is begun anew by another process."""
 
@@ -76,8 +78,8 @@ class FileWriting:
 
     @property
     def is_due(self) -> bool:
-        """Whether there is enough for a piece."""
-        return len(self._waiting) > PIECE_SIZE
+        """Whether there is enough to write down."""
+        return len(self._waiting) > PIECES_AT_ONCE * PIECE_SIZE
 
     async def write(self, *, rows_total: int | None, rows_done: int, is_last: bool = False) -> None:
         """Write down what is there, but for the end of a file that goes on; and how far the export is.
@@ -100,11 +102,11 @@ class FileWriting:
             )
             if moved is None:
                 raise LostClaimError
-            if self.is_due or is_last:
+            if len(self._waiting) > PIECE_SIZE or is_last:
                 await self._write(connection, await self._key(), is_last=is_last)
 
     async def _write(self, connection: asyncpg.Connection, key: DataKey, *, is_last: bool) -> None:
-        while self.is_due or is_last:
+        while len(self._waiting) > PIECE_SIZE or is_last:
             content = bytes(self._waiting[:PIECE_SIZE])
             ends = is_last and len(content) == len(self._waiting)
             claim = self._claim

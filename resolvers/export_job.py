@@ -7,7 +7,7 @@ anew. What is over is destroyed by its key first, then piece by piece.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -52,6 +52,8 @@ AT_ONCE: Final = 2
 """Exports that a process makes at the same time, in turns: a short one does not wait for the end of a long one."""
 SLICE_S: Final = 0.5
 """Seconds that each of them has in its turn."""
+MOVES_EVERY_S: Final = 2.0
+"""Seconds between two times that it is written down how far an export is, if there is nothing else to write."""
 MOST_ATTEMPTS: Final = 3
 """How often an export is begun before it is given up."""
 MOST_BYTES: Final = 50 * 1024**3
@@ -125,6 +127,7 @@ class _Run:
     file: FileWriting
     started_at: datetime
     request_id: UUID
+    read: ReadLog = field(default_factory=ReadLog)
     viewer: Viewer | None = None
     access: Access | None = None
     is_begun: bool = False
@@ -211,7 +214,7 @@ class Exporting:
 
     async def _advance_by_one(self, run: _Run) -> bool:
         """Read the next batch, in one snapshot with what its reader may do, and write what is due."""
-        read = ReadLog()
+        read = run.read
         async with Snapshot(Tenant(organization_id=run.claim.organization_id)) as connection:
             now = await run.requester.viewer(connection)
             if run.access is None:
@@ -224,19 +227,20 @@ class Exporting:
                 run.is_begun = True
             else:
                 content = await run.source.next(connection, viewer, read)
-        # Before anything of it is written down that could be taken.
-        await read.write(run.actor, self._services.entries)
         if content:
             run.file.add(content)
         if run.file.size > MOST_BYTES:
             raise ConflictError("The file would be too large. Export less.")
-        if run.file.is_due or time.monotonic() - run.written_at > 1.0:
+        if run.file.is_due or time.monotonic() - run.written_at > MOVES_EVERY_S:
+            # Before anything of it is written down that could be taken.
+            await read.write(run.actor, self._services.entries)
             await run.file.write(rows_total=run.source.rows_total, rows_done=run.source.rows_done)
             run.written_at = time.monotonic()
         return content is not None
 
     async def _finish(self, run: _Run) -> None:
-        read, source = ReadLog(), run.source
+        read, source = run.read, run.source
+        await read.write(run.actor, self._services.entries)
         run.file.add(source.end())
         await run.file.write(rows_total=source.rows_total, rows_done=source.rows_done, is_last=True)
         async with Snapshot(Tenant(organization_id=run.claim.organization_id)) as connection:

@@ -53,19 +53,24 @@ class ExportTable:
             *(one for column in self._record for one in _columns("record", column)),
             *(one for column in self._measurement for one in _columns("measurement", column)),
         )
-        self._without = [None] * sum(1 for column in self._measurement for _ in _columns("measurement", column))
+        self._without: list[Any] = [None] * sum(
+            1 for column in self._measurement for _ in _columns("measurement", column)
+        )
         self._record_parts = [(one.name, _is_place(one)) for one in self._record]
         self._measurement_names = [one.name for one in self._measurement]
 
     def rows(self, batch: Sequence[ExportedRecord]) -> Iterator[list[Any]]:
         """Yield the rows of the records, each as long as `columns`: texts, numbers, truths, moments, None."""
+        for beside, measured in self.parts(batch):
+            for one in measured:
+                yield [*beside, *one]
+
+    def parts(self, batch: Sequence[ExportedRecord]) -> Iterator[tuple[list[Any], list[list[Any]]]]:
+        """Yield of each record what is the same in its rows, and of each of its rows the rest: one at the least."""
         names = self._measurement_names
         for one in batch:
-            beside = self._beside(one)
-            for measurement in one.measurements:
-                yield [*beside, *(_cell(measurement[name]) for name in names)]
-            if not one.measurements:
-                yield [*beside, *self._without]
+            measured = [[_cell(values[name]) for name in names] for values in one.measurements]
+            yield self._beside(one), measured or [self._without]
 
     def _beside(self, one: ExportedRecord) -> list[Any]:
         project_id = one.values.get("project_id")
