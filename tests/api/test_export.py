@@ -12,8 +12,10 @@ import pyarrow.parquet
 import pytest
 
 from auth.permission import Permission as P
+from fieldward.cli.environment import operator
 from models.encryption.envelope import KeyOwner
 from models.encryption.owner import export_owner
+from resolvers.erasure import erase_person
 from resolvers.export_csv import unguarded
 from tests.support.access import make_program, person_with
 from tests.support.export import ask, exporting, look, make, take, work
@@ -85,7 +87,7 @@ async def test_what_was_read_is_in_the_trail_with_its_rows(world: World) -> None
 
     entries = await world.entries(since=since, kinds=["READ"])
     member = await world.member_id("manager")
-    seen = {entry["field"]: set() for entry in entries if entry["entity"] == "record"}
+    seen: dict[str, set[UUID]] = {entry["field"]: set() for entry in entries if entry["entity"] == "record"}
     for entry in entries:
         assert entry["membership_id"] == member
         if entry["entity"] == "record":
@@ -377,3 +379,19 @@ async def test_a_role_without_the_permission_to_export_finds_nothing_to_export(w
 
 def _owner(organization_id: UUID, export_id: str) -> KeyOwner:
     return export_owner(organization_id, UUID(export_id.removeprefix("Export:")))
+
+
+async def test_erasing_somebody_ends_every_export_of_their_organization(world: World) -> None:
+    manager = await world.client("manager")
+    made, waiting = await make(world, manager), await ask(manager)
+    owner = _owner(await world.organization_id("clearwater"), made.shown["id"])
+    assert await world.services.keystore.keys_of([owner])
+
+    await erase_person(world.services, operator(), email=world.email("collector"), reason="They asked for it.")
+
+    assert await world.services.keystore.keys_of([owner]) == []
+    assert (await take(manager, made.shown["id"], made.shown["fileName"])).status_code == 404
+    assert (await look(manager, made.shown["id"]))["status"] == "EXPIRED"
+    assert (await look(manager, waiting))["status"] == "CANCELLED"
+    await work(exporting(world))
+    assert await world.value("select count(*) from data_export_piece") == 0

@@ -113,9 +113,9 @@ async def test_an_archive_put_into_an_empty_organization_makes_an_equal_one(worl
     for entity in archived():
         if entity.name in NOT_PUT_IN or not before[entity.name]:
             continue
-        for column in entity.columns.values():
-            if column.is_in_api and column.name != "organization_id":
-                assert (entity.name, column.name) in compared
+        for one in entity.columns.values():
+            if one.is_in_api and one.name != "organization_id":
+                assert (entity.name, one.name) in compared
 
 
 async def test_every_table_is_in_the_archive_or_named_with_the_reason() -> None:

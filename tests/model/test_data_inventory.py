@@ -97,8 +97,8 @@ async def fill(world: World) -> None:
     assert (await mutate(world.anonymous, "refreshSession", {"refreshToken": token})).data
     assert (await world.sign_in("viewer", password="not the one that it is")).status == 200
     await _fill_sign_ins(world, stage.invitation)
-    made = await make(world, owner, filter={"siteCode": {"startsWith": "W"}})
-    await done(owner, "createExportLink", {"id": made.shown["id"]})
+    export = await make(world, owner, filter={"siteCode": {"startsWith": "W"}})
+    await done(owner, "createExportLink", {"id": export.shown["id"]})
 
 
 async def _fill_sign_ins(world: World, invitation: str) -> None:
