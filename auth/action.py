@@ -41,6 +41,15 @@ class Action(StrEnum):
     DEVICE_START_ENROLMENT = "device.start_enrolment"
     DEVICE_UNBLOCK = "device.unblock"
 
+    EXPORT_ARCHIVE = "export.archive"
+    EXPORT_CANCEL = "export.cancel"
+    EXPORT_CREATE = "export.create"
+    EXPORT_CREATE_LINK = "export.create_link"
+    EXPORT_DELETE = "export.delete"
+    EXPORT_DOWNLOAD = "export.download"
+    EXPORT_EXPIRE = "export.expire"
+    EXPORT_FINISH = "export.finish"
+
     FIELD_READ = "field.read"
 
     IMPORT_MAPPING_CREATE = "import_mapping.create"
@@ -69,6 +78,7 @@ class Action(StrEnum):
 
     ORGANIZATION_CREATE = "organization.create"
     ORGANIZATION_ERASE = "organization.erase"
+    ORGANIZATION_IMPORT = "organization.import"
     ORGANIZATION_SET_DOCUMENT_POLICY = "organization.set_document_policy"
     ORGANIZATION_SET_SIGN_IN_POLICY = "organization.set_sign_in_policy"
 

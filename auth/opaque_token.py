@@ -127,6 +127,19 @@ class InvitationToken(OpaqueToken):
         return self.row_id
 
 
+class ExportToken(OpaqueToken):
+    """What the link to an export's file holds."""
+
+    __slots__ = ()
+    prefix = "fwx_"
+    refused = "The link is not valid any more."
+
+    @property
+    def export_id(self) -> UUID:
+        """Which export."""
+        return self.row_id
+
+
 def digest(secret: bytes) -> bytes:
     """Return the SHA-256 of a secret. One fast round is enough for 256 random bits; never for a password."""
     return sha256(secret).digest()

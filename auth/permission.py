@@ -28,6 +28,11 @@ class Permission(StrEnum):
     DEVICE_REGISTER = "device:register"
     DEVICE_BLOCK = "device:block"
 
+    EXPORT_READ = "export:read"
+    EXPORT_READ_CONFIDENTIAL = "export:read_confidential"
+    EXPORT_ARCHIVE = "export:archive"
+    EXPORT_DELETE = "export:delete"
+
     INCIDENT_READ = "incident:read"
     INCIDENT_READ_CONFIDENTIAL = "incident:read_confidential"
     INCIDENT_MANAGE = "incident:manage"
@@ -58,6 +63,7 @@ class Permission(StrEnum):
     RECORD_REVIEW = "record:review"
     RECORD_DELETE = "record:delete"
     RECORD_IMPORT = "record:import"
+    RECORD_EXPORT = "record:export"
 
     ROLE_READ = "role:read"
     ROLE_DEFINE = "role:define"

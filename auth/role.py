@@ -31,7 +31,7 @@ class ProjectRole(StrEnum):
     VIEWER = "VIEWER"
 
 
-_PROJECT_VIEWER: Final = frozenset({P.PROJECT_READ, P.RECORD_READ, P.SITE_READ})
+_PROJECT_VIEWER: Final = frozenset({P.PROJECT_READ, P.RECORD_READ, P.RECORD_EXPORT, P.SITE_READ})
 
 _PROJECT_COLLECTOR: Final = _PROJECT_VIEWER | {
     P.RECORD_READ_CONFIDENTIAL,
@@ -90,7 +90,7 @@ ORGANIZATION_ROLES: Final[Mapping[OrganizationRole, frozenset[P]]] = MappingProx
     }
 )
 
-# What everyone may do with what is about themselves: their own membership, roles and devices.
+# What everyone may do with what is about themselves: their own membership, roles, devices and exports.
 SELF: Final = frozenset(
     {
         P.MEMBERSHIP_READ,
@@ -98,6 +98,9 @@ SELF: Final = frozenset(
         P.PROJECT_MEMBERSHIP_READ,
         P.DEVICE_READ,
         P.DEVICE_READ_CONFIDENTIAL,
+        P.EXPORT_READ,
+        P.EXPORT_READ_CONFIDENTIAL,
+        P.EXPORT_DELETE,
     }
 )
 
@@ -111,6 +114,8 @@ PROJECT_LEVEL: Final = frozenset(p for p in P if p.noun in _IN_PROJECTS) - {P.PR
 # made of; people, roles and other programs are people's business, and so is the review of a record: a program is no
 # second pair of eyes. A new permission that changes something is not for programs unless it is named here.
 SERVICE_ACCOUNT_LEVEL: Final = _READS | {
+    P.EXPORT_DELETE,
+    P.RECORD_EXPORT,
     P.RECORD_CREATE,
     P.RECORD_UPDATE,
     P.RECORD_SUBMIT,

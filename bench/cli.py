@@ -32,6 +32,7 @@ from bench.sections.audit import measure_audit
 from bench.sections.counts import RECORDS, measure_counts
 from bench.sections.depth import measure_depth
 from bench.sections.encryption import Cipher, measure_encryption
+from bench.sections.export import measure_export
 from bench.sections.guards import measure_guards
 from bench.sections.importing import measure_import
 from bench.sections.latency import measure_latency
@@ -274,6 +275,24 @@ def sealing_command(
     publish(report, as_json=as_json, write=write, note=note)
 
 
+@app.command("export")
+def export_command(
+    directory: Directory = DEFAULT,
+    rows: Annotated[int, typer.Option(min=1000, help="How many records are exported.")] = 100_000,
+    as_json: AsJson = False,
+    write: Write = False,
+    note: Note = None,
+) -> None:
+    """Measure how fast exports are made, and their memory, beside COPY TO of the same rows.
+
+    Example: python -m bench export --rows 1000000 --write
+    """
+    plan = _plan(directory, rows, 1, 1, 0, 1, Generator.AUTO)
+    with opened(directory) as databases:
+        report = measure_export(plan, databases, rows)
+    publish(report, as_json=as_json, write=write, note=note)
+
+
 @app.command("guards")
 def guards_command(
     directory: Directory = DEFAULT,
@@ -469,6 +488,7 @@ def all_command(
         lambda databases: measure_audit(plan, databases),
         lambda databases: measure_sealing(plan, databases, records, 20),
         lambda databases: measure_overload(replace(plan, records=100), databases, 1000),
+        lambda databases: measure_export(plan, databases, records),
         lambda databases: measure_sign_in_timing(replace(plan, records=100), databases, Question.SIGN_IN, 200),
     ]
     data: dict[str, Any] = {}

@@ -42,6 +42,7 @@ MODELS_APP: Final = {
         "models.access_review",
         "models.trusted_document",
         "models.data_import",
+        "models.data_export",
     ],
     "migrations": "models.migrations",
 }

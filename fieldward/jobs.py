@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from models.outgoing_mail import MailKind
 from resolvers.access_review_schedule import open_if_due
 from resolvers.alarm import alarming_organizations, deliver_one
 from resolvers.alarm_channel import channels_of
+from resolvers.export_job import MAKE_EXPORTS, Exporting
 from resolvers.idempotency import forget_keys
 from resolvers.import_running import EVERY_S as IMPORTS_EVERY_S
 from resolvers.import_running import RUN_IMPORTS, ImportRunning
@@ -70,6 +72,9 @@ OPEN_REVIEWS: Final = "open_reviews"
 OPEN_EVERY_S: Final = 3600.0
 """Seconds between two looks whether a quarter has begun."""
 
+EXPORT_EVERY_S: Final = 5.0
+"""Seconds between two looks for exports that nobody makes any more, and for such as are over."""
+
 SHARE: Final = 0.25
 """The part of the time that sealing anew works; the rest is the requests'."""
 QUIET_S: Final = 3600.0
@@ -92,6 +97,7 @@ def intervals_s(settings: Settings) -> Mapping[str, float]:
         WRITE_TOKEN_USES: USES_EVERY_S,
         WARN_OF_EXPIRY: WARNINGS_EVERY_S,
         RUN_IMPORTS: IMPORTS_EVERY_S,
+        MAKE_EXPORTS: EXPORT_EVERY_S,
     }
 
 
@@ -223,6 +229,7 @@ def build_jobs(
         FORGET: forget_failures,
         SEND_MAIL: send_mail,
         OPEN_REVIEWS: open_reviews,
+        MAKE_EXPORTS: Exporting(services, lifetime=timedelta(hours=settings.export_lifetime_h)).step,
     }
 
 

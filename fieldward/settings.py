@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     fresh_sign_in_min: float = Field(
         15.0, gt=0, le=1440, description="Minutes for which a proof of identity is fresh enough for sensitive actions."
     )
+    export_lifetime_h: float = Field(
+        24.0, gt=0, le=720, description="Hours after which the file of an export is destroyed."
+    )
     data_key_lifetime_s: float = Field(300.0, gt=0, le=3600, description="Seconds a data key stays in memory.")
     data_key_max_age_days: float = Field(
         365.0, gt=0, le=3650, description="Days after which a data key is replaced by the schedule."

@@ -36,9 +36,10 @@ class Search:
 class Storage(StrEnum):
     """How the database holds a column's values.
 
-    PLAIN: as they are. ENCRYPTED: as ciphertext. The others can't be turned back: BLIND_INDEX is a keyed fingerprint by
+    PLAIN: as they are. ENCRYPTED: as ciphertext. Others can't be turned back: BLIND_INDEX is a keyed fingerprint by
     which equal values are found; PSEUDONYM one from which a name's pseudonym is made; CONTENT_DIGEST a keyed digest of
     what the row was created from; TOKEN_DIGEST the SHA-256 of a random token; PASSWORD_HASH an Argon2id hash.
+    SEALED_FILE is a piece of a file, sealed under the file's own key.
     """
 
     PLAIN = "PLAIN"
@@ -48,6 +49,7 @@ class Storage(StrEnum):
     CONTENT_DIGEST = "CONTENT_DIGEST"
     TOKEN_DIGEST = "TOKEN_DIGEST"  # noqa: S105  (a word, not one)
     PASSWORD_HASH = "PASSWORD_HASH"  # noqa: S105
+    SEALED_FILE = "SEALED_FILE"
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,6 +231,8 @@ def _key_of(entity: Entity, column: Column) -> KeyFact | None:
         if masked is None or masked.owner_column is None:
             raise InventoryError(f"The column {entity.name}.{column.name} is the pseudonym of nothing.")
         return KeyFact((OwnerKind.SUBJECT,), KeyPurpose.INDEX, masked.owner_column)
+    if column.storage is Storage.SEALED_FILE:
+        return KeyFact((OwnerKind.EXPORT,), KeyPurpose.CONTENT)
     if not isinstance(field, EncryptedField):
         return None
     if field.owner_column is None:

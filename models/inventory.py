@@ -22,6 +22,7 @@ from models.base import Kept, Placement, Search, Storage, Ward, WardModel, ward_
 from models.challenge import Challenge
 from models.change import Change
 from models.custom_role import CustomRole
+from models.data_export import DataExport, DataExportPiece, DataExportProgress
 from models.data_import import DataImport, ImportBlock, ImportChunk, ImportMapping
 from models.device import Device
 from models.encryption.codec import Text
@@ -86,6 +87,9 @@ MODELS: tuple[type[WardModel], ...] = (
     ImportMapping,
     ImportChunk,
     ImportBlock,
+    DataExport,
+    DataExportProgress,
+    DataExportPiece,
 )
 
 

@@ -5,13 +5,14 @@ LATERAL join, so that no parent's rows push out another's.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
 
 import asyncpg
 
+from auth.permission import Permission
 from auth.principal import Viewer
 from models.along import NOTHING_ALONG, Along, read_along
 from models.condition import And, Condition, Criterion, Not, Operator, Or, Words, leaves_of
@@ -33,6 +34,7 @@ class Listing:
     """What to read. `limit` rows per parent at the most; `backwards` reads towards the start from `bound`.
 
     along: what is read along with each row.
+    also: permissions that are demanded in each row's scope, besides those of what is touched.
     parent_column and parents: read the rows of each parent; None reads the tenant's.
     """
 
@@ -46,6 +48,7 @@ class Listing:
     backwards: bool = False
     parent_column: str | None = None
     parents: Sequence[UUID] = ()
+    also: Collection[Permission] = ()
 
 
 async def fetch_listing(connection: asyncpg.Connection, viewer: Viewer, listing: Listing) -> list[Row]:
@@ -125,12 +128,14 @@ def matching(
     conditions: Sequence[Criterion],
     *,
     touched: Iterable[str] = (),
+    also: Iterable[Permission] = (),
     alias: str,
 ) -> str:
     """Return the SQL condition of the rows that the viewer sees, that meet the conditions, and of which they may read
     every column that is touched: by any comparison, wherever it stands, so that what does not hold tells nothing more.
 
     touched: the columns that the statement orders, groups or computes by, besides those of the conditions.
+    also: permissions that are demanded besides theirs.
 
     Raises:
         LookupError: a column is unknown, encrypted, or not in the API; a condition is on an encrypted one that is not
@@ -139,7 +144,7 @@ def matching(
     columns = [plain_column(entity, name) for name in touched]
     for leaf in leaves_of(conditions):
         columns += _searched_words(entity) if isinstance(leaf, Words) else [_compared_column(entity, leaf)]
-    guards = {column.guard for column in columns if column.guard is not None}
+    guards = {*also, *(column.guard for column in columns if column.guard is not None)}
     parts = [visible(statement, entity, viewer, alias=alias, also=guards)]
     parts += [_holds(statement, viewer, entity, one, alias) for one in conditions]
     return " and ".join(parts)
@@ -233,7 +238,15 @@ def _stored(entity: Entity, name: str) -> Column:
 
 
 def _where(statement: Statement, viewer: Viewer, listing: Listing) -> str:
-    return matching(statement, viewer, listing.entity, listing.conditions, touched=listing.order.columns, alias="t")
+    return matching(
+        statement,
+        viewer,
+        listing.entity,
+        listing.conditions,
+        touched=listing.order.columns,
+        also=listing.also,
+        alias="t",
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -1,9 +1,9 @@
 """Erasing a person, somebody whom data name, or an organization: by destroying the keys of what is theirs.
 
-Every copy becomes unreadable at once: rows, the trail, exports, and backups of the data. Which keys are destroyed is
-written down before, so that it is done again wherever older data, or an older keystore, come back (`apply_erasures`).
-What is left are ids, pseudonyms that nobody can resolve any more, and, under the organization's attribution key, who
-vouched for a record.
+Every copy becomes unreadable at once: rows, the trail, and backups of the data. All exports of the organization end as
+well, since nobody looks into files for a name. Which keys are destroyed is written down before, so that it is done
+again wherever older data, or an older keystore, come back (`apply_erasures`). What is left are ids, pseudonyms that
+nobody can resolve any more, and, under the organization's attribution key, who vouched for a record.
 """
 
 import os
@@ -37,6 +37,7 @@ from resolvers.account_index import email_index_of
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_reason, require_storable, require_text
 from resolvers.collector import COLLECTOR
+from resolvers.export_ending import end_exports, file_owners
 from resolvers.services import Services
 from resolvers.trail import Actor
 
@@ -165,6 +166,7 @@ async def _erase(
     organization_id: UUID | None = None,
 ) -> Erased:
     one = Destruction(new_id(), datetime.now(UTC), person_id, organization_id, tuple(sorted(within)), ())
+    owners = [*owners, *[owner for within_id in one.within_ids for owner in await file_owners(within_id)]]
     gone: list[UUID] = []
     for look in range(LOOKS):
         keys = [key.id for key in await services.keystore.keys_of(owners)]
@@ -194,6 +196,7 @@ async def _apply(one: Destruction, actor: Actor, reason: str | None) -> None:
 
         async def work(change: Change, is_last: bool = is_last) -> None:
             await _forget_names(change, one)
+            await end_exports(change)
             if is_organization:
                 await _close_organization(change)
             elif one.person_id is not None:

@@ -33,6 +33,8 @@ _OF_THE_TRAIL: Final = {
     "alarm_delivery": {"refuse": _REFUSE},
     "import_block": {"refuse": _REFUSE},
     "import_chunk": {"refuse": _REFUSE},
+    "data_export_progress": {"refuse": _REFUSE},
+    "data_export_piece": {"refuse": _REFUSE},
 }
 _TRIGGERS: Final = """
     select c.relname::text as table, t.tgname::text as name, p.proname::text as function

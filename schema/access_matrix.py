@@ -184,7 +184,7 @@ def _writers(core: GraphQLSchema, entity: Entity) -> dict[str, dict[str, Mutatio
 
 
 def _written_columns(given: Any, entity: Entity) -> Iterator[str]:
-    if not isinstance(given, GraphQLInputObjectType):
+    if not isinstance(given, GraphQLInputObjectType) or given.name in FILTERS:
         return
     declared = WRITTEN.get(given.name)
     if declared is not None and declared.model is entity.model:

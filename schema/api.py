@@ -38,6 +38,7 @@ from schema.access_review_change import AccessReviewMutation
 from schema.authenticator_change import AuthenticatorMutation
 from schema.context import RequestContext
 from schema.custom_role_change import CustomRoleMutation
+from schema.data_export_change import ExportMutation
 from schema.data_import_change import DataImportMutation
 from schema.description import publish_descriptions
 from schema.device_change import DeviceMutation
@@ -101,6 +102,7 @@ _MUTATIONS = (
     TrustedDocumentMutation,
     DataImportMutation,
     ImportMappingMutation,
+    ExportMutation,
 )
 
 

@@ -12,6 +12,7 @@ from models.authenticator import AuthenticatorKind
 from models.base import Storage
 from models.change import ChangeOperation
 from models.custom_role import RoleLevel
+from models.data_export import ExportFormat, ExportStatus
 from models.data_import import ImportKind, ImportStatus, RowFate
 from models.data_inventory import Instead, Place
 from models.device import DevicePlatform, DeviceStatus
@@ -59,6 +60,8 @@ for _enum, _name in (
     (Encoding, "ImportEncoding"),
     (ImportField, "ImportField"),
     (DateOrder, "ImportDateOrder"),
+    (ExportFormat, "ExportFormat"),
+    (ExportStatus, "ExportStatus"),
     (Permission, "Permission"),
     (Classification, "Classification"),
     (Storage, "DataStorage"),

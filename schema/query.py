@@ -10,6 +10,7 @@ from auth.permission import Permission
 from models.access_review import AccessReview as AccessReviewModel
 from models.base import WardModel
 from models.custom_role import CustomRole as CustomRoleModel
+from models.data_export import DataExport as DataExportModel
 from models.data_import import DataImport as DataImportModel
 from models.data_import import ImportMapping as ImportMappingModel
 from models.data_inventory import data_inventory
@@ -41,6 +42,7 @@ from schema.connection import (
 )
 from schema.context import context_of
 from schema.custom_role import CustomRole, list_roles
+from schema.data_export import Export, ExportFilter, list_exports
 from schema.data_import import DataImport, DataImportFilter, list_imports
 from schema.data_inventory import DataTable
 from schema.device import Device, DeviceFilter, DeviceOrder, list_devices
@@ -413,6 +415,23 @@ class Query:
     ) -> Connection[Incident] | None:
         page = PageArguments(first, after, last, before)
         return await list_incidents(info, filter, direction, page)
+
+    @resolved("An export by its id.", root())
+    async def export(info: strawberry.Info, id: strawberry.ID) -> Export | None:
+        return await _by_id(info, DataExportModel, "Export", id)
+
+    @resolved("The exports that you see, newest first: your own, or all of the organization's.", root())
+    async def exports(
+        info: strawberry.Info,
+        filter: ExportFilter | None = None,
+        direction: OrderDirection = OrderDirection.DESC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Export] | None:
+        page = PageArguments(first, after, last, before)
+        return await list_exports(info, filter, direction, page)
 
     @resolved(
         "Whether somebody may read a field of an object, or has a permission there, and why.",

@@ -167,6 +167,8 @@ class _Sight:
         model = FILTERS.get(parent.name)
         if model is None or _combines(parent, field):
             return True
+        if not self._lists(model):
+            return False
         demanded = demanded_of(field)
         if demanded is not None and (self._reach is None or demanded not in self._reach.everywhere):
             return False

@@ -218,8 +218,10 @@ def _takes_a_password(field: GraphQLField) -> bool:
 
 
 def _require_written(input_type: GraphQLNamedType) -> None:
-    """Every field of a mutation's input says which column it writes, or that it is none's."""
-    if not isinstance(input_type, GraphQLInputObjectType):
+    """Every field of a mutation's input says which column it writes, or that it is none's. A filter writes nothing: it
+    is guarded as in a query.
+    """
+    if not isinstance(input_type, GraphQLInputObjectType) or input_type.name in FILTERS:
         return
     declared = WRITTEN.get(input_type.name)
     for name, field in input_type.fields.items():

@@ -15,6 +15,7 @@ from auth.role import ORGANIZATION_ROLES, OrganizationRole
 from auth.scope import ORGANIZATION
 from models.along import Selected
 from models.custom_role import CustomRole
+from models.data_export import ExportStatus
 from models.data_import import ImportStatus
 from models.device import DeviceStatus
 from models.incident import IncidentStatus
@@ -59,6 +60,13 @@ class Can:
     def is_about_me(self) -> bool:
         """Whether the object is the viewer's own membership."""
         return bool(self.row["id"] == self._context.viewer.membership_id)
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether the viewer is the person or the program that the object was made by, and no other looks as them."""
+        viewer = self._context.viewer
+        maker = self.row["created_by_id"] or self.row["service_account_id"]
+        return not viewer.is_reading_only and bool(maker == viewer.principal_id)
 
     def holds_all(self, permissions: Iterable[P]) -> bool:
         """Return whether the viewer has all of these in the organization."""
@@ -240,6 +248,21 @@ class DataImportViewerCan:
 class ImportMappingViewerCan:
     update: bool = _answer("Change it.", lambda can: can.may(P.RECORD_IMPORT))
     delete: bool = _answer("Delete it.", lambda can: can.may(P.RECORD_IMPORT))
+
+
+@structure
+@strawberry.type(description="What you may do with an export, by your permissions and by its own state.")
+class ExportViewerCan:
+    cancel: bool = _answer(
+        "Stop it.", lambda can: can.row["status"] == ExportStatus.PENDING and can.may(P.EXPORT_DELETE)
+    )
+    delete: bool = _answer(
+        "Destroy its file.", lambda can: can.row["status"] == ExportStatus.READY and can.may(P.EXPORT_DELETE)
+    )
+    take: bool = _answer(
+        "Take its file, as far as you still may read all that is in it.",
+        lambda can: can.row["status"] == ExportStatus.READY and can.is_mine,
+    )
     readable_fields: list[str] = _readable()
 
 

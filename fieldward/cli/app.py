@@ -14,6 +14,7 @@ from fieldward.cli import (
     demo,
     erasing,
     error_page,
+    exporting,
     importing,
     incidents,
     inventory,
@@ -43,6 +44,10 @@ Examples:
 
   fieldward import wqx-csv results.csv --organization acme --project WELLS --as ada@acme.example
 
+  fieldward export organization --organization acme --as ada@acme.example --out acme.zip
+
+  fieldward import archive acme.zip --organization acme-again
+
   fieldward keys rotate
 
   fieldward audit verify --head kept.txt
@@ -69,6 +74,7 @@ app.command("errors")(error_page.errors)
 app.command("roles")(access.roles)
 app.add_typer(access.access_app, name="access")
 app.add_typer(importing.app, name="import")
+app.add_typer(exporting.app, name="export")
 app.add_typer(auditing.app, name="audit")
 auditing.app.command("verify")(audit_verify.verify)
 auditing.app.command("export")(audit_export.export)

@@ -2,9 +2,10 @@
 
 import csv
 import json
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from rich.progress import Progress
 from auth.errors import NotFoundError
 from auth.principal import Viewer
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
+from fieldward.cli.progress import showing_progress
 from models.condition import Condition, Operator
 from models.errors import InvalidInputError
 from models.inventory import entity_of
@@ -26,7 +28,9 @@ from models.project import Project
 from models.reading import OneStatement
 from models.transaction import Tenant
 from resolvers.account import member_viewer
+from resolvers.archive_import import ArchiveImport, import_archive
 from resolvers.csv_mapping import CsvLayout, mapping_from
+from resolvers.erasure import organization_named
 from resolvers.record_import import Fate, ImportReport, import_results
 from resolvers.site_geojson import SiteMapping
 from resolvers.site_import import SiteImportReport, import_sites
@@ -216,6 +220,41 @@ def _telling(path: Path | None) -> Iterator[Callable[[Sequence[Fate]], None]]:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("line", "fate", "column", "reason"))
         yield lambda fates: writer.writerows((one.line, one.fate, one.column, one.reason) for one in fates)
+
+
+@app.command("archive")
+def archive(
+    file: Annotated[Path, typer.Argument(help="An archive of an organization.", exists=True, dir_okay=False)],
+    organization: Annotated[str, typer.Option(help="The slug of the empty organization that it is put into.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Put an archive into an empty organization. Running it twice changes nothing.
+
+    People whom it names become members; who has no account here gets one without a password, and asks for one by mail.
+
+    Example: fieldward import archive acme.zip --organization acme
+    """
+
+    async def work() -> ArchiveImport:
+        settings = load_settings()
+        with reach(settings) as reached:
+            async with services(settings, reached.service) as built:
+                organization_id = await organization_named(built, organization)
+                actor = replace(operator(), organization_id=organization_id)
+                with showing_progress(as_json) as told, zipfile.ZipFile(file) as held:
+                    return await import_archive(actor, held, progress=told)
+
+    try:
+        report = run(work())
+    except zipfile.BadZipFile:
+        refuse(f"{file} is no archive", code=1)
+    if as_json:
+        print(json.dumps(asdict(report)))
+        return
+    for table, rows in report.put_in.items():
+        print(f"{table}: {rows:,} rows put in, {report.known[table]:,} known")
+    for table, why in report.not_put_in.items():
+        print(f"{table}: not put in. {why}")
 
 
 async def project_named(viewer: Viewer, code: str) -> UUID:

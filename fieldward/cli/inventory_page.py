@@ -69,6 +69,7 @@ _HOLDS: Final = {
     Storage.CONTENT_DIGEST: "keyed digest of what the row was created from",
     Storage.TOKEN_DIGEST: "SHA-256 of a random token",
     Storage.PASSWORD_HASH: "Argon2id hash",
+    Storage.SEALED_FILE: "sealed under the file's own key",
 }
 
 _OWNERS: Final = {
@@ -76,6 +77,14 @@ _OWNERS: Final = {
     OwnerKind.ORGANIZATION: "the organization's",
     OwnerKind.PERSON: "the person's",
     OwnerKind.SUBJECT: "the name's own",
+    OwnerKind.EXPORT: "the export's own",
+}
+
+_PURPOSES: Final = {
+    KeyPurpose.VALUES: "",
+    KeyPurpose.INDEX: " index",
+    KeyPurpose.ATTRIBUTION: " attribution",
+    KeyPurpose.CONTENT: " content",
 }
 
 
@@ -132,7 +141,7 @@ def _stored(column: DataColumn) -> str:
 
 def _key(key: KeyFact) -> str:
     first, *others = (_OWNERS[owner] for owner in key.owners)
-    purpose = {KeyPurpose.VALUES: "", KeyPurpose.INDEX: " index", KeyPurpose.ATTRIBUTION: " attribution"}[key.purpose]
+    purpose = _PURPOSES[key.purpose]
     named = f" (`{key.named_by}`)" if key.named_by else ""
     return f"{first}{purpose} key{named}" + "".join(f", else {other}" for other in others)
 

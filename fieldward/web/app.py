@@ -21,6 +21,7 @@ from fieldward.web.authentication import context_factory, holds_our_token
 from fieldward.web.checkpoint import checkpoint_routes
 from fieldward.web.cookie import OwnPage
 from fieldward.web.endpoint import GraphQLEndpoint
+from fieldward.web.export import export_routes
 from fieldward.web.failure import LastResort, answer_refusal
 from fieldward.web.gate import Gate
 from fieldward.web.health import health_routes
@@ -101,6 +102,7 @@ def build_app(
             *published_key_routes(services.signing_keys),
             *oauth_routes(services, public_url=settings.public_url, proxies=proxies),
             *upload_routes(make_context, gate),
+            *export_routes(services, make_context, gate, proxies=proxies),
             *page_routes(audience=settings.audience),
         ],
         middleware=[Middleware(LastResort)],

@@ -72,13 +72,15 @@ class Algorithm(IntEnum):
 class OwnerKind(StrEnum):
     """Whose a data key is.
 
-    SUBJECT is somebody whom an organization's data name and who need be no user of ours, such as a collector.
+    SUBJECT is somebody whom an organization's data name and who need be no user of ours, such as a collector. EXPORT is
+    the file of an export, which has a key for itself.
     """
 
     SYSTEM = "SYSTEM"
     ORGANIZATION = "ORGANIZATION"
     PERSON = "PERSON"
     SUBJECT = "SUBJECT"
+    EXPORT = "EXPORT"
 
 
 class KeyPurpose(StrEnum):
@@ -86,20 +88,22 @@ class KeyPurpose(StrEnum):
 
     VALUES seals what rows hold. INDEX makes what must stay as it is while values get new keys: blind indexes,
     pseudonyms, cursors, digests. ATTRIBUTION seals who vouched for a row, for as long as the row is kept. SIGNING
-    signs access tokens, and is the installation's (`models/encryption/signing.py`).
+    signs access tokens, and is the installation's (`models/encryption/signing.py`). CONTENT seals a file, piece by
+    piece (`models/encryption/piece.py`), and is never replaced: it is destroyed with the file.
     """
 
     VALUES = "VALUES"
     INDEX = "INDEX"
     ATTRIBUTION = "ATTRIBUTION"
     SIGNING = "SIGNING"
+    CONTENT = "CONTENT"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyOwner:
     """Whose a data key is, and what for. The system's id is the nil UUID.
 
-    within: the organization that a subject is known in; None for other kinds.
+    within: the organization that a subject is known in, or a file is of; None for other kinds.
     """
 
     kind: OwnerKind

@@ -119,7 +119,7 @@ _LEFT: Final = f"""
 _OVERDUE: Final = f"""
     select {_COLUMNS}
     from wrapped_key k
-    where k.retired_at is null and k.destroyed_at is null and k.purpose not in ('INDEX', 'SIGNING')
+    where k.retired_at is null and k.destroyed_at is null and k.purpose not in ('INDEX', 'SIGNING', 'CONTENT')
       and (k.created_at < now() - $1::interval or k.seals >= $2)
     order by k.id
 """
@@ -127,7 +127,7 @@ _OVERDUE: Final = f"""
 _CURRENT_OF_ALL: Final = f"""
     select {_COLUMNS}
     from wrapped_key k
-    where k.retired_at is null and k.destroyed_at is null and k.purpose not in ('INDEX', 'SIGNING')
+    where k.retired_at is null and k.destroyed_at is null and k.purpose not in ('INDEX', 'SIGNING', 'CONTENT')
     order by k.id
 """
 

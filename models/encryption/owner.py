@@ -30,6 +30,11 @@ def person_owner(user_id: UUID) -> KeyOwner:
     return KeyOwner(OwnerKind.PERSON, user_id)
 
 
+def export_owner(organization_id: UUID, export_id: UUID) -> KeyOwner:
+    """Return the owner of the key of an export's file. It is among the organization's when those are destroyed."""
+    return KeyOwner(OwnerKind.EXPORT, export_id, KeyPurpose.CONTENT, organization_id)
+
+
 def subject_owner(organization_id: UUID, index: bytes, purpose: KeyPurpose = KeyPurpose.VALUES) -> KeyOwner:
     """Return the owner of the key of somebody whom the organization's data name.
 

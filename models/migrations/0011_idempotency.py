@@ -14,7 +14,7 @@ SQL = Path(__file__).with_name("sql") / "0011_idempotency.sql"
 class Migration(migrations.Migration):
     """The table and its walls."""
 
-    dependencies = [("models", "0009_import")]
+    dependencies = [("models", "0010_export")]
 
     operations = [
         ops.CreateModel(

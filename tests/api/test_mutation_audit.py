@@ -8,6 +8,7 @@ import pytest
 
 from schema.api import build_api
 from schema.mutation import mutation_of
+from tests.support.export import prepare_with_export
 from tests.support.factor import add_totp
 from tests.support.importing import FIELD_SHEET
 from tests.support.mutation import (
@@ -437,6 +438,41 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "record",
         {"site_code", "status", "comment"},
     ),
+    "createExport": (
+        "manager",
+        lambda _: {"format": "CSV", "filter": {"siteCode": {"startsWith": "W"}}, "reason": REASON},
+        "export.create",
+        "data_export",
+        {"format", "filter_given", "request", "status", "created_by_id"},
+    ),
+    "createArchive": (
+        "owner",
+        lambda _: {"reason": REASON},
+        "export.create",
+        "data_export",
+        {"format", "status", "created_by_id"},
+    ),
+    "cancelExport": (
+        "manager",
+        lambda stage: {"id": stage.pending_export, "reason": REASON},
+        "export.cancel",
+        "data_export",
+        {"status", "finished_at"},
+    ),
+    "deleteExport": (
+        "manager",
+        lambda stage: {"id": stage.export, "reason": REASON},
+        "export.delete",
+        "data_export",
+        {"status"},
+    ),
+    "createExportLink": (
+        "manager",
+        lambda stage: {"id": stage.export, "reason": REASON},
+        "export.create_link",
+        "data_export",
+        {"link_digest", "link_expires_at", "link_holder"},
+    ),
 }
 DEMAND_A_REASON = {
     *("archiveProject", "setLocationSensitivity", "blockDevice", "unblockDevice", "rejectRecord", "deleteRecord"),
@@ -446,6 +482,7 @@ DEMAND_A_REASON = {
     *("setTrailRetention", "revokeUserSessions", "setSignInPolicy", "startPasswordReset", "resetSecondFactors"),
     *("suspendUser", "reinstateUser", "removeUser", "issueServiceAccountToken", "revokeServiceAccountToken"),
     *("removeTrustedDocuments", "setTrustedDocumentPolicy"),
+    "createArchive",
 }
 """What is not done without a reason. A change of a record that is under review or approved demands one as well."""
 SESSION = {
@@ -470,6 +507,7 @@ _PREPARED = {
     **dict.fromkeys(("decideAccessReviewItem", "closeAccessReview"), prepare_with_review),
     **dict.fromkeys(("startImport", "cancelImport"), prepare_with_import),
     **dict.fromkeys(("updateImportMapping", "deleteImportMapping"), prepare_with_import),
+    **dict.fromkeys(("cancelExport", "deleteExport", "createExportLink"), prepare_with_export),
 }
 
 
@@ -522,7 +560,9 @@ async def test_a_mutation_leaves_exactly_one_entry_with_who_when_how_and_what(wo
 async def test_a_mutation_without_its_permission_leaves_one_entry_and_no_change(world: World, name: str) -> None:
     _, given, action, _, _ = CASES[name]
     stage = await prepared(world, name)
-    client = await world.client("viewer")
+    # Whoever reads records exports what they read.
+    who = "member" if name == "createExport" else "viewer"
+    client = await world.client(who)
     since, before = await world.now(), await world.fingerprint()
 
     answer = await mutate(client, name, given(stage))
@@ -534,7 +574,7 @@ async def test_a_mutation_without_its_permission_leaves_one_entry_and_no_change(
     assert [(one["kind"], one["action"], one["outcome"], one["error_code"]) for one in entries] == [
         ("ATTEMPT", action, "DENIED", codes[0])
     ]
-    assert entries[0]["membership_id"] == await world.member_id("viewer")
+    assert entries[0]["membership_id"] == await world.member_id(who)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -148,6 +148,8 @@ async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None
         "import_mapping": ["DELETE", "INSERT", "SELECT", "UPDATE"],
         "import_chunk": ["DELETE", "INSERT", "SELECT", "UPDATE"],
         "import_block": ["DELETE", "INSERT", "SELECT"],
+        **{name: ["INSERT", "SELECT", "UPDATE"] for name in ("data_export", "data_export_progress")},
+        "data_export_piece": ["DELETE", "INSERT", "SELECT"],
         "audit_entry": ["INSERT", "SELECT"],
         "change": ["SELECT"],
         "sealed_leaf": ["INSERT", "SELECT"],

@@ -36,6 +36,14 @@ _SITE: Final = (
     f" location_is_coarse, version) select {_NEW}, $1, now(), id, 'W-1', 'Weir', 51.5, -0.25, false, 1 from project"
     " where organization_id = $1 order by code limit 1"
 )
+_EXPORT: Final = (
+    "insert into data_export (id, organization_id, created_at, created_by_id, format, status)"
+    f" values ({_NEW}, $1, now(), {_MEMBER}, 'CSV', 'CANCELLED')"
+)
+_EXPORT_PROGRESS: Final = (
+    "insert into data_export_progress (id, organization_id, created_at, attempts, rows_done, bytes_done)"
+    " select id, $1, now(), 0, 0, 0 from data_export where organization_id = $1 limit 1"
+)
 _FILLING: Final[Mapping[str, Sequence[str]]] = {
     "authenticator": (_AUTHENTICATOR,),
     "authenticator_use": (
@@ -78,6 +86,14 @@ _FILLING: Final[Mapping[str, Sequence[str]]] = {
         f" values ({_NEW}, $1, now(), encode(sha256('{{ __typename }}'), 'hex'), '{{ __typename }}', 'dashboard', '1')",
     ),
     "access_review": (_REVIEW,),
+    "data_export": (_EXPORT,),
+    "data_export_progress": (_EXPORT, _EXPORT_PROGRESS),
+    "data_export_piece": (
+        _EXPORT,
+        _EXPORT_PROGRESS,
+        "insert into data_export_piece (id, organization_id, created_at, export_id, position, start, size, content)"
+        f" select {_NEW}, $1, now(), id, 0, 0, 1, '\\x00' from data_export_progress where organization_id = $1 limit 1",
+    ),
     "access_review_item": (
         _REVIEW,
         "insert into access_review_item (id, organization_id, created_at, access_review_id, kind, subject,"

@@ -44,6 +44,8 @@ class Stage:
     review_item: str = ""
     data_import: str = ""
     import_mapping: str = ""
+    export: str = ""
+    pending_export: str = ""
 
 
 async def prepare(world: World) -> Stage:

@@ -1,0 +1,108 @@
+"""The files of exports: `GET /exports/ID/NAME`, by the same sign-in as `/graphql`, or by a link that a mutation made.
+
+A file is streamed piece by piece, and each piece is asked for with the rights of that moment: what is taken away in the
+middle ends the download. One range of bytes may be asked for, to go on where a download broke off (RFC 9110, 14).
+"""
+
+import base64
+import re
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from auth.errors import Code, FieldwardError, UnauthenticatedError
+from fieldward.web.authentication import origin_of
+from fieldward.web.gate import Gate
+from fieldward.web.proxy import Network
+from resolvers.export_download import Asked, Download, Span, open_download
+from resolvers.services import Services
+from schema.transport import ContextFactory, refusal
+
+_STATUS: Final = {
+    Code.UNAUTHENTICATED: 401,
+    Code.FORBIDDEN: 403,
+    Code.NOT_FOUND: 404,
+    Code.CONFLICT: 409,
+    Code.RATE_LIMITED: 429,
+    Code.UNAVAILABLE: 503,
+}
+_SPAN: Final = re.compile(r"bytes=(\d{1,15})-(\d{1,15})?")
+
+
+def export_routes(
+    services: Services, make_context: ContextFactory, gate: Gate, *, proxies: Sequence[Network]
+) -> list[Route]:
+    """Return the route of exports' files.
+
+    make_context: says who asks, as it does for `/graphql`. proxies: those in front.
+    """
+
+    async def asked_by(request: Request) -> Asked:
+        export_id, name = _id(request.path_params["export"]), request.path_params["name"]
+        link = request.query_params.get("link")
+        if link is not None:
+            return Asked.by_link(export_id, name, link, origin_of(request, proxies))
+        context = await make_context(request)
+        if context.actor.viewer is None:
+            raise context.refusal or UnauthenticatedError("Sign in first.")
+        return Asked(export_id, name, context.actor)
+
+    async def take(request: Request) -> Response:
+        try:
+            gate.require_open()
+            download = await open_download(services, await asked_by(request), span=_span(request))
+        except FieldwardError as error:
+            refused = refusal(error, _STATUS.get(error.code, 400))
+            headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
+            return Response(refused.body, refused.status, headers, refused.media_type.decode())
+        return _answer(download)
+
+    # A HEAD would be a download in the trail that was none.
+    route = Route("/exports/{export}/{name}", take, methods=["GET"])
+    route.methods = {"GET"}
+    return [route]
+
+
+def _answer(download: Download) -> Response:
+    headers = {
+        "Content-Disposition": f'attachment; filename="{download.name}"',
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+        "Accept-Ranges": "bytes",
+        "Content-Length": str(max(0, download.end - download.start)),
+    }
+    if download.sha256 is not None:
+        # Of the whole file, whatever part is sent (RFC 9530).
+        digest = base64.b64encode(bytes.fromhex(download.sha256)).decode()
+        headers["Repr-Digest"] = f"sha-256=:{digest}:"
+    if download.start >= download.size and download.is_part:
+        return Response(status_code=416, headers={"Content-Range": f"bytes */{download.size}"})
+    if download.is_part:
+        headers["Content-Range"] = f"bytes {download.start}-{download.end - 1}/{download.size}"
+    status = 206 if download.is_part else 200
+    return StreamingResponse(download.pieces, status, headers, download.media_type)
+
+
+def _span(request: Request) -> Span | None:
+    """Return the one range that is asked for; None for all of the file, as where a range is not understood."""
+    found = _SPAN.fullmatch(request.headers.get("range", ""))
+    # What the range was of, if that is said, would have to be compared; all of it is right, too.
+    if found is None or "if-range" in request.headers:
+        return None
+    last = int(found[2]) if found[2] is not None else None
+    return None if last is not None and last < int(found[1]) else Span(int(found[1]), last)
+
+
+def _id(text: str) -> UUID:
+    """Return the id of the export that an address names, in its one spelling."""
+    try:
+        found = UUID(text)
+    except ValueError:
+        raise HTTPException(404) from None
+    if str(found) != text:
+        raise HTTPException(404)
+    return found

@@ -1,0 +1,221 @@
+"""Everything of an organization as one archive: a zip with a file of JSON Lines for each table.
+
+Driven by the data inventory: a table or a column that is added tomorrow is in it without anyone remembering. What is
+left out is named with the reason, in `LEFT_OUT` and in the archive's manifest. Each row is as its requester may read
+it; which columns they may read nowhere is named as well. Memory holds one batch.
+"""
+
+import base64
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from auth.permission import Permission
+from auth.policy import require
+from auth.principal import Viewer
+from auth.scope import ORGANIZATION
+from models.encryption.codec import Point
+from models.inventory import Entity, entities, entity_of
+from models.listing import Listing, fetch_count, fetch_listing
+from models.measurement import Measurement
+from models.order import Bound, Order
+from models.record import Record
+from resolvers.export_parquet import Sink
+from resolvers.read_log import ReadLog
+from resolvers.showing import Choice, choose, rights_used, show
+
+BATCH: Final = 500
+"""Rows that are read together."""
+ARCHIVE_VERSION: Final = 1
+"""The version of what an archive looks like."""
+MANIFEST: Final = "manifest.json"
+
+_TRAIL: Final = "The audit trail, which is exported with its proofs: `fieldward audit export`."
+LEFT_OUT: Final[Mapping[str, str]] = {
+    "change": _TRAIL,
+    "sealed_leaf": _TRAIL,
+    "sealed_node": _TRAIL,
+    "sealed_batch": _TRAIL,
+    "cosignature": _TRAIL,
+    "publication": _TRAIL,
+    "incident_cursor": "How far this installation looked through the trail.",
+    "alarm_delivery": "How alarms left this installation.",
+    "data_export_progress": "How far exports of this installation are.",
+}
+"""Tables of which nothing is in an archive, with the reason. So it is with those whose rows nobody is shown."""
+NOT_SHOWN: Final = "Its rows are shown to nobody: they are credentials, or the machinery's own."
+NOT_READ: Final = "A secret, or made from others: no API shows it."
+
+README: Final = """\
+Everything of one organization, as whoever asked for it may read it.
+
+  NAME.jsonl      the rows of a table, one JSON object in each line, in the order of their ids
+  manifest.json   what this is and when it was made, each file with its size, rows and SHA-256, and what is left out,
+                  with the reason
+
+Times are UTC (RFC 3339), bytes are base64, a place is an object of latitude and longitude (WGS 84, degrees). What each
+column means is told by the data inventory of Fieldward, `docs/data-inventory.md`. To put it into an empty organization:
+
+  fieldward import archive FILE --organization SLUG
+"""
+
+_BY_ID: Final = Order("id")
+
+
+@dataclass(slots=True)
+class _File:
+    """A file of the archive, as far as it is written."""
+
+    choice: Choice
+    rows: int = 0
+    size: int = 0
+    digest: Any = None
+    opened: Any = None
+    bound: Bound | None = None
+
+
+class ArchiveSource:
+    """All tables of the organization that the viewer may read, as the bytes of a zip.
+
+    started_at: when the export began. batch: how many rows are read together.
+    """
+
+    media_type = "application/zip"
+    ending = "zip"
+
+    def __init__(self, *, started_at: datetime, batch: int = BATCH) -> None:
+        self.rows_total: int | None = None
+        self.rows_done = 0
+        self.used: set[tuple[UUID | None, Permission]] = {(None, Permission.EXPORT_ARCHIVE)}
+        self._started_at = started_at
+        self._batch = batch
+        self._sink = Sink()
+        self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+        self._waiting: list[_File] = []
+        self._done: list[_File] = []
+
+    async def begin(self, connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> bytes:  # noqa: ARG002
+        """Return what comes before the first row.
+
+        Raises:
+            ForbiddenError: the viewer may not take everything.
+        """
+        require(viewer, Permission.EXPORT_ARCHIVE, ORGANIZATION)
+        self._waiting = [_File(choose(entity, viewer, with_all=True)) for entity in archived()]
+        total = 0
+        for one in self._waiting:
+            counted = await fetch_count(connection, viewer, self._listing(one))
+            total += counted[None]
+        self.rows_total = total
+        self._zip.writestr("README.txt", README)
+        return self._sink.take()
+
+    async def next(self, connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> bytes | None:
+        """Return the bytes of the next batch; None where there is none left."""
+        if not self._waiting:
+            return None
+        file = self._waiting[0]
+        if file.opened is None:
+            file.digest = sha256()
+            file.opened = self._zip.open(f"{file.choice.entity.name}.jsonl", "w", force_zip64=True)
+        rows = await fetch_listing(connection, viewer, self._listing(file))
+        if rows:
+            file.bound = Bound((rows[-1]["id"],), rows[-1]["id"])
+            self.used |= rights_used(file.choice, viewer, rows)
+            shown = await show(file.choice, viewer, rows, log)
+            lines = b"".join(
+                orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z, default=_plain) for one in shown
+            )
+            file.opened.write(lines)
+            file.digest.update(lines)
+            file.rows += len(rows)
+            file.size += len(lines)
+            self.rows_done += len(rows)
+        if len(rows) < self._batch:
+            file.opened.close()
+            self._done.append(self._waiting.pop(0))
+        return self._sink.take()
+
+    def end(self) -> bytes:
+        """Return the manifest of the files, and what closes the zip."""
+        said = {
+            "archive_version": ARCHIVE_VERSION,
+            "started_at": self._started_at.isoformat(),
+            **self.contents(),
+        }
+        self._zip.writestr(MANIFEST, orjson.dumps(said, option=orjson.OPT_INDENT_2))
+        self._zip.close()
+        return self._sink.take()
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many records and measurements are in it."""
+        rows = {one.choice.entity.name: one.rows for one in self._done}
+        return {
+            "records": rows.get(entity_of(Record).name, 0),
+            "measurements": rows.get(entity_of(Measurement).name, 0),
+        }
+
+    def contents(self) -> Mapping[str, Any]:
+        """Return the files, and which tables and columns are left out, with the reasons."""
+        return {
+            "tables": {
+                one.choice.entity.name: {
+                    "file": f"{one.choice.entity.name}.jsonl",
+                    "rows": one.rows,
+                    "bytes": one.size,
+                    "sha256": one.digest.hexdigest(),
+                    "columns": list(one.choice.names),
+                    "left_out": dict(_columns_left_out(one.choice)),
+                }
+                for one in self._done
+            },
+            "tables_left_out": dict(tables_left_out()),
+        }
+
+    def _listing(self, file: _File) -> Listing:
+        return Listing(
+            entity=file.choice.entity,
+            columns=file.choice.selected,
+            order=_BY_ID,
+            limit=self._batch,
+            bound=file.bound,
+        )
+
+
+def archived() -> list[Entity]:
+    """Return the tables that are in an archive, in the order in which they are put in again."""
+    return [one for one in entities() if one.placement is not None and one.name not in LEFT_OUT]
+
+
+def tables_left_out() -> Iterator[tuple[str, str]]:
+    """Yield the tables of which nothing is in an archive, with the reason."""
+    for one in entities():
+        if one.name in LEFT_OUT:
+            yield one.name, LEFT_OUT[one.name]
+        elif one.placement is None:
+            yield one.name, NOT_SHOWN
+
+
+def _columns_left_out(choice: Choice) -> Iterator[tuple[str, str]]:
+    for column in choice.entity.columns.values():
+        if column.name == "organization_id":
+            yield column.name, "The organization's own, the same in all rows."
+        elif not column.is_in_api:
+            yield column.name, NOT_READ
+        elif column.name in choice.hidden:
+            yield column.name, f"Takes the permission {choice.hidden[column.name]}."
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Point):
+        return {"latitude": value.latitude, "longitude": value.longitude}
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return str(value)

@@ -1,0 +1,202 @@
+"""Records and their measurements, batch by batch, for an export.
+
+Records come in the order of their ids, which never change, so that one that is changed meanwhile is in the file once:
+as it was when its batch was read. One that is made after the export began is not in it. Memory holds one batch.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from auth.permission import Permission
+from auth.policy import can, require
+from auth.principal import Viewer
+from auth.scope import ORGANIZATION, Scope
+from models.condition import Condition, Criterion, Operator, leaves_of
+from models.inventory import entity_of
+from models.listing import Listing, fetch_by_id, fetch_count, fetch_listing
+from models.measurement import Measurement
+from models.membership import Membership
+from models.order import Bound, Order
+from models.organization import Organization
+from models.project import Project
+from models.record import Record
+from models.row import Row
+from resolvers.export_writer import ExportedRecord, ExportHead, ExportWriter
+from resolvers.read_log import ReadLog
+from resolvers.record import MOST_MEASUREMENTS
+from resolvers.showing import Choice, choose, rights_used, show
+
+BATCH: Final = 1000
+"""Records that are read together."""
+MOST_PROJECTS: Final = 100_000
+
+_RECORD: Final = entity_of(Record)
+_MEASUREMENT: Final = entity_of(Measurement)
+_NEEDED: Final = frozenset({Permission.RECORD_EXPORT})
+_BY_ID: Final = Order("id")
+_OF_THE_RECORD: Final = frozenset({"record_id", "project_id"})
+
+
+class RecordSource:
+    """The records that the conditions find, as the writer's file.
+
+    started_at: the moment before which records were made that are in it. batch: how many are read together.
+    """
+
+    def __init__(
+        self, writer: ExportWriter, conditions: Sequence[Criterion], *, started_at: datetime, batch: int = BATCH
+    ) -> None:
+        self.media_type, self.ending = writer.media_type, writer.ending
+        self.rows_total: int | None = None
+        self.rows_done = 0
+        self.used: set[tuple[UUID | None, Permission]] = set()
+        self._writer = writer
+        self._conditions = [*conditions, Condition("created_at", Operator.LESS_THAN, started_at)]
+        self._started_at = started_at
+        self._batch = batch
+        self._bound: Bound | None = None
+        self._is_over = False
+        self._measurements = 0
+        self._touched = sorted(set(_columns_of(conditions)))
+
+    async def begin(self, connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> bytes:
+        """Return what comes before the first record.
+
+        Raises:
+            ForbiddenError: the viewer may not ask by what the conditions ask by.
+        """
+        for name in self._touched:
+            if _RECORD.columns[name].names is Permission.MEMBERSHIP_READ:
+                # As where the filter was given: beside somebody's id, a pseudonym would be none.
+                require(viewer, Permission.MEMBERSHIP_READ, ORGANIZATION)
+                self.used.add((None, Permission.MEMBERSHIP_READ))
+        self._record = choose(_RECORD, viewer)
+        chosen = choose(_MEASUREMENT, viewer)
+        self._measurement = replace(chosen, shown=tuple(one for one in chosen.shown if one.name not in _OF_THE_RECORD))
+        counted = await fetch_count(connection, viewer, self._listing(self._record))
+        self.rows_total = counted[None]
+        head = ExportHead(
+            organization_name=await _organization_name(connection, viewer),
+            made_at=self._started_at,
+            author=await author_of(connection, viewer, log),
+            record_columns=self._record.names,
+            measurement_columns=self._measurement.names,
+            projects=await _projects(connection, viewer),
+        )
+        return self._writer.begin(head)
+
+    async def next(self, connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> bytes | None:
+        """Return the bytes of the next batch; None where there is none left."""
+        if self._is_over:
+            return None
+        listing = replace(self._listing(self._record), bound=self._bound)
+        rows = await fetch_listing(connection, viewer, listing)
+        self._is_over = len(rows) < self._batch
+        if not rows:
+            return None
+        self._bound = Bound((rows[-1]["id"],), rows[-1]["id"])
+        self._note_used(viewer, rows)
+        shown = await show(self._record, viewer, rows, log)
+        measured = await self._measured(connection, viewer, rows, log)
+        self.rows_done += len(rows)
+        batch = [ExportedRecord(values, measured.get(row["id"], ())) for row, values in zip(rows, shown, strict=True)]
+        # In a thread: requests of the same process get their turn meanwhile.
+        return await asyncio.to_thread(self._writer.records, batch)
+
+    def end(self) -> bytes:
+        """Return what comes after the last record."""
+        return self._writer.end()
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many records and measurements are in it."""
+        return {"records": self.rows_done, "measurements": self._measurements}
+
+    def contents(self) -> Mapping[str, Any]:
+        """Return which columns are in it, which may be masked, and which may be read nowhere."""
+        return {
+            "columns": {one.entity.name: list(one.names) for one in (self._record, self._measurement)},
+            "masked": {
+                one.entity.name: [column.name for column in one.shown if column.masked_by is not None]
+                for one in (self._record, self._measurement)
+            },
+            "left_out": {
+                one.entity.name: {name: str(permission) for name, permission in one.hidden.items()}
+                for one in (self._record, self._measurement)
+            },
+        }
+
+    async def _measured(
+        self, connection: asyncpg.Connection, viewer: Viewer, rows: Sequence[Row], log: ReadLog
+    ) -> Mapping[UUID, list[Mapping[str, Any]]]:
+        listing = Listing(
+            entity=_MEASUREMENT,
+            columns=self._measurement.selected,
+            order=Order("position"),
+            limit=MOST_MEASUREMENTS,
+            parent_column="record_id",
+            parents=[row["id"] for row in rows],
+        )
+        found = await fetch_listing(connection, viewer, listing)
+        self._measurements += len(found)
+        measured: dict[UUID, list[Mapping[str, Any]]] = {}
+        for row, values in zip(found, await show(self._measurement, viewer, found, log), strict=True):
+            measured.setdefault(row["parent"], []).append(values)
+        return measured
+
+    def _listing(self, choice: Choice) -> Listing:
+        return Listing(
+            entity=choice.entity,
+            columns=choice.selected,
+            order=_BY_ID,
+            limit=self._batch,
+            conditions=self._conditions,
+            also=_NEEDED,
+        )
+
+    def _note_used(self, viewer: Viewer, rows: Sequence[Row]) -> None:
+        self.used |= rights_used(self._record, viewer, rows) | rights_used(self._measurement, viewer, rows)
+        asked = {_RECORD.columns[name].guard for name in self._touched}
+        for project_id in {row["project_id"] for row in rows}:
+            self.used.add((project_id, Permission.RECORD_EXPORT))
+            self.used |= {(project_id, guard) for guard in asked if guard is not None}
+            if can(viewer, Permission.PROJECT_READ, Scope(project_id)):
+                self.used.add((project_id, Permission.PROJECT_READ))
+
+
+async def author_of(connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> str | None:
+    """Return the viewer's own name; None of a program."""
+    if viewer.membership_id is None:
+        return None
+    entity = entity_of(Membership)
+    chosen = choose(entity, viewer)
+    name = replace(chosen, shown=tuple(one for one in chosen.shown if one.name == "name"))
+    found = await fetch_by_id(connection, viewer, entity, name.selected, [viewer.membership_id])
+    shown = await show(name, viewer, list(found.values()), log)
+    author: str | None = shown[0].get("name") if shown else None
+    return author
+
+
+async def _organization_name(connection: asyncpg.Connection, viewer: Viewer) -> str:
+    entity = entity_of(Organization)
+    found = await fetch_by_id(connection, viewer, entity, ["name"], [viewer.organization_id])
+    return str(found[viewer.organization_id]["name"]) if found else ""
+
+
+async def _projects(connection: asyncpg.Connection, viewer: Viewer) -> Mapping[UUID, tuple[str, str]]:
+    listing = Listing(entity=entity_of(Project), columns=("code", "name"), order=_BY_ID, limit=MOST_PROJECTS)
+    return {row["id"]: (row["code"], row["name"]) for row in await fetch_listing(connection, viewer, listing)}
+
+
+def _columns_of(conditions: Sequence[Criterion]) -> Iterator[str]:
+    """Yield the columns that conditions touch, however they are put together."""
+    for one in leaves_of(conditions):
+        if isinstance(one, Condition):
+            yield one.column
+        else:
+            yield from (column.name for column in _RECORD.word_columns)

@@ -1,0 +1,99 @@
+"""Exports: files of what somebody may read, and how far their making is."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import strawberry
+
+from models.data_export import DataExport as DataExportModel
+from models.data_export import DataExportProgress as DataExportProgressModel
+from models.data_export import ExportFormat, ExportStatus
+from models.membership import Membership
+from models.order import Order
+from models.service_account import ServiceAccount as ServiceAccountModel
+from schema.connection import OrderDirection, PageArguments, page_of
+from schema.field import column, link, stands_for
+from schema.filter import conditions_of, filters
+from schema.node import Node
+from schema.viewer_can import ExportViewerCan, ViewerCanRead, viewer_can
+
+if TYPE_CHECKING:
+    from schema.service_account import ServiceAccount
+    from schema.user import User
+
+
+@stands_for(DataExportProgressModel)
+@strawberry.type(description="How far an export is. It moves every second or so while the export is made.")
+class ExportProgress(Node):
+    started_at: datetime | None = column("When its making began; null while it waits for its turn.")
+    moved_at: datetime | None = column("When it went on last.")
+    rows_total: int | None = column("How many records, or rows of an archive, there are to write.")
+    rows_done: int | None = column("How many of them are written.")
+    attempts: int | None = column("How often it was begun: again after a server's end, for one.")
+
+    viewer_can: ViewerCanRead = viewer_can(ViewerCanRead)
+
+
+@stands_for(DataExportModel)
+@strawberry.type(
+    description="A file of records, or of everything, as whoever asked for it may read it. Example: the manifest of one"
+    " is fetched from `/exports/ID/manifest.json`, its file from `/exports/ID/FILE_NAME`."
+)
+class Export(Node):
+    format: ExportFormat | None = column("What the file is.")
+    status: ExportStatus | None = column("Whether there is a file, or why there is none.")
+    filter: str | None = column(
+        "Which records are in it: the filter as it was given, as JSON; null for all.", name="filter_given"
+    )
+    records: float | None = column("How many records are in it.")
+    measurements: float | None = column("How many measurements are in it.")
+    file_name: str | None = column("The name of the file: the last part of its address.")
+    media_type: str | None = column("The media type of the file.")
+    size: float | None = column("Its size in bytes.")
+    sha256: str | None = column("The SHA-256 of the file, in hexadecimal.")
+    manifest: str | None = column("What is in the file, of which time and by whom, and what is left out, as JSON.")
+    error_code: str | None = column("Why there is no file, where it came to nothing.")
+    created_at: datetime | None = column("When it was asked for.")
+    finished_at: datetime | None = column("When it was ready, or came to nothing.")
+    expires_at: datetime | None = column("When the file is destroyed.")
+    created_by: Annotated["User", strawberry.lazy("schema.user")] | None = link(
+        "Who asked for it, if that is a person whom you see.", to=Membership, by="created_by_id"
+    )
+    service_account: Annotated["ServiceAccount", strawberry.lazy("schema.service_account")] | None = link(
+        "The program that asked for it, if it was one.", to=ServiceAccountModel, by="service_account_id"
+    )
+    progress: ExportProgress | None = link("How far it is.", to=DataExportProgressModel, by="id")
+
+    viewer_can: ExportViewerCan = viewer_can(ExportViewerCan, needs=("status", "created_by_id", "service_account_id"))
+
+
+@strawberry.input(description="Compares what a file is. Example: { eq: CSV }")
+class ExportFormatFilter:
+    eq: ExportFormat | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
+    in_: list[ExportFormat] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+
+
+@strawberry.input(description="Compares whether there is a file. Example: { in: [PENDING, READY] }")
+class ExportStatusFilter:
+    eq: ExportStatus | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
+    in_: list[ExportStatus] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+
+
+@filters(DataExportModel)
+@strawberry.input(description="Which exports. All that is given must hold. Example: { status: { eq: READY } }")
+class ExportFilter:
+    status: ExportStatusFilter | None = strawberry.field(default=None, description="By whether there is a file.")
+    format: ExportFormatFilter | None = strawberry.field(default=None, description="By what the file is.")
+
+
+async def list_exports(
+    info: strawberry.Info, filter: ExportFilter | None, direction: OrderDirection, page: PageArguments
+) -> Any:
+    """Return a page of the exports that the viewer sees, in the order in which they were asked for."""
+    return await page_of(
+        info,
+        DataExportModel,
+        page,
+        order=Order("created_at", direction is OrderDirection.DESC),
+        conditions=await conditions_of(info, filter, DataExportModel),
+    )

@@ -1,0 +1,44 @@
+"""What `docs/export.md` shows is run as it stands, against a server."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from resolvers.export_job import WRITERS
+from tests.support.server import Server
+from tests.support.world import SIGN_IN
+
+PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "export.md").read_text()
+BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="The page's commands want curl and jq.")
+def test_the_commands_of_the_page_export_and_verify(server: Server, tmp_path: Path) -> None:
+    email, password = server.sign_ins["owner"]
+    given = {"input": {"email": email, "password": password}}
+    answer = httpx.post(f"{server.url}/graphql", json={"query": SIGN_IN, "variables": given})
+    token = answer.json()["data"]["signIn"]["accessToken"]
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(BLOCKS)],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "URL": server.url, "TOKEN": token},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert re.search(r"records-\d{8}-\d{6}\.csv: OK", done.stdout)
+    (file,) = tmp_path.glob("records-*.csv")
+    assert file.read_bytes().startswith(b"project_id,project_code,project_name,record_id,")
+
+
+def test_the_page_names_every_format() -> None:
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", PAGE, re.MULTILINE)) == set(map(str, WRITERS))

@@ -1,0 +1,235 @@
+"""Everything of an organization, out and in again: an equal organization, over every field."""
+
+import io
+import json
+import zipfile
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from auth.errors import ForbiddenError
+from auth.role import OrganizationRole
+from fieldward.cli.environment import operator
+from models.errors import ConflictError, InvalidInputError
+from models.inventory import entities
+from resolvers.account import NewPerson, create_organization, member_viewer
+from resolvers.archive import LEFT_OUT, archived, tables_left_out
+from resolvers.archive_import import COLUMNS_NOT_PUT_IN, NOT_PUT_IN, ArchiveImport, import_archive
+from resolvers.archive_writing import write_archive
+from resolvers.trail import Actor
+from tests.support.export import exporting, look, take, work
+from tests.support.mutation import mutate, prepare_with_people, with_review
+from tests.support.scene import done
+from tests.support.world import Client, World
+
+Tables = dict[str, dict[str, dict[str, Any]]]
+ROOT = "root@restored.example"
+
+
+def tables_of(content: bytes) -> Tables:
+    """Return the rows of an archive by table and id, read without any code of ours."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        found: Tables = {}
+        for table, said in manifest["tables"].items():
+            lines = archive.read(said["file"])
+            assert sha256(lines).hexdigest() == said["sha256"]
+            rows = [json.loads(line) for line in lines.splitlines()]
+            assert len(rows) == said["rows"]
+            assert all(list(row) == said["columns"] for row in rows)
+            found[table] = {row["id"]: row for row in rows}
+    return found
+
+
+async def furnish(world: World) -> None:
+    """Have something in as many columns as the API lets anybody fill."""
+    stage = await with_review(world, await prepare_with_people(world))
+    owner, manager = await world.client("owner"), await world.client("manager")
+    await done(owner, "decideAccessReviewItem", {"id": stage.review_item, "decision": "KEEP"})
+    sensitive = {"id": stage.project, "expectedVersion": 1, "sensitive": True}
+    await done(owner, "setLocationSensitivity", sensitive)
+    well = {"siteCode": "WELL-1", "collectedAt": "2026-01-02T03:04:05Z", "medium": "WATER", "latitude": 51.47873}
+    measured = {"characteristic": "pH", "value": 7.1, "valueReported": "7.1", "comment": "=Calm.", "unit": "None"}
+    given = {"projectId": stage.project, **well, "longitude": -0.29561, "collector": "Zoë Żak", "comment": "Deep."}
+    made = await mutate(manager, "createRecord", {**given, "measurements": [measured]})
+    assert made.data["createRecord"]["errors"] == []
+
+
+async def archive_of(world: World, slug: str, email: str) -> bytes:
+    """Return an archive of an organization, as a member may read it."""
+    viewer = await member_viewer(slug, email=email)
+    file = io.BytesIO()
+    await write_archive(world.services, Actor(viewer.organization_id, operator().origin, viewer), file)
+    return file.getvalue()
+
+
+async def empty_organization(world: World, slug: str = "restored") -> Actor:
+    """Make an organization with an owner and nothing else, and return who puts something into it."""
+    owner = NewPerson(
+        ROOT if slug == "restored" else f"root@{slug}.example", "correct horse battery", "Root", OrganizationRole.OWNER
+    )
+    organization_id, _ = await create_organization(world.services, operator(), slug=slug, name="Empty", owner=owner)
+    return replace(operator(), organization_id=organization_id)
+
+
+async def put_in(actor: Actor, content: bytes) -> ArchiveImport:
+    """Put an archive into an organization."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return await import_archive(actor, archive)
+
+
+async def test_an_archive_put_into_an_empty_organization_makes_an_equal_one(world: World) -> None:
+    await furnish(world)
+    content = await archive_of(world, "clearwater", world.email("owner"))
+
+    report = await put_in(await empty_organization(world), content)
+
+    before, after = tables_of(content), tables_of(await archive_of(world, "restored", ROOT))
+    root = (await member_viewer("restored", email=ROOT)).membership_id
+    restored_id = str(await world.organization_id("restored"))
+    for table, rows in before.items():
+        if table in NOT_PUT_IN:
+            assert table not in report.put_in
+            continue
+        there = dict(after[table])
+        if table == "organization":
+            (mine,), (theirs,) = rows.values(), there.values()
+            assert theirs["id"] == restored_id
+            rows, there = {"": mine}, {"": theirs}
+        if table in {"membership", "user_account"}:
+            there = {key: row for key, row in there.items() if key in rows}
+            assert len(after[table]) == len(rows) + 1
+        assert set(there) == set(rows), table
+        for row_id, row in rows.items():
+            for column, value in row.items():
+                if (table, column) in COLUMNS_NOT_PUT_IN:
+                    continue
+                assert there[row_id][column] == value, (table, column)
+    assert root is not None
+    # Every column of the inventory is one that was compared, or one that is named with the reason.
+    compared = {(table, column) for table, rows in before.items() for row in rows.values() for column in row}
+    for entity in archived():
+        if entity.name in NOT_PUT_IN or not before[entity.name]:
+            continue
+        for one in entity.columns.values():
+            if one.is_in_api and one.name != "organization_id":
+                assert (entity.name, one.name) in compared
+
+
+async def test_every_table_is_in_the_archive_or_named_with_the_reason() -> None:
+    named = dict(tables_left_out())
+
+    assert {one.name for one in entities()} == {one.name for one in archived()} | set(named)
+    assert all(named.values())
+    assert set(LEFT_OUT) <= {one.name for one in entities()}
+    assert set(NOT_PUT_IN) <= {one.name for one in archived()}
+    columns = {(one.name, name) for one in archived() for name in one.columns}
+    assert set(COLUMNS_NOT_PUT_IN) <= columns
+
+
+async def test_what_was_put_in_is_found_opened_and_searched_as_before(world: World) -> None:
+    await furnish(world)
+    await put_in(await empty_organization(world), await archive_of(world, "clearwater", world.email("owner")))
+    answer = await world.anonymous.run(
+        "mutation($i: SignInInput!) { signIn(input: $i) { accessToken errors { code } } }",
+        {"i": {"email": ROOT, "password": "correct horse battery"}},
+    )
+    client = Client(world.http, answer.data["signIn"]["accessToken"])
+
+    found = await client.run(
+        'query { records(first: 5, filter: {collector: {eq: "zoë żak"}})'
+        " { nodes { siteCode collector comment exactLocation { latitude } measurements { comment } } } }"
+    )
+
+    assert found.data["records"]["nodes"] == [
+        {
+            "siteCode": "WELL-1",
+            "collector": "Zoë Żak",
+            "comment": "Deep.",
+            "exactLocation": {"latitude": 51.47873},
+            "measurements": [{"comment": "=Calm."}],
+        }
+    ]
+
+
+async def test_putting_it_in_twice_changes_nothing(world: World) -> None:
+    content = await archive_of(world, "clearwater", world.email("owner"))
+    actor = await empty_organization(world)
+    first = await put_in(actor, content)
+    before = await world.fingerprint()
+
+    second = await put_in(actor, content)
+
+    assert first.put_in["record"] > 0
+    assert second.put_in["record"] == second.put_in["measurement"] == 0
+    assert second.known["record"] == first.put_in["record"]
+    assert await world.fingerprint() == before
+
+
+async def test_what_is_not_empty_takes_no_other_archive(world: World) -> None:
+    content = await archive_of(world, "clearwater", world.email("owner"))
+    other = replace(operator(), organization_id=await world.organization_id("suncoast"))
+    before = await world.fingerprint()
+
+    with pytest.raises(ConflictError, match="not empty"):
+        await put_in(other, content)
+
+    assert await world.fingerprint() == before
+
+
+async def test_an_archive_that_was_changed_is_refused_before_anything_is_written(world: World) -> None:
+    content = await archive_of(world, "clearwater", world.email("owner"))
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(changed, "w") as other:
+        for name in archive.namelist():
+            held = archive.read(name)
+            other.writestr(name, held.replace(b"CANAL", b"CANAX") if name == "project.jsonl" else held)
+    actor = await empty_organization(world)
+    before = await world.fingerprint()
+
+    for bad in (changed.getvalue(), _zip_of({"manifest.json": b"{}"}), _zip_of({})):
+        with pytest.raises(InvalidInputError):
+            await put_in(actor, bad)
+
+    assert await world.fingerprint() == before
+
+
+async def test_an_archive_is_for_those_who_may_take_everything(world: World) -> None:
+    for who in ("manager", "auditor", "collector"):
+        since = await world.now()
+        with pytest.raises(ForbiddenError):
+            await archive_of(world, "clearwater", world.email(who))
+        (entry,) = await world.entries(since=since)
+        assert (entry["action"], entry["outcome"]) == ("export.archive", "DENIED")
+        given = {"reason": "We move."}
+        answer = await mutate(await world.client(who), "createArchive", given, "export { id }")
+        assert [one["code"] for one in answer.data["createArchive"]["errors"]] == ["FORBIDDEN"]
+
+
+async def test_an_admin_s_archive_is_made_in_the_background_and_holds_what_they_read(world: World) -> None:
+    admin = await world.client("admin")
+    answer = await mutate(admin, "createArchive", {"reason": "We move."}, "export { id }")
+    export_id = answer.data["createArchive"]["export"]["id"]
+    await work(exporting(world, batch=30))
+
+    shown = await look(admin, export_id)
+
+    assert shown["status"] == "READY", shown
+    content = (await take(admin, export_id, shown["fileName"])).content
+    tables = tables_of(content)
+    assert len(tables["record"]) == await world.value(
+        "select count(*) from record where organization_id = $1", await world.organization_id("clearwater")
+    )
+    assert "user_agent" not in next(iter(tables["audit_entry"].values()))
+    assert shown["records"] == len(tables["record"])
+    assert b"$argon2id$" not in content
+
+
+def _zip_of(files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return made.getvalue()
