@@ -1,10 +1,12 @@
 """Whatever the contract has says what it is; whatever can be asked for shows how, in a way that holds."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from graphql import (
     GraphQLEnumType,
+    GraphQLError,
     GraphQLInputObjectType,
     GraphQLInterfaceType,
     GraphQLObjectType,
@@ -80,11 +82,13 @@ def test_every_input_and_every_scalar_of_ours_has_an_example_that_is_valid(core:
         assert isinstance(one, GraphQLScalarType | GraphQLInputObjectType)
         example = example_in(one.description)
         assert example, f"{one.name} has no example"
-        faults: list[str] = []
-        validate_input_literal(
-            parse_const_value(example), one, lambda error, _, into=faults: into.append(error.message), None, None
-        )
+        faults: list[GraphQLError] = []
+        validate_input_literal(parse_const_value(example), one, partial(_note, faults), None, None)
         assert not faults, (one.name, example)
+
+
+def _note(faults: list[GraphQLError], error: GraphQLError, _: object) -> None:
+    faults.append(error)
 
 
 def test_what_is_described_apart_is_there_to_be_described(core: GraphQLSchema) -> None:
