@@ -156,6 +156,13 @@ SMALL_AND_LARGE = [
         " records(first: 2) { nodes { measurements { value } } } } } } } } }",
         7,
     ),
+    (
+        '{ projects(first: %d, search: "canal or parks or a") { nodes {'
+        " records(first: 5, filter: {or: [{medium: {eq: WATER}}, {not: {siteName: {isNull: true}}}]},"
+        " orderBy: [{field: STATUS}, {field: SITE_NAME, direction: DESC}])"
+        " { totalCount nodes { siteCode measurements { value } createdBy { name } } } } } }",
+        3,
+    ),
     ("{ users(first: %d) { nodes { name email projectRoles { role project { code } } } } }", 3),
     ("{ devices(first: %d) { nodes { user { name } serialNumber } } }", 1),
     ("{ auditEntries(first: %d) { nodes { action user { name } changes { columns { column before after } } } } }", 2),
