@@ -24,6 +24,8 @@ LEAST_FILTERS, LEAST_ORDERS, LEAST_PAGES = 130, 25, 20
 AT_ONCE, GROUPS_AT_ONCE = 80, 18
 """Aliases of one operation: the limits are 100, and 100 000 rows, at which a list of groups counts for 5 000."""
 
+BELOW_PROJECTS = "projects(first: 50) { nodes { id "
+
 
 @pytest.mark.parametrize("key", INSIDE)
 def test_every_filter_finds_and_counts_what_the_page_lets_be_found(
@@ -85,11 +87,12 @@ def test_every_order_shows_the_same_rows_in_the_order_of_the_column(
         wanted = [str(one) for one in orders[target, column] if one in seen]
         wanted = wanted[::-1] if is_descending else wanted
         shown: Any = (reply.data or {})[f"o{index}"]
-        parents: list[Any] = shown["nodes"] if "records" in text and text.startswith("projects") else [None]
+        inner = next((one for one in ("records", "sites") if text.startswith(f"{BELOW_PROJECTS}{one}(")), "")
+        parents: list[Any] = shown["nodes"] if inner else [None]
         got = [
             node["id"].partition(":")[2]
             for parent in parents
-            for node in (shown if parent is None else parent["records"])["nodes"]
+            for node in (shown if parent is None else parent[inner])["nodes"]
         ]
         if parents != [None]:
             by_project = [facts.rows[target][UUID(one)]["project_id"] for one in wanted]
@@ -202,7 +205,7 @@ def _ordered(contract: Contract, facts: Facts) -> Iterator[tuple[str, str, str, 
         for text, column, falls in _ways(field, target):
             asked = f"{name}(first: {_most(target)}, {text}{until(facts, target)}) {{ nodes {{ id }} }}"
             if parent == "Project":
-                asked = f"projects(first: 50) {{ nodes {{ id {asked} }} }}"
+                asked = f"{BELOW_PROJECTS}{asked} }} }}"
             yield asked, target, column, falls
 
 
