@@ -132,8 +132,8 @@ def _text(statement: Statement, viewer: Viewer, asked: SeriesOver, span: timedel
     # Arrays are compared by their first elements first: by the moment, and at the same moment by the value.
     timed = f"array[date_part('epoch', {moment}), {value}]"
     binned = f"date_bin({statement.argument(span)}::interval, {moment}, {start})"
-    # Nulls are keys like any other; hashed as texts that no value is, since `is not distinct from` can't be.
-    same = " and ".join(f"{_hashable(key)} = {_hashable(f'f.{name}')}" for key, name in zip(keys, names, strict=True))
+    # A row as text is unambiguous, and tells null from an empty text.
+    own, told = f"row({', '.join(keys)})::text", f"row({listed})::text"
     order = ", ".join(f"{name} nulls last" for name in names)
     return f"""
         with binned as (
@@ -143,7 +143,7 @@ def _text(statement: Statement, viewer: Viewer, asked: SeriesOver, span: timedel
         ), counted as (
           select *, sum(n) over (partition by {listed}) as total from binned
         ), few as (
-          select distinct {listed} from counted where total <= {width}
+          select distinct {told} as key from counted where total <= {width}
         ), found as (
           select count(*) as series from (select distinct {listed} from binned) one
         ), told as (
@@ -151,17 +151,14 @@ def _text(statement: Statement, viewer: Viewer, asked: SeriesOver, span: timedel
           where total > {width}
           union all
           select {keyed}, {moment}, 1, {value}, {value}, {value}::numeric, {value}, {value}, true
-          from {table} join few f on {same} where {where} and (select series from found) <= {most}
+          from {table} where {where} and {own} = any (array(select key from few))
+            and exists (select from few) and (select series from found) <= {most}
         )
         select {", ".join(f"o.{name}" for name in names)}, o.at, o.n, o.smallest, o.largest, o.mean, o.first, o.last,
                o.is_raw, c.series
         from found c left join told o on c.series <= {most}
         order by {order}, at, first
     """
-
-
-def _hashable(key: str) -> str:
-    return f"coalesce('=' || {key}::text, '')"
 
 
 def _point(row: asyncpg.Record) -> Point:

@@ -110,7 +110,9 @@ async def _measure(plan: Plan, databases: Databases, readings: int) -> dict[str,
             viewer, api = await member_viewer(ORGANIZATION, email=person.email), build_api()
             found = {}
             for name, site in (("all sites", None), ("one site", "GAUGE-0")):
-                ours, plain = [], []
+                ours: list[float] = []
+                plain: list[float] = []
+                answered: list[dict[str, Any]] = []
                 for turn in range(plan.rounds + 1):
                     took, answered = await _ask(api, built, viewer, end, site)
                     took_plain = await _ask_plainly(superuser, end, site)

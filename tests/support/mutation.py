@@ -159,7 +159,10 @@ async def _done(client: Client, name: str, given: dict[str, Any], shown: str) ->
 
 
 async def _site(client: Client, project: str) -> str:
-    given = {"projectId": project, "code": "W-1", "name": "The stage", "latitude": 51.5, "longitude": -0.25}
+    given = {
+        **{"projectId": project, "code": "W-1", "name": "The stage", "kind": "Well", "description": "A stage."},
+        **{"latitude": 51.5, "longitude": -0.25},
+    }
     return str((await _done(client, "createSite", given, "site { id }"))["site"]["id"])
 
 

@@ -93,7 +93,7 @@ def test_all_ways_answer_the_same(
             f" {len(planned)} plans with {sum(planned)} planned roots"
         )
     # The other organization has few rows, and nothing of most kinds.
-    assert sum(completed) > BUDGETS[viewer] / (3 if viewer == "other-owner" else 1)
+    assert sum(completed) > BUDGETS[viewer] / (10 if viewer == "other-owner" else 1)
     assert sum(planned) > BUDGETS[viewer] / 2
 
 
