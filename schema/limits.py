@@ -107,6 +107,14 @@ class TooComplexError(FieldwardError):
         self.most = most
 
 
+class CircularFragmentError(Exception):
+    """A fragment leads to itself. Validation would find that, too, and take long for it where the way is long."""
+
+    def __init__(self, name: str, node: FragmentSpreadNode) -> None:
+        super().__init__(f"Cannot spread fragment '{name}' within itself.")
+        self.node = node
+
+
 @dataclass(slots=True)
 class Measure:
     """What one operation asks for, with the variables that it was given.
@@ -144,7 +152,10 @@ class Measure:
 def require_shape(document: DocumentNode, *, enforced: bool = True) -> None:
     """Raise `TooComplexError` where an operation of the document is too large, whatever its variables will be.
 
-    Asked before the document is validated, which takes longer the larger it is. Cycles of fragments are not followed.
+    Asked before the document is validated, which takes longer the larger it is.
+
+    Raises:
+        CircularFragmentError: a fragment that an operation uses leads to itself.
     """
     if len(document.definitions) > MOST_DEFINITIONS:
         raise _too_much(MOST_DEFINITIONS, "operations and fragments")
@@ -207,7 +218,9 @@ class _Walk:
             elif isinstance(node, FragmentSpreadNode):
                 name = node.name.value
                 fragment = self.fragments.get(name)
-                if fragment is None or name in self._inside:
+                if name in self._inside:
+                    raise CircularFragmentError(name, node)
+                if fragment is None:
                     continue
                 self._count(depth=depth)
                 self._inside.add(name)

@@ -41,7 +41,15 @@ from models.along import Selected
 from schema.completion import Completion
 from schema.input_value import InputValueRule
 from schema.introspection import asks_for_schema
-from schema.limits import MOST_TOKENS, SIZES, Measure, TooComplexError, require_affordable, require_shape
+from schema.limits import (
+    MOST_TOKENS,
+    SIZES,
+    CircularFragmentError,
+    Measure,
+    TooComplexError,
+    require_affordable,
+    require_shape,
+)
 from schema.plan import Plan, plan_of
 from schema.text import extent_of
 from schema.variable import Variables
@@ -254,7 +262,10 @@ class Operations:
             document = parse(text, max_tokens=MOST_TOKENS)
         except GraphQLError as error:
             raise InvalidOperationError([error]) from error
-        require_shape(document, enforced=enforced)
+        try:
+            require_shape(document, enforced=enforced)
+        except CircularFragmentError as error:
+            raise InvalidOperationError([GraphQLError(str(error), error.node)]) from error
         errors = validate(self._schema, document, _RULES, max_errors=MOST_ERRORS, hide_suggestions=True)
         if errors and isinstance(errors[0], ValidationAbortedError):
             raise TooComplexError("The operation takes too long to be looked at. Select each field once.")
