@@ -102,7 +102,9 @@ class GraphQLTransport:
             return RefusedError(400, error.as_http_error_reason()).answer
         except FieldwardError as error:
             status = STATUS_OF_REFUSAL.get(error.code, 400)
-            return refusal(error, status)._replace(headers=_limits(request.scope.get(_CONTEXT), error))
+            waits = isinstance(error, RateLimitedError)
+            answer = refusal(error, status) if waits else RefusedError(status, error.message, error.code).answer
+            return answer._replace(headers=_limits(request.scope.get(_CONTEXT), error))
         context.let_go()
         answer = _shaped(result, is_own=_speaks_own(headers.get(b"accept", b"")))
         return answer._replace(headers=[*context.headers, *_limits(context)])
