@@ -32,6 +32,7 @@ from fieldward.web.request import Frame
 from models.leadership import SEALING, Leadership
 from resolvers.mailer import Mailer
 from schema.api import Api, build_api
+from schema.harmless_input import harmless_inputs
 from schema.transport import GraphQLTransport
 
 
@@ -51,6 +52,7 @@ def build_app(
     Raises:
         SchemaError, InventoryError: something in the schema is unguarded; nothing is served.
     """
+    api = api or build_api()
     services = build_services(settings, mailer=mailer)
     gate = Gate()
     leadership = Leadership(opening(databases.main, settings, name="fieldward sealing"), SEALING)
@@ -62,7 +64,7 @@ def build_app(
     own_page, proxies = OwnPage.of(settings.public_url), networks_of(settings.trusted_proxies)
     make_context = context_factory(services, own_page, proxies)
     endpoint = GraphQLEndpoint(
-        GraphQLTransport(api or build_api(), make_context),
+        GraphQLTransport(api, make_context),
         BodyLimit(is_signed=lambda headers: holds_our_token(services, headers)),
         gate,
     )
@@ -86,7 +88,7 @@ def build_app(
             *checkpoint_routes(services.sealer),
             *published_key_routes(services.signing_keys),
             *oauth_routes(services, public_url=settings.public_url, proxies=proxies),
-            *page_routes(audience=settings.audience),
+            *page_routes(audience=settings.audience, kept_inputs=harmless_inputs(api._schema)),
         ],
         middleware=[Middleware(LastResort)],
         exception_handlers={HTTPException: answer_refusal},

@@ -23,7 +23,9 @@ INPUT: Final = re.compile(r"<input ([^>]+)>")
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """A client of the pages' own routes."""
-    transport = httpx.ASGITransport(Starlette(routes=page_routes(audience="fieldward-api")))
+    transport = httpx.ASGITransport(
+        Starlette(routes=page_routes(audience="fieldward-api", kept_inputs=["RecordFilter.siteCode"]))
+    )
     async with httpx.AsyncClient(transport=transport, base_url="http://fieldward.test") as client:
         yield client
 

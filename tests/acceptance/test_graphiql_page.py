@@ -42,7 +42,9 @@ class Server(Protocol):
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """A client of the page's own routes."""
-    transport = httpx.ASGITransport(Starlette(routes=page_routes(audience="fieldward-api")))
+    transport = httpx.ASGITransport(
+        Starlette(routes=page_routes(audience="fieldward-api", kept_inputs=["RecordFilter.siteCode"]))
+    )
     async with httpx.AsyncClient(transport=transport, base_url="http://fieldward.test") as client:
         yield client
 
