@@ -136,7 +136,10 @@ export const EXAMPLES = [
           action
           changes {
             entity
-            action
+            operation
+            columns {
+              column
+            }
           }
         }
       }
@@ -213,6 +216,9 @@ export const EXAMPLES = [
       tokens {
         createdAt
         expiresAt
+        lastUse {
+          usedAt
+        }
       }
     }
   }

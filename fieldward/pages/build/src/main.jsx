@@ -3,6 +3,7 @@
  * surely clears what GraphiQL and its parts hold in memory: answers, history, the schema that this viewer may see.
  */
 import { getOperationAST, parse } from 'graphql';
+import 'graphiql/graphiql.css';
 import { createRoot } from 'react-dom/client';
 
 import { errorsOf } from '../../account/request.js';

@@ -4,8 +4,8 @@
  */
 import { DOC_EXPLORER_PLUGIN, DocExplorer, DocExplorerContextProvider } from '@graphiql/plugin-doc-explorer';
 import { GraphiQLProvider, useEditorContext } from '@graphiql/react';
+import CodeMirror from 'codemirror';
 import { GraphiQL, GraphiQLInterface } from 'graphiql';
-import 'graphiql/graphiql.css';
 import { useEffect, useMemo, useRef } from 'react';
 
 import { examplesPlugin } from './examples.jsx';
@@ -13,14 +13,17 @@ import { EXPLORER } from './explorer.jsx';
 import { FIRST_QUERY } from './first_query.js';
 import { historyPlugin } from './history.jsx';
 
+// What is in an editor is then in the page, where what reads it out, and moves about in it, finds it.
+CodeMirror.defaults.inputStyle = 'contenteditable';
+
 /** Of which the server sends what the viewer's roles reach. */
 const DOCUMENTATION = {
   ...DOC_EXPLORER_PLUGIN,
   title: 'Documentation',
   content: () => (
     <div className="panel">
-      <p className="panel-lead">What you are shown of the schema: as much of it as your roles reach.</p>
       <DocExplorer />
+      <p className="panel-lead">You are shown as much of the schema as your roles reach.</p>
     </div>
   ),
 };
@@ -74,19 +77,37 @@ function ForgottenAnswers({ choice }) {
   return null;
 }
 
-/** Gives each editor a name, and lets Tab lead out of it, where CodeMirror would keep it. */
+/** Makes of the editors and tabs what can be reached by keyboard, and is read out as what it is. */
 function Reachable() {
-  const editors = useEditorContext({ nonNull: true });
+  const { tabs, activeTabIndex, ...editors } = useEditorContext({ nonNull: true });
   for (const [name, label] of Object.entries(NAMES)) useReachable(editors[name], label);
+  useEffect(() => mendTabs(), [tabs, activeTabIndex]);
   return null;
 }
 
+/** Names an editor, has its lines wrap, and lets Tab lead out of it, where CodeMirror would keep it. */
 function useReachable(editor, label) {
   useEffect(() => {
     if (!editor) return undefined;
     const keys = { Tab: false, 'Shift-Tab': false };
     editor.setOption('screenReaderLabel', label);
+    editor.setOption('lineWrapping', true);
     editor.addKeyMap(keys);
+    const input = editor.getInputField();
+    input.setAttribute('role', 'textbox');
+    input.setAttribute('aria-multiline', 'true');
+    if (editor.getOption('readOnly')) input.setAttribute('aria-readonly', 'true');
     return () => editor.removeKeyMap(keys);
   }, [editor, label]);
+}
+
+/** GraphiQL says of its tabs that they are tabs, and puts buttons into them, which tabs can't have: they are a list. */
+function mendTabs() {
+  for (const tab of document.querySelectorAll('.graphiql-tab')) {
+    const isActive = tab.classList.contains('graphiql-tab-active');
+    for (const name of ['role', 'aria-selected']) tab.removeAttribute(name);
+    tab.parentElement.removeAttribute('role');
+    tab.querySelector('button').setAttribute('aria-current', String(isActive));
+  }
+  document.getElementById('graphiql-session')?.setAttribute('role', 'region');
 }
