@@ -101,6 +101,7 @@ async def test_the_files_of_the_page_are_kept_for_good_under_an_address_made_of_
     assert {address.rsplit("/", 1)[1] for address in addresses} == {
         "graphiql.js",
         "graphiql.css",
+        "page.css",
         "icon.svg",
         "LICENSES.txt",
     }

@@ -27,9 +27,6 @@ export const EXAMPLES = [
     role
     projectRoles {
       role
-      project {
-        code
-      }
     }
     permissions
   }
@@ -181,8 +178,8 @@ export const EXAMPLES = [
   },
   {
     title: 'People and their roles',
-    says: 'Who belongs to the organization, and where they may do what.',
-    roles: OVERSEERS,
+    says: 'Who belongs to the organization, and what they are in it; at the least, yourself.',
+    roles: [...READERS, 'MEMBER'],
     query: `query People {
   users(first: 20) {
     totalCount
@@ -193,9 +190,6 @@ export const EXAMPLES = [
       status
       projectRoles {
         role
-        project {
-          code
-        }
       }
     }
   }

@@ -32,6 +32,7 @@ const inputs = { email: element('email'), password: element('password'), organiz
 
 const storage = new MemoryStorage();
 const past = new History(document.documentElement.dataset.kept.split(' '));
+delete document.documentElement.dataset.kept;
 
 const session = new Session(() => leave('#session-ended'));
 const runAs = new RunAsDialog(session, look);
@@ -124,9 +125,10 @@ function draw() {
 }
 
 function fetcherOf(choice, live) {
-  return async (operation, options) => {
+  return async (given, options) => {
+    const operation = rightlyNamed(given);
     if (operation.operationName !== INTROSPECTION) past.add(operation, workbench.schema);
-    if (isSubscription(operation)) return live.answers(operation);
+    if (kindOf(operation) === 'subscription') return live.answers(operation);
     const answer = await session.request(operation, headersOf(choice, options?.headers));
     if (choice !== looking) throw new UnreachableError('The answer was for whom you looked as before. Run it again.');
     return answer;
@@ -139,12 +141,20 @@ function headersOf(choice, written = {}) {
   return { ...Object.fromEntries(others), ...(choice && { [RUN_AS]: choice.header }) };
 }
 
-function isSubscription({ query, operationName }) {
+/** Return the operation by its own name: for a moment after a change of the text, GraphiQL names the one before. */
+function rightlyNamed({ query, variables, operationName }) {
+  if (kindOf({ query, operationName })) return { query, variables, operationName };
+  const only = kindOf({ query }) && getOperationAST(parse(query));
+  return { query, variables, operationName: only?.name?.value ?? (only ? undefined : operationName) };
+}
+
+/** Return whether an operation is a query, a mutation or a subscription; undefined where the text does not have it. */
+function kindOf({ query, operationName }) {
   try {
-    return getOperationAST(parse(query), operationName)?.operation === 'subscription';
+    return getOperationAST(parse(query), operationName)?.operation;
   } catch {
     // The server says what is wrong with it.
-    return false;
+    return undefined;
   }
 }
 

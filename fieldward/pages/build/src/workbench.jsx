@@ -22,8 +22,8 @@ const DOCUMENTATION = {
   title: 'Documentation',
   content: () => (
     <div className="panel">
-      <DocExplorer />
       <p className="panel-lead">You are shown as much of the schema as your roles reach.</p>
+      <DocExplorer />
     </div>
   ),
 };
