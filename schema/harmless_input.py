@@ -1,7 +1,8 @@
 """Which inputs a tool may remember the values of: what GraphiQL's history keeps.
 
-Passwords, codes and tokens are none of them, nor is what goes into a column that is CONFIDENTIAL, PERSONAL or SECRET, or
-searches one. An input that nothing is known of is none either: what the schema gets is left out until it says what it is.
+Passwords, codes and tokens are none of them, nor is what goes into a column that is CONFIDENTIAL, PERSONAL or SECRET,
+or searches one. An input that nothing is known of is none either: what the schema gets is left out until it says what
+it is.
 """
 
 from collections.abc import Iterator
@@ -36,8 +37,8 @@ _CURSORS: Final = frozenset({"after", "before"})
 def harmless_inputs(core: GraphQLSchema) -> list[str]:
     """Return the coordinates of the inputs whose values may be remembered, with all that is in them, in their order.
 
-    They are written as in the specification's schema coordinates: `RecordFilter.siteCode`, `Query.records(first:)`. What
-    is in an input that is not named is looked at field by field.
+    They are written as the specification's schema coordinates are: `RecordFilter.siteCode`, `Query.records(first:)`.
+    What is in an input that is not named is looked at field by field.
     """
     return sorted({*_arguments(core), *_fields(core)})
 

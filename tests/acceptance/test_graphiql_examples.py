@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from playwright.async_api import expect
 
 from tests.support.chromium import Browsed
 from tests.support.graphiql import GraphiQL
@@ -39,10 +40,7 @@ async def test_a_role_is_offered_the_examples_that_it_can_run_and_each_runs(
     assert offered
     for title in offered:
         await panel.get_by_role("button", name=title).click()
-        await graphiql.page.wait_for_function(
-            "(title) => document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.getValue().includes(title)",
-            arg=title,
-        )
+        await expect(graphiql.page.get_by_role("textbox", name="Query")).to_contain_text(title)
         answer = json.loads(await graphiql.run())
 
         assert "errors" not in answer, f"{title}: {answer['errors']}"
@@ -56,7 +54,7 @@ async def test_an_example_can_be_run_twice_and_does_no_harm(server: Server, brow
     await graphiql.sign_in("collector")
     panel = await graphiql.show("Examples")
     await panel.get_by_role("button", name="Make a record").click()
-    await graphiql.page.wait_for_function("() => document.body.innerText.includes('MakeARecord')")
+    await expect(graphiql.page.get_by_role("textbox", name="Query")).to_contain_text("MakeARecord")
 
     first, again = json.loads(await graphiql.run()), json.loads(await graphiql.run())
 

@@ -29,12 +29,17 @@ class GraphiQL:
         return self.browsed.page
 
     async def sign_in(self, role: str) -> None:
-        """Go there, anew, sign in as who has the role, and wait until the schema is there."""
+        """Go there, anew, sign in as who has the role, and wait for the editor."""
         await self.page.context.clear_cookies()
         await self.page.goto(f"{self.server.url}/graphiql")
         await self.browsed.sign_in(*self.server.sign_ins[role])
         await expect(self.execute).to_be_visible()
-        await expect(self.page.get_by_role("button", name="Re-fetch GraphQL schema")).to_be_enabled()
+
+    async def wait_for_schema(self) -> None:
+        """Wait until the page has the schema, by what it offers because of it."""
+        panel = await self.show("Explorer")
+        await expect(panel.get_by_role("checkbox").first).to_be_visible()
+        await self.page.get_by_role("button", name="Hide Explorer").click()
 
     @property
     def execute(self) -> Locator:

@@ -196,7 +196,11 @@ function ValueItem({ given, field, fieldPath, path }) {
             }}
           />
           {given.name}
-          {isRequiredArgument(given) && <abbr title="required">*</abbr>}
+          {isRequiredArgument(given) && (
+            <>
+              <abbr aria-hidden="true">*</abbr> <span className="visually-hidden">(required)</span>
+            </>
+          )}
         </label>
         {value !== undefined && !isDeep && (
           <ValueField name={given.name} type={given.type} value={value} onGive={set} />

@@ -36,7 +36,7 @@ export function keptOperation({ query, variables = {}, operationName }, schema, 
   }
   const harmless = harmlessVariables(document, schema, kept);
   let isWhole = true;
-  const left = () => {
+  const leaveOut = () => {
     isWhole = false;
     return undefined;
   };
@@ -48,13 +48,14 @@ export function keptOperation({ query, variables = {}, operationName }, schema, 
       const items = (Array.isArray(value) ? value : [value]).map((one) => filtered(one, bare.ofType));
       return items.some((one) => one === undefined) ? undefined : items;
     }
-    if (!isInputObjectType(bare) || typeof value !== 'object') return left();
+    if (!isInputObjectType(bare) || typeof value !== 'object') return leaveOut();
     const fields = bare.getFields();
     const found = Object.entries(value).map(([name, inner]) => {
-      if (!fields[name]) return [name, left()];
+      if (!fields[name]) return [name, leaveOut()];
       return [name, kept.has(`${bare.name}.${name}`) ? inner : filtered(inner, fields[name].type)];
     });
-    return Object.fromEntries(found.filter(([, inner]) => inner !== undefined));
+    const left = found.filter(([, inner]) => inner !== undefined);
+    return left.length > 0 || found.length === 0 ? Object.fromEntries(left) : undefined;
   };
 
   const values = {};

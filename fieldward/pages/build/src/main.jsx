@@ -80,7 +80,7 @@ element('looking-end').addEventListener('click', () => {
 const ending = ENDINGS[location.hash];
 if (location.hash) history.replaceState(null, '', location.pathname);
 if (ending) greet(ending);
-else session.resume().then((isOpen) => (isOpen ? open() : greet()));
+else session.resume().then((isOpen) => (isOpen ? open() : greet()), () => greet());
 
 /** Show the sign-in form, with the reason if a session has just ended. */
 function greet(ending) {
@@ -109,7 +109,7 @@ function open() {
 
 /** Draw the workbench for whom the queries run as now. */
 function draw() {
-  const live = new Live(looking ? { [RUN_AS]: looking.header } : {}, () => session.viewer().catch(() => {}));
+  const live = new Live(looking ? { [RUN_AS]: looking.header } : {}, () => session.check().catch(() => {}));
   workbench.live?.close();
   workbench.live = live;
   workbench.root.render(

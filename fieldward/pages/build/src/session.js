@@ -29,14 +29,10 @@ export class Session {
     this.#isOpen = true;
   }
 
-  /** Whether the browser holds a sign-in that stands, from before this page was loaded. */
+  /** Whether the browser holds a sign-in that stands. Throws UnreachableError. */
   async resume() {
-    try {
-      const answer = await send({ query: VIEWER }, { client: CLIENT });
-      this.#isOpen = Boolean(answer.data?.viewer);
-    } catch {
-      this.#isOpen = false;
-    }
+    const answer = await send({ query: VIEWER }, { client: CLIENT });
+    this.#isOpen = Boolean(answer.data?.viewer);
     return this.#isOpen;
   }
 
@@ -71,11 +67,13 @@ export class Session {
    */
   async request(operation, headers = {}) {
     const answer = await send(operation, { client: CLIENT, headers });
-    const isOwn = !new Headers(headers).has('authorization');
-    if (isOwn && this.#isOpen && errorsOf(answer).some((error) => error.code === 'UNAUTHENTICATED')) {
-      this.#isOpen = false;
-      this.#onEnd();
-    }
+    if (this.#isOpen && errorsOf(answer).some((error) => error.code === 'UNAUTHENTICATED')) await this.check();
     return answer;
+  }
+
+  /** Find out whether the sign-in still stands. A token or a password that was only tried out may be what was refused. */
+  async check() {
+    if (!this.#isOpen || (await this.resume())) return;
+    this.#onEnd();
   }
 }
