@@ -3,29 +3,26 @@
 import asyncio
 from pathlib import Path
 
-import pytest
 from playwright.async_api import expect
 
-from tests.support.account_page import AccountPage, add_app, own_demo
+from tests.support.account_page import AccountPage, AccountServer, add_app, own_demo
 from tests.support.appearance import Appearance
 from tests.support.chromium import Browsed
 
 
-@pytest.mark.parametrize("fragment", ["", "#forgotten", "#reset=a", "#invitation=a", "#enrol=a"])
-async def test_what_a_link_opens_can_be_read_and_used(fragment: str, browsed: Browsed, tmp_path: Path) -> None:
-    with own_demo() as server:
-        account = AccountPage(browsed, server.url)
+async def test_what_a_link_opens_can_be_read_and_used(
+    account_server: AccountServer, browsed: Browsed, tmp_path: Path
+) -> None:
+    account, look = AccountPage(browsed, account_server.url), Appearance(browsed.page, tmp_path)
+    shown = browsed.page.locator("main > section:visible")
+    for fragment in ("", "#forgotten", "#reset=a", "#invitation=a", "#enrol=a"):
         await account.open(fragment)
-        look = Appearance(browsed.page, tmp_path)
-        shown = browsed.page.locator("main > section:visible")
         await expect(shown).to_have_count(1)
-
-        await look.check("opened")
-        await shown.get_by_role("button").first.click()
+        await look.check(f"opened {fragment[1:]}")
+        await shown.locator("button[type=submit]").click()
         await expect(shown.locator(".field-error:not(:empty)").first).to_be_visible()
-
-        await look.check("nothing filled in")
-        assert browsed.complaints == []
+        await look.check(f"not filled in {fragment[1:]}")
+    assert browsed.complaints == []
 
 
 async def test_the_account_and_its_dialogs_can_be_read_and_used(browsed: Browsed, tmp_path: Path) -> None:
