@@ -12,27 +12,22 @@ const CLOSED = {
   4401: 'Your session has ended. Sign in again.',
   4403: 'This connection is not allowed any more.',
   4408: 'The server waited too long for this page.',
-  4429: 'There are too many connections. Close some and try again.',
+  1013: 'There are too many connections. Try again in a while.',
 };
 
 export class Live {
   #client;
   #onEnd;
 
-  /**
-   * @param {Record<string, string>} said what the connection says of itself, once: as whom it looks.
-   * @param {() => void} onEnd called when the server closed the connection on its own.
-   */
-  constructor(said, onEnd) {
+  /** @param {() => void} onEnd called when the server closed the connection on its own. */
+  constructor(onEnd) {
     this.#onEnd = onEnd;
     const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
     this.#client = createClient({
       url: `${scheme}//${location.host}/graphql`,
-      connectionParams: said,
       lazy: true,
       // A new connection would go on without what was missed; whoever watches is to see that it broke.
       retryAttempts: 0,
-      onNonLazyError: () => {},
     });
   }
 
@@ -48,10 +43,6 @@ export class Live {
         return this;
       },
     };
-  }
-
-  close() {
-    this.#client.dispose();
   }
 
   #refused(error) {

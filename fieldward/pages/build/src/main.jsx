@@ -35,12 +35,13 @@ const past = new History(document.documentElement.dataset.kept.split(' '));
 delete document.documentElement.dataset.kept;
 
 const session = new Session(() => leave('#session-ended'));
+const live = new Live(() => session.check().catch(() => {}));
 const runAs = new RunAsDialog(session, look);
 
 /** As whom the queries run: null for oneself. Each choice is an object of its own. */
 let looking = null;
 /** What is drawn, and what it is drawn with. */
-const workbench = { root: null, schema: null, live: null };
+const workbench = { root: null, schema: null };
 let viewerId = null;
 
 form.addEventListener('submit', async (event) => {
@@ -109,13 +110,10 @@ function open() {
 
 /** Draw the workbench for whom the queries run as now. */
 function draw() {
-  const live = new Live(looking ? { [RUN_AS]: looking.header } : {}, () => session.check().catch(() => {}));
-  workbench.live?.close();
-  workbench.live = live;
   workbench.root.render(
     <Workbench
       choice={looking}
-      fetcher={fetcherOf(looking, live)}
+      fetcher={fetcherOf(looking)}
       ask={ask}
       history={past}
       storage={storage}
@@ -124,11 +122,15 @@ function draw() {
   );
 }
 
-function fetcherOf(choice, live) {
+function fetcherOf(choice) {
   return async (given, options) => {
     const operation = rightlyNamed(given);
     if (operation.operationName !== INTROSPECTION) past.add(operation, workbench.schema);
-    if (kindOf(operation) === 'subscription') return live.answers(operation);
+    if (kindOf(operation) === 'subscription') {
+      // No page can say by a WebSocket as whom it looks: it would be the sign-in's own changes that are shown.
+      if (choice) throw new UnreachableError('While you look as another, there are no subscriptions.');
+      return live.answers(operation);
+    }
     const answer = await session.request(operation, headersOf(choice, options?.headers));
     if (choice !== looking) throw new UnreachableError('The answer was for whom you looked as before. Run it again.');
     return answer;
