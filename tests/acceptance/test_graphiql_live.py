@@ -11,7 +11,7 @@ async def test_who_looks_as_another_gets_no_subscription_which_would_be_their_ow
     server: Server, browsed: Browsed
 ) -> None:
     graphiql, opened = GraphiQL(browsed, server), list[WebSocket]()
-    browsed.page.on("websocket", lambda one: opened.append(one))  # noqa: PLW0108  (playwright looks into what it is given)
+    browsed.page.on("websocket", lambda one: opened.append(one))
     await graphiql.sign_in("admin")
     await browsed.page.get_by_role("button", name="Run as").click()
     await browsed.page.get_by_label("As whom").select_option("person")
