@@ -40,6 +40,7 @@ from resolvers.live import Listeners
 from resolvers.mailer import Mailer
 from schema.api import Api, build_api
 from schema.document import Documents
+from schema.harmless_input import harmless_inputs
 from schema.live_connection import Live
 from schema.transport import GraphQLTransport
 
@@ -60,6 +61,7 @@ def build_app(
     Raises:
         SchemaError, InventoryError: something in the schema is unguarded; nothing is served.
     """
+    api = api or build_api()
     services = build_services(settings, mailer=mailer)
     gate = Gate()
     leadership = Leadership(opening(databases.main, settings, name="fieldward sealing"), SEALING)
@@ -70,7 +72,6 @@ def build_app(
     services = replace(services, wake_afterwards=background.wake_afterwards)
     own_page, proxies = OwnPage.of(settings.public_url), networks_of(settings.trusted_proxies)
     make_context = context_factory(services, own_page, proxies)
-    api = api or build_api()
     listeners = Listeners()
     documents = Documents(own_documents())
     live = Live(api, documents, listeners, asyncio.Semaphore(max(1, settings.reading_pool_size // 2)))
@@ -103,7 +104,7 @@ def build_app(
             *oauth_routes(services, public_url=settings.public_url, proxies=proxies),
             *upload_routes(make_context, gate),
             *export_routes(services, make_context, gate, proxies=proxies),
-            *page_routes(audience=settings.audience),
+            *page_routes(audience=settings.audience, kept_inputs=harmless_inputs(api._schema)),
         ],
         middleware=[Middleware(LastResort)],
         exception_handlers={HTTPException: answer_refusal},

@@ -29,7 +29,8 @@ _MEDIA_TYPES: Final = {
     ".txt": "text/plain; charset=utf-8",
 }
 
-_GRAPHIQL: Final = ("static/graphiql.js", "static/graphiql.css", "static/icon.svg", "static/LICENSES.txt")
+_SHARED: Final = ("shared/page.css", "static/icon.svg")
+_GRAPHIQL: Final = ("static/graphiql.js", "static/graphiql.css", "static/LICENSES.txt", *_SHARED)
 _ACCOUNT: Final = (
     "account/main.js",
     "account/api.js",
@@ -41,12 +42,13 @@ _ACCOUNT: Final = (
     "account/link.js",
     "account/operations.js",
     "account/passkey.js",
+    "account/request.js",
     "account/sessions.js",
     "account/sign_in.js",
     "account/step_up.js",
     "account/view.js",
     "account/account.css",
-    "static/icon.svg",
+    *_SHARED,
 )
 """What is served of `pages`, for each page. A file that is not named here does not exist."""
 
@@ -97,10 +99,11 @@ class StaticFile:
     zipped: bytes
 
 
-def page_routes(*, audience: str) -> list[BaseRoute]:
+def page_routes(*, audience: str, kept_inputs: Iterable[str]) -> list[BaseRoute]:
     """Return the routes of the pages, `/graphiql` and `/account`, their files below them, and `/` leading to the first.
 
-    audience: whom a device's proofs are for, which a browser that is enrolled has to know.
+    audience: whom a device's proofs are for, which a browser that is enrolled has to know. kept_inputs: the coordinates
+        of the inputs whose values GraphiQL's history may keep.
 
     Raises:
         OSError: a file of a page is missing; `pages/build/build.sh` makes those of GraphiQL.
@@ -119,7 +122,7 @@ def page_routes(*, audience: str) -> list[BaseRoute]:
     }
     return [
         Route("/", root),
-        *_routes_of("graphiql", _GRAPHIQL, graphiql, {}),
+        *_routes_of("graphiql", _GRAPHIQL, graphiql, {"kept": " ".join(kept_inputs)}),
         *_routes_of("account", _ACCOUNT, account, {"audience": audience}),
     ]
 

@@ -2,11 +2,6 @@
 
 import asyncio
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import pyotp
@@ -14,14 +9,11 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from schema.cookie import SESSION
-from tests.support.account_page import AccountPage, AccountServer
-from tests.support.alarm_servers import Mailbox
+from tests.support.account_page import AccountPage, AccountServer, add_app, own_demo
 from tests.support.chromium import Browsed, browse
-from tests.support.server import free_port, start_demo
 
 WIDTHS: Final = "() => [document.documentElement.scrollWidth, innerWidth]"
 IN_REACH: Final = "() => ({ local: {...localStorage}, session: {...sessionStorage}, cookie: document.cookie })"
-QR_IS_DRAWN: Final = "() => document.getElementById('totp-qr').naturalWidth > 0"
 NEW_PASSWORD: Final = "nine wet herons by the weir"
 
 
@@ -42,19 +34,6 @@ def account(account_server: AccountServer, browsed: Browsed) -> AccountPage:
     return AccountPage(browsed, account_server.url)
 
 
-@contextmanager
-def own_demo(**settings: str) -> Iterator[AccountServer]:
-    """Run a demo for one test alone, which sends no mail."""
-    directory = Path(tempfile.mkdtemp(prefix="fw"))
-    port = free_port()
-    server = start_demo(directory / "demo", port, **settings)
-    try:
-        yield AccountServer(server, Mailbox(free_port()), f"http://localhost:{port}")
-    finally:
-        server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
-
-
 async def another(browser: Browser, server: AccountServer) -> AccountPage:
     """Return the page in another browser, as it were: with cookies of its own."""
     return AccountPage(await browse(browser), server.url)
@@ -67,21 +46,6 @@ async def code_after(totp: pyotp.TOTP, used: str) -> str:
             return totp.now()
         await asyncio.sleep(0.1)
     pytest.fail("The app showed the same code for half a minute.")
-
-
-async def add_app(account: AccountPage) -> tuple[pyotp.TOTP, str, list[str]]:
-    """Add an authenticator app, and return it with the code that was given and the recovery codes that were shown."""
-    await account.press("Add an authenticator app")
-    await expect(account.view("totp-dialog")).to_be_visible()
-    totp = pyotp.TOTP((await account.view("totp-secret").inner_text()).replace(" ", ""))
-    assert await account.page.evaluate(QR_IS_DRAWN)
-    used = totp.now()
-    await account.give("totp-dialog", code=used)
-    await expect(account.view("codes-dialog")).to_be_visible()
-    codes = await account.view("codes-list").locator("code").all_inner_texts()
-    await account.press("I have kept them")
-    await expect(account.view("codes-list")).to_be_empty()
-    return totp, used, codes
 
 
 async def test_a_person_signs_in_and_out_with_the_keyboard_alone(

@@ -16,6 +16,7 @@ from schema.api import Api
 FOLDER: Final = Path(__file__).resolve().parents[2] / "fieldward" / "pages" / "account"
 OPERATION: Final = re.compile(r"export const (\w+) = /\* GraphQL \*/ `([^`]+)`")
 OPERATIONS: Final = dict(OPERATION.findall((FOLDER / "operations.js").read_text()))
+OF_GRAPHIQL: Final = dict(OPERATION.findall((FOLDER.parent / "build" / "src" / "operations.js").read_text()))
 IMPORT: Final = re.compile(r"from '\./(\w+\.js)'")
 INPUT: Final = re.compile(r"<input ([^>]+)>")
 
@@ -23,7 +24,9 @@ INPUT: Final = re.compile(r"<input ([^>]+)>")
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """A client of the pages' own routes."""
-    transport = httpx.ASGITransport(Starlette(routes=page_routes(audience="fieldward-api")))
+    transport = httpx.ASGITransport(
+        Starlette(routes=page_routes(audience="fieldward-api", kept_inputs=["RecordFilter.siteCode"]))
+    )
     async with httpx.AsyncClient(transport=transport, base_url="http://fieldward.test") as client:
         yield client
 
@@ -122,6 +125,11 @@ async def test_every_element_that_a_module_asks_for_is_in_the_page(page: str) ->
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation_of_the_page_fits_the_schema(api: Api, name: str) -> None:
     assert validate(api._schema, parse(OPERATIONS[name])) == []
+
+
+@pytest.mark.parametrize("name", OF_GRAPHIQL)
+def test_an_operation_of_the_query_page_fits_the_schema(api: Api, name: str) -> None:
+    assert validate(api._schema, parse(OF_GRAPHIQL[name])) == []
 
 
 def test_every_operation_is_sent_by_a_module() -> None:

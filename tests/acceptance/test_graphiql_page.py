@@ -42,7 +42,9 @@ class Server(Protocol):
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """A client of the page's own routes."""
-    transport = httpx.ASGITransport(Starlette(routes=page_routes(audience="fieldward-api")))
+    transport = httpx.ASGITransport(
+        Starlette(routes=page_routes(audience="fieldward-api", kept_inputs=["RecordFilter.siteCode"]))
+    )
     async with httpx.AsyncClient(transport=transport, base_url="http://fieldward.test") as client:
         yield client
 
@@ -99,6 +101,7 @@ async def test_the_files_of_the_page_are_kept_for_good_under_an_address_made_of_
     assert {address.rsplit("/", 1)[1] for address in addresses} == {
         "graphiql.js",
         "graphiql.css",
+        "page.css",
         "icon.svg",
         "LICENSES.txt",
     }

@@ -2,18 +2,26 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.header import decode_header, make_header
+from pathlib import Path
+from typing import Final
 
 import httpx
+import pyotp
 import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.support.alarm_servers import Mailbox
 from tests.support.chromium import Browsed
-from tests.support.server import Server
+from tests.support.server import Server, free_port, start_demo
 from tests.support.world import SIGN_IN, Client
+
+QR_IS_DRAWN: Final = "() => document.getElementById('totp-qr').naturalWidth > 0"
 
 
 @dataclass
@@ -115,3 +123,31 @@ class AccountPage:
         """Sign out."""
         await self.press("Sign out")
         await self.expect_sign_in("You have signed out.")
+
+
+@contextmanager
+def own_demo(**settings: str) -> Iterator[AccountServer]:
+    """Run a demo for one test alone, which sends no mail."""
+    directory = Path(tempfile.mkdtemp(prefix="fw"))
+    port = free_port()
+    server = start_demo(directory / "demo", port, **settings)
+    try:
+        yield AccountServer(server, Mailbox(free_port()), f"http://localhost:{port}")
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+async def add_app(account: AccountPage) -> tuple[pyotp.TOTP, str, list[str]]:
+    """Add an authenticator app, and return it with the code that was given and the recovery codes that were shown."""
+    await account.press("Add an authenticator app")
+    await expect(account.view("totp-dialog")).to_be_visible()
+    totp = pyotp.TOTP((await account.view("totp-secret").inner_text()).replace(" ", ""))
+    assert await account.page.evaluate(QR_IS_DRAWN)
+    used = totp.now()
+    await account.give("totp-dialog", code=used)
+    await expect(account.view("codes-dialog")).to_be_visible()
+    codes = await account.view("codes-list").locator("code").all_inner_texts()
+    await account.press("I have kept them")
+    await expect(account.view("codes-list")).to_be_empty()
+    return totp, used, codes

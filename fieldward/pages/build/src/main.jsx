@@ -2,17 +2,18 @@
  * The page around GraphiQL: sign-in first, then the editor. What ends a sign-in reloads the page, because only that
  * surely clears what GraphiQL and its parts hold in memory: answers, history, the schema that this viewer may see.
  */
-import { useEditorContext } from '@graphiql/react';
-import { GraphiQL } from 'graphiql';
+import { getOperationAST, parse } from 'graphql';
 import 'graphiql/graphiql.css';
-import { useEffect, useMemo, useRef } from 'react';
 import { createRoot } from 'react-dom/client';
 
-import { FIRST_QUERY } from './first_query.js';
+import { errorsOf } from '../../account/request.js';
+import { History } from './history.jsx';
+import { Live } from './live.js';
 import { MemoryStorage } from './memory_storage.js';
 import './page.css';
 import { RUN_AS, RunAsDialog } from './run_as.js';
 import { RefusedError, Session, UnreachableError } from './session.js';
+import { Workbench } from './workbench.jsx';
 
 const ENDINGS = {
   '#signed-out': 'You have signed out.',
@@ -20,6 +21,7 @@ const ENDINGS = {
 };
 
 const TITLE = document.title;
+const INTROSPECTION = 'IntrospectionQuery';
 
 const element = (id) => document.getElementById(id);
 const form = element('sign-in-form');
@@ -29,13 +31,17 @@ const submit = element('sign-in-submit');
 const inputs = { email: element('email'), password: element('password'), organization: element('organization') };
 
 const storage = new MemoryStorage();
+const past = new History(document.documentElement.dataset.kept.split(' '));
+delete document.documentElement.dataset.kept;
 
 const session = new Session(() => leave('#session-ended'));
+const live = new Live(() => session.check().catch(() => {}));
 const runAs = new RunAsDialog(session, look);
 
 /** As whom the queries run: null for oneself. Each choice is an object of its own. */
 let looking = null;
-let editor = null;
+/** What is drawn, and what it is drawn with. */
+const workbench = { root: null, schema: null };
 let viewerId = null;
 
 form.addEventListener('submit', async (event) => {
@@ -75,7 +81,7 @@ element('looking-end').addEventListener('click', () => {
 const ending = ENDINGS[location.hash];
 if (location.hash) history.replaceState(null, '', location.pathname);
 if (ending) greet(ending);
-else session.resume().then((isOpen) => (isOpen ? open() : greet()));
+else session.resume().then((isOpen) => (isOpen ? open() : greet()), () => greet());
 
 /** Show the sign-in form, with the reason if a session has just ended. */
 function greet(ending) {
@@ -98,55 +104,67 @@ function open() {
   workspace.focus();
   statusBox.textContent = 'Signed in. The query editor is ready.';
   showViewer();
-  editor = createRoot(workspace);
-  editor.render(<Editor choice={looking} />);
+  workbench.root = createRoot(workspace);
+  draw();
 }
 
-/** The editor. Another choice is another fetcher, and GraphiQL asks a new fetcher for the schema again. */
-function Editor({ choice }) {
-  const fetcher = useMemo(() => fetcherOf(choice), [choice]);
-  return (
-    <GraphiQL
-      fetcher={fetcher}
+/** Draw the workbench for whom the queries run as now. */
+function draw() {
+  workbench.root.render(
+    <Workbench
+      choice={looking}
+      fetcher={fetcherOf(looking)}
+      ask={ask}
+      history={past}
       storage={storage}
-      shouldPersistHeaders={false}
-      defaultQuery={FIRST_QUERY}
-      defaultEditorToolsVisibility={false}
-    >
-      <GraphiQL.Logo>
-        <ForgottenAnswers choice={choice} />
-      </GraphiQL.Logo>
-    </GraphiQL>
+      onSchema={(schema) => (workbench.schema = schema)}
+    />,
   );
 }
 
-/** Clears the answers of all tabs when the choice changes: what stands there was seen by somebody else. */
-function ForgottenAnswers({ choice }) {
-  const { responseEditor, tabs, updateActiveTabValues } = useEditorContext({ nonNull: true });
-  const last = useRef(choice);
-  useEffect(() => {
-    if (last.current === choice) return;
-    last.current = choice;
-    // GraphiQL lets only the active tab be set; it copies the others from these.
-    for (const tab of tabs) tab.response = null;
-    updateActiveTabValues({ response: null });
-    responseEditor?.setValue('');
-  });
-  return null;
-}
-
 function fetcherOf(choice) {
-  return async (operation, options) => {
-    const headers = { ...options?.headers };
-    if (choice) {
-      // A name in another case, written into the header editor, must not stand beside ours.
-      for (const name of Object.keys(headers)) if (name.toLowerCase() === RUN_AS) delete headers[name];
-      headers[RUN_AS] = choice.header;
+  return async (given, options) => {
+    const operation = rightlyNamed(given);
+    if (operation.operationName !== INTROSPECTION) past.add(operation, workbench.schema);
+    if (kindOf(operation) === 'subscription') {
+      // No page can say by a WebSocket as whom it looks: it would be the sign-in's own changes that are shown.
+      if (choice) throw new UnreachableError('While you look as another, there are no subscriptions.');
+      return live.answers(operation);
     }
-    const answer = await session.request(operation, headers);
+    const answer = await session.request(operation, headersOf(choice, options?.headers));
     if (choice !== looking) throw new UnreachableError('The answer was for whom you looked as before. Run it again.');
     return answer;
   };
+}
+
+function headersOf(choice, written = {}) {
+  // A name in another case, written into the header editor, must not stand beside ours.
+  const others = Object.entries(written).filter(([name]) => !choice || name.toLowerCase() !== RUN_AS);
+  return { ...Object.fromEntries(others), ...(choice && { [RUN_AS]: choice.header }) };
+}
+
+/** Return the operation by its own name: for a moment after a change of the text, GraphiQL names the one before. */
+function rightlyNamed({ query, variables, operationName }) {
+  if (kindOf({ query, operationName })) return { query, variables, operationName };
+  const only = kindOf({ query }) && getOperationAST(parse(query));
+  return { query, variables, operationName: only?.name?.value ?? (only ? undefined : operationName) };
+}
+
+/** Return whether an operation is a query, a mutation or a subscription; undefined where the text does not have it. */
+function kindOf({ query, operationName }) {
+  try {
+    return getOperationAST(parse(query), operationName)?.operation;
+  } catch {
+    // The server says what is wrong with it.
+    return undefined;
+  }
+}
+
+/** Send a query as whom the queries run, and return its data. Throws RefusedError or UnreachableError. */
+async function ask(query) {
+  const answer = await session.request({ query }, headersOf(looking));
+  if (!answer.data || answer.errors) throw new RefusedError(errorsOf(answer));
+  return answer.data;
 }
 
 /** Run the queries as somebody else, or as oneself, and say so across the page. */
@@ -158,7 +176,7 @@ function look(choice) {
   element('looking').classList.toggle('shown', choice !== null);
   document.title = choice ? `As ${choice.label} – Fieldward` : TITLE;
   statusBox.textContent = choice ? '' : 'Queries run as yourself again.';
-  editor.render(<Editor choice={choice} />);
+  draw();
 }
 
 async function showViewer() {
@@ -170,16 +188,16 @@ async function showViewer() {
 }
 
 function showRefusal(error) {
-  const messages = error instanceof RefusedError ? error.messages : [error.message];
+  const errors = error instanceof RefusedError ? error.errors : [error];
   element('sign-in-notice').hidden = true;
   alertBox.replaceChildren(
-    ...messages.map((message) => {
+    ...errors.map(({ message }) => {
       const line = document.createElement('p');
       line.textContent = message;
       return line;
     }),
   );
-  const faulty = (error.fields ?? []).map((name) => inputs[name]).filter(Boolean);
+  const faulty = errors.map(({ field }) => inputs[field?.at(-1)]).filter(Boolean);
   for (const input of faulty) {
     input.setAttribute('aria-invalid', 'true');
     input.setAttribute('aria-errormessage', 'sign-in-alert');

@@ -1,7 +1,9 @@
 /**
- * A Web Storage that ends with the page. GraphiQL keeps its tabs, history and settings in it, so that no query,
- * variable or answer outlives the tab or meets the next person at this browser.
+ * A Web Storage that ends with the page. GraphiQL keeps its settings in it, so that nothing outlives the tab or meets
+ * the next person at this browser. What is written in its editors is not even kept here: it is in them.
  */
+const WRITTEN = /(^|:)(tabState|query|variables|headers|queries|favorites)$/;
+
 export class MemoryStorage {
   #items = new Map();
 
@@ -14,7 +16,7 @@ export class MemoryStorage {
   }
 
   setItem(key, value) {
-    this.#items.set(key, String(value));
+    if (!WRITTEN.test(key)) this.#items.set(key, String(value));
   }
 
   removeItem(key) {

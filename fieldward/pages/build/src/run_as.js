@@ -5,20 +5,14 @@
  * it. The lists are asked for as yourself, each time anew; the names of people only once a person is to be chosen,
  * because the server writes down that names were read.
  */
+import { errorsOf } from '../../account/request.js';
+import { BUILT_IN_ROLES, OWN_ROLES, PEOPLE, PROJECTS } from './operations.js';
 import { RefusedError } from './session.js';
 
 export const RUN_AS = 'fieldward-run-as';
 
-const ROLES = `query Roles {
-  organization: __type(name: "OrganizationRole") { enumValues { name } }
-  project: __type(name: "ProjectRole") { enumValues { name } }
-}`;
-const PAGE = 'nodes { NODE } pageInfo { hasNextPage endCursor }';
-const LISTS = {
-  projects: 'id code name',
-  roles: 'id name level',
-  users: 'id name role status',
-};
+/** By the list, the query for a page of it. */
+const LISTS = { projects: PROJECTS, roles: OWN_ROLES, users: PEOPLE };
 
 const element = (id) => document.getElementById(id);
 
@@ -147,18 +141,17 @@ export class RunAsDialog {
   }
 
   async #builtIn() {
-    const data = await this.#ask(ROLES);
+    const data = await this.#ask(BUILT_IN_ROLES);
     const names = (type) => (type?.enumValues ?? []).map((one) => one.name);
     return { organization: names(data.organization), project: names(data.project) };
   }
 
   /** Return all of a list, page by page. */
   async #list(name) {
-    const query = `query Choices($after: String) { ${name}(first: 100, after: $after) { ${PAGE.replace('NODE', LISTS[name])} } }`;
     const found = [];
     let after = null;
     do {
-      const page = (await this.#ask(query, { after }))[name];
+      const page = (await this.#ask(LISTS[name], { after }))[name];
       found.push(...(page?.nodes ?? []));
       after = page?.pageInfo.hasNextPage ? page.pageInfo.endCursor : null;
     } while (after);
@@ -168,12 +161,12 @@ export class RunAsDialog {
   /** Return an answer's data. A field that may not be read is no reason to offer nothing. */
   async #ask(query, variables) {
     const answer = await this.#session.request({ query, variables });
-    if (!answer.data) throw new RefusedError(answer.errors ?? [{}]);
+    if (!answer.data) throw new RefusedError(errorsOf(answer));
     return answer.data;
   }
 
   #refuse(error) {
-    this.#say(error instanceof RefusedError ? error.messages : [error.message]);
+    this.#say(error instanceof RefusedError ? error.errors.map((one) => one.message) : [error.message]);
   }
 
   #say(messages) {

@@ -1,39 +1,15 @@
 /**
  * A sign-in, held by a cookie that no script can read: no storage, no address and no variable ever sees a secret.
- * The page says with each request that it is the server's own, which no other site's page can; see the server's
- * `fieldward/web/cookie.py`.
  */
+import { errorsOf, payloadOf, RefusedError, send } from '../../account/request.js';
+import { SIGN_IN, SIGN_OUT, VIEWER } from './operations.js';
 
-const ENDPOINT = '/graphql';
-const OURS = { 'graphql-client-name': 'Fieldward GraphiQL', 'fieldward-csrf': '1' };
+export { RefusedError, UnreachableError } from '../../account/request.js';
 
-const SIGN_IN = `mutation SignIn($input: SignInInput!) {
-  signIn(input: $input) { challenge { token } errors { code message field } }
-}`;
+const CLIENT = 'Fieldward GraphiQL';
+
 /** What is said to who has a second factor: the other page knows how to ask for it, and the cookie is for both. */
 const ELSEWHERE = 'You have a second factor. Sign in on the page of your account, then come back.';
-const SIGN_OUT = 'mutation SignOut { signOut { errors { code message field } } }';
-const VIEWER =
-  'query Viewer { viewer { user { id name } organization { name } runsAs: can(permission: ACCESS_RUN_AS) } }';
-
-/** What the server said against a request: `messages` are for people, `fields` name the inputs at fault. */
-export class RefusedError extends Error {
-  constructor(errors) {
-    const messages = errors.map((error) => error.message || 'The server refused this without saying why.');
-    super(messages.join(' '));
-    this.name = 'RefusedError';
-    this.messages = messages;
-    this.fields = errors.map((error) => (error.field ?? error.extensions?.field ?? []).at(-1)).filter(Boolean);
-  }
-}
-
-/** The server gave no answer that could be read. */
-export class UnreachableError extends Error {
-  constructor(reason) {
-    super(reason);
-    this.name = 'UnreachableError';
-  }
-}
 
 export class Session {
   #isOpen = false;
@@ -48,21 +24,15 @@ export class Session {
   async signIn({ email, password, organization }) {
     const input = { email, password, delivery: 'COOKIE' };
     if (organization) input.organization = organization;
-    const answer = await post({ query: SIGN_IN, variables: { input } });
-    const errors = [...(answer.errors ?? []), ...(answer.data?.signIn?.errors ?? [])];
-    if (answer.data?.signIn?.challenge) errors.push({ message: ELSEWHERE });
-    if (errors.length > 0 || !answer.data?.signIn) throw new RefusedError(errors.length > 0 ? errors : [{}]);
+    const payload = payloadOf(await send({ query: SIGN_IN, variables: { input } }, { client: CLIENT }));
+    if (payload.challenge) throw new RefusedError([{ code: 'UNAUTHENTICATED', message: ELSEWHERE, field: null }]);
     this.#isOpen = true;
   }
 
-  /** Whether the browser holds a sign-in that stands, from before this page was loaded. */
+  /** Whether the browser holds a sign-in that stands. Throws UnreachableError. */
   async resume() {
-    try {
-      const answer = await post({ query: VIEWER });
-      this.#isOpen = Boolean(answer.data?.viewer);
-    } catch {
-      this.#isOpen = false;
-    }
+    const answer = await send({ query: VIEWER }, { client: CLIENT });
+    this.#isOpen = Boolean(answer.data?.viewer);
     return this.#isOpen;
   }
 
@@ -96,37 +66,14 @@ export class Session {
    * sign-in, which is how the token of a service account is tried out.
    */
   async request(operation, headers = {}) {
-    const answer = await post(operation, headers);
-    const isOwn = !new Headers(headers).has('authorization');
-    if (isOwn && this.#isOpen && answer.errors?.some((error) => error.extensions?.code === 'UNAUTHENTICATED')) {
-      this.#isOpen = false;
-      this.#onEnd();
-    }
+    const answer = await send(operation, { client: CLIENT, headers });
+    if (this.#isOpen && errorsOf(answer).some((error) => error.code === 'UNAUTHENTICATED')) await this.check();
     return answer;
   }
-}
 
-async function post(operation, headers) {
-  const sent = new Headers(headers);
-  for (const [name, value] of Object.entries(OURS)) sent.set(name, value);
-  sent.set('content-type', 'application/json');
-  sent.set('accept', 'application/graphql-response+json, application/json;q=0.9');
-  let response;
-  try {
-    response = await fetch(ENDPOINT, {
-      method: 'POST',
-      headers: sent,
-      body: JSON.stringify(operation),
-      cache: 'no-store',
-      credentials: 'same-origin',
-      redirect: 'error',
-    });
-  } catch {
-    throw new UnreachableError('The server could not be reached. Check the connection and try again.');
+  /** Find out whether the sign-in still stands. A token or a password that was only tried out may be what was refused. */
+  async check() {
+    if (!this.#isOpen || (await this.resume())) return;
+    this.#onEnd();
   }
-  const answer = await response.json().catch(() => null);
-  if (answer === null || typeof answer !== 'object') {
-    throw new UnreachableError(`The server gave no readable answer (HTTP ${response.status}). Try again.`);
-  }
-  return answer;
 }
