@@ -53,9 +53,14 @@ SESSION: Final = frozenset(
     }
 )
 """What is about who signs in, and writes nothing that the page has."""
-DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy", "resetSecondFactors"})
+DONE_ELSEWHERE: Final = frozenset(
+    {
+        *("setSignInPolicy", "resetSecondFactors"),
+        *("createExport", "createArchive", "cancelExport", "deleteExport", "createExportLink"),
+    }
+)
 """What shuts out whoever else is signed in, where it is done: `tests/api/test_fresh_sign_in.py` and
-`tests/api/test_factor_reset.py` do it.
+`tests/api/test_factor_reset.py` do it. And what waits for a file: `tests/api/test_export.py` does.
 """
 OF_ONES_OWN: Final = frozenset({"renameSession", "revokeSession"})
 """What every person does with what is their own, whatever their roles. Who assigns roles ends others' sign-ins, too."""
@@ -196,6 +201,11 @@ def complete(aim: Aim) -> dict[str, Input]:
         "closeAccessReview": reasoned,
         "acknowledgeIncident": subject,
         "closeIncident": {**subject, "note": "A test of ours."},
+        "createExport": {"format": "CSV", "filter": {"siteCode": {"startsWith": "W"}}, "reason": REASON},
+        "createArchive": {"reason": REASON},
+        **{
+            name: {"id": aim.subject, "reason": REASON} for name in ("cancelExport", "deleteExport", "createExportLink")
+        },
     }
 
 
