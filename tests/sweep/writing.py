@@ -62,6 +62,8 @@ DONE_ELSEWHERE: Final = frozenset(
 """What shuts out whoever else is signed in, where it is done: `tests/api/test_fresh_sign_in.py` and
 `tests/api/test_factor_reset.py` do it. And what waits for a file: `tests/api/test_export.py` does.
 """
+NO_EXPORT: Final = "Export:0198c1de-0000-7000-8000-000000000000"
+"""There is none on the stage: who is refused is told so of one that never was."""
 OF_ONES_OWN: Final = frozenset({"renameSession", "revokeSession"})
 """What every person does with what is their own, whatever their roles. Who assigns roles ends others' sign-ins, too."""
 OF_THE_SPARE: Final = frozenset(
