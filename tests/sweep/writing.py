@@ -305,6 +305,7 @@ class Ground:
             **dict.fromkeys(OF_ONES_OWN, (targets.session, 1)),
             "decideAccessReviewItem": (targets.review_item, 1),
             "closeAccessReview": (targets.review, 1),
+            **dict.fromkeys(("cancelExport", "deleteExport", "createExportLink"), (NO_EXPORT, 1)),
         }
         subject, version = subjects.get(mutation, ("", 1))
         role = self._role(mutation)
