@@ -87,6 +87,8 @@ TABLES: Final[Mapping[str, Table]] = {
     "AccessReviewItem": Table("access_review_item"),
     "DataImport": Table("data_import", project="project_id"),
     "ImportMapping": Table("import_mapping", project="project_id", order="name"),
+    "Export": Table("data_export", own="created_by_id"),
+    "ExportProgress": Table("data_export_progress", own="created_by_id"),
 }
 CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Project", "records"): ("Record", "project_id"),
@@ -118,6 +120,8 @@ COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("AccessReviewItem", "subjectId"): "subject",
     ("ServiceAccountToken", "lastUse"): "id",
     ("DataImport", "dryRun"): "is_dry_run",
+    ("Export", "filter"): "filter_given",
+    ("Export", "progress"): "id",
 }
 """The columns that have another name than their field."""
 GROWING: Final[Mapping[str, tuple[str, str]]] = {"AuditEntry": ("at", "at"), "Incident": ("openedAt", "opened_at")}
@@ -126,7 +130,7 @@ Sign-ins are none of them: who asks has one sign-in, from before the facts were 
 """
 NEWEST_FIRST: Final[Mapping[str, str]] = {
     **{name: column for name, (_, column) in GROWING.items()},
-    **dict.fromkeys(("Invitation", "AccessReview", "TrustedDocument", "DataImport"), "created_at"),
+    **dict.fromkeys(("Invitation", "AccessReview", "TrustedDocument", "DataImport", "Export"), "created_at"),
 }
 """The types whose lists have one order, by when a row was made, of which the page has no letter: by the column."""
 MOVING: Final = frozenset(

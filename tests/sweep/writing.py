@@ -63,10 +63,18 @@ SESSION: Final = frozenset(
     }
 )
 """What is about who signs in, and writes nothing that the page has."""
-DONE_ELSEWHERE: Final = frozenset({"setSignInPolicy", "resetSecondFactors", "setTrustedDocumentPolicy"})
+DONE_ELSEWHERE: Final = frozenset(
+    {
+        *("setSignInPolicy", "resetSecondFactors", "setTrustedDocumentPolicy"),
+        *("createExport", "createArchive", "cancelExport", "deleteExport", "createExportLink"),
+    }
+)
 """What shuts out whoever else is signed in, where it is done: `tests/api/test_fresh_sign_in.py`,
-`tests/api/test_factor_reset.py` and `tests/api/test_trusted_document.py` do it.
+`tests/api/test_factor_reset.py` and `tests/api/test_trusted_document.py` do it. And what waits for a file:
+`tests/api/test_export.py` does.
 """
+NO_EXPORT: Final = "Export:0198c1de-0000-7000-8000-000000000000"
+"""There is none on the stage: who is refused is told so of one that never was."""
 OF_ONES_OWN: Final = frozenset({"renameSession", "revokeSession"})
 """What every person does with what is their own, whatever their roles. Who assigns roles ends others' sign-ins, too."""
 OF_THE_SPARE: Final = frozenset(
@@ -229,6 +237,11 @@ def complete(aim: Aim) -> dict[str, Input]:
         "closeAccessReview": reasoned,
         "acknowledgeIncident": subject,
         "closeIncident": {**subject, "note": "A test of ours."},
+        "createExport": {"format": "CSV", "filter": {"siteCode": {"startsWith": "W"}}, "reason": REASON},
+        "createArchive": {"reason": REASON},
+        **{
+            name: {"id": aim.subject, "reason": REASON} for name in ("cancelExport", "deleteExport", "createExportLink")
+        },
     }
 
 
@@ -329,6 +342,7 @@ class Ground:
             "closeAccessReview": (targets.review, 1),
             **dict.fromkeys(("startImport", "cancelImport"), (targets.data_import, 1)),
             **dict.fromkeys(("updateImportMapping", "deleteImportMapping"), (targets.import_mapping, 1)),
+            **dict.fromkeys(("cancelExport", "deleteExport", "createExportLink"), (NO_EXPORT, 1)),
         }
         subject, version = subjects.get(mutation, ("", 1))
         role = self._role(mutation)
