@@ -81,7 +81,8 @@ CODES: Final[Mapping[Code, ErrorFact]] = {
         "The data is not, or no longer, as you believe: another version, an id or a code that is taken, a state that"
         " forbids it, a key that was used.",
         "Read the row again, decide anew, and send the version that you saw then. See `detail` where there is one.",
-        "Mutations; what was shown once and is asked for again; cursors of `changes`; the files of imports and exports.",
+        "Mutations; what was shown once and is asked for again; cursors of `changes`; the files of imports and of"
+        " exports.",
         Again.MENDED,
         (409,),
     ),
