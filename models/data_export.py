@@ -16,11 +16,14 @@ from models.encryption.column import EncryptedField
 
 
 class ExportFormat(StrEnum):
-    """CSV, GEOJSON and PARQUET hold records with their measurements; ARCHIVE is a zip of everything that there is."""
+    """CSV, GEOJSON, PARQUET and WQX_XML hold records with their measurements; ARCHIVE is a zip of everything that there
+    is.
+    """
 
     CSV = "CSV"
     GEOJSON = "GEOJSON"
     PARQUET = "PARQUET"
+    WQX_XML = "WQX_XML"
     ARCHIVE = "ARCHIVE"
 
 

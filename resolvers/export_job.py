@@ -43,6 +43,7 @@ from resolvers.read_log import ReadLog
 from resolvers.record_export import RecordSource, author_of
 from resolvers.services import Services
 from resolvers.trail import Actor, job_actor
+from resolvers.wqx_xml import WqxXmlWriter
 
 log = structlog.get_logger()
 
@@ -67,6 +68,7 @@ WRITERS: Final[Mapping[ExportFormat, Callable[[], ExportWriter]]] = {
     ExportFormat.CSV: CsvWriter,
     ExportFormat.GEOJSON: GeoJsonWriter,
     ExportFormat.PARQUET: ParquetWriter,
+    ExportFormat.WQX_XML: WqxXmlWriter,
 }
 """What makes the files of each format of records."""
 
