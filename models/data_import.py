@@ -27,12 +27,13 @@ LONGEST_FATES = 4_000_000
 
 class ImportKind(StrEnum):
     """WQX_CSV: results of the Water Quality Portal in the older layout. WQX3_CSV: in the newer one. CSV: any table, by
-    a mapping of its own.
+    a mapping of its own. GEOJSON_SITES: the sites of the project, a row for each feature.
     """
 
     WQX_CSV = "WQX_CSV"
     WQX3_CSV = "WQX3_CSV"
     CSV = "CSV"
+    GEOJSON_SITES = "GEOJSON_SITES"
 
 
 class ImportStatus(StrEnum):

@@ -22,6 +22,8 @@ from resolvers.checking import require_fit
 from resolvers.import_file import received_bytes
 from resolvers.locking import Wanted, hold_visible, lock_visible, require_on
 from resolvers.record_import import require_may_import
+from resolvers.site_geojson import LARGEST_FILE
+from resolvers.site_import import require_may_import_sites
 from resolvers.trail import Actor
 
 MOST_KEPT: Final = 4
@@ -66,7 +68,8 @@ async def create_import(change: Change, *, new: NewImport, largest: int) -> UUID
     at_mapping = ("input", "mappingId")
     named = [Wanted(ImportMapping, new.mapping_id, ("project_id", "mapping"), at=at_mapping)] if new.mapping_id else []
     held = await hold_visible(change, project, *named)
-    require_may_import(change.viewer, new.project_id, held.found(project)["status"])
+    _require_may(change, new.kind, new.project_id, held.found(project)["status"])
+    largest = min(largest, LARGEST_FILE) if new.kind is ImportKind.GEOJSON_SITES else largest
     if (new.kind is ImportKind.CSV) is (new.mapping_id is None):
         raise InvalidInputError("Expected a mapping for kind CSV, and for no other.", field=at_mapping)
     mapping = held.found(named[0]) if named else None
@@ -137,7 +140,7 @@ async def start_import(change: Change, *, import_id: UUID, is_dry_run: bool) -> 
     found = await lock_visible(change, DataImport, import_id)
     project = Wanted(Project, found.project_id, ("status",), at=_AT_ID)
     status = (await hold_visible(change, project)).found(project)["status"]
-    require_may_import(change.viewer, found.project_id, status)
+    _require_may(change, found.kind, found.project_id, status)
     if found.status not in STARTABLE:
         raise ConflictError(f"An import that is {found.status} can't be started.", field=_AT_ID)
     if found.status is ImportStatus.FAILED and await received_bytes(change.organization_id, import_id) < found.size:
@@ -233,6 +236,20 @@ async def finish_import(
 
     intent = Intent(Action.DATA_IMPORT_FINISH, actor, entity=entity_of(DataImport).name, subjects=[import_id])
     await commit_change(intent, work)
+
+
+def _require_may(change: Change, kind: ImportKind, project_id: UUID, status: str) -> None:
+    """Raise unless the viewer may import files, and write what those of the kind hold.
+
+    Raises:
+        ForbiddenError: they may not.
+        ConflictError: the project is archived.
+    """
+    if kind is ImportKind.GEOJSON_SITES:
+        require(change.viewer, Permission.RECORD_IMPORT, project_scope(project_id))
+        require_may_import_sites(change.viewer, project_id, status)
+    else:
+        require_may_import(change.viewer, project_id, status)
 
 
 async def _end(

@@ -29,6 +29,7 @@ class CsvWriter:
 
     media_type: ClassVar[str] = "text/csv; charset=utf-8; header=present"
     ending: ClassVar[str] = "csv"
+    names_places: ClassVar[bool] = False
 
     def begin(self, head: ExportHead) -> bytes:
         """Return the header row."""

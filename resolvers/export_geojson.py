@@ -18,6 +18,7 @@ class GeoJsonWriter:
 
     media_type: ClassVar[str] = "application/geo+json"
     ending: ClassVar[str] = "geojson"
+    names_places: ClassVar[bool] = False
 
     def begin(self, head: ExportHead) -> bytes:
         """Return what opens the collection."""

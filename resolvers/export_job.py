@@ -43,6 +43,7 @@ from resolvers.read_log import ReadLog
 from resolvers.record_export import RecordSource, author_of
 from resolvers.services import Services
 from resolvers.trail import Actor, job_actor
+from resolvers.wqx_xml import WqxXmlWriter
 
 log = structlog.get_logger()
 
@@ -67,6 +68,7 @@ WRITERS: Final[Mapping[ExportFormat, Callable[[], ExportWriter]]] = {
     ExportFormat.CSV: CsvWriter,
     ExportFormat.GEOJSON: GeoJsonWriter,
     ExportFormat.PARQUET: ParquetWriter,
+    ExportFormat.WQX_XML: WqxXmlWriter,
 }
 """What makes the files of each format of records."""
 
@@ -258,7 +260,7 @@ class Exporting:
             if export is None:
                 raise LostClaimError
             export.status = ExportStatus.READY
-            export.used_rights = written_rights(source.used)
+            export.used_rights = written_rights(source.used, source.places)
             export.file_name = name
             export.media_type = source.media_type
             export.size = run.file.size

@@ -54,6 +54,7 @@ class ParquetWriter:
 
     media_type: ClassVar[str] = "application/vnd.apache.parquet"
     ending: ClassVar[str] = "parquet"
+    names_places: ClassVar[bool] = False
 
     def begin(self, head: ExportHead) -> bytes:
         """Return what opens the file."""

@@ -1,9 +1,10 @@
 """The sites that the records of an export were made at, for formats that name them first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import asyncpg
 
+from auth.permission import Permission
 from auth.principal import Viewer
 from models.condition import Criterion
 from models.inventory import entity_of
@@ -14,12 +15,17 @@ from models.statement import Statement
 from models.withholding import value_of
 from resolvers.export_writer import ExportedSite
 
-_OF_SITE = ("name", "kind", "latitude", "longitude", "location_is_coarse", "description")
+OF_SITE = ("name", "kind", "latitude", "longitude", "location_is_coarse", "description")
+"""What is told of a site, beside its code."""
 _OF_RECORD = ("site_name", "latitude", "longitude", "location_is_coarse")
 
 
 async def export_sites(
-    connection: asyncpg.Connection, viewer: Viewer, conditions: Sequence[Criterion] = ()
+    connection: asyncpg.Connection,
+    viewer: Viewer,
+    conditions: Sequence[Criterion] = (),
+    *,
+    also: Iterable[Permission] = (),
 ) -> list[ExportedSite]:
     """Return the sites of the records that the viewer sees and that meet the conditions. One statement.
 
@@ -27,15 +33,17 @@ async def export_sites(
     site, or it has no place, from the newest of its records that has one. Places are those that everybody is shown who
     reads the row: the centre of the cell, where locations are sensitive.
 
+    also: permissions that are demanded of each record besides.
+
     Raises:
         LookupError: as `models/listing.py: matching` does.
     """
     statement, record, site = Statement(), entity_of(Record), entity_of(Site)
     touched = ("project_id", "site_code", "collected_at", *_OF_RECORD)
-    named = matching(statement, viewer, record, conditions, touched=touched, alias="t")
+    named = matching(statement, viewer, record, conditions, touched=touched, also=also, alias="t")
     newest = matching(statement, viewer, record, conditions, touched=touched, alias="r")
-    known = matching(statement, viewer, site, (), touched=("project_id", "code", *_OF_SITE), alias="s")
-    of_site = ", ".join(f'{value_of(site.columns[name], "s")} as "{name}"' for name in _OF_SITE)
+    known = matching(statement, viewer, site, (), touched=("project_id", "code", *OF_SITE), alias="s")
+    of_site = ", ".join(f'{value_of(site.columns[name], "s")} as "{name}"' for name in OF_SITE)
     of_record = ", ".join(f'{value_of(record.columns[name], "r")} as "{name}"' for name in _OF_RECORD)
     rows = await connection.fetch(
         f"""

@@ -59,10 +59,14 @@ class ExportedRecord:
 
 
 class ExportWriter(Protocol):
-    """Makes a file of one format. `begin` comes once, then `records` for each batch, then `end` once."""
+    """Makes a file of one format. `begin` comes once, then `records` for each batch, then `end` once.
+
+    names_places: whether the head tells it of the sites of its records, and of the projects of those alone.
+    """
 
     media_type: ClassVar[str]
     ending: ClassVar[str]
+    names_places: ClassVar[bool]
 
     def begin(self, head: ExportHead) -> bytes:
         """Return what comes before the first record."""

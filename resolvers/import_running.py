@@ -17,7 +17,10 @@ import orjson
 import structlog
 
 from auth.errors import BlockedDeviceError, Code, FieldwardError, UnauthenticatedError
+from auth.permission import Permission
+from auth.policy import require
 from auth.principal import Channel, Origin, Viewer
+from auth.scope import project_scope
 from models.base import new_id
 from models.data_import import DataImport, ImportBlock, ImportKind, ImportStatus, RowFate
 from models.device import DeviceStatus
@@ -26,12 +29,14 @@ from models.inventory import entity_of
 from models.reading import OneStatement, Snapshot
 from models.transaction import Tenant, fetch, write_transaction
 from models.writing import insert_rows
-from resolvers.activity_stream import Batch, Survey, look_through, read_batches
+from resolvers.activity_stream import Batch, look_through, read_batches
 from resolvers.change import Change
 from resolvers.csv_mapping import CsvLayout, mapping_from
 from resolvers.data_import import finish_import, forget_file
 from resolvers.import_file import ImportFile
 from resolvers.record_import import Fate, Outcome, Prepared, commit_batch, judge_batch, look_anew, prepare_batch
+from resolvers.site_geojson import read_sites
+from resolvers.site_import import SiteBatch, commit_sites, judge_sites, site_batches
 from resolvers.standing import (
     BLOCKED,
     REVOKED,
@@ -76,12 +81,12 @@ class _OverError(ConflictError):
 
 @dataclass(slots=True)
 class _Open:
-    """An import that this process has open: its file, what it found there, and the batches that are left."""
+    """An import that this process has open: its file, how many rows it has, and the batches that are left."""
 
     run: int
     file: ImportFile
-    survey: Survey
-    batches: Iterator[Batch]
+    rows: int
+    batches: Iterator[Batch] | Iterator[SiteBatch]
 
 
 class ImportRunning:
@@ -144,9 +149,9 @@ class ImportRunning:
         if numbered is None:
             return False
         if row["is_dry_run"]:
-            await _judge(row, numbered, opened.survey.rows)
+            await _judge(row, numbered, opened.rows)
         else:
-            await _write(row, numbered, opened.survey.rows)
+            await _write(row, numbered, opened.rows)
         return True
 
     async def _opened(self, row: Any) -> _Open:
@@ -154,19 +159,13 @@ class ImportRunning:
         if opened is not None and opened.run == row["run"]:
             return opened
         self._close(row["id"])
-        layout = layout_of(row["kind"], row["mapping"])
         organization_id = row["organization_id"]
         file = ImportFile(organization_id, row["id"])
         async with OneStatement(Tenant(organization_id=organization_id)) as connection:
             behind = await connection.fetchval(_BEHIND, organization_id, row["id"], row["run"])
 
-        def again() -> Any:
-            return as_text(file.open(), layout.encoding)
-
-        survey = await _in_thread(file, lambda: look_through(again(), layout, tick=file.require_going_on))
-        owner = (organization_id, row["project_id"])
-        batches = read_batches(again, layout, survey, owner, from_batch=behind)
-        opened = self._open[row["id"]] = _Open(row["run"], file, survey, batches)
+        rows, batches = await (_sites if row["kind"] == ImportKind.GEOJSON_SITES else _results)(row, file, behind)
+        opened = self._open[row["id"]] = _Open(row["run"], file, rows, batches)
         return opened
 
     def _close(self, import_id: UUID) -> None:
@@ -193,13 +192,33 @@ def layout_of(kind: str, mapping: str | None) -> Layout:
     return WQX3 if kind == ImportKind.WQX3_CSV else LEGACY
 
 
-_Numbered = tuple[int, Prepared]
+_Numbered = tuple[int, Prepared | SiteBatch]
 """The number of a batch, and the batch."""
 
 
-def _next(batches: Iterator[Batch], project_id: UUID) -> _Numbered | None:
+async def _results(row: Any, file: ImportFile, behind: int) -> tuple[int, Iterator[Batch]]:
+    """Return how many rows a file of results has, and its batches from one on."""
+    layout = layout_of(row["kind"], row["mapping"])
+
+    def again() -> Any:
+        return as_text(file.open(), layout.encoding)
+
+    survey = await _in_thread(file, lambda: look_through(again(), layout, tick=file.require_going_on))
+    owner = (row["organization_id"], row["project_id"])
+    return survey.rows, read_batches(again, layout, survey, owner, from_batch=behind)
+
+
+async def _sites(_row: Any, file: ImportFile, behind: int) -> tuple[int, Iterator[SiteBatch]]:
+    """Return how many features a file of sites has, and its batches from one on."""
+    found = await _in_thread(file, lambda: read_sites(file.open()))
+    return found.features, site_batches(found, from_batch=behind)
+
+
+def _next(batches: Iterator[Batch] | Iterator[SiteBatch], project_id: UUID) -> _Numbered | None:
     batch = next(batches, None)
-    return None if batch is None else (batch.number, prepare_batch(project_id, batch))
+    if batch is None or isinstance(batch, SiteBatch):
+        return None if batch is None else (batch.number, batch)
+    return batch.number, prepare_batch(project_id, batch)
 
 
 async def _in_thread(file: ImportFile, work: Any, *arguments: Any) -> Any:
@@ -222,13 +241,18 @@ async def _write(row: Any, numbered: _Numbered, total: int) -> None:
         await _require_running(change.connection, row)
         async with change.connection.acquire_connection() as raw:
             now = await starter_now(raw, row)
+        _require_still(now, row)
         return replace(change, intent=replace(change.intent, actor=replace(change.intent.actor, viewer=now)))
 
     async def beside(change: Change, outcome: Outcome) -> None:
         await insert_rows(change.connection, entity_of(ImportBlock), [_block(row, number, outcome, total, change.at)])
 
-    await commit_batch(Actor(organization_id, origin, viewer), row["project_id"], batch, stands=stands, beside=beside)
-    await look_anew(organization_id, number)
+    actor = Actor(organization_id, origin, viewer)
+    if isinstance(batch, SiteBatch):
+        await commit_sites(actor, row["project_id"], batch, stands=stands, beside=beside)
+    else:
+        await commit_batch(actor, row["project_id"], batch, stands=stands, beside=beside)
+        await look_anew(organization_id, number)
 
 
 async def _judge(row: Any, numbered: _Numbered, total: int) -> None:
@@ -236,7 +260,11 @@ async def _judge(row: Any, numbered: _Numbered, total: int) -> None:
     tenant = Tenant(organization_id=row["organization_id"])
     async with Snapshot(tenant) as connection:
         viewer = await starter_now(connection, row)
-        outcome = await judge_batch(connection, viewer, row["project_id"], batch)
+        _require_still(viewer, row)
+        if isinstance(batch, SiteBatch):
+            outcome = await judge_sites(connection, viewer, row["project_id"], batch)
+        else:
+            outcome = await judge_batch(connection, viewer, row["project_id"], batch)
     async with write_transaction(tenant) as writing:
         now = await _require_running(writing, row)
         await insert_rows(writing, entity_of(ImportBlock), [_block(row, number, outcome, total, now)])
@@ -254,6 +282,12 @@ async def _require_running(connection: Any, row: Any) -> Any:
     if not found or found[0]["status"] != ImportStatus.RUNNING or found[0]["run"] != row["run"]:
         raise _OverError("The import was called off.")
     return found[0]["now"]
+
+
+def _require_still(viewer: Viewer, row: Any) -> None:
+    """Raise `ForbiddenError` where who started an import of sites may import no more. Of results, each batch asks."""
+    if row["kind"] == ImportKind.GEOJSON_SITES:
+        require(viewer, Permission.RECORD_IMPORT, project_scope(row["project_id"]))
 
 
 async def starter_now(connection: asyncpg.Connection, row: Any) -> Viewer:

@@ -27,10 +27,12 @@ from models.organization import Organization
 from models.project import Project
 from models.record import Record
 from models.row import Row
-from resolvers.export_writer import ExportedRecord, ExportHead, ExportWriter
+from models.site import Site
+from resolvers.export_site import OF_SITE, export_sites
+from resolvers.export_writer import ExportedRecord, ExportedSite, ExportHead, ExportWriter
 from resolvers.read_log import ReadLog
 from resolvers.record import MOST_MEASUREMENTS
-from resolvers.showing import Choice, choose, rights_used, show
+from resolvers.showing import Choice, choose, places_used, rights_used, show
 
 BATCH: Final = 1000
 """Records that are read together."""
@@ -38,6 +40,7 @@ MOST_PROJECTS: Final = 100_000
 
 _RECORD: Final = entity_of(Record)
 _MEASUREMENT: Final = entity_of(Measurement)
+_SITE: Final = entity_of(Site)
 _NEEDED: Final = frozenset({Permission.RECORD_EXPORT})
 _BY_ID: Final = Order("id")
 _OF_THE_RECORD: Final = frozenset({"record_id", "project_id"})
@@ -56,6 +59,7 @@ class RecordSource:
         self.rows_total: int | None = None
         self.rows_done = 0
         self.used: set[tuple[UUID | None, Permission]] = set()
+        self.places: set[tuple[UUID | None, Permission]] = set()
         self._writer = writer
         self._conditions = [*conditions, Condition("created_at", Operator.LESS_THAN, started_at)]
         self._started_at = started_at
@@ -81,13 +85,20 @@ class RecordSource:
         self._measurement = replace(chosen, shown=tuple(one for one in chosen.shown if one.name not in _OF_THE_RECORD))
         counted = await fetch_count(connection, viewer, self._listing(self._record))
         self.rows_total = counted[None]
+        projects, sites = await _projects(connection, viewer), await self._sites(connection, viewer)
+        if self._writer.names_places:
+            within = {one.project_id for one in sites}
+            projects = {project_id: named for project_id, named in projects.items() if project_id in within}
+        name, slug = await _organization_of(connection, viewer)
         head = ExportHead(
-            organization_name=await _organization_name(connection, viewer),
+            organization_name=name,
             made_at=self._started_at,
             author=await author_of(connection, viewer, log),
             record_columns=self._record.names,
             measurement_columns=self._measurement.names,
-            projects=await _projects(connection, viewer),
+            projects=projects,
+            organization_slug=slug,
+            sites=sites,
         )
         return self._writer.begin(head)
 
@@ -131,6 +142,20 @@ class RecordSource:
             },
         }
 
+    async def _sites(self, connection: asyncpg.Connection, viewer: Viewer) -> Sequence[ExportedSite]:
+        """Return the sites of all that will be in the file, where the format names them."""
+        if not self._writer.names_places:
+            return ()
+        sites = await export_sites(connection, viewer, self._conditions, also=_NEEDED)
+        guards = {column.guard for column in _SITE.columns.values() if column.name in OF_SITE} - {None}
+        for project_id in {one.project_id for one in sites}:
+            scope = Scope(project_id)
+            # What a site says is asked for again when the file is taken, wherever it could be read.
+            self.used |= {
+                (project_id, one) for one in {_SITE.read, *guards} if one is not None and can(viewer, one, scope)
+            }
+        return sites
+
     async def _measured(
         self, connection: asyncpg.Connection, viewer: Viewer, rows: Sequence[Row], log: ReadLog
     ) -> Mapping[UUID, list[Mapping[str, Any]]]:
@@ -160,6 +185,7 @@ class RecordSource:
         )
 
     def _note_used(self, viewer: Viewer, rows: Sequence[Row]) -> None:
+        self.places |= places_used(self._record, rows)
         self.used |= rights_used(self._record, viewer, rows) | rights_used(self._measurement, viewer, rows)
         asked = {_RECORD.columns[name].guard for name in self._touched}
         for project_id in {row["project_id"] for row in rows}:
@@ -182,10 +208,11 @@ async def author_of(connection: asyncpg.Connection, viewer: Viewer, log: ReadLog
     return author
 
 
-async def _organization_name(connection: asyncpg.Connection, viewer: Viewer) -> str:
+async def _organization_of(connection: asyncpg.Connection, viewer: Viewer) -> tuple[str, str]:
+    """Return the organization's name and its short name; both empty where the viewer may not read them."""
     entity = entity_of(Organization)
-    found = await fetch_by_id(connection, viewer, entity, ["name"], [viewer.organization_id])
-    return str(found[viewer.organization_id]["name"]) if found else ""
+    found = (await fetch_by_id(connection, viewer, entity, ["name", "slug"], [viewer.organization_id])).values()
+    return next(((str(row["name"]), str(row["slug"])) for row in found), ("", ""))
 
 
 async def _projects(connection: asyncpg.Connection, viewer: Viewer) -> Mapping[UUID, tuple[str, str]]:

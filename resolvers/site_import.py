@@ -4,11 +4,10 @@ A site is known by its code: one that the project has is left as it is, so that 
 Sites go in batches, each one audited change. A dry run says the same of each feature and writes nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
-from itertools import islice
 from typing import Any, BinaryIO, Final
 from uuid import UUID
 
@@ -21,6 +20,7 @@ from auth.permission import Permission
 from auth.policy import require
 from auth.principal import Viewer
 from auth.scope import project_scope
+from models.data_import import RowFate
 from models.errors import ConflictError
 from models.inventory import entity_of
 from models.listing import fetch_by_id
@@ -34,8 +34,9 @@ from resolvers.creating import constraint_of
 from resolvers.locking import Wanted, hold_visible
 from resolvers.project import require_active
 from resolvers.record import PROJECT_COLUMNS
+from resolvers.record_import import Fate, Outcome
 from resolvers.site import NewSite, site_values
-from resolvers.site_geojson import ReportedSite, SiteMapping, read_sites
+from resolvers.site_geojson import ReportedSite, SiteFile, SiteMapping, read_sites
 from resolvers.trail import Actor
 from resolvers.wqx import Rejection
 from resolvers.wqx_value import stable_id
@@ -49,12 +50,13 @@ _NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """A site's id is of no moment: it is made of the project and the code alone."""
 
 
-class Fate(StrEnum):
-    """What became of a feature, or would. KNOWN: the project has that site, and it keeps what it has."""
+@dataclass(frozen=True, slots=True)
+class SiteBatch:
+    """`BATCH` features of a file, by the order of their numbers, or what is left of them at its end."""
 
-    CREATED = "CREATED"
-    KNOWN = "KNOWN"
-    REJECTED = "REJECTED"
+    number: int
+    sites: Sequence[ReportedSite]
+    rejections: Sequence[Rejection]
 
 
 @dataclass(slots=True)
@@ -68,7 +70,7 @@ class SiteImportReport:
     sites_created: int = 0
     sites_known: int = 0
     rejections: list[Rejection] = field(default_factory=list)
-    fates: dict[int, Fate] = field(default_factory=dict)
+    fates: dict[int, RowFate] = field(default_factory=dict)
 
 
 async def import_sites(
@@ -93,25 +95,46 @@ async def import_sites(
     """
     file = read_sites(stream, mapping)
     report = SiteImportReport(features=file.features, rejections=list(file.rejections))
-    report.fates.update((one.line, Fate.REJECTED) for one in file.rejections)
     done = 0
-    for batch in _batches(file.sites):
+    for batch in site_batches(file):
         if dry_run:
-            known = await _look(viewer, project_id, batch)
+            async with Snapshot(Tenant(organization_id=viewer.organization_id, user_id=viewer.user_id)) as connection:
+                outcome = await judge_sites(connection, viewer, project_id, batch)
         else:
-            known = await _import(actor, project_id, batch)
-        for one in batch:
-            report.fates[one.number] = Fate.KNOWN if one.new.code in known else Fate.CREATED
-        report.sites_known += len(known)
-        report.sites_created += len(batch) - len(known)
-        done += len(batch)
+            outcome = await commit_sites(actor, project_id, batch)
+        report.fates.update((one.line, one.fate) for one in outcome.fates)
+        report.sites_known += outcome.counted[RowFate.KNOWN]
+        report.sites_created += outcome.counted[RowFate.CREATED]
+        done += len(batch.sites)
         progress(done, len(file.sites))
     return report
 
 
-async def _import(actor: Actor, project_id: UUID, batch: Sequence[ReportedSite]) -> set[str]:
-    """Write the sites that the project does not have, and return the codes of those that it has."""
-    ids = _ids(actor.organization_id, project_id, batch)
+def site_batches(file: SiteFile, *, from_batch: int = 0) -> Iterator[SiteBatch]:
+    """Yield the features of a file, batch by batch: the same ones whenever it is read, so that an import goes on."""
+    for number in range(from_batch, -(-file.features // BATCH)):
+        first, end = number * BATCH + 1, (number + 1) * BATCH + 1
+        ends = [bisect_left(file.sites, one, key=lambda site: site.number) for one in (first, end)]
+        rejected = [bisect_left(file.rejections, one, key=lambda rejection: rejection.line) for one in (first, end)]
+        yield SiteBatch(number, file.sites[slice(*ends)], file.rejections[slice(*rejected)])
+
+
+async def commit_sites(
+    actor: Actor,
+    project_id: UUID,
+    batch: SiteBatch,
+    *,
+    stands: Callable[[Change], Awaitable[Change]] | None = None,
+    beside: Callable[[Change, Outcome], Awaitable[None]] | None = None,
+) -> Outcome:
+    """Write those sites of a batch that the project does not have, in one change, and return what became of each.
+
+    stands: asks, in the transaction, who acts now. beside: writes, in the same transaction, what goes with it.
+
+    Raises:
+        NotFoundError, ForbiddenError, ConflictError: as `import_sites`.
+    """
+    ids = _ids(actor.organization_id, project_id, batch.sites)
     intent = Intent(
         action=Action.SITE_IMPORT,
         actor=actor,
@@ -120,24 +143,26 @@ async def _import(actor: Actor, project_id: UUID, batch: Sequence[ReportedSite])
         subjects=list(ids.values()),
     )
 
-    async def write(change: Change) -> set[str]:
+    async def write(change: Change) -> Outcome:
+        if stands is not None:
+            change = await stands(change)
         project = Wanted(Project, project_id, PROJECT_COLUMNS, at=AT)
         found = (await hold_visible(change, project)).found(project)
-        scope = project_scope(project_id)
-        require(change.viewer, Permission.SITE_CREATE, scope)
-        require_guards(change, entity_of(Site), scope, NewSite.__slots__, at=AT)
-        require_active(found["status"], at=AT)
+        require_may_import_sites(change.viewer, project_id, found["status"])
         statement = Statement()
         rows = await fetch(change.connection, _known_text(statement, project_id, ids), *statement.arguments)
         known = _known(rows, ids)
         is_sensitive = found["locations_are_sensitive"]
         new = [
             site_values(change, ids[one.new.code], project_id, one.new, is_sensitive=is_sensitive)
-            for one in batch
+            for one in batch.sites
             if one.new.code not in known
         ]
         await change.insert(Site, new)
-        return known
+        outcome = _outcome(batch, known)
+        if beside is not None:
+            await beside(change, outcome)
+        return outcome
 
     try:
         return await commit_change(intent, write)
@@ -147,19 +172,39 @@ async def _import(actor: Actor, project_id: UUID, batch: Sequence[ReportedSite])
         raise
 
 
-async def _look(viewer: Viewer, project_id: UUID, batch: Sequence[ReportedSite]) -> set[str]:
-    """Return the codes of those that the project has, where the viewer might import the others."""
-    tenant = Tenant(organization_id=viewer.organization_id, user_id=viewer.user_id)
-    async with Snapshot(tenant) as connection:
-        found = await fetch_by_id(connection, viewer, entity_of(Project), ("status",), [project_id])
-        if project_id not in found:
-            raise NotFoundError("There is nothing with this id.", field=AT)
-        require(viewer, Permission.SITE_CREATE, project_scope(project_id))
-        require_active(found[project_id]["status"], at=AT)
-        statement = Statement()
-        ids = _ids(viewer.organization_id, project_id, batch)
-        text = _known_text(statement, project_id, ids)
-        return _known(await connection.fetch(text, *statement.arguments), ids)
+async def judge_sites(connection: asyncpg.Connection, viewer: Viewer, project_id: UUID, batch: SiteBatch) -> Outcome:
+    """Return what would become of a batch, by what is stored now. Nothing is written.
+
+    Raises:
+        NotFoundError, ForbiddenError, ConflictError: as the write would.
+    """
+    found = await fetch_by_id(connection, viewer, entity_of(Project), ("status",), [project_id])
+    if project_id not in found:
+        raise NotFoundError("There is nothing with this id.", field=AT)
+    require_may_import_sites(viewer, project_id, found[project_id]["status"])
+    statement = Statement()
+    ids = _ids(viewer.organization_id, project_id, batch.sites)
+    text = _known_text(statement, project_id, ids)
+    return _outcome(batch, _known(await connection.fetch(text, *statement.arguments), ids))
+
+
+def require_may_import_sites(viewer: Viewer, project_id: UUID, status: str) -> None:
+    """Raise unless the viewer may make sites in a project of that status, with all that a file says of them.
+
+    Raises:
+        ForbiddenError: they lack `site:create`, or may not read a column that a file can fill.
+        ConflictError: the project is archived.
+    """
+    scope = project_scope(project_id)
+    require(viewer, Permission.SITE_CREATE, scope)
+    require_guards(viewer, entity_of(Site), scope, NewSite.__slots__, at=AT)
+    require_active(status, at=AT)
+
+
+def _outcome(batch: SiteBatch, known: Collection[str]) -> Outcome:
+    fates = [Fate(one.line, RowFate.REJECTED, one.column, one.reason) for one in batch.rejections]
+    fates += [Fate(one.number, RowFate.KNOWN if one.new.code in known else RowFate.CREATED) for one in batch.sites]
+    return Outcome(sorted(fates, key=lambda fate: fate.line), list(batch.rejections))
 
 
 def _ids(organization_id: UUID, project_id: UUID, batch: Sequence[ReportedSite]) -> dict[str, UUID]:
@@ -186,9 +231,3 @@ def _broken(error: Exception) -> str | None:
     if isinstance(error, IntegrityError):
         return constraint_of(error)
     return getattr(error, "constraint_name", None)
-
-
-def _batches(sites: Sequence[ReportedSite]) -> Iterator[list[ReportedSite]]:
-    iterator = iter(sites)
-    while batch := list(islice(iterator, BATCH)):
-        yield batch

@@ -49,6 +49,7 @@ class WqxXmlWriter:
 
     media_type: ClassVar[str] = "application/xml"
     ending: ClassVar[str] = "xml"
+    names_places: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._organization = ""
@@ -88,7 +89,7 @@ class WqxXmlWriter:
             if site.latitude is None or site.longitude is None:
                 continue
             # In WQX a code is one of its kind in the organization, here in the project.
-            code = site.code if by_code[site.code] == 1 else f"{self._projects[site.project_id]}-{site.code}"
+            code = site.code if by_code[site.code] == 1 else f"{self._project(site.project_id)}-{site.code}"
             identifier = self._locations[site.project_id, site.code] = fitted(code, IDENTIFIER)
             identity = [
                 element("MonitoringLocationIdentifier", identifier),
@@ -102,6 +103,10 @@ class WqxXmlWriter:
                 + inside("MonitoringLocationGeospatial", _place(site.latitude, site.longitude, coarse=site.is_coarse)),
             )
 
+    def _project(self, project_id: UUID) -> str:
+        """Return what a project is called: its id where who exports reads its records and not the project."""
+        return self._projects.get(project_id) or str(project_id)
+
     def _activity(self, record: ExportedRecord) -> str:
         values, told = record.values, []
         location = self._locations.get((values["project_id"], str(values.get("site_code"))))
@@ -113,7 +118,7 @@ class WqxXmlWriter:
             element("ActivityTypeCode", kind or ROUTINE),
             element("ActivityMediaName", _medium(values.get("medium"))),
             *_when(values["collected_at"], values.get("collected_at_reported")),
-            element("ProjectIdentifier", self._projects[values["project_id"]]),
+            element("ProjectIdentifier", self._project(values["project_id"])),
             element("MonitoringLocationIdentifier", location),
             element("ActivityCommentText", _comment(told, values.get("comment"))),
         ]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from auth.policy import permissions_in, require
+from auth.principal import Viewer
 from auth.scope import Scope
 from models.inventory import Entity
 from resolvers.change import Change
@@ -33,13 +34,12 @@ def require_writable(
         InvalidInputError: naming the input's path.
     """
     written = [name for name, value in values.items() if not (is_new and value is None)]
-    require_guards(change, entity, scope, written, at=at)
+    require_guards(change.viewer, entity, scope, written, at=at)
     require_fit(entity, values, at=at)
 
 
-def require_guards(change: Change, entity: Entity, scope: Scope, written: Iterable[str], *, at: Path) -> None:
+def require_guards(viewer: Viewer, entity: Entity, scope: Scope, written: Iterable[str], *, at: Path) -> None:
     """Raise `ForbiddenError` unless the viewer may read each of the columns that are to be written."""
-    viewer = change.viewer
     held = permissions_in(viewer, scope)
     for name in written:
         guard = entity.columns[name].guard

@@ -19,6 +19,7 @@ from models.feed import ChangedObject
 from models.inventory import Entity, entity_of
 from models.project import Project as ProjectModel
 from models.record import Record as RecordModel
+from models.site import Site as SiteModel
 from resolvers.feed import (
     DEFAULT_PAGE,
     LARGEST_PAGE,
@@ -36,6 +37,7 @@ from schema.node import parse_id
 from schema.project import Project
 from schema.record import Record
 from schema.selection import load_selected
+from schema.site import Site
 
 
 @strawberry.enum(description="Of which type an object is that changes are told of.")
@@ -43,6 +45,7 @@ class ChangedType(Enum):
     RECORD = "RECORD"
     DEVICE = "DEVICE"
     PROJECT = "PROJECT"
+    SITE = "SITE"
 
 
 @strawberry.enum(description="What became of an object.")
@@ -56,11 +59,13 @@ _MODELS: Final[Mapping[ChangedType, type[WardModel]]] = {
     ChangedType.RECORD: RecordModel,
     ChangedType.DEVICE: DeviceModel,
     ChangedType.PROJECT: ProjectModel,
+    ChangedType.SITE: SiteModel,
 }
 _TYPE_NAMES: Final[Mapping[ChangedType, str]] = {
     ChangedType.RECORD: "Record",
     ChangedType.DEVICE: "Device",
     ChangedType.PROJECT: "Project",
+    ChangedType.SITE: "Site",
 }
 
 Types = Annotated[
@@ -115,6 +120,10 @@ class ObjectChange:
     @resolved("The project as it is now; null where it is none, or is not yours to see.", derived())
     async def project(src: strawberry.Parent[Any], info: strawberry.Info) -> Project | None:
         return await _load(info, src, ChangedType.PROJECT)
+
+    @resolved("The site as it is now; null where it is none, was deleted, or is not yours to see.", derived())
+    async def site(src: strawberry.Parent[Any], info: strawberry.Info) -> Site | None:
+        return await _load(info, src, ChangedType.SITE)
 
 
 @around_rows

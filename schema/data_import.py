@@ -57,10 +57,14 @@ class ImportProgress:
 @structure
 @strawberry.type(description="What became of a row of the file, or in a dry run would.")
 class ImportRow:
-    line: int = strawberry.field(description="The line of the file that the row begins on.", metadata=derived())
+    line: int = strawberry.field(
+        description="The line of the file that the row begins on; of a file of sites, the number of the feature.",
+        metadata=derived(),
+    )
     fate: RowFate = strawberry.field(description="What became of it.", metadata=derived())
     column: str | None = strawberry.field(
-        description="The column at fault, where it was rejected for one.", metadata=derived()
+        description="The column at fault, or the member of the feature, where it was rejected for one.",
+        metadata=derived(),
     )
     reason: str | None = strawberry.field(description="Why it was rejected.", metadata=derived())
 
@@ -105,7 +109,7 @@ class DataImport(Node):
         "The program in whose name it runs.", to=ServiceAccountModel, by="started_by_program_id"
     )
 
-    viewer_can: DataImportViewerCan = viewer_can(DataImportViewerCan, needs=("status",))
+    viewer_can: DataImportViewerCan = viewer_can(DataImportViewerCan, needs=("status", "kind"))
 
     @resolved("Where its file is sent to, by PUT.", derived(P.DATA_IMPORT_READ, needs=("id",)))
     def upload_path(src: strawberry.Parent[Any]) -> str | None:

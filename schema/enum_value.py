@@ -99,11 +99,12 @@ VALUES: Final[Mapping[str, Mapping[str, str]]] = {
         "DEVICE": "A device.",
     },
     "ReviewDecision": {"KEEP": "They keep it.", "REMOVE": "It is taken away."},
-    "ChangedType": {"RECORD": "A record.", "DEVICE": "A device.", "PROJECT": "A project."},
+    "ChangedType": {"RECORD": "A record.", "DEVICE": "A device.", "PROJECT": "A project.", "SITE": "A site."},
     "ImportKind": {
         "WQX_CSV": "Results as the Water Quality Portal gives them, in the older layout.",
         "WQX3_CSV": "Results as the Water Quality Portal gives them, in the layout of WQX 3.",
         "CSV": "Any table, by a mapping.",
+        "GEOJSON_SITES": "Sites as GeoJSON (RFC 7946), a row for each feature.",
     },
     "ImportStatus": {
         "OPEN": "The file is not there yet, or not all of it.",
@@ -171,6 +172,7 @@ VALUES: Final[Mapping[str, Mapping[str, str]]] = {
         "CSV": "A table (RFC 4180), with a row for each measurement.",
         "GEOJSON": "GeoJSON (RFC 7946), with a feature for each record.",
         "PARQUET": "Apache Parquet, with a row for each measurement.",
+        "WQX_XML": "A submission of WQX 3.0, as XML.",
         "ARCHIVE": "Everything of the organization, as a zip.",
     },
     "ExportStatus": {

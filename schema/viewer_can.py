@@ -16,7 +16,7 @@ from auth.scope import ORGANIZATION
 from models.along import Selected
 from models.custom_role import CustomRole
 from models.data_export import ExportStatus
-from models.data_import import ImportStatus
+from models.data_import import ImportKind, ImportStatus
 from models.device import DeviceStatus
 from models.incident import IncidentStatus
 from models.inventory import entity_of
@@ -238,7 +238,14 @@ class DataImportViewerCan:
     upload: bool = _answer(
         "Send its file.", lambda can: can.row["status"] == ImportStatus.OPEN and can.may(P.RECORD_IMPORT)
     )
-    start: bool = _answer("Start it.", lambda can: can.row["status"] in STARTABLE and can.may(P.RECORD_IMPORT))
+    start: bool = _answer(
+        "Start it.",
+        lambda can: (
+            can.row["status"] in STARTABLE
+            and can.may(P.RECORD_IMPORT)
+            and (can.row["kind"] != ImportKind.GEOJSON_SITES or can.may(P.SITE_CREATE))
+        ),
+    )
     cancel: bool = _answer("Call it off.", lambda can: can.row["status"] in KEPT and can.may(P.RECORD_IMPORT))
     readable_fields: list[str] = _readable()
 

@@ -155,6 +155,7 @@ def test_the_quick_start_by_curl_runs_as_it_is_printed(program: Program, tmp_pat
     assert len((tmp_path / "records.jsonl").read_text().splitlines()) == before
     assert json.loads((tmp_path / "first.json").read_text())["data"]["createRecord"]["record"]["siteCode"] == "QS-1"
     assert str(before) in printed
+    assert "\nCREATED QS-1\n" in printed
 
 
 def test_the_quick_start_by_gql_runs_as_it_is_printed(program: Program, tmp_path: Path) -> None:
@@ -164,7 +165,7 @@ def test_the_quick_start_by_gql_runs_as_it_is_printed(program: Program, tmp_path
 
     printed = run(commands(page, lambda marks: not marks), tmp_path, program.environment(Path(sys.executable).parent))
 
-    assert printed.splitlines() == ["refused: CONFLICT", f"records: {before + 1}"]
+    assert printed.splitlines() == ["refused: CONFLICT", f"records: {before + 1}", "changed: CREATED QS-3"]
     assert program.count() == before + 1
 
 
@@ -188,7 +189,7 @@ def test_the_quick_start_by_a_generated_client_runs_as_it_is_printed(program: Pr
         commands(page, lambda marks: marks == "codegen"), tmp_path, program.environment(codegen_environment())
     )
 
-    assert printed.splitlines()[-2:] == [f"records: {before}", "created: QS-5"]
+    assert printed.splitlines()[-3:] == [f"records: {before}", "created: QS-5", "changed: CREATED QS-5"]
     assert program.count() == before + 1
 
 
@@ -201,6 +202,7 @@ def test_the_quick_start_by_typescript_is_compiled_and_runs_as_it_is_printed(pro
     printed = run(commands(page, lambda marks: not marks), tmp_path, program.environment())
 
     assert f"records: {before}\ncreated: QS-6\nrefused: INVALID_INPUT " in printed
+    assert "\nchanged: CREATED QS-6\n" in printed
     assert "\nfirst page: " in printed
     assert program.count() == before + 1
 

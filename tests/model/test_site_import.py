@@ -8,9 +8,10 @@ import pytest
 
 from auth.errors import ForbiddenError, NotFoundError
 from fieldward.cli.environment import operator
+from models.data_import import RowFate
 from models.errors import ConflictError, InvalidInputError
 from resolvers.account import member_viewer
-from resolvers.site_import import Fate, SiteImportReport, import_sites
+from resolvers.site_import import SiteImportReport, import_sites
 from resolvers.trail import Actor
 from tests.api.test_location import make_sensitive
 from tests.support.world import World
@@ -50,7 +51,7 @@ async def test_a_file_becomes_sites_each_change_with_its_entry(world: World) -> 
     report = await bring(world, a_file(*codes, ""), progress=lambda now, most: done.append((now, most)))
 
     assert (report.features, report.sites_created, report.sites_known, len(report.rejections)) == (1101, 1100, 0, 1)
-    assert report.fates == {**dict.fromkeys(range(1, 1101), Fate.CREATED), 1101: Fate.REJECTED}
+    assert report.fates == {**dict.fromkeys(range(1, 1101), RowFate.CREATED), 1101: RowFate.REJECTED}
     assert done == [(500, 1100), (1000, 1100), (1100, 1100)]
     assert len(await sites(world)) == 1100
     told = await world.sql(
@@ -84,7 +85,7 @@ async def test_a_dry_run_says_the_same_and_writes_nothing(world: World) -> None:
     assert set(await sites(world)) == {"A"}
     wet = await bring(world, a_file("A", "B", "B"))
     assert dry == wet
-    assert dry.fates == {1: Fate.KNOWN, 2: Fate.CREATED, 3: Fate.REJECTED}
+    assert dry.fates == {1: RowFate.KNOWN, 2: RowFate.CREATED, 3: RowFate.REJECTED}
 
 
 async def test_places_of_a_sensitive_project_are_sealed(world: World) -> None:

@@ -19,7 +19,8 @@ PULL: Final = """
 query Pull($after: String, $first: Int, $types: [ChangedType!], $project: ID) {
   changes(after: $after, first: $first, types: $types, projectId: $project) {
     cursor hasMore accessChanged
-    changes { kind type id at record { id siteName comment } device { id model } project { id name } }
+    changes { kind type id at record { id siteName comment } device { id model } project { id name }
+      site { id name exactLocation { latitude } } }
   }
 }
 """
