@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import pytest
+from graphql import GraphQLEnumType, GraphQLInputField, GraphQLInputObjectType, get_named_type
 
 from schema.filter import DEEPEST, MOST_COMPARISONS
 from tests.api.test_search import collect
@@ -412,3 +413,42 @@ async def test_entries_about_one_of_two_objects_and_about_neither_are_found(worl
 
     assert (len(one), len(both)) == (1, 2)
     assert len(neither) == len(every) - 2
+
+
+def test_whatever_compares_a_value_of_an_enum_has_all_of_its_operators(world: World) -> None:
+    inputs = [one for one in world.api._schema.type_map.values() if isinstance(one, GraphQLInputObjectType)]
+    of_enums = {one.name: set(one.fields) for one in inputs if "eq" in one.fields and _is_enum(one.fields["eq"])}
+
+    assert len(of_enums) > 10
+    assert {name: fields for name, fields in of_enums.items() if fields != {"eq", "ne", "in", "notIn", "isNull"}} == {}
+
+
+def _is_enum(field: GraphQLInputField) -> bool:
+    return isinstance(get_named_type(field.type), GraphQLEnumType)
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind", "given"),
+    [
+        ("exports", "ExportFilter", {"status": {"notIn": ["DELETED"]}, "or": [{"format": {"ne": "ARCHIVE"}}]}),
+        (
+            "imports",
+            "DataImportFilter",
+            {"not": {"status": {"isNull": True}}, "createdAt": {"gt": "2020-01-01T00:00:00Z"}},
+        ),
+        ("importMappings", "ImportMappingFilter", {"name": {"contains": "LAB", "ignoreCase": True}}),
+        ("trustedDocuments", "TrustedDocumentFilter", {"clientName": {"endsWith": "board"}}),
+        ("sites", "SiteFilter", {"and": [{"kind": {"ne": "Lake"}}, {"code": {"startsWith": "C-"}}]}),
+    ],
+)
+async def test_lists_of_every_kind_take_the_same_operators(
+    world: World, entry: str, kind: str, given: dict[str, Any]
+) -> None:
+    query = f"query($f: {kind}, $n: {kind}) {{ found: {entry}(filter: $f) {{ totalCount }}"
+    query += f" others: {entry}(filter: $n) {{ totalCount }} all: {entry} {{ totalCount }} }}"
+
+    answer = await (await world.client("owner")).run(query, {"f": given, "n": {"not": given}})
+
+    assert answer.errors == []
+    found, others, every = (answer.data[name]["totalCount"] for name in ("found", "others", "all"))
+    assert found + others == every
