@@ -86,7 +86,7 @@ class _Open:
     run: int
     file: ImportFile
     rows: int
-    batches: Iterator[Batch] | Iterator[SiteBatch]
+    batches: Iterator[Batch | SiteBatch]
 
 
 class ImportRunning:
@@ -214,7 +214,7 @@ async def _sites(_row: Any, file: ImportFile, behind: int) -> tuple[int, Iterato
     return found.features, site_batches(found, from_batch=behind)
 
 
-def _next(batches: Iterator[Batch] | Iterator[SiteBatch], project_id: UUID) -> _Numbered | None:
+def _next(batches: Iterator[Batch | SiteBatch], project_id: UUID) -> _Numbered | None:
     batch = next(batches, None)
     if batch is None or isinstance(batch, SiteBatch):
         return None if batch is None else (batch.number, batch)
