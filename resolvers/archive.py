@@ -29,7 +29,7 @@ from models.order import Bound, Order
 from models.record import Record
 from resolvers.export_parquet import Sink
 from resolvers.read_log import ReadLog
-from resolvers.showing import Choice, choose, rights_used, show
+from resolvers.showing import Choice, choose, places_used, rights_used, show
 
 BATCH: Final = 500
 """Rows that are read together."""
@@ -97,6 +97,7 @@ class ArchiveSource:
         self.rows_total: int | None = None
         self.rows_done = 0
         self.used: set[tuple[UUID | None, Permission]] = {(None, Permission.EXPORT_ARCHIVE)}
+        self.places: set[tuple[UUID | None, Permission]] = set()
         self._started_at = started_at
         self._batch = batch
         self._sink = Sink()
@@ -132,6 +133,7 @@ class ArchiveSource:
         if rows:
             file.bound = Bound((rows[-1]["id"],), rows[-1]["id"])
             self.used |= rights_used(file.choice, viewer, rows)
+            self.places |= places_used(file.choice, rows)
             shown = await show(file.choice, viewer, rows, log)
             lines = b"".join(
                 orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z, default=_plain) for one in shown

@@ -106,6 +106,8 @@ _WIDTHS: Final[Mapping[ImportField, int]] = MappingProxyType(
     }
 )
 """Characters that the columns of `record` and `measurement` hold."""
+_IN_FILES_ALONE: Final = frozenset({_F.COLLECTOR, _F.COMMENT, _F.RESULT_COMMENT, _F.LATITUDE, _F.LONGITUDE})
+"""What is, or may become, confidential or somebody's own. A mapping is kept in plain, and shown to who sees imports."""
 
 _DELIMITERS: Final = {Delimiter.COMMA: ",", Delimiter.SEMICOLON: ";", Delimiter.TAB: "\t", Delimiter.PIPE: "|"}
 _ENCODINGS: Final = {
@@ -174,6 +176,11 @@ def require_sound(mapping: CsvMapping, *, at: Path) -> None:
     for index, one in enumerate(mapping.columns):
         require_text(one.column, at=(*at, "columns", index, "column"), longest=LONGEST_NAME)
     for index, constant in enumerate(mapping.constants):
+        if constant.field in _IN_FILES_ALONE:
+            raise InvalidInputError(
+                f"Expected {constant.field} to be a column of the file: a mapping is no place for it.",
+                field=(*at, "constants", index, "field"),
+            )
         require_text(constant.value, at=(*at, "constants", index, "value"), longest=LONGEST_NAME)
         width = _WIDTHS.get(constant.field, LONGEST_NAME)
         if len(constant.value.strip()) > width:

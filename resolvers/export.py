@@ -25,7 +25,7 @@ from models.transaction import fetch
 from models.writing import insert_rows
 from resolvers.change import Change
 from resolvers.creating import creation_digest, repeats, require_new_id
-from resolvers.export_rights import require_used
+from resolvers.export_rights import SENSITIVE, require_used
 from resolvers.locking import lock_visible, require_on
 from resolvers.writing import require_writable
 
@@ -140,7 +140,8 @@ async def create_export_link(change: Change, *, export_id: UUID) -> tuple[UUID, 
     require_own(export.created_by_id, export.service_account_id, change.viewer)
     if export.status is not ExportStatus.READY or export.expires_at is None or export.expires_at <= change.at:
         raise ConflictError("The export has no file.", field=AT_ID)
-    require_used(export.used_rights or (), change.viewer)
+    rows = await fetch(change.connection, SENSITIVE, change.organization_id)
+    require_used(export.used_rights or (), change.viewer, sensitive={row["id"] for row in rows})
     token = ExportToken.new(change.organization_id, export.id)
     export.link_digest = token.digest()
     export.link_expires_at = min(change.at + LINK_LIFETIME, export.expires_at)

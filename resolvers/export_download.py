@@ -29,7 +29,7 @@ from models.transaction import Tenant
 from resolvers.change import Intent, record_attempt
 from resolvers.export import require_own
 from resolvers.export_file import read_piece
-from resolvers.export_rights import require_used
+from resolvers.export_rights import require_used, sensitive_projects
 from resolvers.services import Services
 from resolvers.standing import (
     ENDED,
@@ -169,7 +169,8 @@ async def _permitted(connection: asyncpg.Connection, asked: Asked) -> tuple[Row,
         raise ConflictError("The export is not ready yet.")
     if row["status"] != ExportStatus.READY or row["expires_at"] <= row["now"]:
         raise NotFoundError("The export's file is gone.")
-    require_used(row["used_rights"] or (), viewer)
+    sensitive = await sensitive_projects(connection, asked.organization_id)
+    require_used(row["used_rights"] or (), viewer, sensitive=sensitive)
     return row, viewer
 
 

@@ -260,7 +260,7 @@ class Exporting:
             if export is None:
                 raise LostClaimError
             export.status = ExportStatus.READY
-            export.used_rights = written_rights(source.used)
+            export.used_rights = written_rights(source.used, source.places)
             export.file_name = name
             export.media_type = source.media_type
             export.size = run.file.size

@@ -30,6 +30,12 @@ from resolvers.standing import (
     viewer_of,
 )
 
+UsedRight = tuple[UUID | None, Permission]
+"""A permission by which values got into a file, and the project that it was used in; None for the organization."""
+
+SENSITIVE: Final = "select id from project where organization_id = $1 and locations_are_sensitive"
+"""Asks for the projects whose places are sensitive."""
+_ONCE_SENSITIVE: Final = " once sensitive"
 _DEVICE: Final = "select status from device where organization_id = $1 and id = $2"
 
 COUNTED: Final = frozenset(one for one in Permission if one.is_reading) | {
@@ -108,10 +114,17 @@ def require_as_before(before: Access, now: Access) -> None:
         raise ShrunkRightsError("You may read less than when the export began.", permission=str(min(lost)))
 
 
-def require_used(used: Iterable[str], viewer: Viewer) -> None:
-    """Raise `ForbiddenError` where the viewer lacks a permission by which values got into the file."""
-    for project_id, permission in map(_read_right, used):
+def require_used(used: Iterable[str], viewer: Viewer, *, sensitive: Collection[UUID]) -> None:
+    """Raise `ForbiddenError` where the viewer lacks a permission by which values got into the file.
+
+    sensitive: the projects whose places are sensitive now. Of exact places that got into the file before they were, it
+        takes what it takes to read them now.
+    """
+    for text in used:
+        project_id, permission = _read_right(text.removesuffix(_ONCE_SENSITIVE))
         scope = Scope(project_id)
+        if text.endswith(_ONCE_SENSITIVE) and project_id not in sensitive:
+            continue
         if permission not in viewer.access.in_scope(scope):
             raise ForbiddenError(
                 f"The file holds what takes the permission {permission}.",
@@ -120,9 +133,17 @@ def require_used(used: Iterable[str], viewer: Viewer) -> None:
             )
 
 
-def written_rights(used: Collection[tuple[UUID | None, Permission]]) -> list[str]:
-    """Return the rights as they are stored: the permission, after the project that it is used in, if in one."""
-    return sorted(f"{project_id} {permission}" if project_id else str(permission) for project_id, permission in used)
+def written_rights(used: Collection[UsedRight], places: Collection[UsedRight]) -> list[str]:
+    """Return the rights as they are stored: the permission, after the project that it is used in, if in one.
+
+    places: those that count once the project's places are sensitive.
+    """
+    return sorted([*map(_written, used), *(_written(one) + _ONCE_SENSITIVE for one in places)])
+
+
+async def sensitive_projects(connection: asyncpg.Connection, organization_id: UUID) -> frozenset[UUID]:
+    """Return the projects of the organization whose places are sensitive."""
+    return frozenset(row["id"] for row in await connection.fetch(SENSITIVE, organization_id))
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -130,6 +151,11 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, UnauthenticatedError | ForbiddenError) and isinstance(error, FieldwardError)
 
 
-def _read_right(text: str) -> tuple[UUID | None, Permission]:
+def _written(used: UsedRight) -> str:
+    project_id, permission = used
+    return f"{project_id} {permission}" if project_id else str(permission)
+
+
+def _read_right(text: str) -> UsedRight:
     project, _, permission = text.rpartition(" ")
     return UUID(project) if project else None, Permission(permission)

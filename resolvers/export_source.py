@@ -16,6 +16,7 @@ class ExportSource(Protocol):
 
     media_type, ending: of the file. rows_total: how many rows there are, as far as that is known. rows_done: how many
     are made. used: the permissions by which values got into the file, each with the project that it was used in.
+    places: what it takes to read the exact places that are in it, once they are sensitive.
     """
 
     media_type: str
@@ -23,6 +24,7 @@ class ExportSource(Protocol):
     rows_total: int | None
     rows_done: int
     used: set[tuple[UUID | None, Permission]]
+    places: set[tuple[UUID | None, Permission]]
 
     async def begin(self, connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> bytes:
         """Return what comes before the first row."""

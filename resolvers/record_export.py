@@ -32,7 +32,7 @@ from resolvers.export_site import OF_SITE, export_sites
 from resolvers.export_writer import ExportedRecord, ExportedSite, ExportHead, ExportWriter
 from resolvers.read_log import ReadLog
 from resolvers.record import MOST_MEASUREMENTS
-from resolvers.showing import Choice, choose, rights_used, show
+from resolvers.showing import Choice, choose, places_used, rights_used, show
 
 BATCH: Final = 1000
 """Records that are read together."""
@@ -59,6 +59,7 @@ class RecordSource:
         self.rows_total: int | None = None
         self.rows_done = 0
         self.used: set[tuple[UUID | None, Permission]] = set()
+        self.places: set[tuple[UUID | None, Permission]] = set()
         self._writer = writer
         self._conditions = [*conditions, Condition("created_at", Operator.LESS_THAN, started_at)]
         self._started_at = started_at
@@ -184,6 +185,7 @@ class RecordSource:
         )
 
     def _note_used(self, viewer: Viewer, rows: Sequence[Row]) -> None:
+        self.places |= places_used(self._record, rows)
         self.used |= rights_used(self._record, viewer, rows) | rights_used(self._measurement, viewer, rows)
         asked = {_RECORD.columns[name].guard for name in self._touched}
         for project_id in {row["project_id"] for row in rows}:

@@ -123,6 +123,15 @@ def rights_used(choice: Choice, viewer: Viewer, rows: Sequence[Row]) -> set[tupl
     return used
 
 
+def places_used(choice: Choice, rows: Sequence[Row]) -> set[tuple[UUID | None, Permission]]:
+    """Return what it takes to read the exact places that the rows show in plain, once they are sensitive."""
+    guard = choice.entity.columns["exact_location"].guard if "exact_location" in choice.entity.columns else None
+    if guard is None:
+        return set()
+    exact = (row for row in rows if not row["location_is_coarse"] and row["latitude"] is not None)
+    return {(project_id, guard) for project_id in {row["project_id"] for row in exact}}
+
+
 def _scopes(entity: Entity, viewer: Viewer, rows: Sequence[Row]) -> Sequence[Scope]:
     """Return the scope of each row; rows of one scope share the object."""
     placement = entity.placement

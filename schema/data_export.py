@@ -13,7 +13,7 @@ from models.order import Order
 from models.service_account import ServiceAccount as ServiceAccountModel
 from schema.connection import OrderDirection, PageArguments, page_of
 from schema.field import column, link, stands_for
-from schema.filter import conditions_of, filters
+from schema.filter import EnumFilter, conditions_of, filters
 from schema.node import Node
 from schema.viewer_can import ExportViewerCan, ViewerCanRead, viewer_can
 
@@ -36,8 +36,8 @@ class ExportProgress(Node):
 
 @stands_for(DataExportModel)
 @strawberry.type(
-    description="A file of records, or of everything, as whoever asked for it may read it. Example: the manifest of one"
-    " is fetched from `/exports/ID/manifest.json`, its file from `/exports/ID/FILE_NAME`."
+    description="A file of records, or of everything, as whoever asked for it may read it. Its manifest is"
+    " fetched from `/exports/ID/manifest.json`, the file itself from `/exports/ID/FILE_NAME`."
 )
 class Export(Node):
     format: ExportFormat | None = column("What the file is.")
@@ -67,20 +67,18 @@ class Export(Node):
     viewer_can: ExportViewerCan = viewer_can(ExportViewerCan, needs=("status", "created_by_id", "service_account_id"))
 
 
-@strawberry.input(description="Compares what a file is. Example: { eq: CSV }")
-class ExportFormatFilter:
-    eq: ExportFormat | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[ExportFormat] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+@strawberry.input(description="Compares what a file is.")
+class ExportFormatFilter(EnumFilter[ExportFormat]):
+    pass
 
 
-@strawberry.input(description="Compares whether there is a file. Example: { in: [PENDING, READY] }")
-class ExportStatusFilter:
-    eq: ExportStatus | None = strawberry.field(default=strawberry.UNSET, description="Equal.")
-    in_: list[ExportStatus] | None = strawberry.field(name="in", default=strawberry.UNSET, description="One of these.")
+@strawberry.input(description="Compares whether there is a file.")
+class ExportStatusFilter(EnumFilter[ExportStatus]):
+    pass
 
 
 @filters(DataExportModel)
-@strawberry.input(description="Which exports. All that is given must hold. Example: { status: { eq: READY } }")
+@strawberry.input(description="Which exports. All that is given must hold.")
 class ExportFilter:
     status: ExportStatusFilter | None = strawberry.field(default=None, description="By whether there is a file.")
     format: ExportFormatFilter | None = strawberry.field(default=None, description="By what the file is.")

@@ -29,10 +29,7 @@ _CLIENT_ID = "A UUIDv7 that the client made, so that trying again does no harm."
 
 
 @writes(DataExportModel, filter="filter_given")
-@strawberry.input(
-    description="Which records are exported, and as what."
-    " Example: { format: CSV, filter: { status: { eq: APPROVED } } }"
-)
+@strawberry.input(description="Which records are exported, and as what.")
 class CreateExportInput:
     format: ExportFormat = strawberry.field(description="What the file is; for an ARCHIVE there is `createArchive`.")
     filter: RecordFilter | None = strawberry.field(
@@ -42,13 +39,13 @@ class CreateExportInput:
     reason: str | None = strawberry.field(default=None, description="Why, for the audit trail.")
 
 
-@strawberry.input(description='Why everything is taken. Example: { reason: "We move to another service." }')
+@strawberry.input(description="Why everything is taken.")
 class CreateArchiveInput:
     id: strawberry.ID | None = strawberry.field(default=None, description=_CLIENT_ID)
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
 
-@strawberry.input(description='Which export. Example: { id: "Export:0198c1de-0000-7000-8000-000000000000" }')
+@strawberry.input(description="Which export.")
 class ExportInput:
     id: strawberry.ID = strawberry.field(description="Which export.")
     reason: str | None = strawberry.field(default=None, description="Why, for the audit trail.")

@@ -48,15 +48,17 @@ CODES: Final[Mapping[Code, ErrorFact]] = {
         "Nobody is signed in; or the token, the session, the person, the program or the device behind it is not good"
         " any more.",
         "Get a new access token, or have the person sign in. If that is refused as well, ask an administrator.",
-        "Any field but those of signing in. A mutation is null then.",
+        "Any field but those of signing in; the files of imports and exports. A mutation is null then.",
         Again.MENDED,
+        (401,),
     ),
     Code.FORBIDDEN: ErrorFact(
         "You are known, and may not do or read this. `permission` names what is missing, and `scope` where:"
         " ORGANIZATION or a project's id. A field that may not be read is null, and named once, however many rows there"
         " are.",
         "Use the rest of the answer. Ask who administers the project for the permission, if you need it.",
-        "Fields and mutations; filters, orders and groups by what you may not read; looking as another.",
+        "Fields and mutations; filters, orders and groups by what you may not read; looking as another; the files of"
+        " imports and exports.",
         Again.NEVER,
         (403,),
     ),
@@ -70,7 +72,8 @@ CODES: Final[Mapping[Code, ErrorFact]] = {
     Code.NOT_FOUND: ErrorFact(
         "There is no such row for you: it never was, was deleted, or is not yours to know of. The three look the same.",
         "Forget the id, or ask for what you may see.",
-        "Mutations that name a row; an address that is none. A query answers null instead.",
+        "Mutations that name a row; an address that is none, the files of imports and exports among them. A query"
+        " answers null instead.",
         Again.NEVER,
         (404,),
     ),
@@ -78,16 +81,18 @@ CODES: Final[Mapping[Code, ErrorFact]] = {
         "The data is not, or no longer, as you believe: another version, an id or a code that is taken, a state that"
         " forbids it, a key that was used.",
         "Read the row again, decide anew, and send the version that you saw then. See `detail` where there is one.",
-        "Mutations; what was shown once and is asked for again.",
+        "Mutations; what was shown once and is asked for again; cursors of `changes`; the files of imports and of"
+        " exports.",
         Again.MENDED,
+        (409,),
     ),
     Code.INVALID_INPUT: ErrorFact(
         "The request is no GraphQL, or a value is not what was expected. `field` is the path of the input. The message"
         " says what was expected, and never repeats the value.",
         "Mend the request. It is a programming error, or what somebody typed.",
-        "Requests, operations, variables and mutations.",
+        "Requests, their headers, operations, variables and mutations.",
         Again.MENDED,
-        (400, 405, 408, 413),
+        (400, 405, 406, 408, 413, 415),
     ),
     Code.RATE_LIMITED: ErrorFact(
         "Too much was asked for, or tried in vain, in a while. `retryAfter` says how many seconds to wait.",
@@ -104,6 +109,23 @@ CODES: Final[Mapping[Code, ErrorFact]] = {
         Again.MENDED,
         (400,),
     ),
+    Code.PERSISTED_QUERY_NOT_FOUND: ErrorFact(
+        "The operation is only named, by `documentId` or the hash of a persisted query, and nothing is known under that"
+        " name: it was not registered, was removed, or is kept no more.",
+        "Send its text along; clients of automatic persisted queries do so by themselves. What a build registers is"
+        " registered once more.",
+        "Requests without a text.",
+        Again.MENDED,
+        (400,),
+    ),
+    Code.UNTRUSTED_DOCUMENT: ErrorFact(
+        "Your organization runs trusted documents alone, and this operation is none. Its trail has an entry.",
+        "Register it with your client's build, by `registerTrustedDocuments`, and send it letter by letter as it was"
+        " registered.",
+        "Requests, before they run, over HTTP and over WebSockets.",
+        Again.MENDED,
+        (403,),
+    ),
     Code.UNAVAILABLE: ErrorFact(
         "Something that the service stands on is away or slow: the database, the keystore, the key provider. Where"
         " nothing was changed, the message says so.",
@@ -114,9 +136,11 @@ CODES: Final[Mapping[Code, ErrorFact]] = {
     ),
     Code.UNKNOWN_OUTCOME: ErrorFact(
         "The connection to the database was lost while a change was being committed: it happened or it did not.",
-        "Send the same again with the same `Idempotency-Key` or client id: it is done once. Without one, look.",
-        "Mutations.",
+        "Send the same again with the same `Idempotency-Key` or client id: it is done once. Without one, look. Of an"
+        " upload, ask how much is there.",
+        "Mutations; uploads.",
         Again.BY_KEY,
+        (503,),
     ),
     Code.INTERNAL: ErrorFact(
         "Something went wrong that was not foreseen. Nothing more is said than `requestId`, by which operators find it"
@@ -153,6 +177,11 @@ DETAILS: Final[Mapping[str, DetailFact]] = {
     "SHOWN_ONCE": DetailFact(
         "A secret was in the first answer to this key, and is kept nowhere.",
         "If that answer is lost, have a new one made, and end the first.",
+    ),
+    "SYNC_ANEW": DetailFact(
+        "What changed since this cursor can't be told any more, or not all of it: the cursor is older than what is kept"
+        " of the trail, or of another server.",
+        "Begin anew: take a cursor, then read all there is, then go on from the cursor.",
     ),
 }
 

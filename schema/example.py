@@ -57,12 +57,23 @@ ROOTS: Final[Mapping[str, str]] = {
         f'{{ auditEntries(first: 20, filter: {{entityIds: {{has: "Record:{SOMETHING}"}}}})'
         " { nodes { at action outcome user { name } } } }"
     ),
+    "sites": '{ sites(filter: {kind: {eq: "River/Stream"}}, orderBy: {field: CODE}) { nodes { id code name } } }',
+    "measurementSeries": (
+        '{ measurementSeries(characteristic: "Turbidity", start: "2026-03-01T00:00:00Z",'
+        ' end: "2026-03-02T00:00:00Z", width: 24) { siteCode unit points { at min max mean } } }'
+    ),
+    "changes": "{ changes(first: 100, types: [RECORD]) { changes { kind id record { siteCode } } cursor hasMore } }",
     "accessDecision": (
         f'{{ accessDecision(principal: "User:{SOMETHING}", on: "Record:{SOMETHING}", field: "comment")'
         " { allowed permission reasons { says } } }"
     ),
 }
-"""The examples of entries that want more telling."""
+"""The examples of queries that want more telling."""
+
+SUBSCRIPTIONS: Final[Mapping[str, str]] = {
+    "changes": "subscription { changes(types: [RECORD]) { changes { kind id record { siteCode } } cursor } }",
+}
+"""Those of subscriptions."""
 
 SCALARS: Final[Mapping[str, str]] = {
     "DateTime": '"2026-05-31T14:30:00Z"',
@@ -77,14 +88,21 @@ SCALARS: Final[Mapping[str, str]] = {
 TEXTS: Final[Mapping[str, str]] = {
     "characteristic": "pH",
     "clientName": "dashboard",
+    "clientVersion": "2.4.0",
     "code": "CANAL",
+    "CreateSiteInput.code": "C-07",
+    "CreateSiteInput.name": "Weir at the old mill",
     "ConfirmTotpInput.code": "123456",
+    "column": "Site",
     "contains": "weir",
+    "documents": "{ projects { nodes { code name } } }",
+    "CreateArchiveInput.reason": "We move to another service.",
     "CreateRoleInput.name": "Laboratory",
     "CreateServiceAccountInput.name": "Dashboard",
     "ConfirmTotpInput.name": "My phone",
     "email": "ada@acme.example",
     "endsWith": "-07",
+    "fileName": "results.csv",
     "EnrolDeviceInput.code": "…",
     "eq": "C-07",
     "InviteUserInput.name": "Ada Park",
@@ -103,6 +121,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "totp": "123456",
     "unit": "mg/l",
     "UpdateRoleInput.name": "Laboratory",
+    "UpdateSiteInput.name": "Weir at the old mill",
 }
 """Texts by the name of their field, or of an input's; what is secret or made by a program is three dots."""
 
@@ -111,6 +130,7 @@ WRITTEN: Final[Mapping[str, str]] = {
     "dueAt": '"2030-01-31T00:00:00Z"',
     "expiresAt": '"2030-01-31T00:00:00Z"',
     "first": "10",
+    "size": "52418",
     "latitude": "52.52",
     "longitude": "13.405",
     "DevicePlatform": "LOGGER",
@@ -123,12 +143,24 @@ WRITTEN: Final[Mapping[str, str]] = {
 
 INPUTS: Final[Mapping[str, str]] = {
     "RecordFilter": '{siteCode: {startsWith: "C-"}, or: [{medium: {eq: WATER}}, {method: {isNull: true}}]}',
+    "SiteFilter": '{code: {startsWith: "C-"}, kind: {in: ["River/Stream", "Lake"]}}',
+    "DataImportFilter": "{status: {in: [RUNNING, FAILED]}}",
+    "ImportMappingFilter": '{name: {contains: "laboratory", ignoreCase: true}}',
+    "CreateExportInput": "{format: CSV, filter: {status: {eq: APPROVED}}}",
+    "ExportFilter": "{status: {eq: READY}, format: {ne: ARCHIVE}}",
+    "TrustedDocumentFilter": '{clientName: {eq: "dashboard"}, clientVersion: {startsWith: "2."}}',
+    "ImportTableInput": (
+        '{columns: [{column: "Site", field: SITE_CODE}, {column: "Sampled", field: COLLECTED_AT}],'
+        ' results: [{column: "pH", characteristic: "pH"}], timeZone: "Europe/Berlin"}'
+    ),
+    "MappedConstantInput": '{field: TIME_ZONE, value: "Europe/Berlin"}',
     "MeasurementFilter": '{characteristic: {in: ["pH", "Temperature"]}, not: {unit: {isNull: true}}}',
     "ProjectFilter": '{status: {eq: ACTIVE}, name: {contains: "canal", ignoreCase: true}}',
     "DeviceFilter": '{status: {eq: ACTIVE}, lastSeenAt: {lt: "2026-05-31T00:00:00Z"}}',
     "TextFilter": '{startsWith: "c-", ignoreCase: true}',
     "TimeFilter": '{gte: "2026-05-01T00:00:00Z", lt: "2026-06-01T00:00:00Z"}',
     "DateFilter": '{gte: "2026-05-01", lte: "2026-05-31"}',
+    "UserFilter": "{role: {eq: AUDITOR}, status: {eq: ACTIVE}}",
     "NumberFilter": "{gte: 52.4, lt: 52.6}",
     "RecordOrder": "{field: COLLECTED_AT, direction: DESC}",
 }
@@ -137,6 +169,7 @@ INPUTS: Final[Mapping[str, str]] = {
 SHOWN: Final = frozenset(
     {
         *("AssignOrganizationRoleInput.role", "AssignProjectRoleInput.role", "InviteUserInput.role"),
+        *("CreateArchiveInput.reason", "UpdateSiteInput.name", "UpdateImportMappingInput.name"),
         *("CreateRecordInput.measurements", "CreateRecordInput.latitude", "CreateRecordInput.longitude"),
         *("MeasurementInput.value", "MeasurementInput.unit", "SetTrailRetentionInput.days"),
         *("UpdateProjectInput.name", "UpdateRecordInput.siteName", "UpdateRoleInput.name"),
@@ -147,10 +180,13 @@ SHOWN: Final = frozenset(
 
 def publish_examples(core: GraphQLSchema) -> None:
     """Write an example into the description of every entry, input and scalar."""
-    for root, keyword in ((core.query_type, ""), (core.mutation_type, "mutation ")):
+    for root, keyword, told in (
+        (core.query_type, "", ROOTS),
+        (core.mutation_type, "mutation ", {}),
+        (core.subscription_type, "subscription ", SUBSCRIPTIONS),
+    ):
         for name, field in root.fields.items() if root is not None else ():
-            written = ROOTS.get(name) if root is core.query_type else None
-            field.description = _with(field.description, written or f"{keyword}{{ {_entry(name, field)} }}")
+            field.description = _with(field.description, told.get(name) or f"{keyword}{{ {_entry(name, field)} }}")
     subjects = dict(_subjects(core))
     for one in core.type_map.values():
         if isinstance(one, GraphQLInputObjectType):
@@ -226,7 +262,7 @@ def _value(type_: Any, name: str, *, subject: str | None, of: str = "") -> str:
     if isinstance(type_, GraphQLEnumType):
         return WRITTEN.get(type_.name) or next(iter(type_.values))
     if isinstance(type_, GraphQLInputObjectType):
-        return _object(type_, subject=subject)
+        return _object(type_, subject=_named_by(name, subject) if name.endswith("Id") else subject)
     if type_.name == "ID":
         return f'"{_named_by(name, subject)}:{SOMETHING}"'
     if type_.name == "String":

@@ -240,9 +240,7 @@ class Query:
     @resolved(
         "The values of one characteristic over time, as a chart needs them: a series for each project, site, medium,"
         " fraction and unit, of `width` points at the most. A measurement counts where you may read every column that"
-        " is touched, of it and of its record; one without a number is left out. Of a day at three sites, hour by"
-        ' hour: `{ measurementSeries(characteristic: "Turbidity", start: "2026-03-01T00:00:00Z",'
-        ' end: "2026-03-02T00:00:00Z", width: 24) { siteCode unit points { at min max mean } } }`',
+        " is touched, of it and of its record; one without a number is left out.",
         root(),
     )
     async def measurement_series(

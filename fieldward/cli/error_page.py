@@ -24,6 +24,8 @@ and, where there is one, at the `detail`. Errors stand in three places:
 - **As the whole answer**, without `data`: the request was refused before anything ran, with the status that is named
   below for it. Who does not accept `application/graphql-response+json` gets 200 where the operation is wrong.
 
+A status alone, 416, answers who asks for a part of an export's file that is behind its end.
+
 A mutation is sent again safely with the same `Idempotency-Key`: see [for integrators](integrators.md)."""
 
 

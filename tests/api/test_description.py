@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 from graphql import (
+    FieldNode,
     GraphQLEnumType,
     GraphQLError,
     GraphQLInputObjectType,
@@ -12,6 +13,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLScalarType,
     GraphQLSchema,
+    get_operation_ast,
     is_specified_scalar_type,
     parse,
     parse_const_value,
@@ -23,7 +25,7 @@ from auth.permission import Permission
 from schema.api import Api
 from schema.description import ARGUMENTS, TYPES
 from schema.enum_value import PERMISSIONS, VALUES
-from schema.example import INPUTS, ROOTS, SHOWN, example_in
+from schema.example import INPUTS, ROOTS, SHOWN, SUBSCRIPTIONS, example_in
 from schema.wiring import object_types
 
 
@@ -67,11 +69,23 @@ def test_what_is_deprecated_says_what_to_use_instead(core: GraphQLSchema) -> Non
 def test_every_entry_has_an_example_that_is_valid(core: GraphQLSchema) -> None:
     assert core.query_type is not None
     assert core.mutation_type is not None
-    for name, field in {**core.query_type.fields, **core.mutation_type.fields}.items():
-        example = example_in(field.description)
-        assert example, f"{name} has no example"
-        assert name in example
-        assert validate(core, parse(example)) == [], (name, example)
+    assert core.subscription_type is not None
+    for root in (core.query_type, core.mutation_type, core.subscription_type):
+        for name, field in root.fields.items():
+            example = example_in(field.description)
+            assert example, f"{root.name}.{name} has no example"
+            document = parse(example)
+            assert validate(core, document) == [], (name, example)
+            operation = get_operation_ast(document)
+            assert operation is not None
+            assert core.get_root_type(operation.operation) is root, (name, example)
+            asked = [one.name.value for one in operation.selection_set.selections if isinstance(one, FieldNode)]
+            assert asked == [name], example
+
+
+def test_an_example_is_the_only_one_that_a_description_has(core: GraphQLSchema) -> None:
+    """One written beside a declaration would be checked by nobody."""
+    assert not [place for place, description, _ in parts_of(core) if (description or "").count("Example: ") > 1]
 
 
 def test_every_input_and_every_scalar_of_ours_has_an_example_that_is_valid(core: GraphQLSchema) -> None:
@@ -100,12 +114,14 @@ def test_what_is_described_apart_is_there_to_be_described(core: GraphQLSchema) -
     for name, values in VALUES.items():
         found = core.type_map[name]
         assert isinstance(found, GraphQLEnumType)
-        assert set(values) <= set(found.values) | {"HOUR", "QUARTER"}, name
+        assert set(values) <= set(found.values), name
     assert set(PERMISSIONS) <= set(Permission)
     assert set(ARGUMENTS) <= arguments
     assert set(TYPES) <= set(core.type_map)
     assert core.query_type is not None
+    assert core.subscription_type is not None
     assert set(ROOTS) <= set(core.query_type.fields)
+    assert set(SUBSCRIPTIONS) <= set(core.subscription_type.fields)
     assert set(INPUTS) <= set(inputs)
     for one in SHOWN:
         name, _, field = one.partition(".")

@@ -1,6 +1,7 @@
 """Each code and each detail of the catalogue is provoked here, and stands where the catalogue says."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from schema.error_catalogue import CODES, DETAILS, details, is_in_payload
 from tests.api.test_fresh_sign_in import grow_stale
 from tests.api.test_outcome import BREAK
 from tests.api.test_rate_limit import Limited, limited
+from tests.api.test_trusted_document import by_id, set_policy
 from tests.support.device import SoftwareDevice, enrolled
 from tests.support.mutation import Stage, mutate, prepare
 from tests.support.world import Answer, Client, World, json_body
@@ -73,6 +75,15 @@ async def too_much(world: World) -> Answer:
     return await (await world.client("owner")).post(json_body({"query": text}), accept=OWN_TYPE)
 
 
+async def only_named(world: World) -> Answer:
+    return await by_id(await world.client("viewer"), "{ viewer { role } }")
+
+
+async def not_registered(world: World) -> Answer:
+    await set_policy(await world.client("admin"), people="TRUSTED_ONLY")
+    return await (await world.client("viewer")).run("{ viewer { role } }")
+
+
 async def _broken(world: World, trigger: str) -> Answer:
     owner = await world.client("owner")
     await world.sql(BREAK)
@@ -114,6 +125,8 @@ PROVOKED: dict[Code, Provoke] = {
     Code.INVALID_INPUT: no_value,
     Code.RATE_LIMITED: too_many_guesses,
     Code.TOO_COMPLEX: too_much,
+    Code.PERSISTED_QUERY_NOT_FOUND: only_named,
+    Code.UNTRUSTED_DOCUMENT: not_registered,
     Code.UNAVAILABLE: away,
     Code.UNKNOWN_OUTCOME: unknown,
     Code.INTERNAL: unforeseen,
@@ -147,12 +160,22 @@ async def test_requests_are_refused_with_the_statuses_of_the_catalogue(world: Wo
     spent = Client(http, owner.token)
     await spent.run("{ __typename }")
     looking = {"fieldward-run-as": f"User:{uuid4()}"}
+    upload = await _an_import(owner)
+    bearer = {"authorization": f"Bearer {owner.token}"}
 
     answers = [
         await world.http.get("/graphql"),
+        await world.http.get("/graphql", params={"query": "{ __typename }"}, headers={"cookie": "any=one"}),
         await world.http.post("/graphql", content=b"x" * (65 * 1024), headers={"content-type": "application/json"}),
         await world.http.post("/graphql", content=b"[]", headers={"content-type": "application/json"}),
         await world.http.get("/nowhere"),
+        await world.http.post("/graphql", json={"query": "{ __typename }"}, headers={"accept": "text/html"}),
+        await world.http.post("/graphql", content=b"{}", headers={"content-type": "text/plain"}),
+        await world.http.post("/graphql", json={"documentId": "0" * 64}, headers={**bearer, "accept": OWN_TYPE}),
+        await world.http.get(f"/exports/{uuid4()}/manifest.json"),
+        await world.http.get(f"/exports/{uuid4()}/manifest.json", headers=bearer),
+        await world.http.get(upload),
+        await world.http.put(upload, content=b"later", headers={**bearer, "upload-offset": "7"}),
         await http.post(
             "/graphql", json={"query": "{ __typename }"}, headers={"authorization": f"Bearer {spent.token}"}
         ),
@@ -165,7 +188,20 @@ async def test_requests_are_refused_with_the_statuses_of_the_catalogue(world: Wo
 
     seen = [(one.status_code, Code(one.json()["errors"][0]["extensions"]["code"])) for one in answers]
     assert all(status in CODES[code].statuses for status, code in seen), seen
-    assert {status for status, _ in seen} >= {400, 403, 404, 405, 413, 429}
+    assert {status for status, _ in seen} >= {400, 401, 403, 404, 405, 406, 409, 413, 415, 429}
+
+
+async def _an_import(client: Client) -> str:
+    """Make an import and return where its file is to be sent."""
+    listed = await client.run("{ projects(first: 1) { nodes { id } } }")
+    given = {
+        "kind": "WQX_CSV",
+        "fileName": "results.csv",
+        "size": 100,
+        "projectId": listed.data["projects"]["nodes"][0]["id"],
+    }
+    made = await mutate(client, "createImport", given, "dataImport { id }")
+    return f"/imports/{made.data['createImport']['dataImport']['id'].removeprefix('DataImport:')}/content"
 
 
 async def _device(world: World) -> SoftwareDevice:
@@ -218,11 +254,16 @@ async def test_a_detail_about_a_device_is_provoked(world: World, detail: str) ->
     ]
 
 
-def test_the_details_about_keys_and_quotas_are_provoked_elsewhere() -> None:
-    """By `test_idempotency.py` and `test_rate_limit.py`, which hold the texts of them."""
-    assert {one for one in DETAILS if not one.startswith("DEVICE_")} == {
-        *("IDEMPOTENCY_KEY_IN_USE", "IDEMPOTENCY_KEY_REUSED", "SHOWN_ONCE", "QUOTA_SPENT")
+def test_the_details_about_other_things_are_provoked_beside_what_they_are_about() -> None:
+    elsewhere = {
+        **dict.fromkeys(("IDEMPOTENCY_KEY_IN_USE", "IDEMPOTENCY_KEY_REUSED", "SHOWN_ONCE"), "test_idempotency.py"),
+        "QUOTA_SPENT": "test_rate_limit.py",
+        "SYNC_ANEW": "test_feed.py",
     }
+    here = Path(__file__).parent
+
+    assert set(elsewhere) == {one for one in DETAILS if not one.startswith("DEVICE_")}
+    assert all(f'"{detail}"' in here.joinpath(name).read_text() for detail, name in elsewhere.items())
 
 
 def test_the_catalogue_has_every_code_and_detail_of_the_code_and_no_other() -> None:

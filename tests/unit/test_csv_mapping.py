@@ -194,6 +194,8 @@ def test_a_header_without_a_mapped_column_is_refused_by_its_name() -> None:
         ({"columns": [one for one in LONG.columns if one.field not in {F.VALUE, F.CHARACTERISTIC}]}, ("columns",)),
         ({"columns": [*LONG.columns, MappedColumn(" ", F.COMMENT)]}, ("columns", 8, "column")),
         ({"constants": [MappedConstant(F.UNIT, "mg/l")]}, ("constants", 0, "field")),
+        ({"constants": [MappedConstant(F.COMMENT, "Nest")]}, ("constants", 0, "field")),
+        ({"constants": [MappedConstant(F.RESULT_COMMENT, "Nest")]}, ("constants", 0, "field")),
         ({"constants": [MappedConstant(F.MEDIUM, "x" * 41)]}, ("constants", 0, "value")),
         ({"results": [ResultColumn("a", "A"), ResultColumn("a ", "B")]}, ("results", 1, "column")),
         ({"results": [ResultColumn("a", "A" * 121)]}, ("results", 0, "characteristic")),
