@@ -74,8 +74,9 @@ COLUMNS_NOT_PUT_IN: Final[Mapping[tuple[str, str], str]] = {
     ("device", "public_key"): "A device proves its key to where it was enrolled, and is enrolled anew.",
     ("device", "enrolled_at"): "A device is enrolled anew.",
 }
-"""Columns that are not put in again, with the reason. Accounts of people who have one here are left as they are. Nor does
-an import stay open whose file is not in the archive: it has expired."""
+"""Columns that are not put in again, with the reason. Accounts of people who have one here are left as they are, and
+an import whose file is not in the archive has expired.
+"""
 
 ERASED_NAME: Final = "(erased)"
 """What stands for the name of a member who was erased: there is none to put in."""
