@@ -508,7 +508,7 @@ b`.split(/\n/).length!=3?function(s){for(var u=0,h=[],p=s.length;u<=p;){var g=s.
       readsAreLogged
     }
   }
-}`},{title:"Follow what changes",says:"Tells of records and sites as they change, until you stop it. The first page comes at once, and may be empty.",roles:[...Pv,"MEMBER"],query:`subscription FollowWhatChanges {
+}`},{title:"Follow what changes",says:"Tells of records and sites as they change, until you stop it. The first page comes at once, and may be empty.",roles:Pv,query:`subscription FollowWhatChanges {
   changes(types: [RECORD, SITE]) {
     cursor
     accessChanged

@@ -292,7 +292,7 @@ export const EXAMPLES = [
   {
     title: 'Follow what changes',
     says: 'Tells of records and sites as they change, until you stop it. The first page comes at once, and may be empty.',
-    roles: [...READERS, 'MEMBER'],
+    roles: READERS,
     query: `subscription FollowWhatChanges {
   changes(types: [RECORD, SITE]) {
     cursor
