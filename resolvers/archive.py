@@ -48,6 +48,9 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "incident_cursor": "How far this installation looked through the trail.",
     "alarm_delivery": "How alarms left this installation.",
     "data_export_progress": "How far exports of this installation are.",
+    "idempotency_key": "A key is good for a day, and where it was sent.",
+    "import_chunk": "A file that waits to be imported holds what takes many permissions; it is sent again.",
+    "import_block": "What became of each row is kept until an import is started again; how many, data_import says.",
 }
 """Tables of which nothing is in an archive, with the reason. So it is with those whose rows nobody is shown."""
 NOT_SHOWN: Final = "Its rows are shown to nobody: they are credentials, or the machinery's own."

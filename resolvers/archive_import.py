@@ -22,6 +22,7 @@ from tortoise.contrib.postgres.fields import ArrayField
 
 from auth.action import Action
 from auth.principal import SYSTEM_ID
+from models.data_import import DataImport, ImportStatus
 from models.encryption.codec import Place, Point
 from models.encryption.column import EncryptedField
 from models.encryption.keyring import active_keyring
@@ -39,6 +40,7 @@ from resolvers.account_index import email_index_of
 from resolvers.archive import ARCHIVE_VERSION, MANIFEST, archived
 from resolvers.change import Change, Intent, commit_change
 from resolvers.collector import COLLECTOR, collector_columns, load_collectors
+from resolvers.data_import import KEPT
 from resolvers.erasure import NO_PASSWORD
 from resolvers.trail import Actor
 
@@ -54,8 +56,11 @@ NOT_PUT_IN: Final[Mapping[str, str]] = {
     "incident_evidence": "It stands on the trail of where it was found; the archive has it to be read.",
     "session": _ELSEWHERE,
     "authenticator": _ELSEWHERE,
+    "authenticator_use": _ELSEWHERE,
     "invitation": _ELSEWHERE,
     "service_account_token": _ELSEWHERE,
+    "service_account_use": _ELSEWHERE,
+    "outgoing_mail": "Letters leave from where they were asked for, once.",
     "trail_retention": "How long a trail is kept is decided for each trail anew.",
     "data_export": "It says what left where it was made.",
 }
@@ -69,10 +74,17 @@ COLUMNS_NOT_PUT_IN: Final[Mapping[tuple[str, str], str]] = {
     ("device", "public_key"): "A device proves its key to where it was enrolled, and is enrolled anew.",
     ("device", "enrolled_at"): "A device is enrolled anew.",
 }
-"""Columns that are not put in again, with the reason. Accounts of people who have one here are left as they are."""
+"""Columns that are not put in again, with the reason. Accounts of people who have one here are left as they are, and
+an import whose file is not in the archive has expired.
+"""
 
 ERASED_NAME: Final = "(erased)"
 """What stands for the name of a member who was erased: there is none to put in."""
+
+_REFERENCES: Final = """
+    select one.relname as holder, other.relname as named from pg_constraint c
+      join pg_class one on one.oid = c.conrelid join pg_class other on other.oid = c.confrelid where c.contype = 'f'
+"""
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -103,7 +115,7 @@ async def import_archive(
         UnavailableError: a database, the keystore or the key provider is away. What was put in stays.
     """
     importing = _Importing(actor, archive, progress)
-    tables = importing.tables()
+    tables = await importing.tables()
     for table in tables:
         await importing.verify(table)
     for table in tables:
@@ -122,7 +134,7 @@ class _Importing:
         # People who have an account or a membership here already: what names them there names those here.
         self._instead: dict[UUID, UUID] = {}
 
-    def tables(self) -> Sequence[Entity]:
+    async def tables(self) -> Sequence[Entity]:
         """Return the tables that are put in, each after those that its rows name."""
         known = {one.name: one for one in archived()}
         held = [known[name] for name in self._manifest["tables"] if name in known]
@@ -130,7 +142,12 @@ class _Importing:
         self.done.not_put_in = {one.name: NOT_PUT_IN[one.name] for one in held if one.name in NOT_PUT_IN}
         for name in sorted(set(self._manifest["tables"]) - set(known)):
             self.done.not_put_in[name] = "This version knows no such table."
-        graph = {name: _named_by(known[name]) & names - {name} for name in sorted(names)}
+        async with OneStatement(Tenant(organization_id=self._organization_id)) as connection:
+            references = [(row["holder"], row["named"]) for row in await connection.fetch(_REFERENCES)]
+        graph = {
+            name: (_named_by(known[name]) | {named for holder, named in references if holder == name}) & names - {name}
+            for name in sorted(names)
+        }
         return [known[name] for name in TopologicalSorter(graph).static_order()]
 
     async def verify(self, entity: Entity) -> None:
@@ -169,6 +186,8 @@ class _Importing:
             rows = [row for row in [await self._account(row) for row in rows] if row is not None]
         elif entity.model is Membership:
             rows = [row for row in [await self._member(row) for row in rows] if row is not None]
+        elif entity.model is DataImport:
+            rows = [{**row, "status": ImportStatus.EXPIRED} if row["status"] in KEPT else row for row in rows]
         known = await self._known(entity, [row["id"] for row in rows])
         new = [row for row in rows if row["id"] not in known]
         if not new:

@@ -86,7 +86,7 @@ class _Open:
     run: int
     file: ImportFile
     rows: int
-    batches: Iterator[Batch] | Iterator[SiteBatch]
+    batches: Iterator[Batch | SiteBatch]
 
 
 class ImportRunning:

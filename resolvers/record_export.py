@@ -147,13 +147,16 @@ class RecordSource:
         if not self._writer.names_places:
             return ()
         sites = await export_sites(connection, viewer, self._conditions, also=_NEEDED)
-        guards = {column.guard for column in _SITE.columns.values() if column.name in OF_SITE} - {None}
+        guards = {_SITE.read, *(_SITE.columns[name].guard for name in OF_SITE)} - {None}
+        exact = {one.project_id for one in sites if one.latitude is not None and not one.is_coarse}
         for project_id in {one.project_id for one in sites}:
             scope = Scope(project_id)
             # What a site says is asked for again when the file is taken, wherever it could be read.
-            self.used |= {
-                (project_id, one) for one in {_SITE.read, *guards} if one is not None and can(viewer, one, scope)
-            }
+            self.used |= {(project_id, one) for one in guards if one is not None and can(viewer, one, scope)}
+            if project_id in exact:
+                where_from = (_RECORD, _SITE) if can(viewer, _SITE.read, scope) else (_RECORD,)
+                places = {entity.columns["exact_location"].guard for entity in where_from}
+                self.places |= {(project_id, one) for one in places if one is not None}
         return sites
 
     async def _measured(

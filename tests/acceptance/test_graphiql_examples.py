@@ -38,6 +38,7 @@ async def test_a_role_is_offered_the_examples_that_it_can_run_and_each_runs(
 
     assert offered == [one["title"] for one in examples if role.upper() in one["roles"]]
     assert offered
+    pushed = {one["title"] for one in examples if one["query"].startswith("subscription ")}
     for title in offered:
         await panel.get_by_role("button", name=title).click()
         await expect(graphiql.page.get_by_role("textbox", name="Query")).to_contain_text(title)
@@ -46,6 +47,9 @@ async def test_a_role_is_offered_the_examples_that_it_can_run_and_each_runs(
         assert "errors" not in answer, f"{title}: {answer['errors']}"
         assert not re.search(r'"errors": \[\{', json.dumps(answer)), f"{title}: {answer}"
         assert any(answer["data"].values()), f"{title}: {answer}"
+        if title in pushed:
+            await browsed.page.get_by_role("button", name="Stop query").click()
+            await expect(graphiql.execute).to_be_visible()
     assert browsed.complaints == []
 
 

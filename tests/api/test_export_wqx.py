@@ -101,6 +101,22 @@ async def test_the_rights_to_sites_are_asked_for_when_the_file_is_taken(world: W
     assert (await take(client, made.shown["id"], made.shown["fileName"])).status_code == 200
 
 
+async def test_a_file_with_places_of_sites_is_not_given_out_once_they_are_sensitive(world: World) -> None:
+    await add_record(world, latitude=None, longitude=None)
+    await a_site(world)
+    viewer, manager = await world.client("viewer"), await world.client("manager")
+    made = [await make(world, one, "WQX_XML", filter={"siteCode": {"eq": "WELL-1"}}) for one in (viewer, manager)]
+    assert str(EXACT["latitude"]).encode() in made[0].content
+
+    await make_sensitive(world)
+
+    answers = [
+        await take(one, each.shown["id"], each.shown["fileName"])
+        for one, each in zip((viewer, manager), made, strict=True)
+    ]
+    assert [answer.status_code for answer in answers] == [403, 200]
+
+
 async def test_who_reads_no_projects_and_no_sites_has_them_by_their_records_alone(world: World) -> None:
     await add_record(world)
     await a_site(world, name="Kept from them")

@@ -289,6 +289,31 @@ export const EXAMPLES = [
   }
 }`,
   },
+  {
+    title: 'Follow what changes',
+    says: 'Tells of records and sites as they change, until you stop it. The first page comes at once, and may be empty.',
+    roles: READERS,
+    query: `subscription FollowWhatChanges {
+  changes(types: [RECORD, SITE]) {
+    cursor
+    accessChanged
+    changes {
+      kind
+      type
+      id
+      at
+      record {
+        siteCode
+        status
+      }
+      site {
+        code
+        name
+      }
+    }
+  }
+}`,
+  },
 ];
 
 /** Return a UUIDv7 (RFC 9562): clients may make the ids of what they create. */
