@@ -343,7 +343,7 @@ class Line:
     """A line of the entries: its leaf's hash, and its content where that is short enough to be looked into."""
 
     hash: bytes
-    content: bytes | None
+    content: bytes | None = field(repr=False)
     is_ended: bool
 
 

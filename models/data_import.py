@@ -132,7 +132,7 @@ class ImportChunk(TenantModel):
     """
 
     noun = "data_import"
-    kept = Kept(_WITH_IT)
+    kept = Kept(_WITH_IT, deleted_by=(Permission.RECORD_IMPORT,))
     is_audited = False
 
     import_id = ward(C.INTERNAL, fields.UUIDField())
@@ -152,7 +152,7 @@ class ImportBlock(TenantModel):
     """
 
     noun = "data_import"
-    kept = Kept("Until the import is started again.")
+    kept = Kept("Until the import is started again.", deleted_by=(Permission.RECORD_IMPORT,))
     is_audited = False
 
     import_id = ward(C.INTERNAL, fields.UUIDField())

@@ -143,7 +143,7 @@ class Result:
     activity: str
     facts: Facts
     identity: tuple[str, ...]
-    content: bytes
+    content: bytes = field(repr=False)
     measurement: ReportedMeasurement
 
 

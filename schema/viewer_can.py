@@ -255,6 +255,7 @@ class DataImportViewerCan:
 class ImportMappingViewerCan:
     update: bool = _answer("Change it.", lambda can: can.may(P.RECORD_IMPORT))
     delete: bool = _answer("Delete it.", lambda can: can.may(P.RECORD_IMPORT))
+    readable_fields: list[str] = _readable()
 
 
 @structure

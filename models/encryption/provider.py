@@ -5,7 +5,7 @@ with the same context, so that a wrapped key moved to another owner's row is wor
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -17,7 +17,7 @@ class WrappingKeyError(Exception):
 class Wrapped:
     """A wrapped secret, and the name of the key-encryption key that wrapped it: its id, its version, or both."""
 
-    content: bytes
+    content: bytes = field(repr=False)
     wrapping_key: str
 
 

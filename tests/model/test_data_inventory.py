@@ -32,6 +32,7 @@ from resolvers.service_account import LONGEST_LIFE
 from tests.support.browser import Browser
 from tests.support.export import make
 from tests.support.factor import add_totp, challenged
+from tests.support.importing import fill_imports
 from tests.support.mutation import mutate, prepare_with_incident, with_invitation
 from tests.support.people import link_of
 from tests.support.scene import create_program, done
@@ -98,6 +99,7 @@ async def fill(world: World) -> None:
     token = (await world.sign_in("viewer")).data["signIn"]["refreshToken"]
     assert (await mutate(world.anonymous, "refreshSession", {"refreshToken": token})).data
     assert (await world.sign_in("viewer", password="not the one that it is")).status == 200
+    await fill_imports(world)
     await _fill_sign_ins(world, stage.invitation)
     export = await make(world, owner, filter={"siteCode": {"startsWith": "W"}})
     await done(owner, "createExportLink", {"id": export.shown["id"]})

@@ -71,6 +71,11 @@ async def make(world: World, client: Client, form: str = "CSV", *, batch: int | 
 
 async def prepare_with_export(world: World) -> Stage:
     """Make the stage, with an export of the manager's that is ready, and one that waits."""
-    stage, manager = await prepare(world), await world.client("manager")
+    return await with_export(world, await prepare(world))
+
+
+async def with_export(world: World, stage: Stage) -> Stage:
+    """Return the stage with an export of the manager's that is ready, and one that waits."""
+    manager = await world.client("manager")
     made = await make(world, manager)
     return replace(stage, export=made.shown["id"], pending_export=await ask(manager))

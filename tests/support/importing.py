@@ -194,9 +194,12 @@ async def age(world: World, made: Made, *, days: int = 8) -> None:
 
 
 async def fill_imports(world: World) -> None:
-    """Have imports of each kind of row: one that was looked through and whose file is there, and a mapping."""
+    """Have imports of each kind of row: one that was looked through and whose file is there, one that waits for its
+    file, and a mapping.
+    """
     manager = await world.client("manager")
     project = await world.project_id("CANAL")
+    await make(manager, project, many_rows(1))
     given = {"projectId": f"Project:{project}", "name": "Field sheet", "mapping": FIELD_SHEET}
     await manager.run(CREATE_MAPPING, {"input": given})
     made = await uploaded(world, "manager", "CANAL", many_rows(3))

@@ -27,7 +27,7 @@ from graphql import (
 from auth.permission import Permission as P
 from auth.role import SERVICE_ACCOUNT_LEVEL
 from schema.api import Api, build_api
-from tests.api.test_mutation_audit import CASES
+from tests.api.test_mutation_audit import CASES, prepared
 from tests.support.access import (
     Program,
     behind_the_triggers,
@@ -38,6 +38,7 @@ from tests.support.access import (
     make_program,
     until_waiting,
 )
+from tests.support.export import with_export
 from tests.support.incident import an_incident
 from tests.support.mutation import (
     Stage,
@@ -62,6 +63,9 @@ BY_PROGRAMS = {
     *("createRecord", "updateRecord", "submitRecord", "deleteRecord"),
     *("createSite", "updateSite", "deleteSite"),
     "registerTrustedDocuments",
+    *("createImport", "startImport", "cancelImport"),
+    *("createImportMapping", "updateImportMapping", "deleteImportMapping"),
+    *("createExport", "cancelExport", "deleteExport"),
 }
 KINDS = ("all that programs may", "a little of one project", "a creator who is nobody any more")
 
@@ -76,6 +80,12 @@ async def _program(world: World, kind: str) -> Program:
     gone = await in_organization(world, "member")
     assert await codes(await world.client("owner"), "removeOrganizationRole", gone) == []
     return made
+
+
+async def _with_more(world: World, stage: Stage) -> Stage:
+    """Return the stage with what takes more to be there."""
+    stage = await with_review(world, await with_invitation(world, stage))
+    return await with_export(world, await with_import(world, stage))
 
 
 async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
@@ -109,6 +119,7 @@ async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
         "AccessReviewItem": stage.review_item,
         "DataImport": stage.data_import,
         "ImportMapping": stage.import_mapping,
+        "Export": stage.export,
     }
 
 
@@ -169,7 +180,7 @@ def _value(kind: Any, an_id: str) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_query_breaks_for_a_program(world: World, api: Api, kind: str) -> None:
-    stage = await with_import(world, await with_review(world, await with_invitation(world, await prepare(world))))
+    stage = await _with_more(world, await prepare(world))
     program = await _program(world, kind)
     answered: dict[str, Any] = {}
 
@@ -192,9 +203,7 @@ async def test_no_query_breaks_for_a_program(world: World, api: Api, kind: str) 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_mutation_breaks_for_a_program_and_none_is_done_beyond_its_scope(world: World, kind: str) -> None:
-    stage = await with_import(
-        world, await with_review(world, await with_invitation(world, await prepare_with_incident(world)))
-    )
+    stage = await _with_more(world, await prepare_with_incident(world))
     stage = replace(stage, suspended=stage.person)
     program = await _program(world, kind)
     before = await content(world)
@@ -215,7 +224,7 @@ async def test_no_mutation_breaks_for_a_program_and_none_is_done_beyond_its_scop
 @pytest.mark.parametrize("name", sorted(BY_PROGRAMS))
 async def test_what_a_program_does_leaves_one_entry_that_names_it(world: World, name: str) -> None:
     _, given, action, _, _ = CASES[name]
-    stage = await prepare(world)
+    stage = await prepared(world, name)
     program = await _program(world, KINDS[0])
     since = await world.now()
 
