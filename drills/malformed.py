@@ -57,8 +57,10 @@ BROKEN_SHARE: Final = 0.8
 RECORDS: Final = 6
 LONGEST_TOLD: Final = 2000
 
-_KEEPING_OUT: Final = frozenset({"setSignInPolicy"})
-"""Mutations that are not asked in a way that would do: everybody would have to add a second factor before all else."""
+_KEEPING_OUT: Final = frozenset({"setSignInPolicy", "setTrustedDocumentPolicy"})
+"""Mutations that are not asked in a way that would do: everybody would have to add a second factor before all else, or
+could ask nothing that was not registered.
+"""
 
 _INNARDS: Final = ("Traceback", 'File "', "asyncpg", "tortoise", "graphql.error", "psycopg", "site-packages", "SELECT ")
 """What of the server no answer says: names of what it is made of, and lines of its code."""
@@ -323,13 +325,16 @@ def _scalars(ids: Sequence[str]) -> Mapping[str, st.SearchStrategy[ValueNode]]:
 def _scene(machine: Machine) -> Iterator[tuple[list[Asker], list[str]]]:
     """Start the service with two organizations, and yield all sorts of people, and ids of what there is."""
     owner = Person("olive@basin.example", OrganizationRole.OWNER)
-    manager, viewer = (Person(f"{name}@basin.example", OrganizationRole.MEMBER) for name in ("mona", "vera"))
+    manager, viewer, aside = (
+        Person(f"{name}@basin.example", OrganizationRole.MEMBER) for name in ("mona", "vera", "sid")
+    )
     stranger = Person("stan@harbour.example", OrganizationRole.OWNER, organization="harbour")
     with machine.standing(), ExitStack() as stack:
-        asyncio.run(machine.found([owner, manager, viewer], [stranger]))
+        asyncio.run(machine.found([owner, manager, viewer, aside], [stranger]))
         machine.start()
         callers = {
-            one.email: stack.enter_context(closing(Caller(machine, one))) for one in (owner, manager, viewer, stranger)
+            one.email: stack.enter_context(closing(Caller(machine, one)))
+            for one in (owner, manager, viewer, aside, stranger)
         }
         ids, secrets = _furnish(callers[owner.email], "basin")
         elsewhere, theirs = _furnish(callers[stranger.email], "harbour")
@@ -337,7 +342,8 @@ def _scene(machine: Machine) -> Iterator[tuple[list[Asker], list[str]]]:
             user_id = callers[person.email].data(_WHO)["viewer"]["user"]["id"]
             given = {"userId": user_id, "projectId": ids[0], "role": role, "reason": "Is in the drill."}
             callers[owner.email].data(_ASSIGN, {"input": given})
-            ids.append(user_id)
+        # Of those who ask nobody is named: who was removed could not.
+        ids.append(callers[aside.email].data(_WHO)["viewer"]["user"]["id"])
         yield (
             [
                 Asker("the owner", callers[owner.email], theirs),

@@ -139,9 +139,7 @@ class GraphQLTransport:
             return refusal(error, 413)
         except FieldwardError as error:
             status = STATUS_OF_REFUSAL.get(error.code, 400)
-            waits = isinstance(error, RateLimitedError)
-            answer = refusal(error, status) if waits else RefusedError(status, error.message, error.code).answer
-            return answer._replace(headers=_limits(request.scope.get(_CONTEXT), error))
+            return refusal(error, status)._replace(headers=_limits(request.scope.get(_CONTEXT), error))
         context.let_go()
         shaped = _shaped(result, is_own=media_type == RESPONSE_TYPE)
         is_secret = context.changes or bool(context.headers)

@@ -15,13 +15,14 @@ from typing import Final
 
 import pytest
 
+from auth.principal import SYSTEM_ID
 from fieldward.embedded_roles import OWNER, SERVICE
 from schema.api import Api
 from tests.support.canary import Scan, forms
 from tests.support.canary_failing import crash, fail
 from tests.support.canary_house import TALKATIVE, house
 from tests.support.canary_search import search
-from tests.support.canary_story import Story, commands, ground, people, read_all, write
+from tests.support.canary_story import Story, commands, exchange, ground, people, read_all, write
 from tests.sweep.contract import Contract
 from tests.sweep.writing import DONE_ELSEWHERE, SESSION, Aim, complete
 
@@ -106,18 +107,32 @@ def test_every_mutation_was_run_and_refused(story: Story, api: Api) -> None:
     assert sum(counts.values()) > LEAST_RUN, counts
 
 
+def test_what_was_imported_is_in_the_files_that_were_exported(story: Story) -> None:
+    assert story.traffic is not None
+
+    held = story.canaries.within(story.traffic.taken.decode("latin-1"))
+
+    sent = {one for one, where in story.canaries.planted.items() if re.match("(comment|collector) of a.* sent$", where)}
+    assert len(sent) > 8
+    assert sent & story.traffic.kept <= held
+
+
 def test_what_processes_tell_each_other_is_ids_alone(story: Story) -> None:
     assert len(story.notified) == 2
     for payload in story.notified:
         assert re.fullmatch(r"(retired|destroyed) [0-9a-f-]{36}", payload)
+    assert story.writing is not None
+    organization = str(story.writing.cast.organization)
+    assert organization in story.changes_told
+    assert set(story.changes_told) <= {organization, str(SYSTEM_ID)}
     root = Path(__file__).parents[2]
     telling = [
         path.relative_to(root).as_posix()
         for package in ("auth", "models", "resolvers", "schema", "fieldward")
         for path in (root / package).rglob("*")
-        if path.suffix in {".py", ".sql"} and "pg_notify" in path.read_text()
+        if path.suffix in {".py", ".sql"} and re.search(r"pg_notify|; notify ", path.read_text())
     ]
-    assert telling == ["models/encryption/keystore.py"]
+    assert sorted(telling) == ["models/encryption/keystore.py", "models/transaction.py"]
 
 
 async def _tell(story: Story, api: Api) -> Story:
@@ -131,6 +146,7 @@ async def _tell(story: Story, api: Api) -> Story:
     url = made.serve()
     writing = story.writing = await ground(story, Contract(api._schema), url)
     await asyncio.to_thread(write, story, writing, url)
+    await exchange(story, url)
     if story.is_talkative:
         await asyncio.to_thread(commands, story)
     await fail(story, writing)

@@ -95,9 +95,11 @@ def leaves(kind: GraphQLInputObjectType, given: Mapping[str, Any], at: Place = (
 def wrongly_typed(type_: Any, canary: str) -> list[Any]:
     """Return values with a canary in them that are not of the type."""
     named = get_named_type(type_)
+    is_text = isinstance(named, GraphQLScalarType) and named.name == "String"
     if is_list_type(get_nullable_type(type_)) or isinstance(named, GraphQLInputObjectType):
-        return [canary, [[canary]], {canary: canary}]
-    if isinstance(named, GraphQLScalarType) and named.name == "String":
+        # A text alone is a list of one text.
+        return [*([] if is_text else [canary]), [[canary]], {canary: canary}]
+    if is_text:
         return [[canary], {"text": canary}]
     # A text is no number, no date, no name of an enum, and no id of anything.
     return [canary, [canary]]

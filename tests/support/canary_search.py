@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from auth.opaque_token import RefreshToken, ServiceToken
+from auth.opaque_token import ExportToken, OpaqueToken, RefreshToken, ServiceToken
 from fieldward.embedded_roles import OWNER, SERVICE
 from tests.support.canary import Scan, forms
 from tests.support.canary_story import Story
 
-TOKEN: Final = re.compile(r'"(?:accessToken|refreshToken|token)":"([^"]+)"')
+TOKEN: Final = re.compile(r'"(?:accessToken|refreshToken|token)":"([^"]+)"|\?link=([\w-]+)')
+OPAQUE: Final[Mapping[str, type[OpaqueToken]]] = {
+    kind.prefix: kind for kind in (RefreshToken, ServiceToken, ExportToken)
+}
 SIGNING_KEYS: Final = ("audit-signing-key.pem",)
 """Of the trail's heads."""
 
@@ -61,11 +64,18 @@ def _words(story: Story) -> dict[str, Mapping[str, bytes]]:
     """Return what is sought: the canaries, tokens, keys, and passwords of the database."""
     made = story.house
     words: dict[str, Mapping[str, bytes]] = {"canary": forms(story.canaries.marker)}
-    tokens = {token for answers in made.told.values() for text in answers for token in TOKEN.findall(text)}
+    tokens = {
+        token
+        for answers in made.told.values()
+        for text in answers
+        for found in TOKEN.findall(text)
+        for token in found
+        if token
+    }
     kinds: dict[str, list[str]] = {}
     for token in sorted(tokens):
         kinds.setdefault(token[:4], []).append(token)
-    assert {"fwr_", ServiceToken.prefix, "eyJh"} == set(kinds), set(kinds)
+    assert {*OPAQUE, "eyJh"} == set(kinds), set(kinds)
     for kind, found in kinds.items():
         for number, token in enumerate(found[:3]):
             words[f"token {kind} {number}"] = _token_forms(kind, token)
@@ -81,5 +91,5 @@ def _words(story: Story) -> dict[str, Mapping[str, bytes]]:
 def _token_forms(kind: str, token: str) -> dict[str, bytes]:
     if kind == "eyJh":
         return {"signature": token.rpartition(".")[2].encode()}
-    secret = (RefreshToken if kind == "fwr_" else ServiceToken).parse(token).secret
+    secret = OPAQUE[kind].parse(token).secret
     return {"plain": token.encode(), "secret": secret, "secret, hexadecimal": secret.hex().encode()}

@@ -14,12 +14,15 @@ from auth.role import OrganizationRole
 from fieldward.cli.environment import embedded_databases, operator, services
 from fieldward.database import migrate
 from fieldward.settings import Settings
+from models.transaction import CHANGED
 from resolvers.account import NewPerson, create_organization, create_person
 from tests.support.canary import Canaries, Hit
 from tests.support.canary_house import House
+from tests.support.canary_traffic import Traffic
 from tests.support.canary_writing import Writing
 from tests.support.mutation import Stage
 from tests.support.served import Caller
+from tests.support.world import connect
 from tests.support.wqx import a_file, a_row
 from tests.sweep.contract import Contract
 from tests.sweep.facts import TABLES
@@ -40,6 +43,7 @@ ROWS: Final = """
   invitations(first: 100) { nodes { email name } }
   devices(first: 100) { nodes { serialNumber blockReason } }
   incidents(first: 100) { nodes { note } }
+  exports(first: 100) { nodes { filter manifest } }
   records(first: 100) { nodes { comment collector reviewReason measurements { comment sourceRow } } }
 }
 """
@@ -82,12 +86,14 @@ class Story:
     is_talkative: bool
     accounts: dict[str, Account] = field(default_factory=dict)
     writing: Writing | None = None
+    traffic: Traffic | None = None
     readable: set[str] = field(default_factory=set)
     control: Canaries = field(default_factory=Canaries)
     read: dict[str, str] = field(default_factory=dict)
     hits: list[Hit] = field(default_factory=list)
     scanned: dict[str, tuple[int, int]] = field(default_factory=dict)
     notified: list[str] = field(default_factory=list)
+    changes_told: list[str] = field(default_factory=list)
 
     @property
     def canaries(self) -> Canaries:
@@ -231,6 +237,32 @@ def write(story: Story, writing: Writing, url: str) -> None:
     writing.signatures()
     with httpx.Client(base_url=url, timeout=60) as http:
         writing.odd_requests(http)
+
+
+async def exchange(story: Story, url: str) -> None:
+    """Have files come and go, ask, and follow what changes, with somebody listening to what processes tell."""
+
+    def caller(told: str, who: str | None = None) -> Caller:
+        account = story.accounts[who] if who else None
+        sign_in = {"email": account.email, "password": account.password} if account else None
+        return story.house.caller(told, url, sign_in=sign_in)
+
+    assert story.writing is not None
+    made = story.traffic = Traffic(
+        story.canaries,
+        caller("exchange", "owner"),
+        caller("watcher", "watcher"),
+        caller("anonymous"),
+        story.writing.cast.targets.project,
+    )
+    listener = await connect(story.house.postgres.superuser("fieldward"))
+    try:
+        await listener.add_listener(CHANGED, lambda *told: story.changes_told.append(str(told[3])))
+        await asyncio.to_thread(made.everything)
+        await made.subscriptions()
+    finally:
+        await listener.close()
+    story.readable |= made.kept
 
 
 def commands(story: Story) -> None:
