@@ -124,6 +124,8 @@ async def open_download(services: Services, asked: Asked, *, span: Span | None =
     except FieldwardError as error:
         await record_attempt(_intent(actor, asked.export_id), error)
         raise
+    # What an entry says of its actor is sealed: another process may have made the file, and had the key.
+    await active_keyring().load(actor.key_owners)
     entry = new_entry(
         actor,
         kind=EntryKind.READ,
@@ -133,7 +135,6 @@ async def open_download(services: Services, asked: Asked, *, span: Span | None =
         field="manifest" if manifest is not None else None,
         entity_ids=[asked.export_id],
     )
-    await active_keyring().load(actor.key_owners)
     await services.entries.write(asked.organization_id, [entry])
     size: int = len(manifest) if manifest is not None else row["size"]
     start = span.start if span is not None else 0

@@ -37,6 +37,9 @@ LONGEST_FIRST: Final = 16 * 1024
 """Characters of a message of somebody who has not said yet who they are."""
 MOST_OPERATIONS: Final = 20
 """Operations of one connection at a time, subscriptions among them."""
+MOST_TASKS: Final = 2 * MOST_OPERATIONS
+"""Operations of one connection that are being worked on, those among them that the client completed: what began goes on
+to its end, and who completes at once what they asked for would else have any number of them at work."""
 LONGEST_ID: Final = 200
 
 NOT_UNDERSTOOD: Final = 4400
@@ -209,7 +212,7 @@ class LiveConnection:
     async def _subscribe(self, id: str, payload: Any) -> None:
         if id in self._operations:
             raise ClosedError(ALREADY_THERE, _short(f"Subscriber for {id} already exists"))
-        if len(self._operations) >= MOST_OPERATIONS:
+        if len(self._operations) >= MOST_OPERATIONS or len(self._tasks) >= MOST_TASKS:
             error = RateLimitedError(f"At most {MOST_OPERATIONS} operations at a time over one connection.")
             await self._refuse(id, [{"message": error.message, "extensions": extensions_of(error)}])
             return

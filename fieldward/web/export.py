@@ -1,7 +1,8 @@
 """The files of exports: `GET /exports/ID/NAME`, by the same sign-in as `/graphql`, or by a link that a mutation made.
 
 A file is streamed piece by piece, and each piece is asked for with the rights of that moment: what is taken away in the
-middle ends the download. One range of bytes may be asked for, to go on where a download broke off (RFC 9110, 14).
+middle ends the download. One range of bytes may be asked for, to go on where a download broke off (RFC 9110, 14). Each
+request counts by the quota of operations.
 """
 
 import base64
@@ -15,12 +16,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from auth.errors import Code, FieldwardError, UnauthenticatedError
+from auth.errors import Code, FieldwardError, RateLimitedError, UnauthenticatedError
 from fieldward.web.authentication import origin_of
 from fieldward.web.gate import Gate
 from fieldward.web.proxy import Network
 from resolvers.export_download import Asked, Download, Span, open_download
 from resolvers.services import Services
+from resolvers.throttle import network_of
 from schema.transport import ContextFactory, refusal
 
 _STATUS: Final = {
@@ -46,8 +48,11 @@ def export_routes(
         export_id, name = _id(request.path_params["export"]), request.path_params["name"]
         link = request.query_params.get("link")
         if link is not None:
-            return Asked.by_link(export_id, name, link, origin_of(request, proxies))
+            origin = origin_of(request, proxies)
+            services.allowances.of_network(network_of(origin.ip_address)).ask()
+            return Asked.by_link(export_id, name, link, origin)
         context = await make_context(request)
+        context.allowance.ask()
         if context.actor.viewer is None:
             raise context.refusal or UnauthenticatedError("Sign in first.")
         return Asked(export_id, name, context.actor)
@@ -59,6 +64,8 @@ def export_routes(
         except FieldwardError as error:
             refused = refusal(error, _STATUS.get(error.code, 400))
             headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
+            if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
+                headers["Retry-After"] = str(error.retry_after_s)
             return Response(refused.body, refused.status, headers, refused.media_type.decode())
         return _answer(download)
 

@@ -9,7 +9,9 @@ client goes on from the offset that it is told.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Final
 from uuid import UUID
 
@@ -18,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from auth.action import Action
-from auth.errors import Code, FieldwardError, NotFoundError, UnauthenticatedError
+from auth.errors import Code, FieldwardError, NotFoundError, RateLimitedError, UnauthenticatedError
 from auth.permission import Permission
 from auth.policy import require
 from auth.principal import Viewer
@@ -43,6 +45,11 @@ OFFSET: Final = "Upload-Offset"
 IDLE_S: Final = 30
 """Seconds without a byte after which a request is given up."""
 
+MOST_OF_ONE: Final = 4
+"""Files that one person or program sends to a process at the same time."""
+MOST_AT_ONCE: Final = 64
+"""Files that are sent to a process at the same time: a piece of each is in memory."""
+
 _STATUS: Final = {
     Code.UNAUTHENTICATED: 401,
     Code.FORBIDDEN: 403,
@@ -56,15 +63,19 @@ _STATUS: Final = {
 
 
 def upload_routes(make_context: ContextFactory, gate: Gate) -> list[Route]:
-    """Return the route of uploads."""
+    """Return the route of uploads. What is asked of it counts as an operation's request does, by the same quota."""
+    places = _Places()
 
     async def content(request: Request) -> Response:
         gate.require_open()
         context = await make_context(request)
         try:
-            return await _answer(request, context)
+            context.allowance.ask()
+            return await _answer(request, context, places)
         except FieldwardError as error:
             headers = {OFFSET: str(error.received)} if isinstance(error, OffsetError) else {}
+            if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
+                headers["Retry-After"] = str(error.retry_after_s)
             return _refused(error, headers)
         finally:
             await context.reader.close()
@@ -72,7 +83,26 @@ def upload_routes(make_context: ContextFactory, gate: Gate) -> list[Route]:
     return [Route(PATH, content, methods=["PUT", "GET"])]
 
 
-async def _answer(request: Request, context: RequestContext) -> Response:
+class _Places:
+    """How many files are being sent, in all and by each."""
+
+    def __init__(self) -> None:
+        self._of_each: Counter[UUID] = Counter()
+
+    @contextmanager
+    def taken(self, principal_id: UUID) -> Iterator[None]:
+        """Hold a place while the block lasts. Raises `RateLimitedError` where there is none."""
+        if self._of_each[principal_id] >= MOST_OF_ONE or self._of_each.total() >= MOST_AT_ONCE:
+            raise RateLimitedError("Too many files are sent at the same time. Go on in a moment.", retry_after_s=5)
+        self._of_each[principal_id] += 1
+        try:
+            yield
+        finally:
+            self._of_each[principal_id] -= 1
+            self._of_each += Counter()
+
+
+async def _answer(request: Request, context: RequestContext, places: _Places) -> Response:
     import_id = _id(request.path_params["id"])
     subjects = [import_id] if import_id is not None else []
     try:
@@ -90,8 +120,11 @@ async def _answer(request: Request, context: RequestContext) -> Response:
             raise OffsetError(there)
         if found["status"] != ImportStatus.OPEN:
             raise ConflictError("The import takes no file any more.")
-        async for piece in _pieces(request):
-            start = await add_piece(viewer, found["id"], start=start, piece=piece)
+        # Nothing of the database is held while a body arrives, which may take as long as its sender likes.
+        await context.reader.close()
+        with places.taken(viewer.principal_id):
+            async for piece in _pieces(request):
+                start = await add_piece(viewer, found["id"], start=start, piece=piece)
     except ClientDisconnect:
         return Response(status_code=400)
     except FieldwardError as error:

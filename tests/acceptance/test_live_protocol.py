@@ -9,7 +9,7 @@ import pytest
 import websockets
 
 from fieldward.web.live import LARGEST_MESSAGE, MOST_OF_ONE
-from schema.live_connection import LONGEST_FIRST, MOST_OPERATIONS
+from schema.live_connection import LONGEST_FIRST, MOST_OPERATIONS, MOST_TASKS
 from tests.support.feed import a_record, told
 from tests.support.live import FOLLOW, Demo, LiveClient, connecting
 from tests.support.server import Server
@@ -142,7 +142,7 @@ async def test_queries_and_mutations_are_answered_as_over_http(demo: Demo, live:
         ({"query": FOLLOW, "variables": {"after": 7}}, "INVALID_INPUT"),
         ({"query": FOLLOW, "variables": {"project": "Record:x"}}, "INVALID_INPUT"),
         ({"query": "subscription { changes { cursor } more: changes { cursor } }"}, "INVALID_INPUT"),
-        ({"query": "subscription { " + "a { " * 2000 + "b" + " }" * 2001}, "INVALID_INPUT"),
+        ({"query": "subscription { " + "a { " * 2000 + "b" + " }" * 2001}, "TOO_COMPLEX"),
         (
             {"query": f"subscription {{ changes {{ {ALIASES} }} }}"},
             "TOO_COMPLEX",
@@ -196,6 +196,21 @@ async def test_a_message_has_a_size_that_one_may_have(url: str, live: LiveClient
 
 
 # ------------------------------------------------------------------ who opens a connection
+
+
+async def test_what_is_completed_at_once_still_counts_while_it_runs(live: LiveClient) -> None:
+    many = 10 * MOST_OPERATIONS
+    for place in range(many):
+        await live.send({"type": "subscribe", "id": str(place), "payload": {"query": ME}})
+        await live.send({"type": "complete", "id": str(place)})
+    await live.send({"type": "ping"})
+
+    refused = 0
+    while (said := await live.hear()) != {"type": "pong"}:
+        if said["type"] == "error":
+            assert said["payload"][0]["extensions"]["code"] == "RATE_LIMITED"
+            refused += 1
+    assert refused >= many - 2 * MOST_TASKS
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,47 @@
 """What somebody would try against what goes in and out: exports, imports, links, quotas."""
 
+import asyncio
 import csv
 import io
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 
+from fieldward.database import Databases
+from fieldward.web.app import build_app
+from fieldward.web.upload import MOST_OF_ONE
 from tests.api.test_export_download import attempts, link_to, refused
 from tests.api.test_location import declare, rewrite
+from tests.conftest import Template
 from tests.support.export import make, take
-from tests.support.importing import CREATE_MAPPING, FIELD_SHEET
-from tests.support.world import World
+from tests.support.importing import CREATE_MAPPING, FIELD_SHEET, send
+from tests.support.importing import make as make_import
+from tests.support.world import Client, World
+
+Limited = Callable[[int], Awaitable[httpx.AsyncClient]]
+
+
+@pytest.fixture
+async def limited(world: World, template: Template, databases: str, keystore_database: str) -> AsyncIterator[Limited]:
+    """Makes the application of the world, of which so many requests may be asked in a while."""
+    made: list[httpx.AsyncClient] = []
+    postgres = template.postgres
+    reached = Databases(
+        main={**postgres.service(databases).dsn_parameters()},
+        keystore={**postgres.service(keystore_database).dsn_parameters()},
+    )
+
+    async def make_app(requests: int) -> httpx.AsyncClient:
+        quotas = {"rate_limit_requests": requests, "anonymous_rate_limit_requests": requests}
+        app = build_app(template.settings.model_copy(update=quotas), reached, api=world.api)
+        made.append(httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fieldward.test"))
+        return made[-1]
+
+    yield make_app
+    for one in made:
+        await one.aclose()
 
 
 @pytest.mark.parametrize("form", ["CSV", "GEOJSON"])
@@ -51,6 +82,80 @@ async def test_a_mapping_keeps_nothing_in_plain_that_records_keep_sealed(world: 
     ]
     assert await world.value("select count(*) from import_mapping") == 0
     assert await world.value("select count(*) from change where columns::text like '%51.2345%'") == 0
+
+
+async def test_who_sends_a_file_slowly_holds_no_connection_to_the_database(world: World) -> None:
+    manager, project = await world.client("manager"), await world.project_id("CANAL")
+    made = await make_import(manager, project, b"x" * 10)
+    held: list[int] = []
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"x" * 5
+        await asyncio.sleep(0.1)
+        held.append(
+            await world.value(
+                "select count(*) from pg_stat_activity where datname = current_database()"
+                " and state = 'idle in transaction'"
+            )
+        )
+        yield b"x" * 5
+
+    headers = {"authorization": f"Bearer {manager.token}", "upload-offset": "0"}
+    response = await world.http.put(made.path, content=slowly(), headers=headers)
+
+    assert response.json() == {"received": 10, "size": 10, "status": "UPLOADED"}
+    assert held == [0]
+
+
+async def test_nobody_sends_any_number_of_files_at_a_time(world: World) -> None:
+    manager, project = await world.client("manager"), await world.project_id("CANAL")
+    made = await make_import(manager, project, b"x")
+    headers = {"authorization": f"Bearer {manager.token}", "upload-offset": "0"}
+    waits, began = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def held_back() -> AsyncIterator[bytes]:
+        began.release()
+        await waits.wait()
+        # Never sent: it would be the whole file.
+        for nothing in ():
+            yield nothing
+
+    sending = [
+        asyncio.create_task(world.http.put(made.path, content=held_back(), headers=headers)) for _ in range(MOST_OF_ONE)
+    ]
+    for _ in sending:
+        await began.acquire()
+
+    response = await send(manager, made.path, b"x")
+    waits.set()
+    await asyncio.gather(*sending)
+
+    assert response.status_code == 429
+    assert response.json()["errors"][0]["extensions"]["code"] == "RATE_LIMITED"
+    assert response.headers["retry-after"] == "5"
+    assert (await send(manager, made.path, b"x")).status_code == 200
+
+
+async def test_files_count_by_the_quota_of_operations(world: World, limited: Limited) -> None:
+    manager, project = await world.client("manager"), await world.project_id("CANAL")
+    made, export = await make_import(manager, project, b"x"), await make(world, manager)
+    url = await link_to(manager, export)
+    http = await limited(2)
+    asking: list[Callable[[], Awaitable[httpx.Response]]] = [
+        lambda: take(Client(http, manager.token), export.shown["id"], export.shown["fileName"], range="bytes=0-0"),
+        lambda: send(Client(http, manager.token), made.path, b"", offset=1),
+    ]
+    for _ in range(2):
+        assert (await asking[0]()).status_code == 206
+        assert (await http.get(url)).status_code == 200
+    since = await world.now()
+
+    for again in (*asking, lambda: http.get(url)):
+        response = await again()
+        assert response.status_code == 429
+        assert response.json()["errors"][0]["extensions"]["detail"] == "QUOTA_SPENT"
+        assert int(response.headers["retry-after"]) >= 1
+    assert await world.entries(since=since, kinds=["READ", "ATTEMPT"]) == []
 
 
 def _beside(field: str) -> set[str]:
