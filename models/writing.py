@@ -49,12 +49,26 @@ async def insert_many(connection: BaseDBAsyncClient, entity: Entity, rows: Seque
     """
     if not rows:
         return
-    arguments = [
-        [_array_text(store(row)) if array else store(row) for row in rows]
-        for store, array in zip(_stored_by(entity), _are_arrays(entity), strict=True)
-    ]
+    arguments = [_taken(column, rows) for column in entity.columns.values()]
     async with connection.acquire_connection() as raw:
         await raw.execute(_bulk_text(entity), *arguments)
+
+
+def _taken(column: Column, rows: Sequence[Values]) -> list[Any] | None:
+    """Return the rows' values of a column, as it is stored; None where no row has any.
+
+    `unnest` fills up what is shorter with nulls. An array of nothing else would be looked at value by value.
+    """
+    name, field = column.name, column.field
+    if isinstance(field, EncryptedField):
+        taken = [seal_light(field, row) for row in rows]
+    elif callable(field.default):
+        taken = [row[name] if name in row else field.default() for row in rows]
+    else:
+        taken = [row.get(name, field.default) for row in rows]
+    if isinstance(field, ArrayField):
+        taken = [_array_text(one) for one in taken]
+    return None if taken.count(None) == len(taken) else taken
 
 
 @cache

@@ -81,12 +81,29 @@ class _OverError(ConflictError):
 
 @dataclass(slots=True)
 class _Open:
-    """An import that this process has open: its file, how many rows it has, and the batches that are left."""
+    """An import that this process has open: its file, how many rows it has, and the batches that are left.
+
+    ahead: the next batch, which is read and judged in a thread while the database writes the one before.
+    """
 
     run: int
     file: ImportFile
     rows: int
     batches: Iterator[Batch | SiteBatch]
+    ahead: "asyncio.Task[_Numbered | None] | None" = None
+
+    def read_on(self, project_id: UUID) -> "asyncio.Task[_Numbered | None]":
+        """Begin to read the next batch, unless that is begun."""
+        if self.ahead is None:
+            self.ahead = asyncio.create_task(_in_thread(self.file, _next, self.batches, project_id))
+            # Nobody may ask what it came to: then it is not reported as lost either.
+            self.ahead.add_done_callback(_note_outcome)
+        return self.ahead
+
+    async def next(self, project_id: UUID) -> "_Numbered | None":
+        """Return the next batch; None where there is none left."""
+        reading, self.ahead = self.read_on(project_id), None
+        return await reading
 
 
 class ImportRunning:
@@ -145,9 +162,10 @@ class ImportRunning:
     async def _batch(self, row: Any) -> bool:
         """Do the next batch; return whether there was one."""
         opened = await self._opened(row)
-        numbered = await _in_thread(opened.file, _next, opened.batches, row["project_id"])
+        numbered = await opened.next(row["project_id"])
         if numbered is None:
             return False
+        opened.read_on(row["project_id"])
         if row["is_dry_run"]:
             await _judge(row, numbered, opened.rows)
         else:
@@ -219,6 +237,11 @@ def _next(batches: Iterator[Batch | SiteBatch], project_id: UUID) -> _Numbered |
     if batch is None or isinstance(batch, SiteBatch):
         return None if batch is None else (batch.number, batch)
     return batch.number, prepare_batch(project_id, batch)
+
+
+def _note_outcome(task: "asyncio.Task[_Numbered | None]") -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 async def _in_thread(file: ImportFile, work: Any, *arguments: Any) -> Any:

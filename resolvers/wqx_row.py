@@ -121,6 +121,8 @@ class Facts:
         Raises:
             CellError: both say something, and not the same; names the later row's column.
         """
+        if self == later:
+            return self
         filled: dict[str, Any] = {}  # each value is of its own field's type
         for name in (one.name for one in fields(self)):
             mine, theirs = getattr(self, name), getattr(later, name)

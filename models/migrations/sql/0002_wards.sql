@@ -94,6 +94,16 @@ create index on audit_entry (organization_id, at, id);
 -- Nothing is found by the rows that entries name: an index on them would cost as much as the rest of an entry, and each
 -- page that is read writes one. Ids don't compress.
 alter table audit_entry alter column entity_ids set storage external;
+-- Nor does ciphertext, and what is long of a row, and of what a change tells, is that: trying costs as much as all else.
+alter table change alter column columns set storage external;
+do $$
+declare c record;
+begin
+  for c in select a.attrelid::regclass as owner, a.attname from pg_attribute a
+            where a.attrelid in ('record'::regclass, 'measurement'::regclass) and a.atttypid = 'bytea'::regtype loop
+    execute format('alter table %s alter column %I set storage external', c.owner, c.attname);
+  end loop;
+end $$;
 create index on change (organization_id, entry_id);
 create index on change (organization_id, entity, entity_id);
 create index on change (organization_id, part_of_id) where part_of_id is not null;
@@ -180,7 +190,8 @@ end $$;
 -- is asked in the row's own scope; or null.
 -- whole: the column that names the row that it is part of, by which the history of that row is found; or null.
 --
--- Its columns are written out, since taking a row apart as JSON costs as much as the rest of a small change. A table whose
+-- Its columns are written out, since taking a row apart as JSON costs as much as the rest of a small change, and put into
+-- one object at once, since gathering them from rows costs as much again. A table whose
 -- columns are others by now is refused, by the `union all` that nothing comes of, until it is audited anew by this.
 create function fieldward_audit(name text, tenant text, secret text[], digested text[], project text, own text, whole text)
   returns void
@@ -196,24 +207,43 @@ declare
   strange_insert text := stranger;
   strange_update text;
   operation text;
+  -- Types whose values, and whose arrays', have no fields.
+  flat constant regtype[] := '{uuid,bytea,text,varchar,boolean,smallint,integer,bigint,real,double precision,numeric,date,
+                               timestamptz}';
 begin
-  select string_agg(format('r.%I', c.name), ', ' order by c.place),
-         string_agg(format('(%L, case when r.%I is not null then jsonb_build_array(null, %s) end)', c.name, c.name, c.after),
-           E',\n          ' order by c.place),
-         string_agg(format('(%L, case when r.%I is not null then jsonb_build_array(%s, null) end)', c.name, c.name, c.after),
-           E',\n          ' order by c.place),
-         string_agg(format('(%L, case when o.%I is distinct from r.%I then jsonb_build_array(%s, %s) end)',
-           c.name, c.name, c.name, c.before, c.after), E',\n          ' order by c.place)
+  -- Fifty columns at once: a function of PostgreSQL takes no more arguments than a hundred.
+  select string_agg(p.listed, ', ' order by p.part), string_agg(p.came, E' ||\n          ' order by p.part),
+         string_agg(p.went, E' ||\n          ' order by p.part), string_agg(p.became, E' ||\n          ' order by p.part)
     into columns, came, went, became
-    from (select a.attname as name, a.attnum as place, format(t.form, 'o', a.attname) as before,
-                 format(t.form, 'r', a.attname) as after
-            from pg_attribute a,
-                 lateral (select case
-                   when a.attname = any (secret) then $$case when %1$s.%2$I is not null then 'secret' end$$
-                   when a.attname = any (digested)
-                     then $$'sha256:' || encode(sha256(convert_to(%1$s.%2$I::text, 'UTF8')), 'hex')$$
-                   else '%1$s.%2$I' end as form) t
-           where a.attrelid = format('public.%I', name)::regclass and a.attnum > 0 and not a.attisdropped) c;
+    from (select c.part, string_agg(format('r.%I', c.name), ', ' order by c.place) as listed,
+                 format(c.form, string_agg(format('%L, %s', c.name, c.came), E',\n            ' order by c.place)) as came,
+                 format(c.form, string_agg(format('%L, %s', c.name, c.went), E',\n            ' order by c.place)) as went,
+                 format(c.form, string_agg(format('%L, %s', c.name, c.became), E',\n            ' order by c.place)) as became
+            from (select a.attname as name, a.attnum as place, n.part, n.form,
+                         format('case when r.%I is not null then jsonb_build_array(null, %s) end',
+                                a.attname, t.after) as came,
+                         format('case when r.%I is not null then jsonb_build_array(%s, null) end',
+                                a.attname, t.after) as went,
+                         format('case when o.%I is distinct from r.%I then jsonb_build_array(%s, %s) end',
+                                a.attname, a.attname, t.before, t.after) as became
+                    from pg_attribute a join pg_type y on y.oid = a.atttypid,
+                         lateral (select case
+                           when a.attname = any (secret) then $$case when %1$s.%2$I is not null then 'secret' end$$
+                           when a.attname = any (digested)
+                             then $$'sha256:' || encode(sha256(convert_to(%1$s.%2$I::text, 'UTF8')), 'hex')$$
+                           else '%1$s.%2$I' end as form) f,
+                         lateral (select format(f.form, 'o', a.attname) as before,
+                                         format(f.form, 'r', a.attname) as after) t,
+                         -- What did not change is null, and left out. Where a value may have fields of its own, their
+                         -- nulls stay: that column is told by itself.
+                         lateral (select case when is_flat then (a.attnum - 1) / 50 else 10000 + a.attnum end as part,
+                                         case when is_flat then 'jsonb_strip_nulls(jsonb_build_object(%s))'
+                                              else '(select coalesce(jsonb_object_agg(c.name, c.told)
+                                                       filter (where c.told is not null), ''{}'')
+                                                       from (values (%s)) as c(name, told))' end as form
+                                    from (select coalesce(nullif(y.typelem, 0), y.oid) = any (flat) as is_flat) i) n
+                   where a.attrelid = format('public.%I', name)::regclass and a.attnum > 0 and not a.attisdropped) c
+           group by c.part, c.form) p;
   -- A row that changed its id, or its tenant, would have no counterpart, and one that went over to another whole would be
   -- missing in the history of the one before: refused, whoever tries.
   lost := 'not exists (select from old_rows o where o.id = r.id'
@@ -248,9 +278,7 @@ begin
                (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id,
                 part_of_id, columns)
         select tenant, entry, tg_op, %2$L, r.id, %3$s, %4$s, %12$s,
-               (select coalesce(jsonb_object_agg(c.name, c.told), '{}') from (values
-          %5$s) as c(name, told)
-                 where c.told is not null)
+               %5$s
           from (select * from new_rows union all select %8$s from new_rows r where false) r;
         is_strange := exists (select from new_rows r where %9$s);
       elsif tg_op = 'DELETE' then
@@ -258,9 +286,7 @@ begin
                (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id,
                 part_of_id, columns)
         select tenant, entry, tg_op, %2$L, r.id, %3$s, %4$s, %12$s,
-               (select coalesce(jsonb_object_agg(c.name, c.told), '{}') from (values
-          %6$s) as c(name, told)
-                 where c.told is not null)
+               %6$s
           from (select * from old_rows union all select %8$s from old_rows r where false) r;
         is_strange := exists (select from old_rows r where %11$s);
       else
@@ -268,9 +294,7 @@ begin
                (organization_id, entry_id, operation, entity, entity_id, project_id, membership_id,
                 part_of_id, columns)
         select tenant, entry, tg_op, %2$L, r.id, %3$s, %4$s, %12$s,
-               (select coalesce(jsonb_object_agg(c.name, c.told), '{}') from (values
-          %7$s) as c(name, told)
-                 where c.told is not null)
+               %7$s
           from (select * from new_rows union all select %8$s from new_rows r where false) r
           join old_rows o on o.id = r.id
          where row(o.*) is distinct from row(r.*);
