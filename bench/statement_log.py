@@ -2,7 +2,8 @@
 
 A way is one message that PostgreSQL was sent and answered, in which several statements may stand. Most statements read
 or write; the others are what it takes to do that: the beginning and the end of a transaction, and the tenant set in it.
-What sets a connection to another tenant from then on is left out: whether it takes that depends on which is free.
+What sets a connection to another tenant from then on is left out: whether it takes that depends on which is free. So is
+what the watch over changes asks each second, whatever is requested (`fieldward/live_watch.py`).
 """
 
 import re
@@ -19,6 +20,9 @@ _LOGGED: Final = re.compile(r"^\S+ \S+ \S+ \[\d+\] (?:db=\S* )?LOG:  (?:statemen
 _FRAME: Final = re.compile(r"(?:begin|start|commit|rollback|end|savepoint|release|set|reset|discard)\b", re.IGNORECASE)
 _SETTING: Final = re.compile(r"select\s+set_config\(", re.IGNORECASE)
 _MOVE: Final = re.compile(r"select set_config\([^;]*, false\)$")
+_WATCH: Final = re.compile(
+    r"select (?:pg_snapshot_xmin\(s\)[^;]*\bsystem_identifier\b|fieldward_changed\()[^;]*$", re.IGNORECASE
+)
 _FROM: Final = re.compile(r"\bfrom\b", re.IGNORECASE)
 
 
@@ -71,7 +75,7 @@ class StatementLog:
 
 def counted(ways: Sequence[str]) -> Statements:
     """Return how many ways these are, and how many statements of them read or write."""
-    ways = [way for way in ways if not _MOVE.match(way.strip())]
+    ways = [way for way in ways if not _MOVE.match(way.strip()) and not _WATCH.match(way.strip())]
     return Statements(len(ways), sum(_reads_or_writes(one) for way in ways for one in way.split(";") if one.strip()))
 
 

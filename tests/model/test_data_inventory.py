@@ -93,6 +93,8 @@ async def fill(world: World) -> None:
     given = {"input": {"projectId": stage.project, **well, "longitude": -0.29561}}
     made = await owner.post(json_body({"query": create, "variables": given}), **{"idempotency-key": "well-1"})
     assert made.data["createRecord"]["errors"] == []
+    spring = {"projectId": stage.project, "code": "SPRING", "name": "Spring", "latitude": 51.5, "longitude": -0.25}
+    await done(owner, "createSite", spring)
     _, program = await create_program(owner, None)
     read = await Client(world.http, program).run(f'{{ record(id: "{stage.submitted}") {{ comment }} }}')
     assert read.data["record"]["comment"]

@@ -89,13 +89,13 @@ class Principal:
             return letters_of(page, row, self.held(project, own=own), everywhere=self.held(None))
         return frozenset().union(*(row.roles[role] for role in self._columns(project, own=own)))
 
-    def may(self, door: DoorRow, project: UUID | None) -> bool:
-        """Return whether the mutation, or the entry, is open to them in the project."""
+    def may(self, door: DoorRow, project: UUID | None, *, own: bool = False) -> bool:
+        """Return whether the mutation, or the entry, is open to them in the project; own: with what is their own."""
         if door.is_open or not self.is_let_in:
             return door.is_open
         if self.has_the_page_s_roles:
-            return not door.roles.isdisjoint(self._columns(project, own=False))
-        return not door.takes or not self.held(project).isdisjoint(door.takes)
+            return not door.roles.isdisjoint(self._columns(project, own=own))
+        return not door.takes or not self.held(project, own=own).isdisjoint(door.takes)
 
     def _columns(self, project: UUID | None, *, own: bool) -> list[str]:
         """Return the columns of the page that count, all of them named there."""

@@ -21,6 +21,10 @@ TOLD: Final = "changes"
 """The field of a version that says what became of which columns."""
 ELSEWHERE: Final = {("RecordVersion", "reason"): "audit:read"}
 """Fields that show a value of another row, and what seeing that row takes in the organization."""
+FOUND: Final = frozenset({("Record", "site")})
+"""Links to what is found by the row's own code, and not by an id: who may not see what is found is shown none, as of a
+list.
+"""
 HISTORY: Final = "history"
 VERSIONS: Final = 5
 """Versions asked for of each record: each with its changes, more would be more than an operation may ask for."""
@@ -186,7 +190,8 @@ class Comparison:
             self._deny(said, said.takes, row, shown, at)
 
     def _one(self, said: FieldRow, row: Row, shown: Any, target: str, depth: int, at: Path) -> None:
-        if "r" not in self.facts.letters(self.who, said, row):
+        is_found = (said.type_name, said.field) in FOUND
+        if not is_found and "r" not in self.facts.letters(self.who, said, row):
             self._deny(said, said.takes, row, shown, at)
             return
         linked = self.facts.rows[target].get(self.facts.linked(said.type_name, said.field, row))

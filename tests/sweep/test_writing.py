@@ -52,9 +52,13 @@ OF_ORGANIZATIONS = frozenset(
         *("createProject", "createRole", "createServiceAccount", "setTrailRetention", "setSignInPolicy"),
         *("openAccessReview", "inviteUser"),
         *("registerTrustedDocuments", "removeTrustedDocuments", "setTrustedDocumentPolicy"),
+        *("createExport", "createArchive"),
     }
 )
 """What acts on the organization of whoever asks."""
+
+ANYWHERE = frozenset({"createExport"})
+"""What is open to who has its permission in some project: what comes of it is of the projects in which they have it."""
 
 NOTED = {"blocked": "DEVICE_BLOCKED"}
 """What the trail says of somebody's attempts, where it tells more than they are told."""
@@ -204,6 +208,8 @@ def _attempts(
         if mutation in OF_ONES_OWN:
             if mutation != "revokeSession" or is_stranger or "membership:assign" not in who.held(None):
                 attempts.append((mutation, with_only(contract, mutation, whole, [place for _, place in fields]), None))
+        elif mutation in ANYWHERE and any(who.may(door, one) for one in cast.projects.values()):
+            continue
         elif who.may(door, project) and not is_stranger:
             attempts += [
                 (mutation, with_only(contract, mutation, whole, [place]), place)

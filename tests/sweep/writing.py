@@ -326,7 +326,8 @@ class Ground:
         """Return what stands in the first project for those who are refused; nobody changes it."""
         targets = self.cast.targets
         subjects: Mapping[str, tuple[str, int]] = {
-            **dict.fromkeys(OF_PROJECTS, (targets.project, 1)),
+            # The stage gave it its days.
+            **dict.fromkeys(OF_PROJECTS, (targets.project, 2)),
             **dict.fromkeys(("updateRecord", "submitRecord", "deleteRecord"), (targets.draft, 1)),
             **dict.fromkeys(("approveRecord", "rejectRecord"), (targets.submitted, 2)),
             **dict.fromkeys(("updateSite", "deleteSite"), (targets.site, 1)),
