@@ -23,6 +23,7 @@ from tests.support.canary_failing import crash, fail
 from tests.support.canary_house import TALKATIVE, house
 from tests.support.canary_search import search
 from tests.support.canary_story import Story, commands, exchange, ground, people, read_all, write
+from tests.support.canary_traffic import EXPORTS
 from tests.sweep.contract import Contract
 from tests.sweep.writing import DONE_ELSEWHERE, SESSION, Aim, complete
 
@@ -103,6 +104,8 @@ def test_every_mutation_was_run_and_refused(story: Story, api: Api) -> None:
     mutations = set(story.writing.contract.mutation)
 
     assert set(complete(Aim("", "", "", ""))) == mutations - SESSION
+    assert set(EXPORTS) < DONE_ELSEWHERE
+    assert DONE_ELSEWHERE - set(EXPORTS) == {"setSignInPolicy", "resetSecondFactors", "setTrustedDocumentPolicy"}
     assert counts["done"] == 2 * len(mutations - SESSION - DONE_ELSEWHERE)
     assert sum(counts.values()) > LEAST_RUN, counts
 

@@ -252,7 +252,8 @@ async def exchange(story: Story, url: str) -> None:
         story.canaries,
         caller("exchange", "owner"),
         caller("watcher", "watcher"),
-        caller("anonymous"),
+        # Nobody in particular, who has a link.
+        caller("exchange"),
         story.writing.cast.targets.project,
     )
     listener = await connect(story.house.postgres.superuser("fieldward"))

@@ -25,8 +25,14 @@ EXPORTS: Final = {
     "createExport": "mutation($input: CreateExportInput!) { createExport(input: $input) { %s } }",
     "createArchive": "mutation($input: CreateArchiveInput!) { createArchive(input: $input) { %s } }",
     "createExportLink": "mutation($input: ExportInput!) { createExportLink(input: $input) { %s } }",
+    "cancelExport": "mutation($input: ExportInput!) { cancelExport(input: $input) { %s } }",
     "deleteExport": "mutation($input: ExportInput!) { deleteExport(input: $input) { %s } }",
 }
+POLICY: Final = """
+mutation($input: SetTrustedDocumentPolicyInput!) {
+  setTrustedDocumentPolicy(input: $input) { errors { code message } }
+}
+"""
 LOOK: Final = "query($id: ID!) { export(id: $id) { status fileName errorCode manifest filter } }"
 QUESTIONS: Final = (
     "query($word: String!) { records(search: $word) { nodes { id } } }",
@@ -139,6 +145,8 @@ class Traffic:
         gone = {"id": made["export"]["id"], "reason": word("why an export is deleted")}
         assert self._export(self.owner, "deleteExport", gone)["errors"] == []
         self.kept |= {gone["reason"]}
+        over = {**gone, "reason": word("why an export is not cancelled")}
+        assert self._export(self.owner, "cancelExport", over)["errors"]
 
     def _taken(self, export: str) -> None:
         shown = self._until(LOOK, export, "export", ("PENDING",))
@@ -219,6 +227,12 @@ class Traffic:
         ):
             for who in (self.owner, self.watcher, self.anonymous):
                 self._sent(who, body)
+        # Of programs, since people go on asking what nobody registered.
+        for who in (self.watcher, self.owner):
+            given = {"programs": "TRUSTED_ONLY", "people": "ANY", "reason": word("why documents are trusted")}
+            reply = who.run(POLICY, {"input": given})
+        assert reply.data["setTrustedDocumentPolicy"]["errors"] == [], reply.text
+        self.kept |= {given["reason"]}
 
     def _sent(self, who: Caller, body: Mapping[str, Any], **headers: str) -> dict[str, Any]:
         answer: dict[str, Any] = who.http.post("/graphql", json=body, headers={**headers, **_bearer(who)}).json()
