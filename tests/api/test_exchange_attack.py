@@ -9,16 +9,22 @@ from typing import Any
 import httpx
 import pytest
 
+from auth.permission import Permission as P
 from fieldward.database import Databases
 from fieldward.web.app import build_app
 from fieldward.web.upload import MOST_OF_ONE
 from tests.api.test_export_download import attempts, link_to, refused
 from tests.api.test_location import declare, rewrite
+from tests.api.test_service_account_token import _from
 from tests.conftest import Template
+from tests.support.access import program_input
 from tests.support.export import make, take
 from tests.support.importing import CREATE_MAPPING, FIELD_SHEET, send
 from tests.support.importing import make as make_import
+from tests.support.mutation import mutate
 from tests.support.world import Client, World
+
+TAKES = (P.EXPORT_READ, P.EXPORT_READ_CONFIDENTIAL, P.PROJECT_READ, P.RECORD_READ, P.RECORD_EXPORT)
 
 Limited = Callable[[int], Awaitable[httpx.AsyncClient]]
 
@@ -156,6 +162,23 @@ async def test_files_count_by_the_quota_of_operations(world: World, limited: Lim
         assert response.json()["errors"][0]["extensions"]["detail"] == "QUOTA_SPENT"
         assert int(response.headers["retry-after"]) >= 1
     assert await world.entries(since=since, kinds=["READ", "ATTEMPT"]) == []
+
+
+async def test_a_link_of_a_program_is_for_no_other_address_than_the_program(world: World, template: Template) -> None:
+    given = {**program_input(TAKES), "networks": ["127.0.0.0/8"]}
+    answer = await mutate(await world.client("owner"), "createServiceAccount", given, "token")
+    program = Client(world.http, answer.data["createServiceAccount"]["token"])
+    made = await make(world, program)
+    url = await link_to(program, made)
+    assert (await world.http.get(url)).content == made.content
+    http, _ = await _from(world, template, "198.51.100.7", "")
+    since = await world.now()
+
+    async with http:
+        response = await http.get(url)
+
+    refused(response, 401, "UNAUTHENTICATED")
+    assert await attempts(world, since) == [("export.download", "DENIED", "FOREIGN_NETWORK")]
 
 
 def _beside(field: str) -> set[str]:
