@@ -10,16 +10,28 @@ import httpx
 import pytest
 
 from auth.permission import Permission as P
+from fieldward.cli.environment import operator
 from fieldward.database import Databases
 from fieldward.web.app import build_app
 from fieldward.web.upload import MOST_OF_ONE
+from resolvers.erasure import erase_person
 from tests.api.test_export_download import attempts, link_to, refused
 from tests.api.test_location import declare, rewrite
 from tests.api.test_service_account_token import _from
 from tests.conftest import Template
 from tests.support.access import program_input
 from tests.support.export import make, take
-from tests.support.importing import CREATE_MAPPING, FIELD_SHEET, send
+from tests.support.importing import (
+    CREATE_MAPPING,
+    FIELD_SHEET,
+    demo_file,
+    fresh_project,
+    run_to_the_end,
+    send,
+    show,
+    start,
+    uploaded,
+)
 from tests.support.importing import make as make_import
 from tests.support.mutation import mutate
 from tests.support.world import Client, World
@@ -179,6 +191,23 @@ async def test_a_link_of_a_program_is_for_no_other_address_than_the_program(worl
 
     refused(response, 401, "UNAUTHENTICATED")
     assert await attempts(world, since) == [("export.download", "DENIED", "FOREIGN_NETWORK")]
+
+
+async def test_no_file_that_was_sent_before_brings_back_who_was_erased(world: World) -> None:
+    owner, code = await world.client("owner"), await fresh_project(world)
+    made = [await uploaded(world, "owner", code, demo_file()) for _ in range(2)]
+    waiting = await make_import(owner, await world.project_id(code), b"x" * 10)
+    await start(owner, made[0])
+
+    await erase_person(world.services, operator(), email=world.email("collector"), reason="They asked for it.")
+
+    assert await world.value("select count(*) from import_chunk") == 0
+    assert {(await show(owner, one))["status"] for one in (*made, waiting)} == {"EXPIRED"}
+    assert [one["code"] for one in (await start(owner, made[1]))["errors"]] == ["CONFLICT"]
+    assert (await send(owner, waiting.path, b"x" * 10)).status_code == 409
+    await run_to_the_end()
+    project = await world.project_id(code)
+    assert await world.value("select count(*) from record where project_id = $1", project) == 0
 
 
 def _beside(field: str) -> set[str]:
