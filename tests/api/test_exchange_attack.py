@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ from tests.api.test_location import declare, rewrite
 from tests.api.test_service_account_token import _from
 from tests.conftest import Template
 from tests.support.access import program_input
-from tests.support.export import make, take
+from tests.support.export import make, take, with_own_destructions
 from tests.support.importing import (
     CREATE_MAPPING,
     FIELD_SHEET,
@@ -34,7 +35,7 @@ from tests.support.importing import (
 )
 from tests.support.importing import make as make_import
 from tests.support.mutation import mutate
-from tests.support.world import Client, World
+from tests.support.world import Client, World, json_body
 
 TAKES = (P.EXPORT_READ, P.EXPORT_READ_CONFIDENTIAL, P.PROJECT_READ, P.RECORD_READ, P.RECORD_EXPORT)
 
@@ -193,13 +194,14 @@ async def test_a_link_of_a_program_is_for_no_other_address_than_the_program(worl
     assert await attempts(world, since) == [("export.download", "DENIED", "FOREIGN_NETWORK")]
 
 
-async def test_no_file_that_was_sent_before_brings_back_who_was_erased(world: World) -> None:
+async def test_no_file_that_was_sent_before_brings_back_who_was_erased(world: World, tmp_path: Path) -> None:
     owner, code = await world.client("owner"), await fresh_project(world)
     made = [await uploaded(world, "owner", code, demo_file()) for _ in range(2)]
     waiting = await make_import(owner, await world.project_id(code), b"x" * 10)
     await start(owner, made[0])
 
-    await erase_person(world.services, operator(), email=world.email("collector"), reason="They asked for it.")
+    services = with_own_destructions(world, tmp_path)
+    await erase_person(services, operator(), email=world.email("collector"), reason="They asked for it.")
 
     assert await world.value("select count(*) from import_chunk") == 0
     assert {(await show(owner, one))["status"] for one in (*made, waiting)} == {"EXPIRED"}
@@ -208,6 +210,16 @@ async def test_no_file_that_was_sent_before_brings_back_who_was_erased(world: Wo
     await run_to_the_end()
     project = await world.project_id(code)
     assert await world.value("select count(*) from record where project_id = $1", project) == 0
+
+
+async def test_what_is_refused_for_its_document_counts_as_a_request(world: World, limited: Limited) -> None:
+    http = await limited(2)
+    viewer = Client(http, (await world.client("viewer")).token)
+    unknown = json_body({"documentId": f"sha256:{'0' * 64}"})
+
+    answers = [await viewer.post(unknown) for _ in range(3)]
+
+    assert [one.codes for one in answers] == [["PERSISTED_QUERY_NOT_FOUND"]] * 2 + [["RATE_LIMITED"]]
 
 
 def _beside(field: str) -> set[str]:
