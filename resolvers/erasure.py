@@ -1,9 +1,9 @@
 """Erasing a person, somebody whom data name, or an organization: by destroying the keys of what is theirs.
 
-Every copy becomes unreadable at once: rows, the trail, and backups of the data. All exports of the organization end as
-well, since nobody looks into files for a name. Which keys are destroyed is written down before, so that it is done
-again wherever older data, or an older keystore, come back (`apply_erasures`). What is left are ids, pseudonyms that
-nobody can resolve any more, and, under the organization's attribution key, who vouched for a record.
+Every copy becomes unreadable at once: rows, the trail, and backups of the data. All exports and imports of the
+organization end as well, since nobody looks into files for a name. Which keys are destroyed is written down before, so
+that it is done again wherever older data, or an older keystore, come back (`apply_erasures`). What is left are ids,
+pseudonyms that nobody can resolve any more, and, under the organization's attribution key, who vouched for a record.
 """
 
 import os
@@ -38,6 +38,7 @@ from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_reason, require_storable, require_text
 from resolvers.collector import COLLECTOR
 from resolvers.export_ending import end_exports, file_owners
+from resolvers.import_ending import end_imports
 from resolvers.services import Services
 from resolvers.trail import Actor
 
@@ -197,6 +198,7 @@ async def _apply(one: Destruction, actor: Actor, reason: str | None) -> None:
         async def work(change: Change, is_last: bool = is_last) -> None:
             await _forget_names(change, one)
             await end_exports(change)
+            await end_imports(change)
             if is_organization:
                 await _close_organization(change)
             elif one.person_id is not None:

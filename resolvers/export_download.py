@@ -11,7 +11,8 @@ from uuid import UUID
 import asyncpg
 
 from auth.action import Action
-from auth.errors import FieldwardError, ForbiddenError, NotFoundError, UnauthenticatedError
+from auth.errors import FieldwardError, ForbiddenError, ForeignNetworkError, NotFoundError, UnauthenticatedError
+from auth.network import is_within
 from auth.opaque_token import ExportToken, is_same_digest
 from auth.permission import Permission
 from auth.policy import can
@@ -30,6 +31,7 @@ from resolvers.change import Intent, record_attempt
 from resolvers.export import require_own
 from resolvers.export_file import read_piece
 from resolvers.export_rights import require_used, sensitive_projects
+from resolvers.program import FOREIGN
 from resolvers.services import Services
 from resolvers.standing import (
     ENDED,
@@ -157,7 +159,7 @@ async def _permitted(connection: asyncpg.Connection, asked: Asked) -> tuple[Row,
     found = await connection.fetchrow(_ROW, asked.organization_id, asked.export_id)
     row = dict(found) if found is not None else None
     if asked.link is not None:
-        viewer = await _holder(connection, asked.link, row)
+        viewer = await _holder(connection, asked.link, row, asked.actor.origin)
     else:
         viewer = await _standing(connection, asked.actor)
     if row is None:
@@ -187,8 +189,8 @@ async def _standing(connection: asyncpg.Connection, actor: Actor) -> Viewer:
     return question.answer(dict(state), state["now"])
 
 
-async def _holder(connection: asyncpg.Connection, link: ExportToken, row: Row | None) -> Viewer:
-    """Return who made the link, if it is good and their sign-in or token stands."""
+async def _holder(connection: asyncpg.Connection, link: ExportToken, row: Row | None, origin: Origin) -> Viewer:
+    """Return who made the link, if it is good and their sign-in or token stands, and is for this address."""
     if (
         row is None
         or row["link_digest"] is None
@@ -202,6 +204,8 @@ async def _holder(connection: asyncpg.Connection, link: ExportToken, row: Row | 
         if state is None:
             raise UnauthenticatedError(REVOKED)
         require_good_token(state)
+        if state["networks"] is not None and not is_within(origin.ip_address, state["networks"]):
+            raise ForeignNetworkError(FOREIGN)
         return service_viewer_of(state)
     state = (await session_states(connection, link.organization_id, [holder])).get(holder)
     if state is None:

@@ -30,8 +30,9 @@ _LEVEL: Final = 1
 _TABLE: Final = entity_of(ImportChunk).name
 _RECEIVED: Final = (
     "select i.status, i.size, i.project_id, clock_timestamp() as now,"
-    f" coalesce((select max(c.start + c.length) from {_TABLE} c"
-    " where c.organization_id = i.organization_id and c.import_id = i.id), 0) as received"
+    # The last piece by its index: however many there are, one is looked at.
+    f" coalesce((select c.start + c.length from {_TABLE} c"
+    " where c.organization_id = i.organization_id and c.import_id = i.id order by c.start desc limit 1), 0) as received"
     f' from "{entity_of(DataImport).name}" i where i.organization_id = $1 and i.id = $2'
 )
 

@@ -14,8 +14,9 @@ _BLOCKS_AT_ONCE: Final = 8
 _COUNTED: Final = ("created_rows", "known_rows", "rejected_rows", "blank_rows", "records_created")
 _SUMS: Final = ", ".join(f"coalesce(sum(b.{name}), 0)::bigint as {name}" for name in _COUNTED)
 _PROGRESS: Final = f"""
-    select i.id, b.*, coalesce((select max(c.start + c.length) from import_chunk c
-                                 where c.organization_id = i.organization_id and c.import_id = i.id), 0)
+    select i.id, b.*, coalesce((select c.start + c.length from import_chunk c
+                                 where c.organization_id = i.organization_id and c.import_id = i.id
+                                 order by c.start desc limit 1), 0)
              as received_bytes
     from data_import i left join lateral (
       select max(b.total_rows) as total_rows, {_SUMS} from import_block b

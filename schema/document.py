@@ -113,12 +113,22 @@ class Documents:
     async def resolve(self, context: RequestContext, asked: Asked) -> str:
         """Return the text that the request asks for, and that its viewer may have run.
 
+        What is refused here is no operation, and counts as a request all the same.
+
         Raises:
             InvalidInputError: the text is not the one of the digest that is named.
             PersistedQueryNotFoundError: the document is only named, and is not known.
             UntrustedDocumentError: the viewer's organization runs trusted documents alone, and it is none, nor does it
                 ask for the schema alone, which is public. The trail says that it was tried.
+            OverspentError: it is refused, and whoever asks asked for too much in a while.
         """
+        try:
+            return await self._resolved(context, asked)
+        except FieldwardError:
+            context.allowance.ask()
+            raise
+
+    async def _resolved(self, context: RequestContext, asked: Asked) -> str:
         digest, text, viewer = asked.digest, asked.text, context.actor.viewer
         if text is not None and digest is not None and not hmac.compare_digest(document_sha256(text), digest):
             raise InvalidInputError("The text is not the document that is named: its SHA-256 is another.")

@@ -23,7 +23,7 @@ from models.errors import InvalidInputError, UnavailableError
 from resolvers.live import Listeners
 from schema.api import Api
 from schema.context import RequestContext
-from schema.document import Asked, Documents, asked_of
+from schema.document import Asked, Documents, PersistedQueryNotFoundError, UntrustedDocumentError, asked_of
 from schema.errors import MASKED, extensions_of
 from schema.live_stream import CutError, Stream
 from schema.transport import shown_of, written
@@ -246,7 +246,7 @@ class LiveConnection:
                 context.let_go()
             if follows:
                 context.allowance.ask()
-                await self._follow(operation, asked, text)
+                await self._follow(operation, asked)
         except (ClosedError, CutError, UnauthenticatedError, UnavailableError) as error:
             self._close(error)
         except (CannotGetOperationTypeError, MissingQueryError) as error:
@@ -276,22 +276,30 @@ class LiveConnection:
         else:
             await self._fail(operation, shown["errors"])
 
-    async def _follow(self, operation: _Operation, asked: Asked, text: str) -> None:
+    async def _follow(self, operation: _Operation, asked: Asked) -> None:
         """Tell what comes, until one of both ends it."""
         with self._live.listeners.listening(self._whose.organization_id) as listener:
-            stream = Stream(self._live.api, asked, text, listener, self._whose.event_context, self._live.turns)
+            live = self._live
+            stream = Stream(live.api, asked, live.documents, listener, self._whose.event_context, live.turns)
             operation.stream = stream
             is_first = True
-            async with aclosing(stream.results()) as results:
-                async for result in results:
-                    if operation.has_ended:
-                        return
-                    shown = shown_of(result)
-                    if is_first and stream.has_failed:
-                        await self._fail(operation, shown["errors"])
-                        return
-                    is_first = False
-                    await self._next(operation, shown)
+            try:
+                async with aclosing(stream.results()) as results:
+                    async for result in results:
+                        if operation.has_ended:
+                            return
+                        shown = shown_of(result)
+                        if is_first and stream.has_failed:
+                            await self._fail(operation, shown["errors"])
+                            return
+                        is_first = False
+                        await self._next(operation, shown)
+            except (UntrustedDocumentError, PersistedQueryNotFoundError) as error:
+                if is_first:
+                    raise
+                # It ran until now: what ends it is told as what happened last.
+                said = {"message": error.message, "extensions": extensions_of(error)}
+                await self._next(operation, {"errors": [said]})
             await self._end(operation)
 
     @property

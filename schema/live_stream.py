@@ -14,7 +14,7 @@ from resolvers.feed import Following
 from resolvers.live import Listener
 from schema.api import Api
 from schema.context import RequestContext
-from schema.document import Asked
+from schema.document import Asked, Documents
 
 PAUSE_S: Final = 0.1
 """Seconds from one look to the next, if much happens: what was committed in between comes together."""
@@ -32,7 +32,7 @@ class Stream:
     """One subscription.
 
     has_failed: whether the last look found nothing out.
-    text: what is asked, found out already.
+    documents: what finds the text that is asked for: at first, and again where the organization decided otherwise.
     make_context: finds out who the subscriber is now; what it raises ends the subscription.
     turns: how many look at the same time, in all of the process.
     """
@@ -41,14 +41,16 @@ class Stream:
         self,
         api: Api,
         asked: Asked,
-        text: str,
+        documents: Documents,
         listener: Listener,
         make_context: Callable[[], Awaitable[RequestContext]],
         turns: asyncio.Semaphore,
     ) -> None:
         self._api = api
         self._asked = asked
-        self._text = text
+        self._documents = documents
+        self._text = ""
+        self._trusting: tuple[bool, int] | None = None
         self._listener = listener
         self._make_context = make_context
         self._turns = turns
@@ -68,6 +70,7 @@ class Stream:
             CutError: nothing is heard any more.
             UnauthenticatedError: the subscriber does not stand any more.
             UnavailableError: the database is away.
+        FieldwardError: the document may not be run any more (`schema/document.py: Documents.resolve`).
         """
         is_first, rest_s = True, SOONEST_S
         while not self._has_ended:
@@ -90,7 +93,7 @@ class Stream:
         if self._listener.is_cut:
             raise CutError
         async with self._turns:
-            context = await self._make_context()
+            context = await self._trusted_context()
             self._following.page = None
             context.following = self._following
             try:
@@ -106,6 +109,20 @@ class Stream:
                 await context.reader.end()
                 context.let_go()
 
+    async def _trusted_context(self) -> RequestContext:
+        """Return the context of a look, by whose viewer the text may be run."""
+        context = await self._make_context()
+        if self._trusting == _trusting(context):
+            return context
+        try:
+            self._text = await self._documents.resolve(context, self._asked)
+            self._trusting = _trusting(context)
+        finally:
+            # That closed the snapshot in which it was asked whether the viewer stands: the look has one of its own.
+            await context.reader.end()
+            context.let_go()
+        return await self._make_context()
+
     async def _rest(self, longest_s: float) -> None:
         await asyncio.sleep(PAUSE_S)
         try:
@@ -113,3 +130,8 @@ class Stream:
                 await self._listener.woken.wait()
         except TimeoutError:
             return
+
+
+def _trusting(context: RequestContext) -> tuple[bool, int]:
+    """Return by what it was decided which documents the viewer may have run."""
+    return context.viewer.runs_trusted_only, context.viewer.documents_version

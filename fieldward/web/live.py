@@ -38,6 +38,7 @@ from resolvers.read import Reader
 from resolvers.services import Services
 from resolvers.session import learned_claims_of
 from resolvers.session_cookie import authenticate_cookie
+from resolvers.throttle import network_of
 from resolvers.trail import Actor
 from schema.context import RequestContext
 from schema.live_connection import (
@@ -60,6 +61,8 @@ MOST_CONNECTIONS: Final = 2000
 """Connections of a process."""
 MOST_OF_ONE: Final = 20
 """Connections of one person or program to a process."""
+MOST_UNKNOWN: Final = 200
+"""Connections from one network to a process of who has not said yet who they are: some of all that there may be."""
 
 _LEGACY: Final = "graphql-ws"
 """What `subscriptions-transport-ws` called its protocol, which is not spoken."""
@@ -78,6 +81,7 @@ class LiveEndpoint:
         self._proxies = proxies
         self._connections = 0
         self._of_each: Counter[UUID] = Counter()
+        self._unknown: Counter[bytes] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a connection and talk over it until it is closed."""
@@ -116,8 +120,17 @@ class LiveEndpoint:
         if self._connections >= MOST_CONNECTIONS:
             await send(_closing(ClosedError(COME_AGAIN, "Too many connections. Come again.")))
             return
+        network = network_of(origin.ip_address)
+        if self._unknown[network] >= MOST_UNKNOWN:
+            await send(_closing(ClosedError(COME_AGAIN, "Too many connections from your network. Come again.")))
+            return
         self._connections += 1
+        self._unknown[network] += 1
         opened: list[Opened] = []
+
+        def forget_network() -> None:
+            self._unknown[network] -= 1
+            self._unknown += Counter()
 
         async def initialise(payload: Any) -> Connected:
             self._require_ready()
@@ -126,6 +139,7 @@ class LiveEndpoint:
                 raise ClosedError(COME_AGAIN, "Too many connections of yours. Close one, or come again.")
             self._of_each[opener.viewer.principal_id] += 1
             opened.append(opener)
+            forget_network()
             return opener
 
         async def next_text() -> str | None:
@@ -150,6 +164,8 @@ class LiveEndpoint:
             await close(ClosedError(FAILED, "Something went wrong on the server."))
         finally:
             self._connections -= 1
+            if not opened:
+                forget_network()
             for one in opened:
                 self._of_each[one.viewer.principal_id] -= 1
                 self._of_each += Counter()

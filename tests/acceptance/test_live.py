@@ -501,3 +501,19 @@ async def test_who_has_to_add_a_second_factor_first_follows_nothing(world: World
         said = await live.hear()
     assert (said["id"], said["type"]) == ("2", "error")
     assert [one["extensions"]["code"] for one in said["payload"]] == ["FORBIDDEN"]
+
+
+async def test_a_subscription_ends_where_its_document_is_trusted_no_more(
+    world: World, servers: tuple[str, str]
+) -> None:
+    async with connecting(servers[0]) as live:
+        await live.init((await world.client("manager")).token)
+        await live.follow()
+        given = {"people": "TRUSTED_ONLY", "reason": "A dashboard is all that people use."}
+        answer = await mutate(await world.client("admin"), "setTrustedDocumentPolicy", given, "organization { id }")
+        assert answer.data["setTrustedDocumentPolicy"]["errors"] == []
+
+        said = await live.hear(longest_s=SOON_S)
+        assert (said["type"], said["payload"].get("data")) == ("next", None)
+        assert [one["extensions"]["code"] for one in said["payload"]["errors"]] == ["UNTRUSTED_DOCUMENT"]
+        assert await live.hear() == {"id": "1", "type": "complete"}

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import websockets
 
-from fieldward.web.live import LARGEST_MESSAGE, MOST_OF_ONE
+from fieldward.web.live import LARGEST_MESSAGE, MOST_OF_ONE, MOST_UNKNOWN
 from schema.live_connection import LONGEST_FIRST, MOST_OPERATIONS, MOST_TASKS
 from tests.support.feed import a_record, told
 from tests.support.live import FOLLOW, Demo, LiveClient, connecting
@@ -196,6 +196,22 @@ async def test_a_message_has_a_size_that_one_may_have(url: str, live: LiveClient
 
 
 # ------------------------------------------------------------------ who opens a connection
+
+
+async def test_who_does_not_say_who_they_are_takes_no_place_of_all_others(demo: Demo, url: str) -> None:
+    token = (await demo.client("manager")).token
+    async with AsyncExitStack() as stack:
+        for _ in range(MOST_UNKNOWN - 1):
+            await stack.enter_async_context(connecting(url))
+        # Those who said it do not count.
+        for _ in range(2):
+            known = await stack.enter_async_context(connecting(url))
+            await known.init(token)
+        await stack.enter_async_context(connecting(url))
+        one_more = await stack.enter_async_context(connecting(url))
+        assert await one_more.closed() == (1013, "Too many connections from your network. Come again.")
+    async with connecting(url) as again:
+        await again.init(token)
 
 
 async def test_what_is_completed_at_once_still_counts_while_it_runs(live: LiveClient) -> None:

@@ -4,21 +4,40 @@ import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from auth.permission import Permission as P
+from fieldward.cli.environment import operator
 from fieldward.database import Databases
 from fieldward.web.app import build_app
 from fieldward.web.upload import MOST_OF_ONE
+from resolvers.erasure import erase_person
 from tests.api.test_export_download import attempts, link_to, refused
 from tests.api.test_location import declare, rewrite
+from tests.api.test_service_account_token import _from
 from tests.conftest import Template
-from tests.support.export import make, take
-from tests.support.importing import CREATE_MAPPING, FIELD_SHEET, send
+from tests.support.access import program_input
+from tests.support.export import make, take, with_own_destructions
+from tests.support.importing import (
+    CREATE_MAPPING,
+    FIELD_SHEET,
+    demo_file,
+    fresh_project,
+    run_to_the_end,
+    send,
+    show,
+    start,
+    uploaded,
+)
 from tests.support.importing import make as make_import
-from tests.support.world import Client, World
+from tests.support.mutation import mutate
+from tests.support.world import Client, World, json_body
+
+TAKES = (P.EXPORT_READ, P.EXPORT_READ_CONFIDENTIAL, P.PROJECT_READ, P.RECORD_READ, P.RECORD_EXPORT)
 
 Limited = Callable[[int], Awaitable[httpx.AsyncClient]]
 
@@ -157,6 +176,51 @@ async def test_files_count_by_the_quota_of_operations(world: World, limited: Lim
         assert response.json()["errors"][0]["extensions"]["detail"] == "QUOTA_SPENT"
         assert int(response.headers["retry-after"]) >= 1
     assert await world.entries(since=since, kinds=["READ", "ATTEMPT"]) == []
+
+
+async def test_a_link_of_a_program_is_for_no_other_address_than_the_program(world: World, template: Template) -> None:
+    given = {**program_input(TAKES), "networks": ["127.0.0.0/8"]}
+    answer = await mutate(await world.client("owner"), "createServiceAccount", given, "token")
+    program = Client(world.http, answer.data["createServiceAccount"]["token"])
+    made = await make(world, program)
+    url = await link_to(program, made)
+    assert (await world.http.get(url)).content == made.content
+    http, _ = await _from(world, template, "198.51.100.7", "")
+    since = await world.now()
+
+    async with http:
+        response = await http.get(url)
+
+    refused(response, 401, "UNAUTHENTICATED")
+    assert await attempts(world, since) == [("export.download", "DENIED", "FOREIGN_NETWORK")]
+
+
+async def test_no_file_that_was_sent_before_brings_back_who_was_erased(world: World, tmp_path: Path) -> None:
+    owner, code = await world.client("owner"), await fresh_project(world)
+    made = [await uploaded(world, "owner", code, demo_file()) for _ in range(2)]
+    waiting = await make_import(owner, await world.project_id(code), b"x" * 10)
+    await start(owner, made[0])
+
+    services = with_own_destructions(world, tmp_path)
+    await erase_person(services, operator(), email=world.email("collector"), reason="They asked for it.")
+
+    assert await world.value("select count(*) from import_chunk") == 0
+    assert {(await show(owner, one))["status"] for one in (*made, waiting)} == {"EXPIRED"}
+    assert [one["code"] for one in (await start(owner, made[1]))["errors"]] == ["CONFLICT"]
+    assert (await send(owner, waiting.path, b"x" * 10)).status_code == 409
+    await run_to_the_end()
+    project = await world.project_id(code)
+    assert await world.value("select count(*) from record where project_id = $1", project) == 0
+
+
+async def test_what_is_refused_for_its_document_counts_as_a_request(world: World, limited: Limited) -> None:
+    http = await limited(2)
+    viewer = Client(http, (await world.client("viewer")).token)
+    unknown = json_body({"documentId": f"sha256:{'0' * 64}"})
+
+    answers = [await viewer.post(unknown) for _ in range(3)]
+
+    assert [one.codes for one in answers] == [["PERSISTED_QUERY_NOT_FOUND"]] * 2 + [["RATE_LIMITED"]]
 
 
 def _beside(field: str) -> set[str]:
