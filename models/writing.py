@@ -60,6 +60,7 @@ def _taken(column: Column, rows: Sequence[Values]) -> list[Any] | None:
     `unnest` fills up what is shorter with nulls. An array of nothing else would be looked at value by value.
     """
     name, field = column.name, column.field
+    taken: list[Any]
     if isinstance(field, EncryptedField):
         taken = [seal_light(field, row) for row in rows]
     elif callable(field.default):

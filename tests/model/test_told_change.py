@@ -31,7 +31,6 @@ ODD: Final[Mapping[str, tuple[str, str]]] = {
     "uuid[]": ("'{null}'", "'{}'"),
     "text[]": ("""'{null,"","a,b"}'""", "'{\"null\"}'"),
     "jsonb": ("""'{"a": null, "b": [null, {"c": null}]}'""", """'[null, {"d": {"e": null}}]'"""),
-    "json": ("""'{"a": null, "a2": {"b": null}}'""", """'{"a": [null]}'"""),
 }
 """Two values of each type that are told in an odd way, if any is."""
 
@@ -61,7 +60,7 @@ async def test_odd_values_are_told_as_the_row_has_them(owner: asyncpg.Connection
 async def test_of_many_columns_and_of_fields_within_values_none_is_lost(owner: asyncpg.Connection) -> None:
     tenant, secret, digested = await _made_alike(owner, "measurement")
     more = [f"add column more_{number} text" for number in range(WIDE)]
-    more += ["add column deep jsonb", "add column deeper json", "add column tags text[]", "add column deepest jsonb[]"]
+    more += ["add column deep jsonb", "add column tags text[]", "add column deepest jsonb[]"]
     await owner.execute(f"alter table alike {', '.join(more)}")
     await owner.execute("alter table alike drop column more_7")
     await owner.execute("select fieldward_audit('alike', 'organization_id', '{more_1}', '{more_2}', null, null, null)")
@@ -110,6 +109,7 @@ async def _require_told(owner: asyncpg.Connection, tenant: bool, secret: list[st
 
     first = values(0)
     before = None
+    expectations: list[tuple[str, str]] = []
     for operation, statement in (
         ("INSERT", f"insert into alike ({', '.join(first)}) values ({', '.join(first.values())})"),
         ("UPDATE", _update(values(1))),
@@ -121,10 +121,12 @@ async def _require_told(owner: asyncpg.Connection, tenant: bool, secret: list[st
         after = await owner.fetchval("select to_jsonb(r)::text from alike r")
         text = TOLD.format(before="$1::text", after="$2::text", secret="$3::text[]", digested="$4::text[]")
         expected = await owner.fetchval(f"select {text}::text", before, after, secret, digested)
-        found = await owner.fetchrow(
-            "select operation, columns::text from change where entity = 'alike' order by id desc limit 1"
+        found = await owner.fetch(
+            "select operation, columns::text as told from change where entity = 'alike' order by id"
         )
-        assert (found["operation"], found["columns"]) == (operation, expected)
+        if before != after:
+            expectations.append((operation, expected))
+        assert [(row["operation"], row["told"]) for row in found] == expectations
         before = after
 
 
