@@ -489,6 +489,7 @@ def all_command(
         lambda databases: measure_sealing(plan, databases, records, 20),
         lambda databases: measure_overload(replace(plan, records=100), databases, 1000),
         lambda databases: measure_export(plan, databases, records),
+        lambda databases: measure_import(replace(plan, records=100), databases, records),
         lambda databases: measure_sign_in_timing(replace(plan, records=100), databases, Question.SIGN_IN, 200),
     ]
     data: dict[str, Any] = {}

@@ -38,10 +38,10 @@ class CsvWriter:
 
     def records(self, batch: Sequence[ExportedRecord]) -> bytes:
         """Return the rows of a batch."""
-        rows: list[list[str]] = []
+        rows: list[list[Any]] = []
         for beside, measured in self._table.parts(batch):
-            shared = [*map(_cell, beside)]
-            rows += ([*shared, *map(_cell, one)] for one in measured)
+            shared = _cells(beside)
+            rows += [shared + _cells(one) for one in measured]
         return _written(rows)
 
     def end(self) -> bytes:
@@ -61,20 +61,29 @@ def unguarded(cell: str) -> str:
     return cell.removeprefix(GUARD)
 
 
+def _cells(values: Sequence[Any]) -> list[Any]:
+    """Return the cells of values. What the writer of the file puts the same way is left to it."""
+    return [
+        value if (kind := type(value)) in _AS_IT_IS or (kind is str and value[:1] not in _DANGEROUS) else _cell(value)
+        for value in values
+    ]
+
+
+# Nothing is written of None, and of a number the shortest text that reads back as the very same.
+_AS_IT_IS = frozenset({type(None), int, float})
+
+
 def _cell(value: Any) -> str:
-    if value is None:
-        return ""
     if type(value) is str:
-        return guarded(value) if value[:1] in _DANGEROUS else value
+        return guarded(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    # Of a number the shortest text that reads back as the very same.
     return repr(value)
 
 
-def _written(rows: Sequence[Sequence[str]]) -> bytes:
+def _written(rows: Sequence[Sequence[Any]]) -> bytes:
     file = io.StringIO(newline="")
     csv.writer(file, lineterminator="\r\n").writerows(rows)
     return file.getvalue().encode()

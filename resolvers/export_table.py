@@ -69,7 +69,10 @@ class ExportTable:
         """Yield of each record what is the same in its rows, and of each of its rows the rest: one at the least."""
         names = self._measurement_names
         for one in batch:
-            measured = [[_cell(values[name]) for name in names] for values in one.measurements]
+            measured = [
+                [value if type(value := values[name]) in _AS_IT_IS else _cell(value) for name in names]
+                for values in one.measurements
+            ]
             yield self._beside(one), measured or [self._without]
 
     def _beside(self, one: ExportedRecord) -> list[Any]:
@@ -87,14 +90,14 @@ class ExportTable:
 
 
 def _cell(value: Any) -> Any:
-    if value is None or type(value) in _AS_IT_IS:
+    if type(value) in _AS_IT_IS:
         return value
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
     return str(value)
 
 
-_AS_IT_IS = frozenset({str, int, float, bool, datetime})
+_AS_IT_IS = frozenset({type(None), str, int, float, bool, datetime})
 
 
 def _columns(prefix: str, column: Column) -> Iterator[TableColumn]:

@@ -66,6 +66,7 @@ class RecordSource:
         self._batch = batch
         self._bound: Bound | None = None
         self._is_over = False
+        self._writing: asyncio.Future[bytes] | None = None
         self._measurements = 0
         self._touched = sorted(set(_columns_of(conditions)))
 
@@ -103,9 +104,23 @@ class RecordSource:
         return self._writer.begin(head)
 
     async def next(self, connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> bytes | None:
-        """Return the bytes of the next batch; None where there is none left."""
-        if self._is_over:
-            return None
+        """Return the bytes of the batch before the next; None where there is none left.
+
+        While one is read, the one before becomes bytes, in a thread: requests of the same process get their turn too.
+        """
+        before, self._writing = self._writing, None
+        batch = None if self._is_over else await self._read(connection, viewer, log)
+        if batch is None:
+            return None if before is None else await before
+        content = b"" if before is None else await before
+        self._writing = asyncio.ensure_future(asyncio.to_thread(self._writer.records, batch))
+        return content
+
+    def end(self) -> bytes:
+        """Return what comes after the last record."""
+        return self._writer.end()
+
+    async def _read(self, connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> list[ExportedRecord] | None:
         listing = replace(self._listing(self._record), bound=self._bound)
         rows = await fetch_listing(connection, viewer, listing)
         self._is_over = len(rows) < self._batch
@@ -116,13 +131,7 @@ class RecordSource:
         shown = await show(self._record, viewer, rows, log)
         measured = await self._measured(connection, viewer, rows, log)
         self.rows_done += len(rows)
-        batch = [ExportedRecord(values, measured.get(row["id"], ())) for row, values in zip(rows, shown, strict=True)]
-        # In a thread: requests of the same process get their turn meanwhile.
-        return await asyncio.to_thread(self._writer.records, batch)
-
-    def end(self) -> bytes:
-        """Return what comes after the last record."""
-        return self._writer.end()
+        return [ExportedRecord(values, measured.get(row["id"], ())) for row, values in zip(rows, shown, strict=True)]
 
     def counts(self) -> Mapping[str, int]:
         """Return how many records and measurements are in it."""

@@ -4,7 +4,7 @@ The same as a query shows: a column that may not be read in a row's scope is nul
 be read nowhere is not selected. What is opened is noted, and so is what does not open.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,7 +15,7 @@ from auth.permission import Permission
 from auth.policy import can, has_everywhere
 from auth.principal import Viewer
 from auth.scope import Scope
-from models.encryption.envelope import key_id_of
+from models.encryption.envelope import key_bytes_of
 from models.encryption.keyring import active_keyring
 from models.errors import TamperedError
 from models.inventory import Column, Entity
@@ -167,7 +167,7 @@ async def _opened(
     filled = [place for place in places if blobs[place] is not None]
     if not filled:
         return [None] * len(blobs)
-    await active_keyring().load_ids(set(_key_ids(blobs[place] for place in filled)))
+    await active_keyring().load_ids(_key_ids(blobs[place] for place in filled))
     opened = ColumnOpener(column, entity).open_all(columns.__getitem__, filled)
     if column.is_logged:
         log.note_all(column, [ids[place] for place in filled if opened.values[place] is not None])
@@ -176,8 +176,10 @@ async def _opened(
     return list(opened.values)
 
 
-def _key_ids(blobs: Iterable[bytes]) -> Iterator[UUID]:
+def _key_ids(blobs: Iterable[bytes]) -> set[UUID]:
+    named = set()
     for blob in blobs:
         # What is no sealed value is found broken when it is opened.
         with suppress(TamperedError):
-            yield key_id_of(blob)
+            named.add(key_bytes_of(blob))
+    return {UUID(bytes=one) for one in named}

@@ -43,6 +43,8 @@ AUDIT = [
     "0",
 ]
 GUARDS = [sys.executable, "-m", "bench", "guards", "--records", "1000", "--rounds", "1"]
+IMPORT = [sys.executable, "-m", "bench", "import", "--rows", "400"]
+EXPORT = [sys.executable, "-m", "bench", "export", "--rows", "1000"]
 SHORT = ("--records", "200", "--rounds", "1", "--seconds", "1", "--warm-up", "0", "--connections", "4")
 
 
@@ -186,8 +188,10 @@ def _processes_of(place: Path) -> list[int]:
         (ENCRYPTION, "| with an encrypted column, and the log of its reading "),
         (AUDIT, "| create a record with 3 measurements: one at a time, ms "),
         (SEALING, "| 3 "),
+        (IMPORT, "| import by the job "),
+        (EXPORT, "| GEOJSON "),
     ],
-    ids=["guards", "encryption", "audit", "sealing"],
+    ids=["guards", "encryption", "audit", "sealing", "import", "export"],
 )
 def test_a_round_of_a_section_prints_its_table(directory: Path, command: list[str], row: str) -> None:
     done = subprocess.run(

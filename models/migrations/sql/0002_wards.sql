@@ -212,10 +212,10 @@ declare
                                timestamptz}';
 begin
   -- Fifty columns at once: a function of PostgreSQL takes no more arguments than a hundred.
-  select string_agg(p.listed, ', ' order by p.part), string_agg(p.came, E' ||\n          ' order by p.part),
-         string_agg(p.went, E' ||\n          ' order by p.part), string_agg(p.became, E' ||\n          ' order by p.part)
-    into columns, came, went, became
-    from (select c.part, string_agg(format('r.%I', c.name), ', ' order by c.place) as listed,
+  select string_agg(p.came, E' ||\n          ' order by p.part), string_agg(p.went, E' ||\n          ' order by p.part),
+         string_agg(p.became, E' ||\n          ' order by p.part)
+    into came, went, became
+    from (select c.part,
                  format(c.form, string_agg(format('%L, %s', c.name, c.came), E',\n            ' order by c.place)) as came,
                  format(c.form, string_agg(format('%L, %s', c.name, c.went), E',\n            ' order by c.place)) as went,
                  format(c.form, string_agg(format('%L, %s', c.name, c.became), E',\n            ' order by c.place)) as became
@@ -244,6 +244,8 @@ begin
                                     from (select coalesce(nullif(y.typelem, 0), y.oid) = any (flat) as is_flat) i) n
                    where a.attrelid = format('public.%I', name)::regclass and a.attnum > 0 and not a.attisdropped) c
            group by c.part, c.form) p;
+  select string_agg(format('r.%I', a.attname), ', ' order by a.attnum) into columns from pg_attribute a
+   where a.attrelid = format('public.%I', name)::regclass and a.attnum > 0 and not a.attisdropped;
   -- A row that changed its id, or its tenant, would have no counterpart, and one that went over to another whole would be
   -- missing in the history of the one before: refused, whoever tries.
   lost := 'not exists (select from old_rows o where o.id = r.id'
