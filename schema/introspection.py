@@ -35,7 +35,7 @@ from schema.text import extent_of
 
 MOST_KEPT: Final = 64
 """Schemas in memory, one for each set of permissions: 230 KiB each, and 4 ms to make another."""
-MOST_SHOWN: Final = 40_000
+MOST_SHOWN: Final = 60_000
 """Fields of an answer about the schema. All that there is to ask of it, asked by an owner, takes less than half."""
 MOST_SHOWN_TO_ANYONE: Final = 5_000
 """The same where nobody is signed in."""
