@@ -23,6 +23,7 @@ from resolvers.import_file import received_bytes
 from resolvers.locking import Wanted, hold_visible, lock_visible, require_on
 from resolvers.record_import import require_may_import
 from resolvers.trail import Actor
+from resolvers.writing import require_guards
 
 MOST_KEPT: Final = 4
 """How many times the largest file the files may be together that are kept for imports of one project."""
@@ -67,6 +68,8 @@ async def create_import(change: Change, *, new: NewImport, largest: int) -> UUID
     named = [Wanted(ImportMapping, new.mapping_id, ("project_id", "mapping"), at=at_mapping)] if new.mapping_id else []
     held = await hold_visible(change, project, *named)
     require_may_import(change.viewer, new.project_id, held.found(project)["status"])
+    written = ("project_id", "kind", "file_name", "size")
+    require_guards(change, entity_of(DataImport), project_scope(new.project_id), written, at=("input",))
     if (new.kind is ImportKind.CSV) is (new.mapping_id is None):
         raise InvalidInputError("Expected a mapping for kind CSV, and for no other.", field=at_mapping)
     mapping = held.found(named[0]) if named else None
