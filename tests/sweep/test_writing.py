@@ -206,7 +206,7 @@ def _attempts(
         project = cast.projects[FIRST] if mutation in IN_PROJECTS else None
         # What the owner of another tenant makes is of that tenant; all else is asked of what they can't see.
         is_stranger = who.key == "other-owner"
-        is_new, sees = "expectedVersion" not in whole, partial(_sees, page, who, project)
+        sees = partial(_sees, page, who, project)
         if mutation in OF_ONES_OWN:
             if mutation != "revokeSession" or is_stranger or "membership:assign" not in who.held(None):
                 attempts.append((mutation, with_only(contract, mutation, whole, [place for _, place in fields]), None))
@@ -214,8 +214,8 @@ def _attempts(
             continue
         elif who.may(door, project) and not is_stranger:
             attempts += [
-                # Of a row that they do not see, they are told that it is none.
-                (mutation, with_only(contract, mutation, whole, [place]), place if is_new or sees(said) else None)
+                # Where they see no such row, it is not the field that is named: the row is none, or no field may be written.
+                (mutation, with_only(contract, mutation, whole, [place]), place if sees(said) else None)
                 for said, place in fields
                 if not _may_write(page, who, mutation, said, place, project)
             ]
