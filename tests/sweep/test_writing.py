@@ -214,7 +214,7 @@ def _attempts(
             continue
         elif who.may(door, project) and not is_stranger:
             attempts += [
-                # Where they see no such row, it is not the field that is named: the row is none, or no field may be written.
+                # Where they see no such row, another field is named: the row is none, or none of its fields is written.
                 (mutation, with_only(contract, mutation, whole, [place]), place if sees(said) else None)
                 for said, place in fields
                 if not _may_write(page, who, mutation, said, place, project)
