@@ -25,6 +25,7 @@ from resolvers.record_import import require_may_import
 from resolvers.site_geojson import LARGEST_FILE
 from resolvers.site_import import require_may_import_sites
 from resolvers.trail import Actor
+from resolvers.writing import require_guards
 
 MOST_KEPT: Final = 4
 """How many times the largest file the files may be together that are kept for imports of one project."""
@@ -70,6 +71,8 @@ async def create_import(change: Change, *, new: NewImport, largest: int) -> UUID
     held = await hold_visible(change, project, *named)
     _require_may(change, new.kind, new.project_id, held.found(project)["status"])
     largest = min(largest, LARGEST_FILE) if new.kind is ImportKind.GEOJSON_SITES else largest
+    written = ("project_id", "kind", "file_name", "size")
+    require_guards(change.viewer, entity_of(DataImport), project_scope(new.project_id), written, at=("input",))
     if (new.kind is ImportKind.CSV) is (new.mapping_id is None):
         raise InvalidInputError("Expected a mapping for kind CSV, and for no other.", field=at_mapping)
     mapping = held.found(named[0]) if named else None

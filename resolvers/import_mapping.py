@@ -6,6 +6,7 @@ from uuid import UUID
 from tortoise.exceptions import IntegrityError
 
 from auth.permission import Permission
+from auth.scope import project_scope
 from models.base import new_id
 from models.data_import import ImportMapping
 from models.errors import ConflictError
@@ -17,6 +18,7 @@ from resolvers.csv_mapping import CsvMapping, mapping_text, require_sound
 from resolvers.locking import Wanted, hold_visible, lock_visible, require_on, require_version
 from resolvers.project import require_active
 from resolvers.record_import import require_may_import
+from resolvers.writing import require_guards
 
 _AT_MAPPING: Final = ("input", "mapping")
 _AT_NAME: Final = ("input", "name")
@@ -33,6 +35,8 @@ async def create_mapping(change: Change, *, project_id: UUID, name: str, mapping
     project = Wanted(Project, project_id, ("status",), at=("input", "projectId"))
     status = (await hold_visible(change, project)).found(project)["status"]
     require_may_import(change.viewer, project_id, status)
+    written = ("project_id", "name", "mapping")
+    require_guards(change.viewer, entity_of(ImportMapping), project_scope(project_id), written, at=("input",))
     row_id = new_id()
     try:
         await ImportMapping.create(

@@ -5,6 +5,7 @@ a whole, with nothing changed and an entry of the attempt.
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -205,6 +206,7 @@ def _attempts(
         project = cast.projects[FIRST] if mutation in IN_PROJECTS else None
         # What the owner of another tenant makes is of that tenant; all else is asked of what they can't see.
         is_stranger = who.key == "other-owner"
+        sees = partial(_sees, page, who, project)
         if mutation in OF_ONES_OWN:
             if mutation != "revokeSession" or is_stranger or "membership:assign" not in who.held(None):
                 attempts.append((mutation, with_only(contract, mutation, whole, [place for _, place in fields]), None))
@@ -212,7 +214,8 @@ def _attempts(
             continue
         elif who.may(door, project) and not is_stranger:
             attempts += [
-                (mutation, with_only(contract, mutation, whole, [place]), place)
+                # Where they see no such row, another field is named: the row is none, or none of its fields is written.
+                (mutation, with_only(contract, mutation, whole, [place]), place if sees(said) else None)
                 for said, place in fields
                 if not _may_write(page, who, mutation, said, place, project)
             ]
@@ -250,6 +253,10 @@ def _maker(cast: Cast, who: Principal, mutation: str, project: UUID | None) -> P
 def _sees_devices(page: Page, who: Principal) -> bool:
     """Return whether somebody is shown a device that is not their own, and so can name it."""
     return "r" in who.letters(page, page.fields["Device"]["id"], None)
+
+
+def _sees(page: Page, who: Principal, project: UUID | None, said: FieldRow) -> bool:
+    return page.read_of(said.type_name) in who.held(project)
 
 
 async def _fingerprint(cast: Cast) -> tuple[dict[str, str], Any]:
