@@ -137,8 +137,8 @@ async def test_nobody_sends_any_number_of_files_at_a_time(world: World) -> None:
         began.release()
         await waits.wait()
         # Never sent: it would be the whole file.
-        for nothing in ():
-            yield nothing
+        if not waits.is_set():
+            yield b"x"
 
     sending = [
         asyncio.create_task(world.http.put(made.path, content=held_back(), headers=headers)) for _ in range(MOST_OF_ONE)
@@ -170,7 +170,8 @@ async def test_files_count_by_the_quota_of_operations(world: World, limited: Lim
         assert (await http.get(url)).status_code == 200
     since = await world.now()
 
-    for again in (*asking, lambda: http.get(url)):
+    asking.append(lambda: http.get(url))
+    for again in asking:
         response = await again()
         assert response.status_code == 429
         assert response.json()["errors"][0]["extensions"]["detail"] == "QUOTA_SPENT"
