@@ -5,7 +5,6 @@ import io
 import json
 from datetime import timedelta
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from models.encryption.owner import export_owner
 from resolvers.erasure import erase_person
 from resolvers.export_csv import unguarded
 from tests.support.access import make_program, person_with
-from tests.support.export import ask, exporting, look, make, take, with_own_destructions, work
+from tests.support.export import ask, exporting, look, make, take, work
 from tests.support.mutation import mutate
 from tests.support.world import Client, World
 
@@ -382,14 +381,13 @@ def _owner(organization_id: UUID, export_id: str) -> KeyOwner:
     return export_owner(organization_id, UUID(export_id.removeprefix("Export:")))
 
 
-async def test_erasing_somebody_ends_every_export_of_their_organization(world: World, tmp_path: Path) -> None:
+async def test_erasing_somebody_ends_every_export_of_their_organization(world: World) -> None:
     manager = await world.client("manager")
     made, waiting = await make(world, manager), await ask(manager)
     owner = _owner(await world.organization_id("clearwater"), made.shown["id"])
     assert await world.services.keystore.keys_of([owner])
 
-    services = with_own_destructions(world, tmp_path)
-    await erase_person(services, operator(), email=world.email("collector"), reason="They asked for it.")
+    await erase_person(world.services, operator(), email=world.email("collector"), reason="They asked for it.")
 
     assert await world.services.keystore.keys_of([owner]) == []
     assert (await take(manager, made.shown["id"], made.shown["fileName"])).status_code == 404

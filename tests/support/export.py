@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
 
-from models.encryption.destruction import DestructionLog
 from resolvers.export_job import Exporting
-from resolvers.services import Services
 from tests.support.mutation import Stage, mutate, prepare
 from tests.support.world import Client, World
 
@@ -22,11 +19,6 @@ SHOWN = (
 def exporting(world: World, *, lifetime: timedelta = timedelta(hours=1), batch: int | None = None) -> Exporting:
     """Return what makes exports."""
     return Exporting(world.services, lifetime=lifetime, batch=batch)
-
-
-def with_own_destructions(world: World, folder: Path) -> Services:
-    """Return the world's services with a log of destroyed keys of their own: the next test's world has these keys."""
-    return replace(world.services, destructions=DestructionLog(folder / "destructions.jsonl"))
 
 
 async def ask(client: Client, form: str = "CSV", **given: Any) -> str:
