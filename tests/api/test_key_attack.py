@@ -9,7 +9,6 @@ import pytest
 from auth.errors import UnauthenticatedError
 from auth.permission import Permission
 from auth.principal import Channel, Origin
-from auth.role import OrganizationRole
 from auth.token import AccessClaims
 from fieldward.cli.environment import operator
 from fieldward.embedded import EmbeddedPostgres
@@ -25,7 +24,7 @@ from models.encryption.rotation import replace_keys
 from models.inventory import entity_named
 from models.resealing import NO_ROW
 from models.searching import index_of
-from resolvers.account import NewPerson, create_person, member_viewer
+from resolvers.account import member_viewer
 from resolvers.collector import COLLECTOR
 from resolvers.erasure import apply_erasures, erase_name, erase_person
 from resolvers.key_rotation import Rotation, _reseal_batch, reseal
@@ -35,30 +34,16 @@ from resolvers.session import authenticate
 from resolvers.trail import Actor
 from tests.support.access import define_role, give_in_project
 from tests.support.mutation import mutate
+from tests.support.people import PASSWORD, a_person
 from tests.support.tampering import store
 from tests.support.world import SIGN_IN, Client, World, connect
 from tests.support.wqx import a_file, a_row
-
-PASSWORD = "correct horse battery staple"
 
 
 @pytest.fixture
 def keystore_database(own_keystore: str) -> str:
     """A keystore of this test's own, whose keys end."""
     return own_keystore
-
-
-async def a_person(world: World, name: str = "Bo Berg") -> tuple[UUID, str]:
-    """Make a member whom no other test knows, and return their account's id and address."""
-    organization_id = await world.organization_id("clearwater")
-    email = f"{new_id()}@clearwater.example"
-    member_id = await create_person(
-        world.services,
-        operator(),
-        organization_id=organization_id,
-        new=NewPerson(email, PASSWORD, name, OrganizationRole.MEMBER),
-    )
-    return await world.value("select user_id from membership where id = $1", member_id), email
 
 
 async def signed_in(world: World, email: str) -> Client:

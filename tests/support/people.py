@@ -3,11 +3,19 @@
 from typing import Any
 from uuid import UUID
 
+from auth.role import OrganizationRole
+from fieldward.cli.environment import operator
+from models.base import new_id
+from resolvers.account import NewPerson, create_person
 from resolvers.invitation_sending import make_link
 from tests.support.mutation import mutate
 from tests.support.world import Answer, Client, World
 
 NEW_PASSWORD = "ochre heron walks at dawn 42"
+
+
+PASSWORD = "correct horse battery staple"
+"""The password of who is made here."""
 
 
 async def invite(client: Client, email: str, **given: Any) -> str:
@@ -39,3 +47,16 @@ async def sign_in_as(world: World, email: str, password: str = NEW_PASSWORD) -> 
     payload = (await world.anonymous.run(query, {"input": given})).data["signIn"]
     assert payload["errors"] == [], payload
     return Client(world.http, payload["accessToken"], password=password)
+
+
+async def a_person(world: World, name: str = "Bo Berg") -> tuple[UUID, str]:
+    """Make a member whom no other test knows, and return their account's id and address."""
+    organization_id = await world.organization_id("clearwater")
+    email = f"{new_id()}@clearwater.example"
+    member_id = await create_person(
+        world.services,
+        operator(),
+        organization_id=organization_id,
+        new=NewPerson(email, PASSWORD, name, OrganizationRole.MEMBER),
+    )
+    return await world.value("select user_id from membership where id = $1", member_id), email
