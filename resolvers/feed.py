@@ -31,6 +31,8 @@ from models.inventory import Entity
 LARGEST_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 50
 
+_LENGTH: Final = 240
+"""Bytes of what a cursor holds, filled up by blanks: more than the longest numbers and moments take."""
 _NONCE: Final = 12
 _VERSION: Final = 1
 _AT: Final = ("after",)
@@ -141,7 +143,8 @@ def seal_position(viewer: Viewer, position: Position) -> str:
             position.access.hex(),
         ]
     )
-    sealed = _cipher(viewer).encrypt(nonce, content, _context(viewer))
+    # Of one length, or that would tell of what others did.
+    sealed = _cipher(viewer).encrypt(nonce, content.ljust(_LENGTH), _context(viewer))
     return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
 

@@ -24,13 +24,17 @@ _PROGRESS: Final = f"""
     where i.organization_id = $1 and i.id = any($2)
 """
 _BLOCKS: Final = f"""
-    select position, fates from import_block
-    where organization_id = $1 and import_id = $2 and run = $3 and position >= $4
-      and ($5::text[] is null or (created_rows > 0 and '{RowFate.CREATED}' = any ($5))
-           or (known_rows > 0 and '{RowFate.KNOWN}' = any ($5))
-           or (rejected_rows > 0 and '{RowFate.REJECTED}' = any ($5))
-           or (blank_rows > 0 and '{RowFate.BLANK}' = any ($5)))
-    order by position limit {_BLOCKS_AT_ONCE}
+    select w.place, b.position, b.fates
+    from unnest($2::uuid[], $3::int[], $4::int[]) with ordinality as w(import_id, run, position, place)
+    cross join lateral (
+      select b.position, b.fates from import_block b
+      where b.organization_id = $1 and b.import_id = w.import_id and b.run = w.run and b.position >= w.position
+        and ($5::text[] is null or (b.created_rows > 0 and '{RowFate.CREATED}' = any ($5))
+             or (b.known_rows > 0 and '{RowFate.KNOWN}' = any ($5))
+             or (b.rejected_rows > 0 and '{RowFate.REJECTED}' = any ($5))
+             or (b.blank_rows > 0 and '{RowFate.BLANK}' = any ($5)))
+      order by b.position limit {_BLOCKS_AT_ONCE}) b
+    order by w.place, b.position
 """
 
 Place = tuple[int, int]
@@ -50,10 +54,20 @@ class Progress:
     blank_rows: int
     records_created: int
 
+    def rows_of(self, fates: Sequence[RowFate] | None) -> int:
+        """Return how many rows have one of these fates; of all with None."""
+        of = {
+            RowFate.CREATED: self.created_rows,
+            RowFate.KNOWN: self.known_rows,
+            RowFate.REJECTED: self.rejected_rows,
+            RowFate.BLANK: self.blank_rows,
+        }
+        return sum(of[one] for one in set(of if fates is None else fates))
+
     @property
     def done_rows(self) -> int:
         """Rows of which it is known what became of them."""
-        return self.created_rows + self.known_rows + self.rejected_rows + self.blank_rows
+        return self.rows_of(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +94,41 @@ async def load_progress(
 async def load_fates(
     connection: asyncpg.Connection,
     organization_id: UUID,
-    import_id: UUID,
-    run: int,
+    runs: Sequence[tuple[UUID, int]],
     *,
     fates: Sequence[RowFate] | None,
     after: Place,
     most: int,
-) -> list[ToldRow]:
-    """Return what became of the rows behind a place, `most` at the most, in the order in which it was decided.
+) -> list[list[ToldRow]]:
+    """Return of each import what became of the rows behind a place, `most` at the most, in the order in which it was
+    decided.
 
-    fates: those of these alone; None for all.
+    runs: the imports, each with which of its runs. fates: those of these alone; None for all.
+
+    One statement for all of the imports, and another one where the rows lie in more than so many batches.
     """
-    told: list[ToldRow] = []
-    position = after[0]
-    while len(told) < most:
-        blocks = await connection.fetch(_BLOCKS, organization_id, import_id, run, position, fates)
-        for block in blocks:
-            told += _told_in(block, fates, after, most - len(told))
-            position = block["position"] + 1
-        if len(blocks) < _BLOCKS_AT_ONCE:
-            break
+    told: list[list[ToldRow]] = [[] for _ in runs]
+    left = dict.fromkeys(range(len(runs)), after[0])
+    while left:
+        places = list(left)
+        found = await connection.fetch(
+            _BLOCKS,
+            organization_id,
+            [runs[place][0] for place in places],
+            [runs[place][1] for place in places],
+            [left[place] for place in places],
+            fates,
+        )
+        blocks: dict[int, list[Any]] = {place: [] for place in places}
+        for block in found:
+            blocks[places[block["place"] - 1]].append(block)
+        for place, of_import in blocks.items():
+            rows = told[place]
+            for block in of_import:
+                rows += _told_in(block, fates, after, most - len(rows))
+                left[place] = block["position"] + 1
+            if len(of_import) < _BLOCKS_AT_ONCE or len(rows) >= most:
+                del left[place]
     return told
 
 

@@ -75,6 +75,12 @@ class ImportRowPage:
     nodes: list[ImportRow] = strawberry.field(description="The rows.", metadata=derived())
     page_info: PageInfo = strawberry.field(description="Where the page lies.", metadata=derived())
 
+    @resolved("How many rows there are by now, all pages together.", derived())
+    async def total_count(src: strawberry.Parent[Any], info: strawberry.Info) -> int | None:
+        context = context_of(info)
+        found = await context.loader(("import progress",), lambda ids: _progress(context, ids)).load(src.import_id)
+        return None if found is None else found.rows_of(src.fates)
+
 
 @stands_for(DataImportModel)
 @strawberry.type(description="A file that is, or was, imported into a project.")
@@ -174,6 +180,8 @@ class _Info:
 class _RowPage:
     nodes: Sequence[ToldRow]
     page_info: _Info
+    import_id: UUID
+    fates: Sequence[RowFate] | None
 
 
 async def _progress(context: RequestContext, ids: Sequence[UUID]) -> list[Progress | None]:
@@ -189,19 +197,18 @@ async def _rows(
         raise InvalidInputError(f"Expected a number from 0 to {LARGEST_PAGE}.", field=("first",))
     await context.services.keyring.load([index_owner(context.viewer.organization_id)])
     begin = BEFORE_ALL if after is None else _opened(context, found, after)
-    async with context.reader.use() as connection:
-        told = await load_fates(
-            connection,
-            context.viewer.organization_id,
-            found["id"],
-            found["run"],
-            fates=fates,
-            after=begin,
-            most=first + 1,
-        )
+    key = ("import rows", tuple(fates or ()), fates is None, begin, first)
+
+    async def load(runs: Sequence[tuple[UUID, int]]) -> list[list[ToldRow]]:
+        async with context.reader.use() as connection:
+            return await load_fates(
+                connection, context.viewer.organization_id, runs, fates=fates, after=begin, most=first + 1
+            )
+
+    told: list[ToldRow] = await context.loader(key, load).load((found["id"], found["run"]))
     nodes = told[:first]
     start, end = (_sealed(context, found, one[0]) if one else None for one in (nodes[:1], nodes[-1:]))
-    return _RowPage(nodes, _Info(len(told) > first, after is not None, start, end))
+    return _RowPage(nodes, _Info(len(told) > first, after is not None, start, end), found["id"], fates)
 
 
 def _sealed(context: RequestContext, found: Row, row: ToldRow) -> str:

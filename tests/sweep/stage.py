@@ -25,6 +25,7 @@ from resolvers.account import NewPerson, create_person
 from resolvers.incident_rule import DEFAULTS
 from tests.support.device import enrolled
 from tests.support.entry import insert_entry
+from tests.support.export import ask, look
 from tests.support.incident import incidents, look_through, refuse
 from tests.support.mutation import Stage, mutate, prepare, with_import, with_invitation, with_review
 from tests.support.served import Caller
@@ -129,6 +130,7 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
     await _fill_what_is_empty(world, targets, members)
     targets = replace(targets, incident=await _find_incidents(world, owner, targets))
     targets = await with_import(world, await with_review(world, await with_invitation(world, targets)))
+    targets = replace(targets, export=await _exported(world))
     over = {"id": targets.review, "expectedVersion": 1, "reason": "Set up."}
     await _done(owner, "closeAccessReview", over, "accessReview { id }")
     device = await _device_of(owner, members["blocked"])
@@ -182,6 +184,20 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
         superuser=superuser,
         trail_until=await world.now(),
     )
+
+
+async def _exported(world: World) -> str:
+    """Have the manager export, and return the export's id once the server has made it; another one is called off."""
+    manager = await world.client("manager")
+    filters = {"siteCode": {"startsWith": "W"}}
+    called_off = await ask(manager, "GEOJSON", filter=filters, reason="Set up.")
+    await _done(manager, "cancelExport", {"id": called_off, "expectedVersion": 1}, "export { id }")
+    export_id = await ask(manager)
+    for _ in range(300):
+        if (await look(manager, export_id))["status"] == "READY":
+            return export_id
+        await asyncio.sleep(0.2)
+    raise AssertionError("the server does not make the export")
 
 
 def _standing(key: str, projects: Mapping[str, UUID]) -> Standing:
