@@ -124,7 +124,13 @@ async def test_who_assigns_by_a_role_of_the_organizations_own_raises_nobody_abov
 
 async def test_who_assigns_in_a_project_by_a_role_gives_there_what_they_hold_there(world: World) -> None:
     owner = await world.client("owner")
-    holds = {P.PROJECT_MEMBERSHIP_READ, P.PROJECT_MEMBERSHIP_ASSIGN, P.RECORD_READ_CONFIDENTIAL, *LOOKS}
+    holds = {
+        P.PROJECT_MEMBERSHIP_READ,
+        P.PROJECT_MEMBERSHIP_ASSIGN,
+        P.RECORD_READ_CONFIDENTIAL,
+        P.RECORD_EXPORT,
+        *LOOKS,
+    }
     await person_with(world, "member", holds, level="PROJECT")
     await give_in_project(world, "member", code="PARKS", role="VIEWER")
     equal = await define_role(owner, holds, name="Equal")

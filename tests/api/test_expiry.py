@@ -131,9 +131,8 @@ async def test_what_was_over_is_given_again_and_what_has_an_end_is_given_for_goo
 
 async def test_a_manager_gives_what_ends_and_an_end_that_is_over_is_no_obstacle(world: World) -> None:
     """Who once was a manager there is, once that is over, somebody whom a lesser manager may give a role."""
-    await person_with(
-        world, "member", {P.PROJECT_MEMBERSHIP_READ, P.PROJECT_MEMBERSHIP_ASSIGN, *LOOKS}, level="PROJECT"
-    )
+    lesser = {P.PROJECT_MEMBERSHIP_READ, P.PROJECT_MEMBERSHIP_ASSIGN, P.RECORD_EXPORT, *LOOKS}
+    await person_with(world, "member", lesser, level="PROJECT")
     await give_in_project(world, "auditor", role="MANAGER", expiresAt=later(days=1))
     client = await world.client("member")
     given = await in_project(world, "auditor", role="VIEWER", expiresAt=later(hours=1))

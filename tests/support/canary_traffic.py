@@ -34,28 +34,32 @@ mutation($input: SetTrustedDocumentPolicyInput!) {
 }
 """
 LOOK: Final = "query($id: ID!) { export(id: $id) { status fileName errorCode manifest filter } }"
-QUESTIONS: Final = (
+OF_PLAIN: Final = (
     "query($word: String!) { records(search: $word) { nodes { id } } }",
     "query($word: String!) { projects(search: $word) { nodes { id } } }",
     "query($word: String!) { records(filter: {siteCode: {contains: $word}}) { nodes { id } totalCount } }",
     "query($word: String!) { records(filter: {not: {siteName: {eq: $word}}}) { totalCount } }",
-    "query($word: String!) { users(filter: {email: {eq: $word}}) { nodes { id } } }",
-    "query($word: String!) { records(first: 1, after: $word) { nodes { id } } }",
-    "query($word: String!) { changes(after: $word) { cursor } }",
-    "query($word: String!) { nodes(ids: [$word]) { id } }",
     'query($word: String!) { measurementSeries(characteristic: $word, start: "2026-01-01T00:00:00Z",'
     ' end: "2027-01-01T00:00:00Z") { siteCode } }',
     "query($word: String!) { measurementGroups(by: [CHARACTERISTIC], filter: {characteristic: {eq: $word}})"
     " { nodes { count } } }",
 )
-"""What asks for a word."""
+"""What asks for a word that is compared with plain columns: as a parameter, which a talkative database logs."""
+QUESTIONS: Final = (
+    "query($word: String!) { users(filter: {email: {eq: $word}}) { nodes { id } } }",
+    "query($word: String!) { records(filter: {collector: {eq: $word}}) { nodes { id } } }",
+    "query($word: String!) { records(first: 1, after: $word) { nodes { id } } }",
+    "query($word: String!) { changes(after: $word) { cursor } }",
+    "query($word: String!) { nodes(ids: [$word]) { id } }",
+)
+"""What asks for a word that the database is not to see."""
 
 
 @dataclass
 class Traffic:
     """Does all that, as who may do everything, as who may do nothing, and as nobody.
 
-    kept: the canaries that were stored, and that who may read them is answered. taken: what the files of exports held.
+    plain: makes the words that plain columns are asked for. kept: the canaries that were stored, and that who may read them is answered. taken: what the files of exports held.
     """
 
     canaries: Canaries
@@ -63,6 +67,7 @@ class Traffic:
     watcher: Caller
     anonymous: Caller
     project: str
+    plain: Canaries
     kept: set[str] = field(default_factory=set)
     taken: bytes = b""
 
@@ -186,9 +191,10 @@ class Traffic:
             time.sleep(0.2)
 
     def _questions(self) -> None:
-        for number, question in enumerate(QUESTIONS):
+        asked = [*((one, self.canaries) for one in QUESTIONS), *((one, self.plain) for one in OF_PLAIN)]
+        for question, canaries in asked:
             for name, who in (("owner", self.owner), ("watcher", self.watcher), ("nobody", self.anonymous)):
-                word = self.canaries.plant(f"asked by {name}, {number}")
+                word = canaries.plant(f"asked by {name}: {question}")
                 who.run(question, {"word": word})
                 literal = question.partition("{")[2].replace("$word", f'"{word}"')
                 who.run(f"{{{literal}")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -130,11 +130,14 @@ class Caller:
     """Somebody who calls the API: with a program's token, as a person who signs in, or as nobody.
 
     A person's sign-in is refreshed when it is time to, and is another one only where it was ended.
+
+    sign: makes a token anew, for who can't sign in any more; none where that is not needed.
     """
 
     http: httpx.Client
     token: str | None = None
     sign_in: Mapping[str, str] | None = None
+    sign: Callable[[], str] | None = field(default=None, repr=False)
     _refresh_token: str | None = field(default=None, repr=False)
     _since: float = field(default=-FRESH_S, repr=False)
 
@@ -167,6 +170,8 @@ class Caller:
 
     def freshen(self) -> None:
         """Have a token that is good for a while."""
+        if self.sign is not None and time.monotonic() - self._since > FRESH_S:
+            self.token, self._since = self.sign(), time.monotonic()
         if self.sign_in is not None and time.monotonic() - self._since > FRESH_S:
             self.token, self._since = None, time.monotonic()
             payload = self._refreshed() or self._post(SIGN_IN, {"input": self.sign_in}).data["signIn"]

@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 import httpx
+import jwt
 
 from auth.role import SERVICE_ACCOUNT_LEVEL, OrganizationRole
+from auth.token import LONGEST_LIFETIME_S, AccessClaims, SigningKey, issue_access_token
 from fieldward.cli.environment import operator
 from fieldward.demo.people import PEOPLE
 from fieldward.embedded import Endpoint
@@ -45,7 +48,7 @@ PLAIN_READS: Final = frozenset(
 )
 LOOKS_ON: Final = PLAIN_READS | {
     *("record:create", "record:update", "record:submit", "record:review"),
-    *("device:register", "project:create", "project:update", "project_membership:assign"),
+    *("device:register", "project:create", "project:update", "project_membership:assign", "record:export"),
 }
 """In the organization: all that is plain, nothing that is confidential or personal; and writes all the same."""
 MENDS: Final = frozenset(
@@ -55,7 +58,9 @@ MENDS: Final = frozenset(
     }
 )
 """In a project: changes records, and may not read what is noted in them."""
-RECORDS: Final = frozenset(str(one) for one in SERVICE_ACCOUNT_LEVEL if one.noun == "record") | {"project:read"}
+RECORDS: Final = frozenset(str(one) for one in SERVICE_ACCOUNT_LEVEL if one.noun == "record") | {
+    *("project:read", "data_import:read"),
+}
 READS: Final = tuple(sorted(str(one) for one in SERVICE_ACCOUNT_LEVEL if one.is_reading))
 """What there is to read for a program: one of them for each."""
 
@@ -158,8 +163,10 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
             member_id=members[key],
             standing=_standing(key, projects),
         )
+    signer = await services.signing_keys.signer()
     for key, token in first_tokens.items():
-        outside = Caller(calls, token=token)
+        # Longer than a token lives, they are let in by none that is good.
+        outside = Caller(calls, token=token, sign=partial(_signed_anew, signer, token))
         everybody[key] = Principal(key, None, outside, is_let_in=False, member_id=members[key])
     for key, (account_id, token) in tokens.items():
         everybody[key] = replace(
@@ -183,6 +190,16 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
         organization=organization,
         superuser=superuser,
         trail_until=await world.now(),
+    )
+
+
+def _signed_anew(signer: SigningKey, token: str) -> str:
+    """Return the token as it would be if it had been made now."""
+    said = jwt.decode(token, options={"verify_signature": False})
+    claims = AccessClaims(UUID(said["sub"]), UUID(said["sid"]), UUID(said["org"]))
+    now = datetime.now(UTC)
+    return issue_access_token(
+        signer, claims, now=now, issuer=said["iss"], audience=said["aud"], lifetime_s=LONGEST_LIFETIME_S
     )
 
 
