@@ -230,4 +230,4 @@ class _Lines:
         try:
             return self._stream.readline(_ROW_LIMIT + 1)
         except UnicodeError:
-            raise WqxFormatError("The file is not text in its encoding.") from None
+            raise WqxFormatError(f"The file is not {self._stream.encoding.upper()} text.") from None

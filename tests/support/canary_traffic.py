@@ -59,7 +59,8 @@ QUESTIONS: Final = (
 class Traffic:
     """Does all that, as who may do everything, as who may do nothing, and as nobody.
 
-    plain: makes the words that plain columns are asked for. kept: the canaries that were stored, and that who may read them is answered. taken: what the files of exports held.
+    plain: makes the words that plain columns are asked for.
+    kept: the canaries that were stored, and that who may read them is answered. taken: what the files of exports held.
     """
 
     canaries: Canaries

@@ -166,6 +166,7 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
     signer = await services.signing_keys.signer()
     for key, token in first_tokens.items():
         # Longer than a token lives, they are let in by none that is good.
+        assert token is not None
         outside = Caller(calls, token=token, sign=partial(_signed_anew, signer, token))
         everybody[key] = Principal(key, None, outside, is_let_in=False, member_id=members[key])
     for key, (account_id, token) in tokens.items():
