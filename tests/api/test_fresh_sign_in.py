@@ -22,7 +22,13 @@ FRESH = {
     *("renewRecoveryCodes", "removeAuthenticator", "resetSecondFactors", "revokeUserSessions", "startPasswordReset"),
     *("inviteUser", "resendInvitation", "suspendUser", "reinstateUser", "removeUser"),
     *("issueServiceAccountToken", "revokeServiceAccountToken", "handOverDevice", "startDeviceEnrolment"),
-    *("decideAccessReviewItem", "closeAccessReview", "registerTrustedDocuments", "setTrustedDocumentPolicy"),
+    *(
+        "decideAccessReviewItem",
+        "closeAccessReview",
+        "registerTrustedDocuments",
+        "createArchive",
+        "setTrustedDocumentPolicy",
+    ),
 }
 STANDS = "select authenticated_at > now() - interval '1 minute', factors from session where id = $1"
 
