@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -155,7 +156,9 @@ def _routes_of(
     return [Route(f"/{page}", show), Route(_address(page, "{digest}", "{name}"), static)]
 
 
+@cache
 def _read(path: str) -> StaticFile:
+    """Return a file, which is read and packed once: it does not change while a process runs."""
     found = _PAGES / path
     plain = found.read_bytes()
     return StaticFile(
