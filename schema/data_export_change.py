@@ -18,7 +18,7 @@ from resolvers.export import NewExport, cancel_export, create_export, create_exp
 from resolvers.export_job import MAKE_EXPORTS
 from schema.context import context_of
 from schema.data_export import Export
-from schema.field import derived, resolved, structure
+from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
 from schema.record import RecordFilter, record_conditions
@@ -64,14 +64,12 @@ class CreateExportLinkPayload:
     export: Export | None = shows(DataExportModel, "The export as you may read it now.")
     errors: list[UserError] = strawberry.field(description="Why nothing was done.", metadata=derived())
 
-    @resolved(
-        "The path of the link, on this server. Whoever has it takes the file, for five minutes, as long as"
+    token: str | None = strawberry.field(
+        name="url",
+        description="The path of the link, on this server. Whoever has it takes the file, for five minutes, as long as"
         " your sign-in stands and you may read what is in it. Shown this once; a new one ends the one before.",
-        derived(),
+        metadata=derived(),
     )
-    def url(src: strawberry.Parent[Any]) -> str | None:
-        token: str | None = src.token
-        return token
 
 
 @strawberry.type
