@@ -8,9 +8,7 @@ import pytest
 from auth.errors import ForbiddenError
 from auth.permission import Permission as P
 from auth.principal import Channel, Origin
-from auth.role import (
-    PROJECT_LEVEL,
-)
+from auth.role import PROJECT_LEVEL, PROJECT_ROLES, ProjectRole
 from models.base import new_id
 from models.membership import MembershipStatus
 from resolvers.account import member_viewer, set_member_status
@@ -128,8 +126,7 @@ async def test_who_assigns_in_a_project_by_a_role_gives_there_what_they_hold_the
         P.PROJECT_MEMBERSHIP_READ,
         P.PROJECT_MEMBERSHIP_ASSIGN,
         P.RECORD_READ_CONFIDENTIAL,
-        P.RECORD_EXPORT,
-        *LOOKS,
+        *PROJECT_ROLES[ProjectRole.VIEWER],
     }
     await person_with(world, "member", holds, level="PROJECT")
     await give_in_project(world, "member", code="PARKS", role="VIEWER")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from auth.permission import Permission as P
-from auth.role import ORGANIZATION_ROLES, OrganizationRole
+from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, OrganizationRole, ProjectRole
 from tests.support.access import (
     codes,
     content,
@@ -131,7 +131,7 @@ async def test_what_was_over_is_given_again_and_what_has_an_end_is_given_for_goo
 
 async def test_a_manager_gives_what_ends_and_an_end_that_is_over_is_no_obstacle(world: World) -> None:
     """Who once was a manager there is, once that is over, somebody whom a lesser manager may give a role."""
-    lesser = {P.PROJECT_MEMBERSHIP_READ, P.PROJECT_MEMBERSHIP_ASSIGN, P.RECORD_EXPORT, *LOOKS}
+    lesser = {P.PROJECT_MEMBERSHIP_READ, P.PROJECT_MEMBERSHIP_ASSIGN, *PROJECT_ROLES[ProjectRole.VIEWER]}
     await person_with(world, "member", lesser, level="PROJECT")
     await give_in_project(world, "auditor", role="MANAGER", expiresAt=later(days=1))
     client = await world.client("member")
