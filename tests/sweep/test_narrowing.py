@@ -16,7 +16,7 @@ from graphql import GraphQLField, GraphQLInputObjectType, get_named_type
 from tests.support.world import connect
 from tests.sweep.conftest import Tally
 from tests.sweep.contract import Contract, enum_of, filters_of, is_connection, row_type
-from tests.sweep.facts import NEWEST_FIRST, NODELESS, TABLES, Facts, Row, literal, until
+from tests.sweep.facts import ONE_ORDER, NODELESS, TABLES, Facts, Row, literal, until
 from tests.sweep.narrowing import Narrowing, narrowings
 from tests.sweep.principal import Principal
 from tests.sweep.stage import INSIDE, Cast
@@ -121,7 +121,7 @@ def test_pages_forwards_and_backwards_are_the_list_and_another_s_cursors_lead_no
     who = cast.principals[key]
     lists = list(_lists(contract, facts))
     wanted = {
-        name: [str(row["id"]) for row in facts.visible(who, target)][:: -1 if target in NEWEST_FIRST else 1]
+        name: [str(row["id"]) for row in facts.visible(who, target)][:: -1 if target in ONE_ORDER else 1]
         for name, target, _ in lists
     }
     findings = []
@@ -219,7 +219,7 @@ def _ways(field: GraphQLField, target: str) -> Iterator[tuple[str, str, bool]]:
     """Yield the ways to order a list: the argument, the column, whether it falls."""
     if "direction" in field.args:
         for way in enum_of(field.args["direction"]):
-            yield f"direction: {way}", NEWEST_FIRST[target], way == "DESC"
+            yield f"direction: {way}", ONE_ORDER[target], way == "DESC"
     if "orderBy" in field.args:
         given = get_named_type(field.args["orderBy"].type)
         assert isinstance(given, GraphQLInputObjectType)
@@ -232,7 +232,7 @@ def _is_ordered_by(facts: Facts, who: Principal, target: str, column: str, row: 
     """Return whether the page lets somebody find the row in an order of the column."""
     first, *rest = column.split("_")
     said = facts.page.fields[target][first + "".join(map(str.title, rest))]
-    letter = "o" if target not in NEWEST_FIRST else "r"
+    letter = "o" if target not in ONE_ORDER else "r"
     return letter in facts.letters(who, said, row)
 
 
