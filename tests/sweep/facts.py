@@ -128,13 +128,13 @@ GROWING: Final[Mapping[str, tuple[str, str]]] = {"AuditEntry": ("at", "at"), "In
 """The types of which there is more while questions are asked: the filter, and the column, of when a row was made.
 Sign-ins are none of them: who asks has one sign-in, from before the facts were read.
 """
-ONE_ORDER: Final[Mapping[str, str]] = {
+NEWEST_FIRST: Final[Mapping[str, str]] = {
     **{name: column for name, (_, column) in GROWING.items()},
     **dict.fromkeys(("Invitation", "AccessReview", "TrustedDocument", "DataImport", "Export"), "created_at"),
-    "ImportMapping": "name",
 }
-"""The types whose lists have one order, most of them by when a row was made, of which the page has no letter: the
-column that it is by."""
+"""The types whose lists have one order, by when a row was made, the newest first: by the column."""
+ONE_ORDER: Final[Mapping[str, str]] = {**NEWEST_FIRST, "ImportMapping": "name"}
+"""The types whose lists have one order, of which the page has no letter: the column that it is by."""
 MOVING: Final = frozenset(
     {("Session", "lastSeenAt"), ("Session", "idleExpiresAt"), ("ServiceAccountUse", "usedAt")},
 )

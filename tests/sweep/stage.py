@@ -48,7 +48,7 @@ PLAIN_READS: Final = frozenset(
 )
 LOOKS_ON: Final = PLAIN_READS | {
     *("record:create", "record:update", "record:submit", "record:review"),
-    *("device:register", "project:create", "project:update", "project_membership:assign", "record:export"),
+    *("device:register", "project:create", "project:update", "project_membership:assign", "record:export", "site:read"),
 }
 """In the organization: all that is plain, nothing that is confidential or personal; and writes all the same."""
 MENDS: Final = frozenset(

@@ -16,7 +16,7 @@ from graphql import GraphQLField, GraphQLInputObjectType, get_named_type
 from tests.support.world import connect
 from tests.sweep.conftest import Tally
 from tests.sweep.contract import Contract, enum_of, filters_of, is_connection, row_type
-from tests.sweep.facts import ONE_ORDER, NODELESS, TABLES, Facts, Row, literal, until
+from tests.sweep.facts import NEWEST_FIRST, NODELESS, ONE_ORDER, TABLES, Facts, Row, literal, until
 from tests.sweep.narrowing import Narrowing, narrowings
 from tests.sweep.principal import Principal
 from tests.sweep.stage import INSIDE, Cast
@@ -121,7 +121,7 @@ def test_pages_forwards_and_backwards_are_the_list_and_another_s_cursors_lead_no
     who = cast.principals[key]
     lists = list(_lists(contract, facts))
     wanted = {
-        name: [str(row["id"]) for row in facts.visible(who, target)][:: -1 if target in ONE_ORDER else 1]
+        name: [str(row["id"]) for row in facts.visible(who, target)][:: -1 if target in NEWEST_FIRST else 1]
         for name, target, _ in lists
     }
     findings = []

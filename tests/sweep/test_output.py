@@ -10,7 +10,7 @@ from models.base import new_id
 from tests.support.served import Reply
 from tests.sweep.conftest import Tally
 from tests.sweep.contract import Contract, is_connection, row_type, takes_arguments
-from tests.sweep.facts import ONE_ORDER, NODELESS, Facts, Row, literal, until
+from tests.sweep.facts import NEWEST_FIRST, NODELESS, Facts, Row, literal, until
 from tests.sweep.page import Page
 from tests.sweep.principal import BUILT_IN, MEMBER, Principal, letters_of
 from tests.sweep.reading import PAGE_OF, Comparison, asked, sample, selection
@@ -197,7 +197,7 @@ def _lists(contract: Contract, facts: Facts) -> list[tuple[str, Compare]]:
         target = row_type(one)
         inner = selection(contract, target, 1)
         narrowed = until(facts, target)
-        way = ", direction: ASC" if target in ONE_ORDER else ""
+        way = ", direction: ASC" if target in NEWEST_FIRST else ""
         query = (
             f"{{ {name}(first: 200{narrowed}{way}) {{ totalCount nodes {{ {inner} }} edges {{ node {{ id }} }} }} }}"
         )
