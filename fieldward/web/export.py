@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -20,6 +21,7 @@ from auth.errors import Code, FieldwardError, RateLimitedError, UnauthenticatedE
 from fieldward.web.authentication import origin_of
 from fieldward.web.gate import Gate
 from fieldward.web.proxy import Network
+from fieldward.web.request import QUERY
 from resolvers.export_download import Asked, Download, Span, open_download
 from resolvers.services import Services
 from resolvers.throttle import network_of
@@ -46,7 +48,7 @@ def export_routes(
 
     async def asked_by(request: Request) -> Asked:
         export_id, name = _id(request.path_params["export"]), request.path_params["name"]
-        link = request.query_params.get("link")
+        link = QueryParams(request.scope[QUERY]).get("link")
         if link is not None:
             origin = origin_of(request, proxies)
             services.allowances.of_network(network_of(origin.ip_address)).ask()

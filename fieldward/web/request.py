@@ -13,6 +13,8 @@ from schema.transport import Answer
 GRAPHQL: Final = "/graphql"
 REQUEST_ID: Final = "fieldward.request_id"
 """The request's id in its ASGI scope."""
+QUERY: Final = "fieldward.query"
+"""What stood behind the question mark of the address, in the scope. But for `/graphql`, it stands here alone."""
 
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -59,6 +61,9 @@ class Frame:
                 if answer is not None:
                     await _send(answer, shown_id, send)
                 return
+
+            # What an address asks for may be the secret of a link: it is taken out before anything notes the address.
+            scope[QUERY], scope["query_string"] = scope["query_string"], b""
 
             async def send_with_headers(message: Message) -> None:
                 if message["type"] == "http.response.start":

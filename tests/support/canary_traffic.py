@@ -59,7 +59,8 @@ QUESTIONS: Final = (
 class Traffic:
     """Does all that, as who may do everything, as who may do nothing, and as nobody.
 
-    plain: makes the words that plain columns are asked for.
+    plain: makes the words that plain columns are asked for, and those in addresses and headers of requests, which who
+        has whole requests reported has reported with them.
     kept: the canaries that were stored, and that who may read them is answered. taken: what the files of exports held.
     """
 
@@ -113,7 +114,7 @@ class Traffic:
         pieces = (
             (self.watcher, "0", content, {403, 404}),
             (self.anonymous, "0", content, {401}),
-            (self.owner, self.canaries.plant("an offset"), content, {400}),
+            (self.owner, self.plain.plant("an offset"), content, {400}),
             (self.owner, "7", content[7:], {409}),
             (self.owner, "0", content[:half], {200}),
             (self.owner, "0", content[:half], {409}),
@@ -135,11 +136,11 @@ class Traffic:
     def _exports(self) -> None:
         word = self.canaries.plant
         for form in (*FORMATS, "ARCHIVE"):
-            reason, sought = word(f"why {form} is exported"), word(f"what {form} is filtered by")
+            reason, sought = word(f"why {form} is exported"), self.plain.plant(f"what {form} is filtered by")
             given: dict[str, Any] = {"reason": reason}
             if form != "ARCHIVE":
                 given |= {"format": form, "filter": {"not": {"siteCode": {"eq": sought}}}}
-                self.kept |= {sought}
+                self.kept |= {sought} & self.canaries.planted.keys()
             name = "createArchive" if form == "ARCHIVE" else "createExport"
             refused = self._export(self.watcher, name, {**given, "reason": word(f"why {form} is not exported")})
             assert refused["errors"], refused
@@ -161,7 +162,7 @@ class Traffic:
         assert self._export(self.watcher, "createExportLink", given, "url errors { code }")["errors"]
         link = self._export(self.owner, "createExportLink", given, "url errors { code message }")["url"]
         path = urlsplit(link).path
-        word = self.canaries.plant
+        word = self.plain.plant
         for who, asked, statuses in (
             (self.watcher, path, {403, 404}),
             (self.anonymous, path, {401}),
