@@ -113,7 +113,7 @@ async def test_a_form_of_another_site_becomes_no_operation(world: World, content
         **{"content-type": content_type, "host": "127.0.0.1:8000", "origin": "https://evil.example"},
     )
 
-    assert answer.status == 400
+    assert answer.status == 415
     assert await world.fingerprint() == before
 
 
