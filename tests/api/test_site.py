@@ -18,7 +18,7 @@ SHOWN = """
   project { code } viewerCan { update delete readableFields }
 """
 SITES = (
-    "query($filter: SiteFilter, $orderBy: SiteOrder) { sites(filter: $filter, orderBy: $orderBy)"
+    "query($filter: SiteFilter, $orderBy: [SiteOrder!]) { sites(filter: $filter, orderBy: $orderBy)"
     " { totalCount nodes { code name } } }"
 )
 GIVEN = {"code": "WELL-1", "name": "Well at the gate", "kind": "Well", "description": "Ask for the key.", **EXACT}
