@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -73,6 +74,16 @@ _RECORD: Final = (
     "mutation($input: CreateRecordInput!) { createRecord(input: $input) { record { id } errors { code field } } }"
 )
 _WHO: Final = "{ viewer { user { id } } }"
+_MADE: Final = (
+    ("createSite", "CreateSiteInput", "site"),
+    ("registerDevice", "RegisterDeviceInput", "device"),
+    ("createRole", "CreateRoleInput", "role"),
+    ("createServiceAccount", "CreateServiceAccountInput", "serviceAccount"),
+    ("createImportMapping", "CreateImportMappingInput", "importMapping"),
+    ("createImport", "CreateImportInput", "dataImport"),
+    ("createExport", "CreateExportInput", "export"),
+)
+"""How each organization gets one of every kind: the mutation, its input, and what it answers."""
 _WRITTEN: Final = """
     select e.action, e.request_id from audit_entry e
      where e.kind = 'CHANGE' and e.outcome = 'DONE' and e.request_id = any($1::uuid[]) and e.action <> all($2) limit 1
@@ -378,7 +389,31 @@ def _furnish(owner: Caller, name: str) -> tuple[list[str], list[str]]:
         )
         ids.append(made["createRecord"]["record"]["id"])
         secrets += [*words, f"note{name}{place}kept"]
+    for (mutation, kind, thing), given in zip(_MADE, _one_of_each(owner, ids[0]), strict=True):
+        text = (
+            f"mutation($input: {kind}!) {{ {mutation}(input: $input) {{ {thing} {{ id }} errors {{ code field }} }} }}"
+        )
+        made = owner.data(text, {"input": given})[mutation]
+        require(made["errors"] == [], f"{mutation} was refused: {made['errors']}")
+        ids.append(made[thing]["id"])
     return ids, secrets
+
+
+def _one_of_each(owner: Caller, project_id: str) -> Iterator[dict[str, Any]]:
+    """Yield what is given to make one of each kind, in the order of `_MADE`."""
+    user_id = owner.data(_WHO)["viewer"]["user"]["id"]
+    expiry, reason = (datetime.now(UTC) + timedelta(days=30)).isoformat(), "Is in the drill."
+    mapping = {
+        "columns": [{"column": "Site", "field": "SITE_CODE"}, {"column": "When", "field": "COLLECTED_AT"}],
+        "results": [{"column": "pH", "characteristic": "pH"}],
+    }
+    yield {"projectId": project_id, "code": "S-0", "name": "Well at the gate", "latitude": 40.5, "longitude": -105.1}
+    yield {"userId": user_id, "platform": "LOGGER", "model": "CR1000"}
+    yield {"name": "Laboratory", "level": "PROJECT", "permissions": ["RECORD_READ", "PROJECT_READ"], "reason": reason}
+    yield {"name": "Dashboard", "permissions": ["RECORD_READ"], "expiresAt": expiry, "reason": reason}
+    yield {"projectId": project_id, "name": "Wells", "mapping": mapping}
+    yield {"projectId": project_id, "kind": "WQX_CSV", "fileName": "results.csv", "size": 52418}
+    yield {"format": "CSV"}
 
 
 async def _hold(machine: Machine, refused: Sequence[UUID]) -> None:

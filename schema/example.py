@@ -262,7 +262,7 @@ def _value(type_: Any, name: str, *, subject: str | None, of: str = "") -> str:
     if isinstance(type_, GraphQLEnumType):
         return WRITTEN.get(type_.name) or next(iter(type_.values))
     if isinstance(type_, GraphQLInputObjectType):
-        return _object(type_, subject=_named_by(name, subject) if name.endswith("Id") else subject)
+        return INPUTS.get(type_.name) or _object(type_, subject=subject)
     if type_.name == "ID":
         return f'"{_named_by(name, subject)}:{SOMETHING}"'
     if type_.name == "String":

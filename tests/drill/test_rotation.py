@@ -19,7 +19,8 @@ def directory() -> Iterator[Path]:
 
 
 def test_keys_are_rotated_under_load_by_a_command_that_is_killed_twice(directory: Path) -> None:
-    found = rotate_under_load(directory, 2000, share=1.0)
+    # A rotation at full speed is through with so few rows before a busy machine gets to kill it.
+    found = rotate_under_load(directory, 2000, share=0.2)
 
     assert found.kills == len(KILLED_AT)
     assert found.resealed >= found.records
