@@ -37,7 +37,7 @@ from resolvers.export import NewExport, create_export
 from resolvers.export_job import Exporting
 from resolvers.trail import Actor
 
-FORMATS: Final = (ExportFormat.CSV, ExportFormat.GEOJSON, ExportFormat.PARQUET)
+FORMATS: Final = (ExportFormat.CSV, ExportFormat.GEOJSON, ExportFormat.PARQUET, ExportFormat.WQX_XML)
 _DATABASE: Final = "exports"
 
 
