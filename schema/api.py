@@ -170,22 +170,24 @@ class Api(Schema):
             result.errors = [presented(error, request_id) for error in result.errors]
         return result
 
-    async def is_subscription(self, query: str, operation_name: str | None, *, enforced: bool) -> bool:
+    async def is_subscription(self, context: RequestContext, query: str, operation_name: str | None) -> bool:
         """Return whether a text asks to be told of what is to come. Of one that is not valid it is not said."""
-        found = await self._definition(query, operation_name, enforced=enforced)
+        found = await self._definition(context, query, operation_name)
         return found is not None and found[1].operation is OperationKind.SUBSCRIPTION
 
-    async def signs_in(self, query: str, operation_name: str | None, *, enforced: bool) -> bool:
+    async def signs_in(self, context: RequestContext, query: str, operation_name: str | None) -> bool:
         """Return whether a text signs in, or changes how one does: its answer may have a cookie in its head."""
-        found = await self._definition(query, operation_name, enforced=enforced)
+        found = await self._definition(context, query, operation_name)
         return found is not None and asks_alone(*found)
 
     async def _definition(
-        self, query: str, operation_name: str | None, *, enforced: bool
+        self, context: RequestContext, query: str, operation_name: str | None
     ) -> tuple[DocumentNode, OperationDefinitionNode] | None:
         """Return the document and which of its operations is asked for; None where that would be refused."""
         try:
-            prepared = await self.operations.prepare_aside(query, keep=True, enforced=enforced)
+            prepared = await self.operations.prepare_aside(
+                query, keep=True, spend=context.allowance.spend, enforced=context.services.enforces_limits
+            )
             return prepared.document, prepared.operation(operation_name).definition
         except (
             *(InvalidOperationError, CannotGetOperationTypeError, GraphQLError),
@@ -205,7 +207,10 @@ class Api(Schema):
         try:
             enforced = context.services.enforces_limits
             prepared = await self.operations.prepare_aside(
-                query, keep=context.actor.viewer is not None, enforced=enforced
+                query,
+                keep=context.actor.viewer is not None,
+                spend=context.allowance.spend,
+                enforced=enforced,
             )
             operation = prepared.operation(name)
             if allowed is not None and operation.definition.operation.value not in {one.value for one in allowed}:

@@ -31,6 +31,7 @@ from graphql.utilities.validate_input_value import validate_input_literal, valid
 from models.errors import InvalidInputError
 from resolvers.checking import require_storable
 from schema.errors import input_error
+from schema.text import DEEPEST_NESTING
 
 LONGEST_TEXT = 100_000
 """Characters of any one text: more than the longest column takes."""
@@ -39,6 +40,7 @@ MOST_ITEMS = 1000
 """Entries of any one list."""
 MOST_VALUES = 50_000
 """Values in one variable, all levels together."""
+TOO_DEEP = "Expected a value that is not nested so deeply."
 
 _Named = Counter[tuple[str | int, ...]]
 
@@ -138,7 +140,7 @@ def _value_errors(input_type: Any, name: str, value: Any) -> list[GraphQLError]:
     except _EnoughError:
         return errors
     except RecursionError:
-        errors.append(input_error("Expected a value that is not nested so deeply.", [name]))
+        errors.append(input_error(TOO_DEEP, [name]))
     return errors
 
 
@@ -215,6 +217,8 @@ def _texts_in(value: Any) -> Iterator[tuple[list[str | int], str]]:
             raise _TooManyError(f"Expected at most {MOST_VALUES} values.", path)
         if isinstance(one, list | Mapping) and len(one) > MOST_ITEMS:
             raise _TooManyError(f"Expected at most {MOST_ITEMS} entries, got {len(one)}.", path)
+        if len(path) > DEEPEST_NESTING:
+            raise _TooManyError(TOO_DEEP, path[:1])
         if isinstance(one, str):
             yield path, one
         elif isinstance(one, Mapping):

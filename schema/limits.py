@@ -62,6 +62,8 @@ WORTH_OF_PAST: Final = 2_000
 """Rows that a record of the past is reckoned at: every change of it and of its measurements is read."""
 WORTH_OF_PROOF: Final = 20
 """Rows that a proof is reckoned at: the hashes in it, and those that they are made of, many of which others share."""
+WORTH_OF_TOKEN: Final = 10
+"""Rows that each token of a large text is reckoned at that is not in memory: it is parsed and validated."""
 MOST_MUTATIONS: Final = 20
 ALONE: Final = frozenset(
     {

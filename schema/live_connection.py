@@ -237,8 +237,7 @@ class LiveConnection:
             context = await self._whose.operation_context()
             try:
                 text = await self._live.documents.resolve(context, asked)
-                enforced = context.services.enforces_limits
-                follows = await self._live.api.is_subscription(text, asked.name, enforced=enforced)
+                follows = await self._live.api.is_subscription(context, text, asked.name)
                 if not follows:
                     await self._answer(operation, asked, text, context)
             finally:
@@ -259,7 +258,7 @@ class LiveConnection:
 
     async def _answer(self, operation: _Operation, asked: Asked, text: str, context: RequestContext) -> None:
         """Run a query or a mutation."""
-        if await self._live.api.signs_in(text, asked.name, enforced=context.services.enforces_limits):
+        if await self._live.api.signs_in(context, text, asked.name):
             # A cookie that is renewed is in the answer's head, which there is none of here: it would be lost.
             raise InvalidInputError("What signs in, or changes how one does, goes by HTTP.")
         result = await self._live.api.execute(

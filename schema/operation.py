@@ -7,11 +7,11 @@ Only small operations of signed-in viewers are kept, and only so many.
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
 from graphql import (
     DocumentNode,
@@ -44,6 +44,7 @@ from schema.introspection import asks_for_schema
 from schema.limits import (
     MOST_TOKENS,
     SIZES,
+    WORTH_OF_TOKEN,
     CircularFragmentError,
     Measure,
     TooComplexError,
@@ -57,10 +58,14 @@ from schema.variable import Variables
 MOST_KEPT: Final = 200
 LARGEST_KEPT: Final = 8 * 1024
 """Characters of an operation that is kept. Larger ones are prepared each time: memory is bounded."""
-MOST_AT_ONCE: Final = 400
-"""Tokens of an operation that is prepared where it stands: a few milliseconds of work. What clients send is smaller."""
+MOST_TOKENS_OF_SMALL: Final = 400
+"""Tokens of an operation that takes a few milliseconds to prepare. What clients send is smaller."""
+SHORT: Final = 512
+"""Characters of a text that is looked at in less time than it takes to have a thread do so."""
 MOST_WAITING: Final = 16
 """Larger operations that wait to be prepared at a time."""
+MOST_SMALL_WAITING: Final = 256
+"""Small ones that do."""
 MOST_ERRORS: Final = 20
 """Errors after which the rest of an operation is not looked at."""
 MOST_PLANS: Final = 500
@@ -78,6 +83,10 @@ overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 20_000
 _SAID: Final = re.compile(r'#[^\n\r]*|"""(?:\\"""|.)*?(?:"""|\Z)|"(?:\\.|[^"\\\n\r])*"?', re.DOTALL)
 """The comments and texts of an operation, as GraphQL writes them (October 2021, 2.1.4, 2.9.4), unfinished ones too."""
 _RULES: Final = tuple(InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules)
+
+
+_Found = TypeVar("_Found")
+_Given = TypeVarTuple("_Given")
 
 
 class Kept(dict[Any, Any]):
@@ -200,8 +209,8 @@ class Operations:
     def __init__(self, schema: GraphQLSchema) -> None:
         self._schema = schema
         self._kept: OrderedDict[str, Prepared] = OrderedDict()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="operations")
-        self._waiting = 0
+        self._small = _Thread("operations", MOST_SMALL_WAITING)
+        self._large = _Thread("large operations", MOST_WAITING)
 
     def kept(self, text: str) -> "Prepared | None":
         """Return the prepared document if it is kept."""
@@ -210,23 +219,28 @@ class Operations:
             self._kept.move_to_end(text)
         return found
 
-    async def prepare_aside(self, text: str, *, keep: bool, enforced: bool = True) -> Prepared:
-        """Return the prepared document as `prepare` does; a large one is prepared by a thread, one at a time.
+    async def prepare_aside(
+        self, text: str, *, keep: bool, spend: Callable[[int], None], enforced: bool = True
+    ) -> Prepared:
+        """Return the prepared document as `prepare` does; what is not kept is looked at and prepared by a thread.
 
-        So others are served meanwhile, and however many large ones come, they wait for each other and for nobody else.
+        So others are served meanwhile. Large ones wait for each other alone, however many come, and are paid for.
+
+        spend: takes from what whoever asks may ask for in a while.
+
+        Raises:
+            BusyError: too many wait already.
+            OverspentError: not as much is left as a large one costs. It was not prepared.
         """
         found = self.kept(text)
         if found is not None:
             return found
-        if extent_of(text).tokens <= MOST_AT_ONCE and len(text) <= LARGEST_KEPT:
-            return self.prepare(text, keep=keep, enforced=enforced)
-        if self._waiting >= MOST_WAITING:
-            raise BusyError("Too many large operations at once. Try again in a moment.", retry_after_s=1)
-        self._waiting += 1
-        try:
-            prepared = await asyncio.get_running_loop().run_in_executor(self._thread, self._prepare, text, enforced)
-        finally:
-            self._waiting -= 1
+        thread = self._large if len(text) > LARGEST_KEPT else self._small
+        tokens = (await thread.run(extent_of, text)).tokens if len(text) > SHORT else extent_of(text).tokens
+        if tokens > MOST_TOKENS_OF_SMALL:
+            spend(tokens * WORTH_OF_TOKEN)
+            thread = self._large
+        prepared = await thread.run(self._prepare, text, enforced)
         return self._keep(text, prepared) if keep else prepared
 
     def prepare(self, text: str, *, keep: bool, enforced: bool = True) -> Prepared:
@@ -274,6 +288,25 @@ class Operations:
         return Prepared(self._schema, document, self.digest(text))
 
 
+class _Thread:
+    """Looks at operations, one at a time. most: how many may wait."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._waiting = 0
+        self._most = most
+
+    async def run(self, work: Callable[[Unpack[_Given]], _Found], *given: *_Given) -> _Found:
+        """Return what the work returns. Raises `BusyError` where too much waits."""
+        if self._waiting >= self._most:
+            raise BusyError("Too many operations at once. Try again in a moment.", retry_after_s=1)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work, *given)
+        finally:
+            self._waiting -= 1
+
+
 def text_digest(text: str) -> str:
     """Return the SHA-256 of an operation's text, with each text in it emptied and each comment left out.
 
@@ -290,7 +323,7 @@ class OperationKindError(Exception):
 
 
 class BusyError(RateLimitedError):
-    """More large operations wait to be looked at than it makes sense to have wait."""
+    """More operations wait to be looked at than it makes sense to have wait."""
 
 
 class InvalidOperationError(Exception):

@@ -22,7 +22,7 @@ from fieldward.web.live import LARGEST_MESSAGE
 from fieldward.web.protocol import BoundedProtocol
 from resolvers.mailer import Mailer
 
-_TURN_S: Final = 0.0005
+_TURN_S: Final = 0.0001
 """Seconds that one thread computes while another wants to. A thread that prepares a large operation computes all the
 time, and each answer that is waited for meanwhile takes several turns."""
 _OBJECTS_BEFORE_COLLECTING: Final = 20_000

@@ -152,7 +152,7 @@ async def test_sign_ins_come_alone_even_where_limits_are_measured(measuring: ASG
 async def test_more_large_operations_than_may_wait_are_put_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     client = await world.client("viewer")
     large = "{ viewer { role } } #" + "x" * LARGEST_KEPT
-    monkeypatch.setattr(schema.operation, "MOST_WAITING", 0)
+    monkeypatch.setattr(world.api.operations._large, "_most", 0)
 
     put_off = await client.run(large)
     small = await client.run("{ viewer { role } }")

@@ -215,3 +215,30 @@ def test_what_is_left_is_said_in_whole_units_and_seconds() -> None:
     }
     clock.now += 1.2
     assert dict(one.headers())[b"ratelimit"] == b'"requests";r=118;t=1, "cost";r=577;t=3'
+
+
+async def test_who_sends_large_texts_that_are_refused_is_soon_not_looked_at_any_more(
+    world: World, limited: Limited
+) -> None:
+    http = await limited(rate_limit_cost=100_000)
+    owner, admin = [Client(http, (await world.client(who)).token) for who in ("owner", "admin")]
+    large = "{" + " ".join(f"abc{number}" for number in range(3000)) + "}"
+
+    answers = [await owner.run(large) for _ in range(5)]
+
+    assert [one.codes for one in answers[:3]] == [["TOO_COMPLEX"]] * 3
+    assert [(one.status, one.codes) for one in answers[3:]] == [(429, ["RATE_LIMITED"])] * 2
+    # What is small costs nothing but what it asks for, and nobody else pays for it.
+    assert (await owner.run(CHEAP)).status == 200
+    assert (await admin.run(large)).codes == ["TOO_COMPLEX"]
+
+
+async def test_a_large_text_is_paid_for_once_as_long_as_it_is_kept(world: World, limited: Limited) -> None:
+    http = await limited(rate_limit_cost=10_000)
+    owner = Client(http, (await world.client("owner")).token)
+    large = "query (" + " ".join(f"$v{number}: Int = 1" for number in range(99)) + ") { "
+    large += " ".join(f"a{number}: records(first: $v{number}) {{ totalCount }}" for number in range(99)) + " }"
+
+    answers = [await owner.run(large) for _ in range(4)]
+
+    assert [one.errors for one in answers] == [[]] * 4

@@ -15,7 +15,7 @@ from models.trusted_document import LONGEST_DOCUMENT
 from schema import limits
 from schema.document import LARGEST_SHELF
 from schema.input_value import MOST_ITEMS, MOST_VALUES
-from schema.operation import LARGEST_KEPT, MOST_AT_ONCE, MOST_WAITING
+from schema.operation import LARGEST_KEPT, MOST_SMALL_WAITING, MOST_TOKENS_OF_SMALL, MOST_WAITING
 from schema.text import DEEPEST_NESTING
 from tests.support.server import Server
 from tests.support.world import SIGN_IN
@@ -63,10 +63,10 @@ def test_the_limits_of_the_page_are_the_ones_that_count() -> None:
     for written, number in (
         (f"{MOST_VALUES:,} values of one variable", 50_000),
         (f"({limits.MOST_STEPS:,})", 20_000),
-        (f"more than {MOST_AT_ONCE} tokens", 400),
-        (f"{LARGEST_KEPT // 1024} KiB is parsed", 8),
-        (f"{MOST_WAITING} wait at the most", 16),
+        (f"more than {MOST_TOKENS_OF_SMALL} tokens or {LARGEST_KEPT // 1024} KiB", 400),
+        (f"{MOST_WAITING} wait at the most; of small ones {MOST_SMALL_WAITING} do", 16),
         (f"{ANONYMOUS_LIMIT // 1024} KiB ({SIGNED_IN_LIMIT // 1024**2} MiB", 64),
+        (f"large one counts {limits.WORTH_OF_TOKEN} against", 10),
         (f"longer than {BODY_TIMEOUT_S} s", 30),
         (f"more than {LONGEST_DOCUMENT:,} characters", 65_536),
         (f"list without pages counts {limits.TYPICAL_LIST}", 20),
