@@ -1,6 +1,6 @@
 """Exports as every principal: asked for by who may export in some project, and of what they may export, exactly.
 
-What a file says of a record is held against the page as an answer is: whoever may export it reads no more of it thereby.
+What a file says of a record is held against the page as an answer is: who may export it reads no more of it thereby.
 """
 
 import csv
@@ -120,5 +120,7 @@ def _differences(
         else:
             is_right = cell == ""
         if not is_right:
-            found.append(f"{who} Record.{name} of {record['id']}: expected by {set(letters)} of {value!r}, got {cell!r}")
+            found.append(
+                f"{who} Record.{name} of {record['id']}: expected by {set(letters)} of {value!r}, got {cell!r}"
+            )
     return found

@@ -106,7 +106,11 @@ def test_what_the_page_does_not_let_be_written_is_refused_and_changes_nothing(
             else:
                 errors = payload["errors"] if payload else []
                 got, wanted = [error["code"] for error in errors], tried.codes
-                if tried.places and errors and errors[0]["field"] not in [["input", *map(str, p)] for p in tried.places]:
+                if (
+                    tried.places
+                    and errors
+                    and errors[0]["field"] not in [["input", *map(str, p)] for p in tried.places]
+                ):
                     findings.append(f"{key} {tried.mutation}: expected one of {tried.places}, got {errors}")
             if len(got) != 1 or got[0] not in wanted:
                 findings.append(f"{key} {tried.mutation} {tried.given}: expected {wanted}, got {got or 'done'}"[:500])
