@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import tortoise.apps
 from hypothesis import settings as hypothesis_settings
 
 from fieldward.cli.environment import embedded_databases, operator, services
@@ -68,6 +69,20 @@ KEYSTORE_TEMPLATE = "keys_of_the_demo"
 """The keystore as the demo leaves it, without what tests make in the run's."""
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models() -> Iterator[None]:
+    """Have Tortoise set up the models once a process, and not for each test: they are the same for all databases."""
+    kept: dict[str, tortoise.apps.Apps] = {}
+    set_up = tortoise.apps.Apps
+
+    def once(config: dict[str, Any], *arguments: Any, **named: Any) -> tortoise.apps.Apps:
+        return kept.get(repr(config)) or kept.setdefault(repr(config), set_up(config, *arguments, **named))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tortoise.apps, "Apps", once)
+        yield
 
 
 @dataclass(frozen=True)
