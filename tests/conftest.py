@@ -155,7 +155,7 @@ async def databases(template: Template) -> AsyncIterator[str]:
     name = f"test_{next(_numbers)}"
     superuser = await connect(template.postgres.superuser())
     try:
-        await superuser.execute(f"create database {name} template fieldward strategy wal_log owner fieldward_owner")
+        await superuser.execute(f"create database {name} template fieldward strategy file_copy owner fieldward_owner")
         # A copy has the template's content and not its grants.
         await superuser.execute(f"revoke all on database {name} from public")
         await superuser.execute(f"grant connect on database {name} to fieldward_service")
