@@ -203,17 +203,20 @@ async def world(template: Template, databases: str, keystore_database: str, api:
         open_pools(reached, settings),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fieldward.test") as http,
     ):
+        made = World(
+            http=http,
+            api=api,
+            services=built,
+            passwords=template.passwords,
+            superuser=postgres.superuser(databases),
+            service=postgres.service(databases),
+            owner=postgres.owner(databases),
+            keystore=postgres.service(keystore_database),
+            keeps_connection=True,
+        )
         with built.keyring.activate():
-            yield World(
-                http=http,
-                api=api,
-                services=built,
-                passwords=template.passwords,
-                superuser=postgres.superuser(databases),
-                service=postgres.service(databases),
-                owner=postgres.owner(databases),
-                keystore=postgres.service(keystore_database),
-            )
+            yield made
+        await made.close()
 
 
 @pytest.fixture(scope="session")

@@ -202,13 +202,16 @@ async def test_all_that_is_shown_is_reached_and_what_is_not_is_denied(world: Wor
     assert shown.query_type is not None
     assert api._schema.query_type is not None
 
-    for root, seen in _roots(shown, shown.query_type):
+    reached = dict(_roots(shown, shown.query_type))
+    for root, seen in reached.items():
         answer = await client.run(f"{{ {root} }}")
         assert answer.errors == [], root
         assert seen in answer.body["data"]
 
     denied = set()
     for root, _ in _roots(api._schema, api._schema.query_type):
+        if root in reached:
+            continue
         answer = await client.run(f"{{ {root} }}")
         assert set(answer.codes) <= {"FORBIDDEN"}, root
         denied |= {error["path"][-1] for error in answer.errors}

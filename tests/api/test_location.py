@@ -261,6 +261,7 @@ async def test_a_create_that_is_repeated_is_the_same_and_another_place_is_a_conf
 
 
 async def test_the_trail_tells_places_from_before_by_the_policy_of_today(world: World) -> None:
+    since = (await world.now()).isoformat()
     made = (await add_record(world))["id"]
     plain = [P.PROJECT_READ, P.RECORD_READ, P.AUDIT_READ]
     for level, whose, held in (
@@ -273,8 +274,10 @@ async def test_the_trail_tells_places_from_before_by_the_policy_of_today(world: 
 
     async def told(who: str) -> list[tuple[Any, ...]]:
         answer = await (await world.client(who)).run(
-            '{ auditEntries(first: 1000, filter: {kind: {eq: CHANGE}, entity: {in: ["record", "project"]}})'
-            " { nodes { changes { entityId columns { column before after } } } } }"
+            "query($since: DateTime!) { auditEntries(first: 1000, filter: {at: {gte: $since}, kind: {eq: CHANGE},"
+            ' entity: {in: ["record", "project"]}})'
+            " { nodes { changes { entityId columns { column before after } } } } }",
+            {"since": since},
         )
         return [
             (one["column"], one["before"], one["after"])
