@@ -58,9 +58,8 @@ MENDS: Final = frozenset(
     }
 )
 """In a project: changes records, and may not read what is noted in them."""
-RECORDS: Final = frozenset(str(one) for one in SERVICE_ACCOUNT_LEVEL if one.noun == "record") | {
-    *("project:read", "data_import:read"),
-}
+RECORDS: Final = frozenset(str(one) for one in SERVICE_ACCOUNT_LEVEL if one.noun == "record") | {"project:read"}
+"""All of records, and nothing of imports: what it may import by it does not read, and so does not write."""
 READS: Final = tuple(sorted(str(one) for one in SERVICE_ACCOUNT_LEVEL if one.is_reading))
 """What there is to read for a program: one of them for each."""
 
