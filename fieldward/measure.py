@@ -92,7 +92,7 @@ MEASURES: Final[Sequence[Measure]] = (
         "Who leaves has no access from the next request on, on every device, and so do the programs that they made.",
         "Each request and each event asks the session and all that it stands on"
         " (`resolvers/session.py: authenticate`), each change once more in its own transaction"
-        " (`resolvers/standing.py: standing_viewer`). `resolvers/membership.py: set_status` suspends;"
+        " (`resolvers/standing.py: standing_viewer`). `resolvers/account.py: set_member_status` suspends;"
         " programs can do what their maker can at that moment (`auth/access.py: Access.cut_to`).",
         ("tests/acceptance/test_revocation.py", "tests/api/test_session.py", "tests/api/test_service_account.py"),
         "Suspend who leaves, on the day, and hand their programs over.",
