@@ -55,6 +55,7 @@ check: $(VENV)/.develop $(CLIENTS)  ## format, lint, types, import directions, t
 	@$(BIN)/python -m fieldward access matrix --check docs/access.md
 	@$(BIN)/python -m fieldward inventory --check docs/data-inventory.md
 	@$(BIN)/python -m fieldward errors --check docs/errors.md
+	@$(BIN)/python -m fieldward measures --check docs/security/measures.md
 
 .PHONY: bench
 bench: $(VENV)/.develop  ## measure Fieldward beside its peers, with ARGS="run --seconds 3" a part of it; see bench/README.md
@@ -110,3 +111,7 @@ inventory: $(VENV)/.develop  ## print what is stored, and how it is protected, i
 .PHONY: errors
 errors: $(VENV)/.develop  ## print the catalogue of errors into docs/errors.md
 	@$(BIN)/python -m fieldward errors > docs/errors.md
+
+.PHONY: measures
+measures: $(VENV)/.develop  ## print the promised measures into docs/security/measures.md
+	@$(BIN)/python -m fieldward measures > docs/security/measures.md

@@ -41,6 +41,8 @@ class Action(StrEnum):
     DEVICE_START_ENROLMENT = "device.start_enrolment"
     DEVICE_UNBLOCK = "device.unblock"
 
+    EVIDENCE_COLLECT = "evidence.collect"
+
     EXPORT_ARCHIVE = "export.archive"
     EXPORT_CANCEL = "export.cancel"
     EXPORT_CREATE = "export.create"

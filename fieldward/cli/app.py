@@ -14,11 +14,13 @@ from fieldward.cli import (
     demo,
     erasing,
     error_page,
+    evidence,
     exporting,
     importing,
     incidents,
     inventory,
     keys,
+    measure_page,
     people,
     serving,
 )
@@ -54,6 +56,8 @@ Examples:
 
   fieldward audit expire --dry-run
 
+  fieldward evidence collect --organization acme --out evidence.zip
+
   fieldward access explain --organization acme --as ada@acme.example --principal bo@acme.example --on Record:…
   --field comment
 
@@ -71,6 +75,7 @@ app.command("demo")(demo.demo)
 app.command("schema")(inventory.schema)
 app.command("inventory")(inventory.inventory)
 app.command("errors")(error_page.errors)
+app.command("measures")(measure_page.measures)
 app.command("roles")(access.roles)
 app.add_typer(access.access_app, name="access")
 app.add_typer(importing.app, name="import")
@@ -81,6 +86,7 @@ auditing.app.command("export")(audit_export.export)
 app.add_typer(keys.app, name="keys")
 auditing.app.command("expire")(audit_expire.expire)
 app.add_typer(erasing.app, name="erase")
+app.add_typer(evidence.app, name="evidence")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(incidents.alarms_app, name="alarms")
 app.add_typer(people.organization_app, name="organization")

@@ -1,7 +1,6 @@
 """`audit export`: a bundle by which others verify an organization's trail."""
 
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import typer
 import fieldward.verifier
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services, trail_named
 from fieldward.cli.progress import showing_progress
+from fieldward.cli.written_file import writing
 from resolvers.account import member_viewer
 from resolvers.pace import Pace
 from resolvers.trail import Actor
@@ -75,8 +75,8 @@ def export(
                 at = await note_export(actor, reason)
                 by = "operator" if actor.viewer is None else f"User:{actor.viewer.membership_id}"
                 said = {"organization": organization, "exported_at": at.isoformat(), "exported_by": by}
-                said |= {"fieldward": _version()}
-                with showing_progress(as_json) as told, writing(out) as archive:
+                said |= {"fieldward": release()}
+                with showing_progress(as_json) as told, writing_bundle(out) as archive:
                     return await export_trail(built.sealer, organization_id, archive, Pace(progress=told), said=said)
 
     exported = run(work())
@@ -88,33 +88,16 @@ def export(
 
 
 @contextmanager
-def writing(out: Path) -> Iterator[zipfile.ZipFile]:
-    """Yield an archive that is at its place, for its owner alone, once it is whole and on the disk; else nothing is."""
-    made = out.with_name(f".{out.name}.{os.getpid()}")
-    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-                yield archive
-                archive.writestr("README.txt", README)
-                archive.write(Path(fieldward.verifier.__file__), "verify.py")
-            file.flush()
-            os.fsync(file.fileno())
-        made.rename(out)
-        _sync(out.parent)
-    finally:
-        made.unlink(missing_ok=True)
+def writing_bundle(out: Path) -> Iterator[zipfile.ZipFile]:
+    """Yield an archive for a bundle, to which the page that explains it and the verifier are added."""
+    with writing(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        yield archive
+        archive.writestr("README.txt", README)
+        archive.write(Path(fieldward.verifier.__file__), "verify.py")
 
 
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _version() -> str:
+def release() -> str:
+    """Return which Fieldward this is."""
     try:
         return version("fieldward")
     except PackageNotFoundError:

@@ -1,16 +1,14 @@
 """`export`: everything of an organization, for its people to take elsewhere."""
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated
 
 import typer
 
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.cli.progress import showing_progress
+from fieldward.cli.written_file import writing
 from resolvers.account import member_viewer
 from resolvers.archive_writing import write_archive
 from resolvers.trail import Actor
@@ -46,7 +44,7 @@ def organization(
             async with services(settings, reached.service) as built:
                 viewer = await member_viewer(organization, email=acting)
                 actor = Actor(viewer.organization_id, operator().origin, viewer)
-                with showing_progress(as_json) as told, _writing(out) as file:
+                with showing_progress(as_json) as told, writing(out) as file:
                     return await write_archive(built, actor, file, reason=reason, progress=told)
 
     rows = run(work())
@@ -54,18 +52,3 @@ def organization(
         print(json.dumps({"file": str(out), "rows": rows}))
     else:
         print(f"{out}: {rows:,} rows of {organization}")
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[IO[bytes]]:
-    """Yield a file that is at its place, for its owner alone, once it is whole and on the disk; else nothing is."""
-    made = out.with_name(f".{out.name}.{os.getpid()}")
-    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        made.rename(out)
-    finally:
-        made.unlink(missing_ok=True)

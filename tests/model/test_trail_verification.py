@@ -11,7 +11,7 @@ from auth.action import Action
 from auth.errors import ForbiddenError
 from auth.principal import SYSTEM_ID
 from auth.role import OrganizationRole
-from fieldward.cli.audit_export import writing
+from fieldward.cli.audit_export import writing_bundle
 from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import append_entries
 from models.base import new_id
@@ -282,14 +282,14 @@ def test_a_bundle_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     out = tmp_path / "bundle.zip"
 
     def write_half() -> None:
-        with writing(out) as archive:
+        with writing_bundle(out) as archive:
             archive.writestr("entries.jsonl", b"half of it")
             raise LookupError
 
     with pytest.raises(LookupError):
         write_half()
     assert list(tmp_path.iterdir()) == []
-    with writing(out) as archive:
+    with writing_bundle(out) as archive:
         archive.writestr("entries.jsonl", b"")
     assert [(one.name, one.stat().st_mode & 0o777) for one in tmp_path.iterdir()] == [("bundle.zip", 0o600)]
 

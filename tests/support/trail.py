@@ -13,7 +13,7 @@ import asyncpg
 
 from auth.action import Action
 from auth.principal import Channel, Origin
-from fieldward.cli.audit_export import writing
+from fieldward.cli.audit_export import writing_bundle
 from fieldward.verifier import main
 from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import append_entries
@@ -112,7 +112,7 @@ def about(found: TrailVerification, row_id: UUID) -> list[Finding]:
 
 async def export(world: World, organization_id: UUID, path: Path) -> str:
     """Export an organization's trail, and return the verifier key."""
-    with writing(path) as archive:
+    with writing_bundle(path) as archive:
         exported = await export_trail(world.services.sealer, organization_id, archive, Pace(), said={})
     return exported.verifier_key
 
