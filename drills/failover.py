@@ -1,9 +1,9 @@
-"""The primary killed, stopped and cut off while many write: what was acknowledged is there once, on whoever follows it.
+"""The primary killed, stopped and cut off while many write: what was acknowledged is there once, on who follows it.
 
-Three machines keep the data, by the reference deployment (`drills/patroni.py`), and a fourth serves. Each round, writers
-go on over HTTP while the machine of the primary is struck. Another one takes its place; what nobody could say is sent
-again under its key, by who sent it; the machine comes back. Then the database is held against all that was acknowledged
-(`drills/acknowledged.py`), on the new primary.
+Three machines keep the data, by the reference deployment (`drills/patroni.py`), and this one serves. Each round,
+writers go on over HTTP while the machine of the primary is struck. Another one takes its place; what nobody could say
+is sent again under its key, by who sent it; the machine comes back. Then the database is held against all that was
+acknowledged (`drills/acknowledged.py`), on the new primary.
 """
 
 import asyncio

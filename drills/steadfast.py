@@ -1,7 +1,8 @@
-"""A writer who goes on whatever happens: each operation has a key of its own, and is sent again until it is answered."""
+"""A writer who goes on whatever happens: each operation has its key, and is sent again until it is answered."""
 
 import threading
 import time
+from itertools import pairwise
 from typing import Final
 from uuid import UUID
 
@@ -19,7 +20,7 @@ _IN_USE: Final = "IDEMPOTENCY_KEY_IN_USE"
 
 
 class SteadfastWriter(Writer):
-    """What they don't know the outcome of, they find out by its key. pauses: `longest_pause_s` says between what."""
+    """What they don't know the outcome of, they find out by its key. resolutions: how often they had to."""
 
     def __init__(self, place: int, caller: Caller, project_id: str, seed: int) -> None:
         super().__init__(place, caller, project_id, seed)
@@ -32,8 +33,8 @@ class SteadfastWriter(Writer):
 
     def longest_pause_s(self, since: float, until: float) -> float:
         """Return the longest time between two acknowledged changes of theirs, from one moment to another."""
-        moments = [since, *(one for one in self._answered_at if since < one < until)]
-        return max((after - before for before, after in zip(moments, moments[1:], strict=False)), default=until - since)
+        moments = [since, *(one for one in self._answered_at if since < one < until), until]
+        return max(after - before for before, after in pairwise(moments))
 
     def work(self, journal: Round, stop: threading.Event) -> None:
         """Write until told to stop."""

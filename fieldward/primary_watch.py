@@ -56,8 +56,7 @@ async def _watch(cluster: Cluster, name: str, limits: Credentials) -> None:
                     known = cluster.primary
                     cut = cluster.cut_others()
                     log.info("primary_found", database=name, port=known and known.port, cut=cut)
-                while await cluster.note(connection):
-                    await asyncio.sleep(ROUND_S)
+                await _stay(cluster, connection)
                 log.warning("primary_stepped_down", database=name)
             except _UNREACHED as error:
                 if connection is None:
@@ -77,3 +76,11 @@ async def _watch(cluster: Cluster, name: str, limits: Credentials) -> None:
     finally:
         if connection is not None:
             connection.terminate()
+
+
+async def _stay(cluster: Cluster, connection: asyncpg.Connection) -> None:
+    """Return as soon as the server of a connection takes no writes any more."""
+    while True:
+        if not await cluster.note(connection):
+            return
+        await asyncio.sleep(ROUND_S)

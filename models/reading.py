@@ -36,7 +36,7 @@ class _Taken:
         return cast(asyncpg.Connection, self._lent)
 
     async def _take_standby(self, stale: Stale) -> bool:
-        """Take a standby's connection, as soon as it has come as far as it must. Return False for the primary's turn."""
+        """Take a standby's connection once it is as far as it must be. Return False where the primary is to be read."""
         try:
             await self._take(Purpose.STANDBY, stale)
         except AWAY:

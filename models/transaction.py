@@ -6,7 +6,7 @@ no row of any tenant is seen, whatever the query. What only reads goes by `model
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from uuid import UUID
