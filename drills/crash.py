@@ -87,7 +87,7 @@ def crash_under_load(directory: Path, rounds: int, *, seed: int, say: Any = lamb
     machine, chance = Machine(directory), random.Random(seed)
     outcome, acknowledged = Crashed(seed), Acknowledged()
     say(f"seed {seed}")
-    with scene(machine, seed=seed) as (owner, writers):
+    with scene(machine, Writer, seed=seed) as (owner, writers):
         began = time.monotonic()
         for number, kill in zip(range(1, rounds + 1), _kills(chance), strict=False):
             journal = Round()
@@ -112,7 +112,7 @@ def crash_under_load(directory: Path, rounds: int, *, seed: int, say: Any = lamb
 
 @contextmanager
 def scene(
-    machine: Machine, *, seed: int, writers: int = WRITERS, make: Callable[[int, Caller, str, int], W] = Writer
+    machine: Machine, make: Callable[[int, Caller, str, int], W], *, seed: int, writers: int = WRITERS
 ) -> Iterator[tuple[Caller, list[W]]]:
     """Start the service with an owner, and writers who manage one project together; yield them, and stop it all.
 

@@ -89,7 +89,7 @@ def failover_under_load(
     chance, outcome, acknowledged = random.Random(seed), FailedOver(seed), Acknowledged()
     machine = ReplicatedMachine(directory, PatroniCluster(directory / "cluster"))
     say(f"seed {seed}")
-    with scene(machine, seed=seed, make=SteadfastWriter) as (owner, writers):
+    with scene(machine, SteadfastWriter, seed=seed) as (owner, writers):
         began = time.monotonic()
         for number, blow in enumerate(_blows(chance, kills, stops, cuts), 1):
             journal = Round()

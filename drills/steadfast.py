@@ -52,7 +52,7 @@ class SteadfastWriter(Writer):
                 self._act(journal)
                 if self._unknown is not None:
                     self.settle(journal)
-                if self._last_told is Told.AWAY:
+                if self._is_turned_away():
                     time.sleep(PAUSE_S)
         except Exception as error:
             journal.note_odd(f"a writer ended: {error!r}")
@@ -86,6 +86,9 @@ class SteadfastWriter(Writer):
         if not answer.is_replayed:
             journal.note(Act(act.action, act.record_id, act.version, Told.DONE, answer.request_id))
         self._keep(act.record_id, after, journal)
+
+    def _is_turned_away(self) -> bool:
+        return self._last_told is Told.AWAY
 
     def _new_key(self) -> str | None:
         return str(new_id())

@@ -118,7 +118,7 @@ def credentials_of(url: str) -> Credentials:
         credentials["ssl"] = query["sslmode"][0]
     if "sslrootcert" in query:
         # asyncpg takes it in a URL alone; what is given besides counts more than what is missing there.
-        kept = {name: query[name][0] for name in ("sslmode", "sslrootcert") if name in query}
+        kept: dict[str, object] = {name: query[name][0] for name in ("sslmode", "sslrootcert") if name in query}
         credentials["dsn"] = f"postgresql://?{urlencode(kept)}"
         credentials.pop("ssl", None)
     if "target_session_attrs" in query:

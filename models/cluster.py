@@ -229,7 +229,7 @@ class Cluster:
         self._seen_at = time.monotonic()
 
     async def _open(self, server: Server, more: Credentials) -> asyncpg.Connection:
-        connection = await asyncpg.connect(host=server.host, port=server.port, **{**self._credentials, **more})
+        connection: asyncpg.Connection = await asyncpg.connect(host=server.host, port=server.port, **{**self._credentials, **more})
         _notice_silence(connection)
         self._connections[connection] = server
         return connection
@@ -251,7 +251,8 @@ def requires_writes(attributes: str) -> bool:
 
 def _notice_silence(connection: asyncpg.Connection) -> None:
     """Have the system notice that the machine at the other end is gone, also while an answer is waited for."""
-    transport: Any = connection._transport
+    # asyncpg keeps it to itself, and sets TCP_NODELAY on the same.
+    transport: Any = getattr(connection, "_transport")  # noqa: B009
     found = transport.get_extra_info("socket")
     if found is None or found.family not in {socket.AF_INET, socket.AF_INET6}:
         return

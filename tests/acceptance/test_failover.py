@@ -1,7 +1,6 @@
 """A primary with a standby, below a real server process: what is answered beside the primary, without, and after it."""
 
 import asyncio
-import os
 import shutil
 import signal
 import tempfile
@@ -11,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 import httpx
 import pytest
 
@@ -29,7 +29,7 @@ RECORD: Final = "mutation($input: CreateRecordInput!) { createRecord(input: $inp
 CODES: Final = "{ projects { nodes { code } } }"
 COMMENTS: Final = "{ records(first: 5) { nodes { siteCode comment } } }"
 SITES: Final = "{ records(first: 5) { nodes { siteCode } } }"
-SUSPEND: Final = "mutation($input: SuspendUserInput!) { suspendUser(input: $input) { errors { code } } }"
+SUSPEND: Final = "mutation($input: UserStandingInput!) { suspendUser(input: $input) { errors { code } } }"
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +147,6 @@ def test_a_standby_that_has_not_replayed_enough_is_not_read(machine: PairedMachi
 
 
 async def _replay(machine: PairedMachine, what: str) -> None:
-    import asyncpg
-
     parameters: dict[str, Any] = dict(machine.standby.superuser("fieldward").dsn_parameters())
     connection = await asyncpg.connect(**parameters)
     try:
@@ -174,10 +172,7 @@ def test_without_a_primary_reading_goes_on_where_it_may_and_writing_is_refused_a
 ) -> None:
     """The primary freezes; it comes last, with what follows."""
     olive.token()
-    pid = machine.primary.postmaster_pid
-    assert pid is not None
-    for one in [pid, *_children(pid)]:
-        os.kill(one, signal.SIGSTOP)
+    machine.signal_primary(signal.SIGSTOP)
     new = {"input": {"code": "FROZEN", "name": "Never"}}
     until(
         lambda: httpx.get(machine.url.replace("graphql", "health/ready"), timeout=30).text == '{"status":"read-only"}'
@@ -209,10 +204,7 @@ def test_another_primary_is_found_and_the_one_before_is_believed_no_more(machine
     machine.standby.promote()
 
     took_s = until(lambda: _is_made(machine, olive, "AFTER"))
-    pid = machine.primary.postmaster_pid
-    assert pid is not None
-    for one in [pid, *_children(pid)]:
-        os.kill(one, signal.SIGCONT)
+    machine.signal_primary(signal.SIGCONT)
     time.sleep(3)
 
     assert took_s < 10
@@ -222,14 +214,10 @@ def test_another_primary_is_found_and_the_one_before_is_believed_no_more(machine
 
 
 def _is_made(machine: PairedMachine, caller: Caller, code: str) -> bool:
-    answer = ask(machine, caller, PROJECT, {"input": {"code": code, "name": code}}).json()
-    return bool(answer["data"]["createProject"]) and answer["data"]["createProject"]["errors"] == []
+    data = ask(machine, caller, PROJECT, {"input": {"code": code, "name": code}}).json().get("data")
+    return bool(data and data["createProject"]) and data["createProject"]["errors"] == []
 
 
 async def _codes_of_the_one_before(machine: PairedMachine) -> set[str]:
     async with machine.superuser() as superuser:
         return {row["code"] for row in await superuser.fetch("select code from project")}
-
-
-def _children(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -1,5 +1,7 @@
 """Two PostgreSQL servers of which one follows the other, and the service over both: it is told of both sockets."""
 
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ from urllib.parse import quote
 
 import asyncpg
 
+from bench.process import children_of
 from drills.machine import Machine, Person, found_people
 from fieldward.cli.environment import services
 from fieldward.database import Databases, credentials_of, migrate
@@ -32,7 +35,11 @@ class Standby(EmbeddedPostgres):
         made.mkdir(mode=0o700)
         self._give(made)
         self._run(
-            "pg_basebackup", f"--pgdata={made}", f"--dbname={_conninfo(primary.superuser())}", "--write-recovery-conf"
+            "pg_basebackup",
+            f"--pgdata={made}",
+            f"--dbname={_conninfo(primary.superuser())}",
+            "--write-recovery-conf",
+            "--checkpoint=fast",
         )
 
     def promote(self) -> None:
@@ -59,8 +66,15 @@ class PairedMachine(Machine):
             yield
         finally:
             self.stop()
+            self.signal_primary(signal.SIGCONT)
             self.standby.stop()
             self.primary.stop()
+
+    def signal_primary(self, number: signal.Signals) -> None:
+        """Send all of the primary's processes a signal, as far as it runs."""
+        pid = self.primary.postmaster_pid
+        for one in [] if pid is None else [pid, *children_of(pid)]:
+            os.kill(one, number)
 
     async def found(self, *organizations: Sequence[Person]) -> None:
         """Make the tables, and organizations with their people."""
