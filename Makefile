@@ -99,6 +99,7 @@ lock: $(VENV)/.develop  ## resolve the requirements again; needs uv
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements.txt
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --extra providers -o requirements-providers.txt
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group dev -o requirements-dev.txt
+	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet --group drills -o drills/requirements-patroni.txt
 
 .PHONY: access
 access: $(VENV)/.develop  ## print who may do what into docs/access.md

@@ -22,11 +22,16 @@ SIGN_IN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. code: of the first error."""
+    """What came back. code: of the first error. is_replayed: it was done before, under the same key.
+
+    detail: what the first error says beside its code.
+    """
 
     request_id: UUID
     data: Any
     code: str | None
+    is_replayed: bool = False
+    detail: str | None = None
 
     @property
     def is_done(self) -> bool:
@@ -98,14 +103,19 @@ class Caller:
         self.freshen()
         return self._data(query, variables or {})
 
-    def ask(self, query: str, variables: Mapping[str, Any]) -> Answer | None:
-        """Return what is answered to an operation; None where nothing came back, or what is no answer."""
+    def ask(self, query: str, variables: Mapping[str, Any], *, key: str | None = None) -> Answer | None:
+        """Return what is answered to an operation; None where nothing came back, or what is no answer.
+
+        key: under which Idempotency-Key it is sent.
+        """
         headers = {"content-type": "application/json"}
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"
         if self._client_token:
             # A client that is known is held up by nobody else's guesses.
             headers["fieldward-client"] = self._client_token
+        if key is not None:
+            headers["idempotency-key"] = key
         content = orjson.dumps({"query": query, "variables": variables})
         try:
             response = self._http.post(self._machine.url, content=content, headers=headers)
@@ -116,7 +126,9 @@ class Caller:
         data = body.get("data")
         errors = [one["extensions"] for one in body.get("errors") or ()]
         errors += [one for payload in (data or {}).values() if payload for one in payload.get("errors") or ()]
-        return Answer(request_id, data, (errors[0].get("code") or str(errors[0])) if errors else None)
+        code = (errors[0].get("code") or str(errors[0])) if errors else None
+        is_replayed = "idempotency-replayed" in response.headers
+        return Answer(request_id, data, code, is_replayed, errors[0].get("detail") if errors else None)
 
     def _data(self, query: str, variables: Mapping[str, Any]) -> Any:
         answer = self.ask(query, variables)

@@ -16,6 +16,7 @@ import typer
 from bench.report import Report, table
 from drills.crash import Crashed, crash_under_load
 from drills.error import DrillError
+from drills.failover import GOAL_S, FailedOver, failover_under_load
 from drills.malformed import Malformed, malformed_under_watch
 from drills.rotation import Rotated, rotate_under_load
 
@@ -30,6 +31,8 @@ Examples:
   python -m drills crash --rounds 50 --write
 
   python -m drills malformed --count 100000 --write
+
+  python -m drills failover --kills 20 --stops 10 --cuts 10 --write
 
   python -m drills all
 
@@ -122,6 +125,37 @@ def malformed(
     _publish(Report("malformed", _malformed_lines(found), asdict(found)), as_json=as_json, write=write)
 
 
+@app.command("failover")
+def failover(
+    directory: Directory = DEFAULT,
+    kills: Annotated[int, typer.Option(min=0, help="How often the primary is killed.")] = 20,
+    stops: Annotated[int, typer.Option(min=0, help="How often it is stopped.")] = 10,
+    cuts: Annotated[int, typer.Option(min=0, help="How often its machine is cut off.")] = 10,
+    seed: Annotated[int | None, typer.Option(help="Of the order and the moments; a new one by default.")] = None,
+    as_json: AsJson = False,
+    write: Write = False,
+) -> None:
+    """Kill, stop and cut off the primary of three machines while many write, and look for what is lost or doubled.
+
+    Takes root, for network namespaces, and Debian's etcd-server.
+
+    Example: python -m drills failover --kills 2 --stops 2 --cuts 1
+    """
+    if kills + stops + cuts == 0:
+        raise typer.BadParameter("Expected something to be done to the primary.")
+    directory = directory.resolve() / "failover"
+    shutil.rmtree(directory, ignore_errors=True)
+    seed = secrets.randbelow(1_000_000) if seed is None else seed
+    try:
+        found = failover_under_load(directory, kills=kills, stops=stops, cuts=cuts, seed=seed, say=_say)
+    except DrillError as error:
+        # What was found lies there, with the logs, for who looks into it.
+        print(f"drill: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    shutil.rmtree(directory, ignore_errors=True)
+    _publish(Report("failover", _failover_lines(found), asdict(found)), as_json=as_json, write=write)
+
+
 @app.command("all")
 def all_drills(directory: Directory = DEFAULT, write: Write = False) -> None:
     """Go through every drill at full size.
@@ -131,6 +165,7 @@ def all_drills(directory: Directory = DEFAULT, write: Write = False) -> None:
     rotation(directory=directory, write=write)
     crash(directory=directory, write=write)
     malformed(directory=directory, write=write)
+    failover(directory=directory, write=write)
 
 
 def _publish(report: Report, *, as_json: bool, write: bool) -> None:
@@ -183,6 +218,38 @@ def _crash_lines(found: Crashed) -> list[str]:
         ["entries of the trail, sealed, and verified at the end", f"{found.sealed:,}"],
     ]
     return [*_heading(), *table(["what", "how much"], rows)]
+
+
+def _failover_lines(found: FailedOver) -> list[str]:
+    told, held, settled = found.told, found.held, found.settled
+    late = sum(one > GOAL_S for pauses in found.pauses_s.values() for one in pauses)
+    rows = [
+        ["rounds, seed", f"{found.rounds}, {found.seed}"],
+        *([what, f"{count}"] for what, count in sorted(found.blows.items())),
+        ["another one became primary", f"{found.promotions}"],
+        *(
+            [f"seconds that a writer waited at the longest, median and longest: {what}", _spread(pauses)]
+            for what, pauses in sorted(found.pauses_s.items())
+        ),
+        [f"longest of all, and how many longer than the goal of {GOAL_S:.0f} s", f"{found.longest_s:.1f}, {late}"],
+        ["changes of records acknowledged, of which lost or doubled", f"{held['writes']:,}, 0"],
+        ["operations of which nobody could say what became of them", f"{settled['done'] + settled['not done']:,}"],
+        ["of which found done, and done when sent again, each by its key", f"{settled['done']}, {settled['not done']}"],
+        ["of which not resolved", "0"],
+        ["refused because the database is away, of which done after all", f"{told['AWAY']:,}, 0"],
+        ["changes in the trail, of which without their entry", f"{held['changes']:,}, 0"],
+        ["reads of confidential values answered, of which not in the log", f"{held['reads']:,}, 0"],
+        ["values of rows other than the changes say", "0"],
+        ["records at the end, each read as it was acknowledged", f"{found.records:,}"],
+        ["values opened at the end, in rows and trail", f"{found.opened:,}"],
+        ["entries of the trail, sealed, and verified at the end", f"{found.sealed:,}"],
+        ["seconds in all", f"{found.took_s:.0f}"],
+    ]
+    return [*_heading(), *table(["what", "how much"], rows)]
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f}, {max(values):.1f}"
 
 
 def _malformed_lines(found: Malformed) -> list[str]:

@@ -12,11 +12,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from auth.role import OrganizationRole
 from bench.process import ROOT
@@ -26,6 +26,8 @@ from drills.error import require
 from drills.journal import Round, Told
 from drills.machine import Kill, Machine, Person
 from drills.writer import Writer
+
+W = TypeVar("W", bound=Writer)
 
 WRITERS: Final = 8
 SOONEST_S: Final = 0.2
@@ -85,7 +87,7 @@ def crash_under_load(directory: Path, rounds: int, *, seed: int, say: Any = lamb
     machine, chance = Machine(directory), random.Random(seed)
     outcome, acknowledged = Crashed(seed), Acknowledged()
     say(f"seed {seed}")
-    with scene(machine, seed=seed) as (owner, writers):
+    with scene(machine, Writer, seed=seed) as (owner, writers):
         began = time.monotonic()
         for number, kill in zip(range(1, rounds + 1), _kills(chance), strict=False):
             journal = Round()
@@ -95,13 +97,13 @@ def crash_under_load(directory: Path, rounds: int, *, seed: int, say: Any = lamb
             outcome.kills[kill.value] += 1
             outcome.told.update(one.told.value for one in journal.acts)
             outcome.records = sum(len(writer.records) for writer in writers)
-            held = asyncio.run(_hold(machine, acknowledged, journal, outcome.records))
+            held = asyncio.run(hold(machine, acknowledged, journal, outcome.records))
             outcome.held.update(held)
             say(
                 f"round {number}: {kill}, {held['writes']} writes, {unknown} unknown,"
                 f" {outcome.outages_s[-1]:.1f} s until all went on"
             )
-        _require_values(owner, writers)
+        require_values(owner, writers)
         outcome.opened = verify_keys(machine)
         outcome.sealed = verify_trail(machine)
         outcome.took_s = time.monotonic() - began
@@ -109,8 +111,13 @@ def crash_under_load(directory: Path, rounds: int, *, seed: int, say: Any = lamb
 
 
 @contextmanager
-def scene(machine: Machine, *, seed: int, writers: int = WRITERS) -> Iterator[tuple[Caller, list[Writer]]]:
-    """Start the service with an owner, and writers who manage one project together; yield them, and stop it all."""
+def scene(
+    machine: Machine, make: Callable[[int, Caller, str, int], W], *, seed: int, writers: int = WRITERS
+) -> Iterator[tuple[Caller, list[W]]]:
+    """Start the service with an owner, and writers who manage one project together; yield them, and stop it all.
+
+    make: makes a writer, of a place, a caller, a project's id and a seed.
+    """
     people = [Person("olive@basin.example", OrganizationRole.OWNER)]
     people += [Person(f"writer{place}@basin.example", OrganizationRole.MEMBER) for place in range(writers)]
     with machine.standing(), ExitStack() as stack:
@@ -123,7 +130,7 @@ def scene(machine: Machine, *, seed: int, writers: int = WRITERS) -> Iterator[tu
             user_id = one.data(_WHO)["viewer"]["user"]["id"]
             given = {"userId": user_id, "projectId": project_id, "role": "MANAGER", "reason": "Writes in the drill."}
             owner.data(_ASSIGN, {"input": given})
-        yield owner, [Writer(place, one, project_id, seed) for place, one in enumerate(others)]
+        yield owner, [make(place, one, project_id, seed) for place, one in enumerate(others)]
 
 
 def verify_trail(machine: Machine) -> int:
@@ -190,13 +197,18 @@ def _settle(writers: Sequence[Writer], journal: Round, outcome: Crashed) -> None
     outcome.settled.update({"done": done, "not done": len(unknown) - done})
 
 
-async def _hold(machine: Machine, acknowledged: Acknowledged, journal: Round, records: int) -> Counter[str]:
+async def hold(machine: Machine, acknowledged: Acknowledged, journal: Round, records: int) -> Counter[str]:
+    """Hold a round against the database; see `drills/acknowledged.py: Acknowledged.hold`."""
     async with machine.superuser() as superuser:
         return await acknowledged.hold(superuser, journal, records, machine.logs)
 
 
-def _require_values(owner: Caller, writers: Sequence[Writer]) -> None:
-    """Read every record that there is, and hold what is encrypted against what was acknowledged."""
+def require_values(owner: Caller, writers: Sequence[Writer]) -> None:
+    """Read every record that there is, and hold what is encrypted against what was acknowledged.
+
+    Raises:
+        DrillError: one is other than that, or is not there.
+    """
     must = {f"Record:{key}": one for writer in writers for key, one in writer.records.items()}
     seen, after = set(), None
     while True:

@@ -62,7 +62,7 @@ class Machine:
         self.directory = directory
         self._settings = settings
         self.logs: list[Path] = []
-        self._data = directory / "data"
+        self.data_directory = directory / "data"
         self._service: Process | None = None
         self._port = 0
 
@@ -78,26 +78,25 @@ class Machine:
         try:
             yield
         finally:
-            if self._service is not None:
-                self._service.stop()
-            if self._data.exists():
-                with EmbeddedPostgres(self._data):
+            self.stop()
+            if self.data_directory.exists():
+                with EmbeddedPostgres(self.data_directory):
                     # Takes over what is left running, and stops it.
                     pass
 
     async def found(self, *organizations: Sequence[Person]) -> None:
         """Make the databases, and organizations with their people: the first one of each founds it."""
-        settings = Settings(data_directory=self._data, password_cost="test")
-        with EmbeddedPostgres(self._data) as postgres:
+        settings = Settings(data_directory=self.data_directory, password_cost="test")
+        with EmbeddedPostgres(self.data_directory) as postgres:
             await migrate(embedded_databases(postgres, owner=True), settings)
             async with services(settings, embedded_databases(postgres, owner=False)) as built:
                 for people in organizations:
-                    await _found(built, people)
+                    await found_people(built, people)
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of the service, and of commands beside it."""
         return plain_environment(
-            FIELDWARD_DATA_DIRECTORY=str(self._data), FIELDWARD_PASSWORD_COST="test", **(self._settings | more)
+            FIELDWARD_DATA_DIRECTORY=str(self.data_directory), FIELDWARD_PASSWORD_COST="test", **(self._settings | more)
         )
 
     def start(self) -> None:
@@ -112,6 +111,11 @@ class Machine:
             directory=ROOT,
         )
         self.wait()
+
+    def stop(self) -> None:
+        """Ask the service to end. Harmless where it does not run."""
+        if self._service is not None:
+            self._service.stop()
 
     def wait(self) -> None:
         """Return once the service serves.
@@ -160,7 +164,7 @@ class Machine:
             await connection.close()
 
     def _joined(self) -> EmbeddedPostgres:
-        postgres = EmbeddedPostgres(self._data)
+        postgres = EmbeddedPostgres(self.data_directory)
         postgres.join()
         return postgres
 
@@ -196,7 +200,8 @@ class Machine:
         os.kill(chance.choice(serving), signal.SIGKILL)
 
 
-async def _found(built: Services, people: Sequence[Person]) -> None:
+async def found_people(built: Services, people: Sequence[Person]) -> None:
+    """Make an organization with its people: the first one founds it."""
     slug = people[0].organization
     first, *others = [NewPerson(one.email, one.password, one.email.partition("@")[0], one.role) for one in people]
     organization_id, _ = await create_organization(

@@ -28,7 +28,9 @@ MOST_REFUSED: Final = 4
 
 
 def _mutation(field: str, given: str, shown: str = "record { id version }") -> str:
-    return f"mutation($input: {given}!) {{ done: {field}(input: $input) {{ {shown} errors {{ code message }} }} }}"
+    return (
+        f"mutation($input: {given}!) {{ done: {field}(input: $input) {{ {shown} errors {{ code message detail }} }} }}"
+    )
 
 
 DOCUMENTS: Final = {
@@ -52,6 +54,8 @@ class Writer:
         self._chance = random.Random(f"{seed}-{place}")
         self._records: dict[UUID, Kept] = {}
         self._unknown: tuple[Act, Kept | None, dict[str, Any]] | None = None
+        self._unknown_key: str | None = None
+        self._last_told: Told | None = None
         self._number = 0
         self._refused: Counter[Action] = Counter()
 
@@ -62,14 +66,21 @@ class Writer:
 
     def work(self, journal: Round, stop: threading.Event) -> None:
         """Write until told to stop, or until nobody can say what became of something."""
-        self._refused.clear()
-        acts = [self._create, self._update, self._submit, self._delete, self._read, self._be_refused]
+        self._begin()
         try:
             while not stop.is_set() and self._unknown is None:
-                (act,) = self._chance.choices(acts, weights=(30, 30, 10, 6, 12, 12))
-                act(journal)
+                self._act(journal)
         except Exception as error:
             journal.note_odd(f"a writer ended: {error!r}")
+
+    def _begin(self) -> None:
+        self._refused.clear()
+
+    def _act(self, journal: Round) -> None:
+        """Do something, most often what changes a record."""
+        acts = [self._create, self._update, self._submit, self._delete, self._read, self._be_refused]
+        (act,) = self._chance.choices(acts, weights=(30, 30, 10, 6, 12, 12))
+        act(journal)
 
     def settle(self, journal: Round) -> None:
         """Find out what became of what nobody could say, by the record's id, and go on from there.
@@ -94,6 +105,10 @@ class Writer:
         if act.action is Action.RECORD_CREATE:
             assert after is not None
             self._do(journal, Action.RECORD_CREATE, after.record_id, 1, after, given, was_done=is_done)
+
+    def _new_key(self) -> str | None:
+        """Return under which Idempotency-Key the next operation is sent: under none."""
+        return None
 
     def _create(self, journal: Round) -> None:
         record_id, comment, site_code, collector = new_id(), *self._words()
@@ -140,7 +155,7 @@ class Writer:
         # Of a read nobody has to know what became of it.
         if answer is None:
             return
-        told = _told(answer)
+        told = told_of(answer)
         if told is Told.DONE and answer.data["record"] != kept.shown:
             journal.note_odd(f"the record {kept.record_id} is read as something else than was acknowledged")
         self._note_answer(journal, Act(Action.FIELD_READ, kept.record_id, kept.version, told), answer)
@@ -164,7 +179,7 @@ class Writer:
         answer = self._caller.ask(DOCUMENTS[action], {"input": given})
         if answer is None:
             return
-        told = _told(answer)
+        told = told_of(answer)
         if told is Told.DONE:
             journal.note_odd(f"{action} was done, and must be refused")
         self._note_answer(journal, Act(action, kept.record_id, kept.version, told), answer)
@@ -181,8 +196,9 @@ class Writer:
         was_done: bool = False,
     ) -> None:
         """Have something done. after: the record once it is. was_done: it must be answered as done before."""
-        answer = self._caller.ask(DOCUMENTS[action], {"input": given})
-        told = Told.UNKNOWN if answer is None else _told(answer)
+        key = self._new_key()
+        answer = self._caller.ask(DOCUMENTS[action], {"input": given}, key=key)
+        told = Told.UNKNOWN if answer is None else told_of(answer)
         if told is Told.DONE and was_done:
             told = Told.REPEATED
         act = Act(action, record_id, version, told)
@@ -193,7 +209,7 @@ class Writer:
                 journal.note_odd(f"{action} answers version {shown['version']} in place of {version}")
             self._keep(record_id, after, journal)
         elif told is Told.UNKNOWN:
-            self._unknown = act, after, given
+            self._unknown, self._unknown_key = (act, after, given), key
             journal.note(act)
             return
         elif told is Told.REFUSED:
@@ -202,6 +218,7 @@ class Writer:
         self._note_answer(journal, act, answer)
 
     def _note_answer(self, journal: Round, act: Act, answer: Answer) -> None:
+        self._last_told = act.told
         journal.note(replace(act, request_id=answer.request_id, code=answer.code))
         if answer.code in {Code.INTERNAL, Code.UNAUTHENTICATED}:
             journal.note_odd(f"{act.action} was answered {answer.code}, request {answer.request_id}")
@@ -227,7 +244,8 @@ class Writer:
         return f"Writer {self._place}, word {self._number}", f"W{self._place}-{self._number}", collector
 
 
-def _told(answer: Answer) -> Told:
+def told_of(answer: Answer) -> Told:
+    """Return what an answer says of what became of an operation."""
     if answer.code is None or answer.is_done:
         return Told.DONE
     if answer.code == Code.UNAVAILABLE:

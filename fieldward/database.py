@@ -1,10 +1,10 @@
 """Connections: whose they are, which pools there are, and how the schema gets into the database."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import asyncpg
 from tortoise import Tortoise
@@ -12,6 +12,7 @@ from tortoise.connection import get_connection
 from tortoise.migrations.executor import MigrationExecutor
 
 from fieldward.settings import Settings
+from models.cluster import Cluster, Credentials, requires_writes
 from models.pool import Connect, Purpose, open_pool
 
 MODELS_APP: Final = {
@@ -53,8 +54,6 @@ KEYSTORE_APP: Final = {
 MIGRATION_LOCK: Final = 4_614_531_917
 """The advisory lock of migrations: one runs at a time, whoever starts it."""
 
-Credentials = dict[str, Any]
-
 
 class DatabaseUrlError(ValueError):
     """A database URL is not one. The message never holds the URL: it has a password in it."""
@@ -62,10 +61,19 @@ class DatabaseUrlError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Databases:
-    """How the two databases are reached, as one role: asyncpg's arguments of each."""
+    """How the two databases are reached, as one role: asyncpg's arguments of each.
+
+    main_cluster, keystore_cluster: their servers, and which of them takes writes: shared by all who connect.
+    """
 
     main: Credentials
     keystore: Credentials
+    main_cluster: Cluster = field(init=False, compare=False)
+    keystore_cluster: Cluster = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "main_cluster", Cluster(self.main))
+        object.__setattr__(self, "keystore_cluster", Cluster(self.keystore))
 
     def __repr__(self) -> str:
         return "<databases>"
@@ -74,10 +82,11 @@ class Databases:
 def credentials_of(url: str) -> Credentials:
     """Return asyncpg's arguments for a PostgreSQL URL; several hosts are separated by commas.
 
-    Of the query, `sslmode`, `host` (a socket's directory) and `target_session_attrs` count.
+    Of the query, `sslmode`, `sslrootcert`, `host` (a socket's directory) and `target_session_attrs` count.
 
     Raises:
-        DatabaseUrlError: it names no user or database, or is no PostgreSQL URL.
+        DatabaseUrlError: it names no user or database, or is no PostgreSQL URL; or it asks for a server that takes no
+            writes.
     """
     scheme, _, rest = url.partition("://")
     if scheme not in {"postgres", "postgresql"}:
@@ -93,8 +102,11 @@ def credentials_of(url: str) -> Credentials:
     hosts, ports = [], []
     for one in (query["host"][0] if "host" in query else host_part or "localhost").split(","):
         host, colon, port = one.rpartition(":") if not one.startswith("/") else (one, "", "")
-        hosts.append(host if colon else one)
-        ports.append(int(port) if colon and port.isdigit() else 5432)
+        # An address of IPv6 is in brackets, and has colons of its own.
+        is_named = not colon or host.endswith("]") or ":" not in host
+        host = (host if colon and is_named and not one.endswith("]") else one).removeprefix("[").removesuffix("]")
+        hosts.append(host)
+        ports.append(int(port) if port.isdigit() else 5432)
     credentials: Credentials = {
         "host": hosts if len(hosts) > 1 else hosts[0],
         "port": ports if len(ports) > 1 else ports[0],
@@ -104,19 +116,33 @@ def credentials_of(url: str) -> Credentials:
     }
     if "sslmode" in query:
         credentials["ssl"] = query["sslmode"][0]
+    if "sslrootcert" in query:
+        # asyncpg takes it in a URL alone; what is given besides counts more than what is missing there.
+        kept: dict[str, object] = {name: query[name][0] for name in ("sslmode", "sslrootcert") if name in query}
+        credentials["dsn"] = f"postgresql://?{urlencode(kept)}"
+        credentials.pop("ssl", None)
     if "target_session_attrs" in query:
-        credentials["target_session_attrs"] = query["target_session_attrs"][0]
+        attributes = query["target_session_attrs"][0]
+        if not requires_writes(attributes):
+            raise DatabaseUrlError("Expected target_session_attrs=read-write: the service writes.")
+        credentials["target_session_attrs"] = attributes
     return credentials
 
 
 def pools(databases: Databases, settings: Settings) -> dict[str, Any]:
     """Return Tortoise's configuration: the pool of changes, and the keystore's."""
 
-    def connection(credentials: Credentials, *, largest: int, name: str) -> dict[str, Any]:
+    def connection(cluster: Cluster, credentials: Credentials, *, largest: int, name: str) -> dict[str, Any]:
+        first = cluster.servers[0]
         return {
             "engine": "tortoise.backends.asyncpg",
             "credentials": {
-                **_connecting(credentials, settings),
+                **{key: credentials[key] for key in ("user", "password", "database") if key in credentials},
+                **_limits(settings),
+                # Where it connects is for the cluster to say; Tortoise wants one host and one port.
+                "host": first.host,
+                "port": first.port,
+                "connect": _reaching(cluster),
                 "minsize": 1,
                 "maxsize": largest,
                 "application_name": name,
@@ -129,9 +155,14 @@ def pools(databases: Databases, settings: Settings) -> dict[str, Any]:
     return {
         "connections": {
             "default": connection(
-                databases.main, largest=settings.pool_size - settings.reading_pool_size, name="fieldward"
+                databases.main_cluster,
+                databases.main,
+                largest=settings.pool_size - settings.reading_pool_size,
+                name="fieldward",
             ),
-            "keystore": connection(databases.keystore, largest=2, name="fieldward keystore"),
+            "keystore": connection(
+                databases.keystore_cluster, databases.keystore, largest=2, name="fieldward keystore"
+            ),
         },
         "apps": {
             "models": {**MODELS_APP, "default_connection": "default"},
@@ -140,6 +171,15 @@ def pools(databases: Databases, settings: Settings) -> dict[str, Any]:
         "use_tz": True,
         "timezone": "UTC",
     }
+
+
+def _reaching(cluster: Cluster) -> Callable[..., Awaitable[asyncpg.Connection]]:
+    """Return what opens a connection of asyncpg's own pool, at the server of the cluster that takes writes."""
+
+    async def connect(*_: Any, **given: Any) -> asyncpg.Connection:
+        return await cluster.connect(**{key: value for key, value in given.items() if key not in {"host", "port"}})
+
+    return connect
 
 
 async def _leave_as_it_is(_: asyncpg.Connection) -> None:
@@ -162,31 +202,45 @@ async def open_pools(databases: Databases, settings: Settings) -> AsyncIterator[
 async def open_tenant_pools(databases: Databases, settings: Settings) -> AsyncIterator[None]:
     """Open the pool of what reads, and that of what is appended to the trail although, or before, something else is
     not: refused attempts, the read log."""
-    main = databases.main
-    reading = opening(main, settings, name="fieldward reading", default_transaction_read_only="on")
-    appending = opening(main, settings, name="fieldward audit")
-    async with (
-        open_pool(Purpose.READING, reading, largest=settings.reading_pool_size),
-        open_pool(Purpose.APPENDING, appending, largest=4),
-    ):
+    cluster, read_only = databases.main_cluster, {"default_transaction_read_only": "on"}
+    reading = opening(cluster, settings, name="fieldward reading", **read_only)
+    appending = opening(cluster, settings, name="fieldward audit")
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(open_pool(Purpose.READING, reading, largest=settings.reading_pool_size))
+        await stack.enter_async_context(open_pool(Purpose.APPENDING, appending, largest=4))
+        if cluster.has_several:
+            limits = limits_of(settings, name="fieldward standby", **read_only)
+
+            async def standing_by() -> asyncpg.Connection:
+                return await cluster.connect_standby(**limits)
+
+            pool = open_pool(Purpose.STANDBY, standing_by, largest=settings.reading_pool_size)
+            await stack.enter_async_context(pool)
         yield
 
 
-def opening(credentials: Credentials, settings: Settings, *, name: str, **server_settings: str) -> Connect:
-    """Return what opens a connection. name: what PostgreSQL calls it in `pg_stat_activity`."""
-    connecting = _connecting(credentials, settings)
-    connecting["server_settings"] |= {"application_name": name, **server_settings}
+def opening(cluster: Cluster, settings: Settings, *, name: str, **server_settings: str) -> Connect:
+    """Return what opens a connection to the server that takes writes. name: see `limits_of`."""
+    limits = limits_of(settings, name=name, **server_settings)
 
     async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(**connecting)
+        return await cluster.connect(**limits)
 
     return connect
 
 
-def _connecting(credentials: Credentials, settings: Settings) -> Credentials:
-    """Return asyncpg's arguments with the limits that hold for every connection of the service."""
+def limits_of(settings: Settings, *, name: str, **server_settings: str) -> Credentials:
+    """Return asyncpg's arguments for a connection with the limits that hold for every one of the service.
+
+    name: what PostgreSQL calls it in `pg_stat_activity`.
+    """
+    limits = _limits(settings)
+    limits["server_settings"] |= {"application_name": name, **server_settings}
+    return limits
+
+
+def _limits(settings: Settings) -> Credentials:
     return {
-        **credentials,
         "timeout": 5,
         "command_timeout": settings.statement_timeout_s + 5,
         "server_settings": {
@@ -201,8 +255,8 @@ async def migrate(
     databases: Databases, settings: Settings, *, progress: Callable[[str, str, str], object] | None = None
 ) -> None:
     """Bring both databases to the newest schema, as their owner, one migration at a time across all who try."""
-    for app, credentials in (("models", databases.main), ("keystore", databases.keystore)):
-        lock = await asyncpg.connect(**credentials)
+    for app, cluster in (("models", databases.main_cluster), ("keystore", databases.keystore_cluster)):
+        lock = await cluster.connect()
         try:
             await lock.execute("select pg_advisory_lock($1)", MIGRATION_LOCK)
             async with open_pools(databases, settings):

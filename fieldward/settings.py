@@ -42,6 +42,13 @@ class Settings(BaseSettings):
         le=200,
         description="Connections of a server process for requests: three in five read, the others change.",
     )
+    longest_staleness_s: float = Field(
+        60.0,
+        ge=0,
+        le=3600,
+        description="Seconds after the last primary was seen for which queries that may be stale are answered from a"
+        " standby; 0: none are.",
+    )
     statement_timeout_s: float = Field(20.0, gt=0, le=600, description="Seconds that one statement may take.")
 
     rate_limit_requests: int = Field(

@@ -25,13 +25,32 @@ class OutdatedCursorError(ConflictError):
 
 class UnavailableError(FieldwardError):
     """Something the service stands on is away: the database, the keystore, the key provider. Try again
-    later."""
+    later: `retry_after_s` says after how many seconds, where that can be guessed."""
 
     code = Code.UNAVAILABLE
 
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UncommittedError(UnavailableError):
+    """A transaction was certainly not committed, and what it changed is not there.
+
+    may_pass: whether the same, done again at once, may well be committed: the connection was lost, another transaction
+        was in the way. Not where there is too much to do, or no server that takes writes.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None, may_pass: bool = False) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.may_pass = may_pass
+
 
 class UnknownOutcomeError(FieldwardError):
-    """The connection was lost while the change was being committed: it may have happened. Ask again by its id."""
+    """The connection was lost while the change was being committed: it may have happened.
+
+    Sent again under the same `Idempotency-Key`, it is done once whatever became of it, and the answer says so.
+    """
 
     code = Code.UNKNOWN_OUTCOME
 

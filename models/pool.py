@@ -251,6 +251,7 @@ class Purpose(StrEnum):
 
     READING = "READING"
     APPENDING = "APPENDING"
+    STANDBY = "STANDBY"
 
 
 _open_pools: Final[dict[tuple[asyncio.AbstractEventLoop, Purpose], list[TenantPool]]] = {}

@@ -10,7 +10,8 @@ from typing import Final, cast
 import asyncpg
 
 from models.pool import Lent, Purpose, pool_for
-from models.transaction import AWAY, Tenant, unavailable
+from models.staleness import Stale, staleness
+from models.transaction import AWAY, DEMOTED, Tenant, unavailable
 
 _BEGIN: Final = "begin isolation level repeatable read read only"
 
@@ -25,14 +26,35 @@ class _Taken:
         self._purpose = purpose
 
     async def __aenter__(self) -> asyncpg.Connection:
-        self._pool = pool_for(self._purpose)
+        stale = staleness() if self._purpose is Purpose.READING else None
         try:
-            self._seat = await self._pool.take(self._tenant)
-            await self._begin()
+            if stale is None or not await self._take_standby(stale):
+                await self._take(self._purpose)
         except AWAY as error:
             raise unavailable(error) from error
         self._lent = Lent(self._seat.connection)
         return cast(asyncpg.Connection, self._lent)
+
+    async def _take_standby(self, stale: Stale) -> bool:
+        """Take a standby's connection once it is as far as it must be. Return False where the primary is to be read."""
+        try:
+            await self._take(Purpose.STANDBY, stale)
+        except AWAY:
+            if not stale.or_primary:
+                raise
+            return False
+        return True
+
+    async def _take(self, purpose: Purpose, stale: Stale | None = None) -> None:
+        self._pool = pool_for(purpose)
+        self._seat = await self._pool.take(self._tenant)
+        if stale is not None:
+            try:
+                await stale.reach(self._seat.connection)
+            except BaseException:
+                self._pool.settle(self._seat)
+                raise
+        await self._begin()
 
     async def _begin(self) -> None:
         """Do what comes before the first statement."""
@@ -54,6 +76,11 @@ class OneStatement(_Taken):
         if error is None:
             self._pool.give_back(self._seat)
             return
+        if isinstance(error, DEMOTED) and self._purpose is Purpose.APPENDING:
+            # The server takes no writes any more: the next one gets a connection to one that does.
+            self._seat.connection.terminate()
+            self._pool.settle(self._seat)
+            raise unavailable(error) from error
         self._pool.settle(self._seat)
         if isinstance(error, AWAY):
             raise unavailable(error) from error

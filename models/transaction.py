@@ -6,7 +6,7 @@ no row of any tenant is seen, whatever the query. What only reads goes by `model
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from uuid import UUID
@@ -15,9 +15,10 @@ import asyncpg
 from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.connection import get_connection, get_connections
-from tortoise.exceptions import DBConnectionError
+from tortoise.exceptions import DBConnectionError, TransactionManagementError
 
-from models.errors import UnavailableError, UnknownOutcomeError
+from models.cluster import NoPrimaryError
+from models.errors import UnavailableError, UncommittedError, UnknownOutcomeError
 
 MAIN: Final = "default"
 """The pool of changes."""
@@ -27,6 +28,16 @@ CHANGED: Final = "fieldward_changed"
 
 LONGEST_WAIT_S: Final = 5
 """Seconds that a request waits for a connection before it is told to come back."""
+
+LONGEST_COMMIT_S: Final = 15
+"""Seconds that a commit is waited for: on the disk, and with synchronous replication on a standby's.
+
+More than an operator of servers needs to put another standby in the place of one that was lost.
+"""
+NEVER_S: Final = 24 * 3600.0
+"""The driver's own patience with a commit: it would have the server cancel what can't be cancelled."""
+RETRY_AFTER_S: Final = 5
+"""Seconds after which somebody who found no server that takes writes may ask again."""
 
 AWAY: Final = (
     OSError,
@@ -40,14 +51,32 @@ AWAY: Final = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.IdleSessionTimeoutError,
     asyncpg.TooManyConnectionsError,
     asyncpg.QueryCanceledError,
 )
 """What a database that is away, or takes too long, raises."""
 
+DEMOTED: Final = asyncpg.ReadOnlySQLTransactionError
+"""What a server raises that took writes when the connection was opened, and now follows another."""
+IN_THE_WAY: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""What two transactions raise of which one was rolled back for the other."""
+_NO_CURE: Final = (TimeoutError, NoPrimaryError, asyncpg.QueryCanceledError, asyncpg.TooManyConnectionsError)
+"""What is not better for being tried again at once."""
 
+_UNKNOWN: Final = (
+    "The connection was lost while the change was being saved: it may have been. Send the same again under the same"
+    " Idempotency-Key, or with the same id of what it makes: it is done once, whatever became of it. Without either,"
+    " look whether it happened before you repeat."
+)
+# What writes to the log has its commit wait for the standby; anybody may write this, and nobody reads it.
+_MARK: Final = "select pg_logical_emit_message(true, 'fieldward', '')"
 _BE: Final = "select set_config('fieldward.user_id', $1, true)"
 _SETTINGS: Final = ("organization_id", "user_id", "email_index", "challenge")
+
+
+class UnreplicatedError(ConnectionError):
+    """A change is committed on one server, and on no standby: it is lost where that server is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +118,10 @@ def database_failures() -> Iterator[None]:
         yield
     except AWAY as error:
         raise unavailable(error) from error
+    except TransactionManagementError as error:
+        if not isinstance(error.__cause__, DEMOTED):
+            raise
+        raise unavailable(error) from error
 
 
 def unavailable(error: BaseException) -> UnavailableError:
@@ -98,12 +131,28 @@ def unavailable(error: BaseException) -> UnavailableError:
     """
     if isinstance(error, asyncpg.QueryCanceledError):
         return UnavailableError("The database took too long. Ask for less, or try again.")
+    if isinstance(error, NoPrimaryError):
+        return UnavailableError("The database takes no writes at the moment. Try again.", retry_after_s=RETRY_AFTER_S)
     return UnavailableError("The database does not answer. Try again.")
 
 
-def _unchanged(error: BaseException) -> UnavailableError:
-    """Return what one of `AWAY` is for whoever was about to change something."""
-    return UnavailableError(f"{unavailable(error).message} Nothing was changed.")
+def _uncommitted(error: BaseException) -> UncommittedError:
+    """Return what a transaction that failed before its commit is for whoever was about to change something."""
+    if isinstance(error, IN_THE_WAY):
+        return UncommittedError("Another change was in the way. Try again. Nothing was changed.", may_pass=True)
+    told = unavailable(error)
+    return UncommittedError(
+        f"{told.message} Nothing was changed.",
+        retry_after_s=told.retry_after_s,
+        may_pass=not isinstance(error, _NO_CURE),
+    )
+
+
+def _is_demoted(error: BaseException) -> bool:
+    """Return whether the server follows another one by now. Tortoise wraps what it is told of that."""
+    return isinstance(error, DEMOTED) or (
+        isinstance(error, TransactionManagementError) and isinstance(error.__cause__, DEMOTED)
+    )
 
 
 class _Changing(TransactionWrapper):
@@ -119,8 +168,8 @@ async def write_transaction(tenant: Tenant) -> AsyncIterator[BaseDBAsyncClient]:
     """Yield a Tortoise connection that writes for the tenant; commit at the end, roll back on any exception.
 
     Raises:
-        UnavailableError: the database went away before the commit. Nothing was changed.
-        UnknownOutcomeError: it went away while committing.
+        UncommittedError: the database went away before the commit, or had to roll it back. Nothing was changed.
+        UnknownOutcomeError: it went away while committing, or the commit takes too long.
     """
     client = cast(AsyncpgDBClient, get_connection(MAIN))
     async with raw_write_transaction(tenant, telling=tenant.organization_id) as connection:
@@ -147,7 +196,10 @@ async def raw_write_transaction(tenant: Tenant, *, telling: UUID | None = None) 
             await connection.execute("begin;" + tenant.entering())
             try:
                 yield connection
-            except BaseException:
+            except BaseException as error:
+                if _is_demoted(error):
+                    # It would be given to the next one, who would fare no better.
+                    connection.terminate()
                 if not connection.is_closed():
                     await connection.execute("rollback")
                 raise
@@ -155,10 +207,26 @@ async def raw_write_transaction(tenant: Tenant, *, telling: UUID | None = None) 
             await _commit(connection, telling)
     except AWAY as error:
         if committing:
-            raise UnknownOutcomeError(
-                "The connection was lost while the change was being saved. Look whether it happened before you repeat."
-            ) from error
-        raise _unchanged(error) from error
+            raise UnknownOutcomeError(_UNKNOWN) from error
+        raise _uncommitted(error) from error
+    except (*IN_THE_WAY, DEMOTED, TransactionManagementError) as error:
+        if isinstance(error, TransactionManagementError) and not _is_demoted(error):
+            raise
+        # A server that says so has rolled it back, also when it was asked to commit.
+        raise _uncommitted(error) from error
+
+
+async def settle_before() -> None:
+    """Return once all that was committed before this is where the server has to keep it: on a standby, too.
+
+    What a crashed server finds in its own log is shown when it runs again, whether a standby has it or not. Who is told
+    of something that it was done has to be sure of it; the log is kept in order, and so is what stands before this.
+
+    Raises:
+        UnavailableError, UnknownOutcomeError: the database went away.
+    """
+    async with raw_write_transaction(Tenant()) as connection:
+        await connection.execute(_MARK)
 
 
 async def _commit(connection: asyncpg.Connection, telling: UUID | None) -> None:
@@ -167,13 +235,48 @@ async def _commit(connection: asyncpg.Connection, telling: UUID | None) -> None:
     What is told inside a transaction has all commits of the server wait for one another, until each is on the disk. So
     it is told after that, in a transaction of its own that writes nothing; who misses it finds the change a moment
     later (`fieldward/live_watch.py`).
+
+    A commit is never cancelled. A server that is told to, while it waits for its standby, waits no longer, shows what
+    it has, and says that it was committed; with a warning. So who waits too long goes away without a word.
+
+    Raises:
+        TimeoutError: it takes longer than `LONGEST_COMMIT_S`.
+        UnreplicatedError: somebody else had the server wait no longer.
     """
-    if telling is None:
-        await connection.execute("commit")
-        return
     # Of the simple protocol: what stands in it is the text of a UUID.
-    with suppress(asyncpg.ProgramLimitExceededError):
-        await connection.execute(f"commit; notify {CHANGED}, '{telling}'")
+    text = "commit" if telling is None else f"commit; notify {CHANGED}, '{telling}'"
+    warnings: list[Any] = []
+
+    def hear(_: object, message: Any) -> None:
+        if message.severity_en == "WARNING":
+            warnings.append(message)
+
+    connection.add_log_listener(hear)
+    committing = asyncio.ensure_future(connection.execute(text, timeout=NEVER_S))
+    try:
+        async with asyncio.timeout(LONGEST_COMMIT_S):
+            await asyncio.shield(committing)
+    except asyncpg.ProgramLimitExceededError:
+        # Too much is waiting to be told. It is committed.
+        if telling is None:
+            raise
+    except BaseException:
+        if not committing.done():
+            committing.add_done_callback(_forget)
+            connection.terminate()
+        raise
+    finally:
+        if not connection.is_closed():
+            connection.remove_log_listener(hear)
+    if warnings:
+        connection.terminate()
+        raise UnreplicatedError("The server waited no longer for its standby.")
+
+
+def _forget(task: "asyncio.Future[str]") -> None:
+    """Look at how a commit ended that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 @asynccontextmanager

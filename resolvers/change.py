@@ -5,10 +5,12 @@ rolled back, and the attempt is written apart, on a pool of its own, so that a r
 changed nothing. Commands and imports go the same way as mutations.
 """
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
@@ -21,7 +23,7 @@ from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import SealedEntry, append_entries, entry_insertion
 from models.base import TenantModel
 from models.encryption.keyring import active_keyring
-from models.errors import UnknownOutcomeError
+from models.errors import UncommittedError, UnknownOutcomeError
 from models.inventory import entity_of
 from models.row import Row
 from models.transaction import Tenant, fetch, write_transaction
@@ -33,6 +35,9 @@ from resolvers.trail import Actor, new_entry
 
 log = structlog.get_logger()
 T = TypeVar("T")
+
+AGAIN_S: Final = (0.05, 0.3, 0.8)
+"""The pauses before a mutation is tried again that was not committed, each more or less by half."""
 
 _DENIALS = frozenset({Code.FORBIDDEN, Code.UNAUTHENTICATED, Code.NOT_FOUND, Code.UNTRUSTED_DOCUMENT})
 
@@ -90,8 +95,12 @@ class Change:
         await insert_many(self.connection, entity_of(model), rows)
 
 
-async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) -> T:
+async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]], *, pauses: Sequence[float] = ()) -> T:
     """Run the work in a transaction with its audit entry, and return what it returned once that is committed.
+
+    pauses: how long to wait, in seconds, before each further try where a transaction was certainly not committed and
+        the next may well be: a server that restarts, another that takes its place, a deadlock. For work that can be run
+        again from its beginning: what it does outside of the transaction is done anew each time.
 
     Raises:
         InvalidInputError: the device's clock shows what no clock can.
@@ -101,15 +110,25 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]]) 
     actor = intent.actor
     # Until it was compared with the database's clock, the device's is not kept: it may be no time that there is.
     attempted = replace(intent, done_at=None)
+    left = list(pauses)
     try:
-        await active_keyring().load(actor.key_owners)
-        entry = _entry_of(intent)
-        async with write_transaction(_tenant(actor)) as connection:
-            change = await _begin(intent, connection, entry)
-            if intent.done_at is not None:
-                require_clock(intent.done_at, now=change.at)
-            attempted = intent
-            done = await work(change)
+        while True:
+            try:
+                await active_keyring().load(actor.key_owners)
+                entry = _entry_of(intent)
+                async with write_transaction(_tenant(actor)) as connection:
+                    change = await _begin(intent, connection, entry)
+                    if intent.done_at is not None:
+                        require_clock(intent.done_at, now=change.at)
+                    attempted = intent
+                    done = await work(change)
+                break
+            except UncommittedError as error:
+                if not error.may_pass or not left:
+                    raise
+                log.info("transaction_tried_again", action=intent.action, request_id=str(actor.origin.request_id))
+                # Those whose connections were lost at one moment do not come back at one moment.
+                await asyncio.sleep(left.pop(0) * random.uniform(0.5, 1.5))  # noqa: S311  (no secret)
     except (UnknownOutcomeError, DoneBeforeError):
         # If it was committed, its entry was too; an entry that it failed would be a lie. What was done before has one.
         raise

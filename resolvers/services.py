@@ -19,6 +19,7 @@ from resolvers.flood import Floodgate
 from resolvers.mailer import MailRoute
 from resolvers.relying_party import RelyingParty
 from resolvers.sealing import Sealer
+from resolvers.stale_reads import StaleReads
 from resolvers.standing import session_states, token_states
 from resolvers.state_batch import StateBatches
 from resolvers.token_use import TokenUses
@@ -83,6 +84,7 @@ class Services:
     enforces_limits: whether an operation that asks for too much is refused, or only noted in the log.
     allowances: how much each caller may ask for in a while.
     import_limit: bytes of the largest file that is imported.
+    stale_reads: what may be answered from standbys.
     """
 
     keyring: Keyring
@@ -107,3 +109,4 @@ class Services:
     enforces_limits: bool = True
     allowances: Allowances = field(default_factory=lambda: Allowances(Quota(None, None), Quota(None, None)))
     import_limit: int = 2047 * 1024**2
+    stale_reads: StaleReads = field(default_factory=StaleReads)

@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from models.reading import OneStatement
+from models.staleness import staleness
 from models.transaction import Tenant
 from resolvers.standing import State
 
@@ -35,6 +36,10 @@ class StateBatches:
         Raises:
             UnavailableError: the database is away.
         """
+        if staleness() is not None:
+            # What a standby says is no answer for those who ask the primary.
+            async with OneStatement(Tenant(organization_id=organization_id)) as connection:
+                return (await self._fetch(connection, organization_id, [row_id])).get(row_id)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[State | None] = loop.create_future()
         self._waiting.setdefault(organization_id, {}).setdefault(row_id, []).append(answer)

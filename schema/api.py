@@ -5,7 +5,7 @@ anything leaves, and turns errors into what a client may see.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from graphql import (
@@ -78,6 +78,9 @@ from schema.viewer_can import publish_readable
 from schema.wiring import wire, wire_roots
 
 log = structlog.get_logger()
+
+READ_FROM: Final = b"fieldward-read-from"
+"""The header of an answer that was read from a standby, with how many seconds old it is at the most."""
 
 _MUTATIONS = (
     SignInMutation,
@@ -233,6 +236,12 @@ class Api(Schema):
         key, viewer = context.idempotency_key, context.actor.viewer
         if key is not None and viewer is not None and context.changes:
             context.once = await Once.of(viewer, key, text=query, name=name, variables=variables)
+        if not context.changes and context.following is None:
+            age_s = await context.services.stale_reads.spare_primary()
+            if age_s is not None:
+                # What was read to find out who asks is of the primary, and of a moment before.
+                await context.reader.close()
+                context.headers.append((READ_FROM, b"standby; age=%d" % age_s))
         choice = operation.choice(self, values)
         context.follow(prepared.columns, choice.completions)
         executor_class = SchemaExecutor if prepared.asks_for_schema else self.executor

@@ -10,6 +10,7 @@ import structlog
 from graphql import GraphQLError
 
 from auth.errors import Code, FieldwardError, ForbiddenError, RateLimitedError
+from models.errors import UnavailableError
 
 log = structlog.get_logger()
 
@@ -47,9 +48,14 @@ def extensions_of(error: FieldwardError) -> dict[str, Any]:
     limit, most = getattr(error, "limit", None), getattr(error, "most", None)
     if limit is not None:
         extensions["limit"] = {"of": limit, "allowed": most}
-    if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
-        extensions["retryAfter"] = error.retry_after_s
+    if (seconds := retry_after_of(error)) is not None:
+        extensions["retryAfter"] = seconds
     return extensions
+
+
+def retry_after_of(error: BaseException | None) -> int | None:
+    """Return after how many seconds the same may be asked again, where the error says so."""
+    return error.retry_after_s if isinstance(error, RateLimitedError | UnavailableError) else None
 
 
 def input_error(message: str, field: list[str | int], nodes: Any = None) -> GraphQLError:

@@ -23,8 +23,9 @@ from models.base import WardModel
 from models.errors import InvalidInputError
 from models.inventory import entity_of
 from models.row import Row
+from models.transaction import settle_before
 from models.visibility import scope_of
-from resolvers.change import Change, Intent, commit_change, record_attempt
+from resolvers.change import AGAIN_S, Change, Intent, commit_change, record_attempt
 from resolvers.checking import LONGEST_REASON, require_reason, require_text
 from resolvers.fresh_sign_in import require_enrolled, require_fresh
 from resolvers.idempotency import DoneBeforeError
@@ -247,6 +248,7 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
                     await record_attempt(replace(intent, done_at=None), error)
                     raise
                 if before is not None:
+                    await settle_before()
                     return replayed(before, info.return_type, context)
             if said.signs:
                 try:
@@ -256,6 +258,8 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
                     raise
 
             async def work(change: Change) -> Any:
+                # Where it is done a second time, what the first one read is of a transaction that is gone.
+                await context.renew()
                 if once is not None:
                     await once.take(change.connection, name)
                 if said.fresh and _may(said, change):
@@ -271,8 +275,10 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
                     return replace(answer, row=change.made[answer.row_id])
                 return answer
 
-            return await commit_change(intent, work)
+            return await commit_change(intent, work, pauses=AGAIN_S)
         except DoneBeforeError as before_us:
+            # Whoever did it may still be waiting for a standby, or have gone without an answer.
+            await settle_before()
             return replayed(before_us.kept, info.return_type, context)
         except FieldwardError as error:
             if error.code not in IN_PAYLOAD:

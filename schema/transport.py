@@ -19,11 +19,11 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
-from auth.errors import Code, FieldwardError, RateLimitedError
+from auth.errors import Code, FieldwardError
 from schema.api import Api
 from schema.context import RequestContext
 from schema.document import Asked, Documents, OversizedDocumentError, PersistedQueryNotFoundError, asked_of
-from schema.errors import extensions_of
+from schema.errors import extensions_of, retry_after_of
 from schema.negotiation import JSON, RESPONSE_TYPE, media_type_for
 from schema.operation import OperationKindError
 
@@ -139,25 +139,29 @@ class GraphQLTransport:
             return refusal(error, 413)
         except FieldwardError as error:
             status = STATUS_OF_REFUSAL.get(error.code, 400)
-            return refusal(error, status)._replace(headers=_limits(request.scope.get(_CONTEXT), error))
+            return refusal(error, status)._replace(headers=_limits(request.scope.get(_CONTEXT), retry_after_of(error)))
         context.let_go()
         shaped = _shaped(result, is_own=media_type == RESPONSE_TYPE)
         is_secret = context.changes or bool(context.headers)
-        return shaped._replace(headers=[*context.headers, *_limits(context)], is_secret=is_secret)
+        limits = _limits(context, *((error.extensions or {}).get("retryAfter") for error in result.errors or ()))
+        return shaped._replace(headers=[*context.headers, *limits], is_secret=is_secret)
 
 
-def _limits(context: RequestContext | None, error: FieldwardError | None = None) -> list[tuple[bytes, bytes]]:
+def _limits(context: RequestContext | None, *waits: int | None) -> list[tuple[bytes, bytes]]:
     """Return the headers that say what is left of a caller's quota, and when to ask again who has to wait."""
     found = [] if context is None else context.allowance.headers()
-    if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
-        found.append((b"retry-after", b"%d" % error.retry_after_s))
-    return found
+    return [*found, *_retry_after(*waits)]
+
+
+def _retry_after(*waits: int | None) -> list[tuple[bytes, bytes]]:
+    longest = max((seconds for seconds in waits if seconds is not None), default=None)
+    return [] if longest is None else [(b"retry-after", b"%d" % longest)]
 
 
 def refusal(error: FieldwardError, status: int) -> Answer:
     """Return the answer to a request that never became an operation."""
     shown = {"message": error.message, "extensions": extensions_of(error)}
-    return Answer(status, JSON, orjson.dumps({"errors": [shown]}))
+    return Answer(status, JSON, orjson.dumps({"errors": [shown]}), _retry_after(retry_after_of(error)))
 
 
 def require_no_cookie(headers: Mapping[bytes, bytes]) -> None:

@@ -12,10 +12,11 @@ from starlette.types import ASGIApp
 
 from fieldward.background import Background
 from fieldward.container import build_services
-from fieldward.database import Databases, open_pools, opening
+from fieldward.database import Databases, limits_of, open_pools, opening
 from fieldward.jobs import build_jobs, intervals_s
 from fieldward.key_watch import watching_keys
 from fieldward.live_watch import watching_changes
+from fieldward.primary_watch import watching_primary
 from fieldward.settings import Settings
 from fieldward.web.authentication import context_factory, holds_our_token
 from fieldward.web.checkpoint import checkpoint_routes
@@ -38,6 +39,7 @@ from fieldward.web.upload import upload_routes
 from models.leadership import SEALING, Leadership
 from resolvers.live import Listeners
 from resolvers.mailer import Mailer
+from resolvers.stale_reads import StaleReads
 from schema.api import Api, build_api
 from schema.document import Documents
 from schema.harmless_input import harmless_inputs
@@ -64,12 +66,13 @@ def build_app(
     api = api or build_api()
     services = build_services(settings, mailer=mailer)
     gate = Gate()
-    leadership = Leadership(opening(databases.main, settings, name="fieldward sealing"), SEALING)
+    leadership = Leadership(opening(databases.main_cluster, settings, name="fieldward sealing"), SEALING)
     jobs = build_jobs(services, settings, leads=leadership.is_ours, wake=lambda name: background.wake(name))
     background = Background(
         services.keyring, {name: gate.behind(job) for name, job in jobs.items()}, but_s=intervals_s(settings)
     )
-    services = replace(services, wake_afterwards=background.wake_afterwards)
+    stale_reads = StaleReads(databases.main_cluster, longest_s=settings.longest_staleness_s)
+    services = replace(services, wake_afterwards=background.wake_afterwards, stale_reads=stale_reads)
     own_page, proxies = OwnPage.of(settings.public_url), networks_of(settings.trusted_proxies)
     make_context = context_factory(services, own_page, proxies)
     listeners = Listeners()
@@ -79,16 +82,20 @@ def build_app(
         GraphQLTransport(api, make_context, documents),
         BodyLimit(is_signed=lambda headers: holds_our_token(services, headers)),
         gate,
+        stale_reads,
     )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            for name, cluster in (("main", databases.main_cluster), ("keystore", databases.keystore_cluster)):
+                limits = limits_of(settings, name=f"fieldward {name} watch")
+                await stack.enter_async_context(watching_primary(cluster, name, limits))
             await stack.enter_async_context(open_pools(databases, settings))
-            connect = opening(databases.keystore, settings, name="fieldward key watch")
+            connect = opening(databases.keystore_cluster, settings, name="fieldward key watch")
             await stack.enter_async_context(watching_keys(services.keyring, services.signing_keys, connect))
             await stack.enter_async_context(gate.opening(services))
-            hear = opening(databases.main, settings, name="fieldward live watch")
+            hear = opening(databases.main_cluster, settings, name="fieldward live watch")
             await stack.enter_async_context(watching_changes(listeners, hear))
             stack.callback(leadership.let_go)
             if has_background:
@@ -97,7 +104,7 @@ def build_app(
 
     others = Starlette(
         routes=[
-            *health_routes(gate),
+            *health_routes(gate, stale_reads),
             *metrics_routes(settings.metrics_token, is_published=settings.audit_publish_url is not None),
             *checkpoint_routes(services.sealer),
             *published_key_routes(services.signing_keys),

@@ -14,6 +14,7 @@ from models.encryption.owner import SYSTEM
 from models.errors import UnavailableError
 from models.reading import OneStatement
 from models.transaction import Tenant
+from resolvers.stale_reads import StaleReads
 
 _NOT_READY = (
     UnavailableError,
@@ -24,11 +25,11 @@ _NOT_READY = (
 )
 
 
-def health_routes(gate: Gate) -> list[Route]:
+def health_routes(gate: Gate, stale_reads: StaleReads) -> list[Route]:
     """Return `/health/live` and `/health/ready`. Neither tells anything about data or versions."""
 
     async def ready(_: Request) -> JSONResponse:
-        return await _ready(gate)
+        return await _ready(gate, stale_reads)
 
     return [Route("/health/live", _live), Route("/health/ready", ready)]
 
@@ -37,9 +38,12 @@ async def _live(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-async def _ready(gate: Gate) -> JSONResponse:
+async def _ready(gate: Gate, stale_reads: StaleReads) -> JSONResponse:
     try:
         gate.require_open()
+        if stale_reads.is_read_only:
+            # Taken out of service it would answer nobody, and there is something that it can answer.
+            return JSONResponse({"status": "read-only"})
         async with asyncio.timeout(5), OneStatement(Tenant()) as connection:
             # The newest table and column of this version: a database that was not migrated is not ready.
             await connection.fetchval("select count(days) from trail_retention")

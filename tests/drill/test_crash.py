@@ -76,7 +76,7 @@ class Quiet:
 def quiet(directory: Path) -> Iterator[Quiet]:
     """Two writers' half a second."""
     machine, journal, stop = Machine(directory / "quiet"), Round(), threading.Event()
-    with scene(machine, seed=SEED, writers=2) as (_, writers):
+    with scene(machine, Writer, seed=SEED, writers=2) as (_, writers):
         _write(writers, journal, stop)
         yield Quiet(machine, journal, sum(len(writer.records) for writer in writers))
 
