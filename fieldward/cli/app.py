@@ -11,6 +11,7 @@ from fieldward.cli import (
     audit_export,
     audit_verify,
     auditing,
+    backing,
     demo,
     erasing,
     error_page,
@@ -20,6 +21,7 @@ from fieldward.cli import (
     inventory,
     keys,
     people,
+    restoring,
     serving,
 )
 from fieldward.cli.environment import refuse
@@ -54,12 +56,16 @@ Examples:
 
   fieldward audit expire --dry-run
 
+  fieldward backup create && fieldward backup prune
+
+  fieldward restore --from /mnt/backup --latest --into restored --keys .fieldward --reason "The disk failed"
+
   fieldward access explain --organization acme --as ada@acme.example --principal bo@acme.example --on Record:…
   --field comment
 
 Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 some of an import's rows were rejected; 4 access
 explain: denied; 5 a stored value does not open; 6 not all of the audit trail could be sealed; 7 the audit trail, or a
-row, is not what was sealed; 130 and 143 interrupted.
+row, is not what was sealed; 8 a backup is damaged or not all there; 130 and 143 interrupted.
 """
 
 app = typer.Typer(
@@ -81,6 +87,9 @@ auditing.app.command("export")(audit_export.export)
 app.add_typer(keys.app, name="keys")
 auditing.app.command("expire")(audit_expire.expire)
 app.add_typer(erasing.app, name="erase")
+app.add_typer(backing.app, name="backup")
+app.command("restore")(restoring.restore)
+app.command("verify-restore")(restoring.verify_restore)
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(incidents.alarms_app, name="alarms")
 app.add_typer(people.organization_app, name="organization")
