@@ -60,11 +60,16 @@ class Machine:
     def __init__(self, directory: Path, **settings: str) -> None:
         """settings: more of the service's, by the names of their variables."""
         self.directory = directory
-        self._settings = settings
+        self.settings = settings
         self.logs: list[Path] = []
         self._data = directory / "data"
         self._service: Process | None = None
         self._port = 0
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self._data
 
     @property
     def url(self) -> str:
@@ -97,7 +102,7 @@ class Machine:
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of the service, and of commands beside it."""
         return plain_environment(
-            FIELDWARD_DATA_DIRECTORY=str(self._data), FIELDWARD_PASSWORD_COST="test", **(self._settings | more)
+            FIELDWARD_DATA_DIRECTORY=str(self._data), FIELDWARD_PASSWORD_COST="test", **(self.settings | more)
         )
 
     def start(self) -> None:
@@ -121,6 +126,11 @@ class Machine:
         """
         assert self._service is not None
         self._service.wait_until(self._is_ready)
+
+    def stop(self) -> None:
+        """Have the service end, and PostgreSQL with it."""
+        assert self._service is not None
+        self._service.stop()
 
     def kill(self, what: Kill, chance: random.Random) -> None:
         """End it by SIGKILL, now."""
@@ -152,14 +162,15 @@ class Machine:
     @asynccontextmanager
     async def superuser(self) -> AsyncIterator[asyncpg.Connection]:
         """Yield a connection to the data that may do everything."""
-        parameters: dict[str, Any] = dict(self._joined().superuser("fieldward").dsn_parameters())
+        parameters: dict[str, Any] = dict(self.joined().superuser("fieldward").dsn_parameters())
         connection = await asyncpg.connect(**parameters)
         try:
             yield connection
         finally:
             await connection.close()
 
-    def _joined(self) -> EmbeddedPostgres:
+    def joined(self) -> EmbeddedPostgres:
+        """Return its PostgreSQL, as a process beside the service reaches it."""
         postgres = EmbeddedPostgres(self._data)
         postgres.join()
         return postgres
@@ -171,7 +182,7 @@ class Machine:
             return False
 
     def _postmaster(self) -> int:
-        pid = self._joined().postmaster_pid
+        pid = self.joined().postmaster_pid
         if pid is None:
             raise DrillError("PostgreSQL was to be killed, and does not run.")
         return pid

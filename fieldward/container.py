@@ -73,7 +73,7 @@ def build_services(settings: Settings, *, mailer: Mailer | None = None) -> Servi
 
 
 def _copies(settings: Settings) -> Sequence[Path]:
-    """Return where the log of destroyed keys is copied to: to the backups, which must not bring back what was erased."""
+    """Return where the log of destroyed keys is copied to: to the backups, which must bring back nothing erased."""
     directory = settings.backup_directory
     return [] if directory is None or not settings.is_embedded else [directory / DESTRUCTIONS]
 

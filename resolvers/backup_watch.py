@@ -37,7 +37,7 @@ _ARCHIVER: Final = r"""
 
 @dataclass(frozen=True, slots=True)
 class BackupAges:
-    """When the newest backup was made, or its line was begun where there is none yet; and the oldest, if there is one."""
+    """When the newest backup was made, or archiving began where there is none yet; and the oldest, if there is one."""
 
     newest_at: datetime
     oldest_at: datetime | None

@@ -1,9 +1,9 @@
 """A census of rows: how many there are of each organization in each audited table, and how many there must be later.
 
 The census is of one moment, with what PostgreSQL calls its snapshot: which transactions are in it. Every change of an
-audited table is in the trail with its transaction, so that of a database that was restored to any later moment it can be
-said exactly how many rows it must have: those of the census, and what the transactions that are not in it put in and
-took out. Numbers of transactions survive a physical restore, and no other.
+audited table is in the trail with its transaction. So it can be said exactly how many rows a database must have that
+was restored to any later moment: those of the census, and what the transactions that are not in it put in and took out.
+Numbers of transactions survive a physical restore, and no other.
 """
 
 from collections.abc import Mapping, Sequence

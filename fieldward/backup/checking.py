@@ -1,4 +1,4 @@
-"""Checking a restored database: its rows against a census, its trail, its values, and what was published of its logs."""
+"""Checking a restored database: rows against a census, the trail, the values, and what was published of the logs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -72,17 +72,17 @@ async def check_restored(
     restart_reason: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> Checked:
-    """Check everything that can be checked. The trail is verified by itself: that more of it was published, and is lost,
-    is told apart from that.
+    """Check everything that can be checked. The trail is verified by itself: that more of it was published, and is
+    lost, is told apart from that.
 
     restart_reason: begin those logs anew that were set back, and say so in them.
 
     Raises:
         UnavailableError: a database, the key provider, or what was published can't be had.
     """
-    rows, miscounts = (
-        (None, []) if census is None else await compare_census(services.keystore, census, progress=progress)
-    )
+    rows, miscounts = None, list[Miscount]()
+    if census is not None:
+        rows, miscounts = await compare_census(services.keystore, census, progress=progress)
     alone = replace(services.sealer, guard=None)
     trail = await verify_trail(alone, services.keystore, actor, Pace(None, progress=progress))
     values = await verify_values(services.keystore, progress=progress)

@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs for backups: run as whoever runs us, with the password where no list of processes shows it."""
+"""PostgreSQL's own programs for backups: run as whoever runs us, with the password where nobody else sees it."""
 
 import asyncio
 import os

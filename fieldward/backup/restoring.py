@@ -74,18 +74,26 @@ def choose_run(backup: Backup, to: datetime | None) -> Run:
     return run
 
 
+def mark_unfinished(into: Path) -> None:
+    """Make the directory that is restored into, and say of it that it is not to be served yet.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    into.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (into / UNFINISHED_RESTORE).touch(mode=0o600)
+    sync_directory(into)
+
+
 async def copy_backup(
     backup: Backup, run: Run, into: Path, *, bin_directory: Path, progress: Progress = lambda *_: None
 ) -> None:
-    """Copy a backup and its WAL into an empty directory, which is marked as unfinished, and verify what was copied.
+    """Copy a backup and its WAL into a directory, and verify what was copied.
 
     Raises:
         DamagedBackupError: a file, or a segment, is damaged.
         BackupError, OSError: it can't be copied.
     """
-    into.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (into / UNFINISHED_RESTORE).touch(mode=0o600)
-    sync_directory(into)
     user = database_user()
     data = into / "postgres"
     await asyncio.to_thread(_copy_tree, backup.files, data, user, backup.bytes, progress)

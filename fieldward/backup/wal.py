@@ -67,7 +67,9 @@ class Run:
 
 def archived(line: Line, size: int) -> list[Segment]:
     """Return the segments that a line has, in their order."""
-    names = (one.removesuffix(COMPRESSED) for one in os.listdir(line.wal) if one.endswith(COMPRESSED))
+    names = (
+        one.removesuffix(COMPRESSED) for one in (path.name for path in line.wal.iterdir()) if one.endswith(COMPRESSED)
+    )
     return sorted(found for name in names if (found := Segment.named(name, size)) is not None)
 
 

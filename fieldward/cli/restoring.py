@@ -23,6 +23,7 @@ from fieldward.backup.restoring import (
     copy_backup,
     copy_keys,
     finish,
+    mark_unfinished,
     recover,
     require_empty,
 )
@@ -119,7 +120,7 @@ def restore(
                 chosen, wal = _choose(backups, backup, moment)
                 done = _Restored(chosen.id)
                 with done.timing("copy"):
-                    into.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    mark_unfinished(into)
                     await copy_backup(chosen, wal, into, bin_directory=postgres_programs(), progress=told)
                     copy_keys(
                         keys,
@@ -213,7 +214,7 @@ def verify_restore(
 
 
 def _choose(backups: Path, name: str | None, to: datetime | None) -> tuple[Backup, Run]:
-    """Return which backup is restored, and by which WAL: of those before a moment the newest that is archived so far."""
+    """Return which backup is restored, and by which WAL: of those before a moment the newest that reaches it."""
     found = backups_in(backups)
     if name is not None or to is None:
         chosen = backup_named(found, name)
@@ -289,7 +290,7 @@ def _advise(slug: str | None, published: int, kept: int) -> None:
     if slug is None:
         return
     print(
-        f"The trail of {slug} has {kept:,} entries sealed, and {published:,} were published. Nothing of it is sealed until"
-        " you say so, if the newer ones are lost:\n"
+        f"The trail of {slug} has {kept:,} entries sealed, and {published:,} were published. Nothing more of it is"
+        " sealed until you say that the newer ones are lost:\n"
         f'  fieldward audit restart --organization {slug} --reason "…"'
     )

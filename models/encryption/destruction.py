@@ -87,7 +87,7 @@ class DestructionLog:
         """
         _append(self._path, [destruction])
         for copy in self._copies:
-            with _holding_up_nothing(copy):
+            with _holding_up_nothing():
                 _append(copy, [destruction])
         await self._insert(destruction)
 
@@ -113,12 +113,12 @@ class DestructionLog:
         found = {**in_file, **in_keystore}
         for copy, known in in_copies:
             if known is not None:
-                with _holding_up_nothing(copy):
+                with _holding_up_nothing():
                     _append(copy, [one for key, one in found.items() if key not in known])
         return sorted(found.values(), key=lambda one: (one.at, one.id))
 
     def _read_copy(self, copy: Path) -> dict[UUID, Destruction] | None:
-        with _holding_up_nothing(copy):
+        with _holding_up_nothing():
             return {one.id: one for one in _read(copy)}
         return None
 
@@ -167,7 +167,7 @@ def _append(path: Path, destructions: Sequence[Destruction]) -> None:
 
 
 @contextmanager
-def _holding_up_nothing(copy: Path) -> Iterator[None]:
+def _holding_up_nothing() -> Iterator[None]:
     """Log what goes wrong with a copy."""
     try:
         yield
