@@ -360,11 +360,31 @@ class EmbeddedPostgres:
         size = log.stat().st_size
         try:
             self._control("start", self._start_timeout_s, f"--log={log}")
+            self._wait_until_recovered()
         except EmbeddedPostgresError as error:
             with log.open(errors="replace") as lines:
                 lines.seek(size)
                 last = "".join(lines.readlines()[-5:]).strip()
             raise EmbeddedPostgresError(f"PostgreSQL does not start: {last or error}") from error
+
+    def _wait_until_recovered(self) -> None:
+        """Return once what is restored is there. `pg_ctl` takes a server for started that still replays WAL."""
+        deadline = time.monotonic() + self._start_timeout_s
+        while (status := self._status()) != "ready":
+            if status is None or self.postmaster_pid is None:
+                raise EmbeddedPostgresError("it ended while it replayed its WAL")
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(f"it still replays its WAL after {self._start_timeout_s} s")
+            time.sleep(0.05)
+
+    def _status(self) -> str | None:
+        """Return what the server's own file says of how far it is; None where there is no such file."""
+        try:
+            lines = (self.data_directory / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return None
+        # The eighth line (utils/pidfile.h), which is not there at first.
+        return lines[7].strip() if len(lines) > 7 else ""
 
     def _stop_server(self) -> None:
         for mode in ("fast", "immediate"):

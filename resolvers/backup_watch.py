@@ -26,7 +26,7 @@ _ARCHIVER: Final = r"""
     select current_setting('archive_mode') <> 'off' and not pg_is_in_recovery() as is_on,
            a.last_archived_time as archived_at, a.failed_count as failures,
            coalesce(a.last_failed_time > coalesce(a.last_archived_time, '-infinity'), false) as is_failing,
-           case when pg_is_in_recovery() or a.last_archived_wal !~ '^[0-9A-F]{24}$' then 0 else
+           case when pg_is_in_recovery() or coalesce(a.last_archived_wal !~ '^[0-9A-F]{24}$', true) then 0 else
              div(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0'), s.size)
              - (('x' || substr(a.last_archived_wal, 9, 8))::bit(32)::bigint * div(4294967296, s.size)
                 + ('x' || substr(a.last_archived_wal, 17, 8))::bit(32)::bigint) - 1
@@ -57,7 +57,7 @@ class ArchiverState:
 async def archiver_state() -> ArchiverState:
     """Return what PostgreSQL says of its archiving now. Raises `UnavailableError`."""
     async with OneStatement(Tenant()) as connection:
-        row = await connection.fetchrow(_ARCHIVER)
+        [row] = await connection.fetch(_ARCHIVER)
     return ArchiverState(**row)
 
 

@@ -6,7 +6,6 @@ database (`resolvers/way_in.py`); where there is no such note, all tokens of pro
 trail says so, by an entry `database.restore` with the reason. Erasures are done again by `apply_erasures`, before this.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from uuid import UUID
@@ -42,8 +41,8 @@ class Settled:
     tokens: int = 0
     signing_keys: int = 0
     knows_ways_in: bool = False
-    closed: Counter[str] = field(default_factory=Counter)
-    other: Counter[str] = field(default_factory=Counter)
+    closed: dict[str, int] = field(default_factory=dict)
+    other: dict[str, int] = field(default_factory=dict)
 
 
 async def settle_restored(services: Services, actor: Actor, noted: WaysIn | None, *, reason: str) -> Settled:
@@ -83,8 +82,8 @@ async def _settle_organization(change: Change, settled: Settled, noted: WaysIn |
         settled.tokens += await _end(change, entity_of(ServiceAccountToken).name, "revoked_at", "revoked_at is null")
         return
     found = await close_withdrawn(change, noted)
-    settled.closed.update(_counted(found.closed))
-    settled.other.update(_counted(found.other))
+    _add(settled.closed, found.closed)
+    _add(settled.other, found.other)
 
 
 async def _end(change: Change, table: str, column: str, condition: str) -> int:
@@ -115,5 +114,7 @@ async def _end_questions(change: Change) -> int:
     return ended
 
 
-def _counted(found: Mapping[str, int]) -> dict[str, int]:
-    return {kind: count for kind, count in found.items() if count}
+def _add(to: dict[str, int], found: Mapping[str, int]) -> None:
+    for kind, count in found.items():
+        if count:
+            to[kind] = to.get(kind, 0) + count

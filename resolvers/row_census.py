@@ -100,7 +100,7 @@ async def take_census(store: KeyStore, *, progress: Progress = lambda *_: None) 
     """
     async with Snapshot(Tenant(organization_id=SYSTEM_ID)) as connection:
         await _take_time(connection)
-        now = await connection.fetchrow(_NOW)
+        [now] = await connection.fetch(_NOW)
         rows = await _count(connection, [SYSTEM_ID, *await store.organizations()], progress)
     counts = await store.counts()
     keys = {(one.provider, one.wrapping_key) for one in counts if one.current + one.retired}

@@ -24,7 +24,7 @@ GOING: Final = ".going"
 class Backup:
     """A base backup. What it is restored to lies at, or after, `finished_at`.
 
-    first, last: the segments between which the WAL lies that it needs and holds itself. bytes: of its files.
+    first, last: the segments between which the WAL lies that it needs and holds itself. size: of its files, in bytes.
     census: what was counted when it began (`resolvers/row_census.py`), as JSON.
     """
 
@@ -34,7 +34,7 @@ class Backup:
     finished_at: datetime
     first: Segment
     last: Segment
-    bytes: int
+    size: int
     postgres: str
     system_identifier: str
     census: Mapping[str, Any]
@@ -118,7 +118,7 @@ def _read(line: Line, directory: Path) -> Backup:
             finished_at=datetime.fromisoformat(said["finished_at"]),
             first=first,
             last=last,
-            bytes=int(said["bytes"]),
+            size=int(said["size"]),
             postgres=str(said["postgres"]),
             system_identifier=str(said["system_identifier"]),
             census=said["census"],

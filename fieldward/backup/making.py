@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-import orjson
 
 from fieldward.backup.catalogue import ABOUT, GOING, UNFINISHED, Backup
-from fieldward.backup.error import BackupError, DamagedBackupError
+from fieldward.backup.error import BackupError
 from fieldward.backup.line import Line, lines_of, locked, noted_line, sync_directory, write_whole
+from fieldward.backup.manifest import WAL, Manifest, read_manifest, verify_files, verify_wal
 from fieldward.backup.program import run_program
 from fieldward.backup.wal import Segment, path_of
 from fieldward.embedded import EmbeddedPostgres
@@ -33,7 +33,6 @@ from resolvers.row_census import take_census
 ARCHIVED_WITHIN_S: Final = 60.0
 """Seconds after a backup within which the WAL of its end is to be archived."""
 _LOCK_WAIT: Final = "30s"
-_MANIFEST: Final = "backup_manifest"
 
 
 async def create_backup(
@@ -71,6 +70,7 @@ async def create_backup(
                 f"--pgdata={made / 'data'}",
                 "--wal-method=stream",
                 "--checkpoint=fast",
+                "--manifest-checksums=SHA256",
                 f"--label=fieldward {name}",
                 "--progress",
                 *([] if rate_mib is None else [f"--max-rate={rate_mib}M"]),
@@ -79,8 +79,10 @@ async def create_backup(
                 progress=progress,
                 inherited=[] if lock is None else [lock],
             )
-            await verify_files(postgres.bin_directory, made / "data")
-            about = _about(made / "data", line, name, began, server, census.to_json())
+            manifest = read_manifest(made / "data")
+            await asyncio.to_thread(verify_files, made / "data", manifest, progress=progress)
+            await verify_wal(postgres.bin_directory, made / "data", manifest)
+            about = _about(made / "data", manifest, line, name, began, server, census.to_json())
             write_whole(made / ABOUT, about.to_json())
             sync_directory(made)
             made.rename(about.directory)
@@ -90,18 +92,6 @@ async def create_backup(
             raise
     await _wait_until_archived(line, about.last)
     return about
-
-
-async def verify_files(bin_directory: Path, files: Path) -> None:
-    """Hold the files of a base backup against its manifest, and read the WAL that it holds.
-
-    Raises:
-        DamagedBackupError: a file is missing, too many, or not what it was.
-    """
-    try:
-        await run_program(bin_directory / "pg_verifybackup", "--quiet", str(files))
-    except BackupError as error:
-        raise DamagedBackupError(f"The base backup in {files} is damaged: {error}") from error
 
 
 def clear_half_made(backups: Path) -> None:
@@ -114,7 +104,8 @@ def clear_half_made(backups: Path) -> None:
 
 async def _prepare(postgres: EmbeddedPostgres) -> dict[str, Any]:
     """Write the table of keys anew, and return what the server says of itself."""
-    connection = await asyncpg.connect(**postgres.superuser("fieldward_keys").dsn_parameters(), timeout=10)
+    parameters: dict[str, Any] = dict(postgres.superuser("fieldward_keys").dsn_parameters())
+    connection = await asyncpg.connect(**parameters, timeout=10)
     try:
         if await connection.fetchval("select count(*) from pg_tablespace") > 2:
             raise BackupError("The database has tablespaces of its own: back it up with a tool that knows of them.")
@@ -130,22 +121,25 @@ async def _prepare(postgres: EmbeddedPostgres) -> dict[str, Any]:
 
 
 def _about(
-    files: Path, line: Line, name: str, began: datetime, server: dict[str, Any], census: dict[str, Any]
+    files: Path,
+    manifest: Manifest,
+    line: Line,
+    name: str,
+    began: datetime,
+    server: dict[str, Any],
+    census: dict[str, Any],
 ) -> Backup:
-    manifest = orjson.loads((files / _MANIFEST).read_bytes())
-    ranges, size = manifest["WAL-Ranges"], int(server["segment_bytes"])
-    timeline = int(ranges[-1]["Timeline"])
-    first = Segment.holding(timeline, ranges[0]["Start-LSN"], size)
+    size = int(server["segment_bytes"])
     return Backup(
         id=name,
         line=line,
         started_at=began,
         finished_at=datetime.now(UTC),
-        first=first,
-        last=Segment.holding(timeline, ranges[-1]["End-LSN"], size),
-        bytes=sum(int(one["Size"]) for one in manifest["Files"]) + _size_of(files / "pg_wal"),
+        first=Segment.holding(manifest.timeline, manifest.start, size),
+        last=Segment.holding(manifest.timeline, manifest.end, size),
+        size=sum(size for size, _ in manifest.files.values()) + _size_of(files / WAL),
         postgres=str(server["version"]),
-        system_identifier=str(manifest["System-Identifier"]),
+        system_identifier=manifest.system_identifier,
         census=census,
     )
 

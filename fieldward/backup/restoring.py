@@ -20,7 +20,7 @@ from typing import Final
 from fieldward.backup.catalogue import Backup
 from fieldward.backup.error import BackupError, DamagedBackupError
 from fieldward.backup.line import sync_directory
-from fieldward.backup.making import verify_files
+from fieldward.backup.manifest import read_manifest, verify_files, verify_wal
 from fieldward.backup.wal import Run, opened, run_from
 from fieldward.container import DESTRUCTIONS
 from fieldward.embedded import UNFINISHED_RESTORE, EmbeddedPostgres, EmbeddedPostgresError
@@ -96,8 +96,10 @@ async def copy_backup(
     """
     user = database_user()
     data = into / "postgres"
-    await asyncio.to_thread(_copy_tree, backup.files, data, user, backup.bytes, progress)
-    await verify_files(bin_directory, data)
+    await asyncio.to_thread(_copy_tree, backup.files, data, user, progress)
+    manifest = read_manifest(data)
+    await asyncio.to_thread(verify_files, data, manifest, progress=progress)
+    await verify_wal(bin_directory, data, manifest)
     await asyncio.to_thread(_copy_wal, backup, run, data / "pg_wal", user, progress)
 
 
@@ -188,8 +190,8 @@ def finish(into: Path) -> None:
     sync_directory(into)
 
 
-def _copy_tree(source: Path, target: Path, user: DatabaseUser | None, total: int, progress: Progress) -> None:
-    done = 0
+def _copy_tree(source: Path, target: Path, user: DatabaseUser | None, progress: Progress) -> None:
+    done, total = 0, sum(Path(parent, name).lstat().st_size for parent, _, files in os.walk(source) for name in files)
     target.mkdir(mode=0o700)
     _give(target, user)
     for parent, directories, files in os.walk(source):
@@ -202,7 +204,7 @@ def _copy_tree(source: Path, target: Path, user: DatabaseUser | None, total: int
         for name in files:
             done += _copy_file(Path(parent, name), there / name)
             _give(there / name, user)
-            progress("Copying, kB", min(done, total) // 1024, total // 1024)
+            progress("Copying, kB", done // 1024, total // 1024)
 
 
 def _copy_file(source: Path, target: Path) -> int:
@@ -226,16 +228,15 @@ def _copy_wal(backup: Backup, run: Run, target: Path, user: DatabaseUser | None,
     for number, segment in enumerate(run.segments, 1):
         path = target / segment.name
         made = path.with_name(f"{segment.name}.new")
-        with made.open("wb", opener=_private) as file:
-            for piece in opened(backup.line, segment):
-                file.write(piece)
+        with open(made, "wb", opener=_private) as file:
+            file.writelines(opened(backup.line, segment))
         made.replace(path)
         _give(path, user)
         progress("Copying WAL", number, len(run.segments))
 
 
 def _copy_private(source: Path, target: Path) -> None:
-    with target.open("wb", opener=_private) as file:
+    with open(target, "wb", opener=_private) as file:
         file.write(source.read_bytes())
         file.flush()
         os.fsync(file.fileno())

@@ -1,5 +1,6 @@
 """Verifying a backup where it lies: each file of it, and each segment that the archive has from its end on."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from fieldward.backup.catalogue import Backup
 from fieldward.backup.error import DamagedBackupError
 from fieldward.backup.line import locked
-from fieldward.backup.making import verify_files
+from fieldward.backup.manifest import read_manifest, verify_files, verify_wal
 from fieldward.backup.wal import opened, run_from
 from resolvers.key_rotation import Progress
 
@@ -34,7 +35,9 @@ async def verify_backup(
     findings = []
     with locked(backups, shared=True):
         try:
-            await verify_files(bin_directory, backup.files)
+            manifest = read_manifest(backup.files)
+            await asyncio.to_thread(verify_files, backup.files, manifest, progress=progress)
+            await verify_wal(bin_directory, backup.files, manifest)
         except DamagedBackupError as error:
             findings.append(str(error))
         run = run_from(backup.line, backup.last)

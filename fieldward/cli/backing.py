@@ -66,7 +66,7 @@ def create(
 
     with telling_backups():
         made = run(work())
-    shown = {"id": made.id, "directory": str(made.directory), "bytes": made.bytes, "rows": rows_of(made)}
+    shown = {"id": made.id, "directory": str(made.directory), "bytes": made.size, "rows": rows_of(made)}
     _show(shown, as_json)
 
 
@@ -86,7 +86,7 @@ def list_backups(as_json: AsJson = False) -> None:
             "line": one.line.name,
             "started_at": one.started_at.isoformat(),
             "finished_at": one.finished_at.isoformat(),
-            "bytes": one.bytes,
+            "bytes": one.size,
             "restorable_until": until.newest_at.isoformat() if until.newest_at else one.finished_at.isoformat(),
             "missing": until.missing.name if until.missing else None,
         }
@@ -95,9 +95,10 @@ def list_backups(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps({"backups": shown}))
         return
-    for line in shown:
-        gap = f", then {line['missing']} is missing" if line["missing"] else ""
-        print(f"{line['id']}  {line['bytes'] / 2**20:,.0f} MiB  restorable until about {line['restorable_until']}{gap}")
+    for one, until in zip(found, runs, strict=True):
+        gap = f", then {until.missing.name} is missing" if until.missing else ""
+        reached = (until.newest_at or one.finished_at).isoformat(timespec="seconds")
+        print(f"{one.id}  {one.size / 2**20:,.0f} MiB  restorable until about {reached}{gap}")
     if not shown:
         print("There is no backup yet.")
 

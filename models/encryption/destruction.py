@@ -118,9 +118,11 @@ class DestructionLog:
         return sorted(found.values(), key=lambda one: (one.at, one.id))
 
     def _read_copy(self, copy: Path) -> dict[UUID, Destruction] | None:
-        with _holding_up_nothing():
+        try:
             return {one.id: one for one in _read(copy)}
-        return None
+        except (OSError, ValueError) as error:
+            log.error("destructions_not_copied", failure=type(error).__name__)
+            return None
 
     @property
     def _connection(self) -> BaseDBAsyncClient:

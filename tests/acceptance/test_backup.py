@@ -46,6 +46,7 @@ PROJECTS: Final = "{ projects(first: 50) { nodes { code } } }"
 CREATE: Final = (
     "mutation ($input: CreateProjectInput!) { createProject(input: $input) { project { id } errors { code } } }"
 )
+RESTORED: Final = '{ auditEntries(first: 9, filter: {action: {eq: "database.restore"}}) { nodes { reason } } }'
 SUSPEND: Final = "mutation ($input: UserStandingInput!) { suspendUser(input: $input) { errors { code message } } }"
 
 
@@ -72,9 +73,9 @@ class House:
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
-    def told(self, *arguments: str, code: int = 0) -> Any:
+    def told(self, *arguments: str, code: int = 0, **more: str) -> Any:
         """Run a command and return what it prints as JSON."""
-        return json.loads(self.run(*arguments, "--json", code=code).stdout)
+        return json.loads(self.run(*arguments, "--json", code=code, **more).stdout)
 
     def restore(self, into: Path, *arguments: str, code: int = 0) -> Any:
         """Restore, and return what it prints."""
@@ -189,11 +190,7 @@ def test_a_moment_comes_back_and_nothing_that_had_ended(house: House) -> None:
         # Nobody gets in whom the database took in again.
         assert "accessToken" not in signed_in(other, LEAVER)
         assert "accessToken" not in signed_in(other, ERASED)
-        said = ask(
-            other,
-            '{ auditEntries(first: 50, filter: {action: {eq: "database.restore"}}) { nodes { reason } } }',
-            token=owner,
-        )
+        said = ask(other, RESTORED, token=owner)
         assert [one["reason"] for one in said["data"]["auditEntries"]["nodes"]] == ["The disk failed"]
     assert ERASED.email.encode() not in b"".join(one.read_bytes() for one in other.data.glob("*.log"))
 
@@ -363,7 +360,7 @@ def test_a_damaged_file_is_told_and_not_restored(house: House, directory: Path) 
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
 
-    verified = json.loads(house.run("backup", "verify", "--json", code=8, FIELDWARD_BACKUP_DIRECTORY=str(copy)).stdout)
+    verified = house.told("backup", "verify", code=8, FIELDWARD_BACKUP_DIRECTORY=str(copy))
     refused = house.run(
         *("restore", "--from", str(copy), "--into", str(directory / "damaged"), "--keys", str(house.machine.data)),
         *("--latest", "--reason", "The disk failed"),
@@ -384,10 +381,10 @@ def test_missing_and_damaged_wal_is_told(house: House, directory: Path) -> None:
     gone, broken = segments[-2], segments[-3]
     gone.unlink()
     broken.write_bytes(broken.read_bytes()[:-100])
-    given = {"FIELDWARD_BACKUP_DIRECTORY": str(copy)}
 
-    listed = json.loads(house.run("backup", "list", "--json", **given).stdout)["backups"][0]
-    found = json.loads(house.run("backup", "verify", first, "--json", code=8, **given).stdout)["backups"][0]["findings"]
+    listed = house.told("backup", "list", FIELDWARD_BACKUP_DIRECTORY=str(copy))["backups"][0]
+    told = house.told("backup", "verify", first, code=8, FIELDWARD_BACKUP_DIRECTORY=str(copy))
+    found = told["backups"][0]["findings"]
     refused = house.run(
         *("restore", "--from", str(copy), "--into", str(directory / "gap"), "--keys", str(house.machine.data)),
         *("--latest", "--backup", first, "--reason", "The disk failed"),

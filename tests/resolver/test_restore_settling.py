@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from auth.password import NO_PASSWORD
 from auth.principal import SYSTEM_ID
 from fieldward.cli.environment import operator
 from models.errors import InvalidInputError
@@ -121,7 +122,7 @@ async def test_a_password_that_was_changed_since_does_not_work(world: World, not
 
     assert settled.closed == {"passwords": 1}
     assert (await world.sign_in("manager")).codes == ["UNAUTHENTICATED"]
-    assert await world.value("select password_hash from user_account where id = $1", user_id) == "!"
+    assert await world.value("select password_hash from user_account where id = $1", user_id) == NO_PASSWORD
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ async def test_a_census_says_how_many_rows_there_must_be_later(world: World) -> 
     store = world.services.keystore
     census = Census.of_json((await take_census(store)).to_json())
     manager = await world.client("manager")
-    project_id = await world.project_id("WELLS")
+    project_id = await world.project_id("CANAL")
     given = {
         "projectId": f"Project:{project_id}",
         "siteCode": "W-1",

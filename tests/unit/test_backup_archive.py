@@ -1,7 +1,6 @@
 """Archived WAL and the catalogue: what is written over, what follows what, what is deleted when."""
 
 import gzip
-import os
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,7 +73,7 @@ def _backup(line: Line, days: float, first: int = 1) -> Backup:
         finished_at=at + timedelta(minutes=1),
         first=Segment(1, first, SIZE),
         last=Segment(1, first + 1, SIZE),
-        bytes=1000,
+        size=1000,
         postgres="18.0",
         system_identifier="7",
         census={"rows": {}},
@@ -281,4 +280,4 @@ def test_what_is_made_is_its_owners_alone(line: Line, data: Path) -> None:
     for path in (line.directory, line.base, line.wal):
         assert path.stat().st_mode & 0o077 == 0
     assert (data / NOTE).stat().st_mode & 0o077 == 0
-    assert os.listdir(data) == [NOTE]
+    assert [one.name for one in data.iterdir()] == [NOTE]
