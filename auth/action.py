@@ -34,6 +34,8 @@ class Action(StrEnum):
     DATA_IMPORT_START = "data_import.start"
     DATA_IMPORT_UPLOAD = "data_import.upload"
 
+    DATABASE_RESTORE = "database.restore"
+
     DEVICE_BLOCK = "device.block"
     DEVICE_ENROL = "device.enrol"
     DEVICE_HAND_OVER = "device.hand_over"

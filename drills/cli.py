@@ -18,6 +18,7 @@ from drills.crash import Crashed, crash_under_load
 from drills.error import DrillError
 from drills.failover import GOAL_S, FailedOver, failover_under_load
 from drills.malformed import Malformed, malformed_under_watch
+from drills.restore import PROMISED_S, RestoredTo, restore_under_load
 from drills.rotation import Rotated, rotate_under_load
 
 EXAMPLES = """
@@ -33,6 +34,8 @@ Examples:
   python -m drills malformed --count 100000 --write
 
   python -m drills failover --kills 20 --stops 10 --cuts 10 --write
+
+  python -m drills restore --size-gb 5 --write
 
   python -m drills all
 
@@ -156,6 +159,30 @@ def failover(
     _publish(Report("failover", _failover_lines(found), asdict(found)), as_json=as_json, write=write)
 
 
+@app.command("restore")
+def restore(
+    directory: Directory = DEFAULT,
+    size_gb: Annotated[float, typer.Option(min=0.05, help="How large the database is, in 10^9 bytes.")] = 5.0,
+    seed: Annotated[int | None, typer.Option(help="Of what is written; a new one by default.")] = None,
+    as_json: AsJson = False,
+    write: Write = False,
+) -> None:
+    """Restore a database to a moment at which many wrote, and look for what is missing or too much.
+
+    Example: python -m drills restore --size-gb 0.2 --seed 7
+    """
+    directory = directory.resolve() / "restore"
+    shutil.rmtree(directory, ignore_errors=True)
+    seed = secrets.randbelow(1_000_000) if seed is None else seed
+    try:
+        found = restore_under_load(directory, size_gb, seed=seed, say=_say)
+    except DrillError as error:
+        print(f"drill: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    shutil.rmtree(directory, ignore_errors=True)
+    _publish(Report("restore", _restore_lines(found), asdict(found)), as_json=as_json, write=write)
+
+
 @app.command("all")
 def all_drills(directory: Directory = DEFAULT, write: Write = False) -> None:
     """Go through every drill at full size.
@@ -166,6 +193,7 @@ def all_drills(directory: Directory = DEFAULT, write: Write = False) -> None:
     crash(directory=directory, write=write)
     malformed(directory=directory, write=write)
     failover(directory=directory, write=write)
+    restore(directory=directory, write=write)
 
 
 def _publish(report: Report, *, as_json: bool, write: bool) -> None:
@@ -244,6 +272,29 @@ def _failover_lines(found: FailedOver) -> list[str]:
         ["values opened at the end, in rows and trail", f"{found.opened:,}"],
         ["entries of the trail, sealed, and verified at the end", f"{found.sealed:,}"],
         ["seconds in all", f"{found.took_s:.0f}"],
+    ]
+    return [*_heading(), *table(["what", "how much"], rows)]
+
+
+def _restore_lines(found: RestoredTo) -> list[str]:
+    took = found.took_s or {}
+    rows = [
+        ["size of the database, GiB, and seed", f"{found.bytes / 2**30:.2f}, {found.seed}"],
+        ["records that it was filled with", f"{found.filled:,}"],
+        ["seconds of the backup, with writers at work", f"{found.backup_s:.0f}"],
+        ["changes acknowledged before the moment, of which missing", f"{found.acknowledged:,}, 0"],
+        ["changes begun after it, of which there", f"{found.after:,}, 0"],
+        ["changes under way at it, either way", f"{found.under_way}"],
+        ["the moment, and the last transaction that is there", f"{found.moment}, {found.last_transaction_at}"],
+        ["segments of archived WAL that were replayed", f"{found.segments:,}"],
+        ["seconds: to copy, to replay", f"{took.get('copy', 0):.1f}, {took.get('recover', 0):.1f}"],
+        ["seconds: to end what must not work again, to serve", f"{took.get('settle', 0):.1f}, {found.ready_s:.1f}"],
+        ["seconds until it is served, without the checks", f"{found.until_served_s:.0f}"],
+        ["seconds of the checks, which may go on beside it", f"{took.get('check', 0):.0f}"],
+        ["rows counted, of which missing or too many", f"{found.rows:,}, 0"],
+        ["entries of the trail verified, values opened", f"{found.entries:,}, {found.opened:,}"],
+        ["MiB in a second, copied and replayed", f"{found.mib_per_s:.0f}"],
+        [f"GiB that are served again within {PROMISED_S / 60:.0f} minutes, at that rate", f"{found.promised_gib:.0f}"],
     ]
     return [*_heading(), *table(["what", "how much"], rows)]
 

@@ -60,7 +60,7 @@ class Machine:
     def __init__(self, directory: Path, **settings: str) -> None:
         """settings: more of the service's, by the names of their variables."""
         self.directory = directory
-        self._settings = settings
+        self.settings = settings
         self.logs: list[Path] = []
         self.data_directory = directory / "data"
         self._service: Process | None = None
@@ -96,7 +96,7 @@ class Machine:
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of the service, and of commands beside it."""
         return plain_environment(
-            FIELDWARD_DATA_DIRECTORY=str(self.data_directory), FIELDWARD_PASSWORD_COST="test", **(self._settings | more)
+            FIELDWARD_DATA_DIRECTORY=str(self.data_directory), FIELDWARD_PASSWORD_COST="test", **(self.settings | more)
         )
 
     def start(self) -> None:
@@ -113,7 +113,7 @@ class Machine:
         self.wait()
 
     def stop(self) -> None:
-        """Ask the service to end. Harmless where it does not run."""
+        """Have the service end, and PostgreSQL with it. Harmless where it does not run."""
         if self._service is not None:
             self._service.stop()
 
@@ -156,14 +156,15 @@ class Machine:
     @asynccontextmanager
     async def superuser(self) -> AsyncIterator[asyncpg.Connection]:
         """Yield a connection to the data that may do everything."""
-        parameters: dict[str, Any] = dict(self._joined().superuser("fieldward").dsn_parameters())
+        parameters: dict[str, Any] = dict(self.joined().superuser("fieldward").dsn_parameters())
         connection = await asyncpg.connect(**parameters)
         try:
             yield connection
         finally:
             await connection.close()
 
-    def _joined(self) -> EmbeddedPostgres:
+    def joined(self) -> EmbeddedPostgres:
+        """Return its PostgreSQL, as a process beside the service reaches it."""
         postgres = EmbeddedPostgres(self.data_directory)
         postgres.join()
         return postgres
@@ -175,7 +176,7 @@ class Machine:
             return False
 
     def _postmaster(self) -> int:
-        pid = self._joined().postmaster_pid
+        pid = self.joined().postmaster_pid
         if pid is None:
             raise DrillError("PostgreSQL was to be killed, and does not run.")
         return pid

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from auth.password import Passwords
 from fieldward.settings import Settings
@@ -32,6 +33,9 @@ from resolvers.rollback_guard import RollbackGuard
 from resolvers.sealing import Sealer
 from resolvers.services import Services, SessionPolicy
 
+DESTRUCTIONS: Final = "destructions.jsonl"
+"""The file of destroyed keys, in the data directory, and its copy among the backups."""
+
 
 def build_services(settings: Settings, *, mailer: Mailer | None = None) -> Services:
     """Build the services from the keys in the data directory, making the keys where there are none yet.
@@ -45,7 +49,7 @@ def build_services(settings: Settings, *, mailer: Mailer | None = None) -> Servi
     return Services(
         keyring=keyring,
         keystore=store,
-        destructions=DestructionLog(directory / "destructions.jsonl"),
+        destructions=DestructionLog(directory / DESTRUCTIONS, _copies(settings)),
         passwords=Passwords(settings.password_parameters),
         signing_keys=SigningKeys(keyring, store),
         sealer=build_sealer(settings),
@@ -66,6 +70,12 @@ def build_services(settings: Settings, *, mailer: Mailer | None = None) -> Servi
         import_limit=settings.import_limit_mib * 1024**2,
         mail=build_mail_route(settings, otherwise=mailer),
     )
+
+
+def _copies(settings: Settings) -> Sequence[Path]:
+    """Return where the log of destroyed keys is copied to: to the backups, which must bring back nothing erased."""
+    directory = settings.backup_directory
+    return [] if directory is None or not settings.is_embedded else [directory / DESTRUCTIONS]
 
 
 def load_providers(settings: Settings) -> tuple[KeyProvider, Sequence[KeyProvider]]:

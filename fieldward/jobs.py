@@ -11,6 +11,7 @@ import structlog
 
 from auth.principal import SYSTEM_ID
 from fieldward.background import Job
+from fieldward.backup.job import backup_jobs
 from fieldward.container import build_outbox, build_place
 from fieldward.settings import Settings
 from models.encryption.file_provider import FileKeyProvider
@@ -215,7 +216,9 @@ def build_jobs(
     async def run_imports() -> bool:
         return await importing.step() if await leads() else False
 
+    around_backups = backup_jobs(store, settings, judging, leads=leads, alarm=lambda: wake(DELIVER_ALARMS))
     return {
+        **around_backups,
         RUN_IMPORTS: run_imports,
         WRITE_TOKEN_USES: services.token_uses.write,
         WARN_OF_EXPIRY: warn,

@@ -30,6 +30,18 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="The port to listen on.")
     data_directory: Path = Field(Path(".fieldward"), description="Where keys and the embedded database live.")
 
+    backup_directory: Path | None = Field(
+        None,
+        description="Where the embedded database is archived to, and its backups lie: best on another disk. Without it"
+        " nothing is archived.",
+    )
+    backup_archive_timeout_s: int = Field(
+        60, ge=1, le=3600, description="Seconds that a change waits to be archived, at the most."
+    )
+    backup_retention_days: float = Field(
+        28.0, gt=0, le=30, description="Days after which `backup prune` deletes a backup: it holds keys, too."
+    )
+
     database_url: SecretStr | None = Field(
         None, description="The service's connection: postgres://fieldward_app:…@host:5432/fieldward"
     )
@@ -198,6 +210,15 @@ class Settings(BaseSettings):
     )
     incident_sealing_lag_s: int = Field(
         DEFAULTS.sealing_lag_s, ge=10, description="Seconds that an entry waits to be sealed that are an incident."
+    )
+    incident_backup_age_h: int = Field(
+        DEFAULTS.backup_age_h, ge=1, description="Hours since the newest backup that are an incident."
+    )
+    incident_backup_kept_days: int = Field(
+        DEFAULTS.backup_kept_days, ge=1, le=30, description="Days that a backup is kept that are an incident."
+    )
+    incident_archiving_lag_s: int = Field(
+        DEFAULTS.archiving_lag_s, ge=10, description="Seconds that WAL waits to be archived that are an incident."
     )
     limits: Literal["enforce", "measure"] = Field(
         "enforce",

@@ -229,7 +229,9 @@ class Cluster:
         self._seen_at = time.monotonic()
 
     async def _open(self, server: Server, more: Credentials) -> asyncpg.Connection:
-        connection: asyncpg.Connection = await asyncpg.connect(host=server.host, port=server.port, **{**self._credentials, **more})
+        connection: asyncpg.Connection = await asyncpg.connect(
+            host=server.host, port=server.port, **{**self._credentials, **more}
+        )
         _notice_silence(connection)
         self._connections[connection] = server
         return connection

@@ -34,6 +34,7 @@ from resolvers.incident_rule import (
     SEALING_BEHIND,
     Entry,
     Finding,
+    Rule,
     Subject,
     Thresholds,
 )
@@ -47,7 +48,7 @@ MOST_EVIDENCE: Final = 50
 FIRST_LOOK: Final = timedelta(days=1)
 """How much of a trail is judged that was not before."""
 SEALING_LOCK: Final = 4_614_531_919
-"""The advisory lock under which it is noted that sealing is behind: once, whoever notices."""
+"""The advisory lock under which it is noted what is behind in the installation: once, whoever notices."""
 
 _CURSOR: Final = "select leaf_index from incident_cursor where organization_id = $1"
 # As the last head says: a leaf under no head is nothing that was sealed, and would carry the cursor beyond what was.
@@ -198,7 +199,16 @@ async def note_sealing(judging: Judge, watch: SealingWatch) -> Judged:
     """Open an incident of the installation where sealing is behind, unless there is one that is not closed."""
     if not watch.is_behind(await sealing_lag(), SEALING_BEHIND.limit(judging.thresholds)):
         return Judged()
-    finding = Finding(SEALING_BEHIND, Subject(ORGANIZATION_KEY))
+    return await note_of_installation(judging, SEALING_BEHIND)
+
+
+async def note_of_installation(judging: Judge, rule: Rule) -> Judged:
+    """Open an incident of the installation by a rule that looks at no entries, unless there is one that is not closed.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    finding = Finding(rule, Subject(ORGANIZATION_KEY))
     plan = _Plan({}, {})
 
     async def decide(connection: BaseDBAsyncClient) -> Intent | None:

@@ -67,6 +67,9 @@ class Thresholds:
     role_denials: int = 3
     device_proofs: int = 3
     sealing_lag_s: int = 60
+    backup_age_h: int = 26
+    backup_kept_days: int = 30
+    archiving_lag_s: int = 600
 
 
 DEFAULTS: Final = Thresholds()
@@ -305,6 +308,31 @@ SEALING_BEHIND: Final = Rule(
     threshold="sealing_lag_s",
 )
 
+BACKUP_BEHIND: Final = Rule(
+    "backup_behind",
+    IncidentSeverity.HIGH,
+    "The newest backup is older than this many hours.",
+    Whom.ORGANIZATION,
+    pattern=None,
+    threshold="backup_age_h",
+)
+BACKUP_KEPT_TOO_LONG: Final = Rule(
+    "backup_kept_too_long",
+    IncidentSeverity.HIGH,
+    "A backup is older than this many days, and holds keys that were destroyed since: erasure does not reach it.",
+    Whom.ORGANIZATION,
+    pattern=None,
+    threshold="backup_kept_days",
+)
+ARCHIVING_BEHIND: Final = Rule(
+    "archiving_behind",
+    IncidentSeverity.CRITICAL,
+    "WAL waits to be archived, and none was for this many seconds: what is written meanwhile is in no backup.",
+    Whom.ORGANIZATION,
+    pattern=None,
+    threshold="archiving_lag_s",
+)
+
 RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "refresh_reuse",
@@ -407,4 +435,7 @@ RULES: Final[tuple[Rule, ...]] = (
         Pattern(EntryKind.ATTEMPT, Outcome.FAILED, actions=frozenset({"audit.verify", "audit.seal"})),
     ),
     SEALING_BEHIND,
+    BACKUP_BEHIND,
+    BACKUP_KEPT_TOO_LONG,
+    ARCHIVING_BEHIND,
 )

@@ -11,6 +11,7 @@ from fieldward.cli import (
     audit_export,
     audit_verify,
     auditing,
+    backing,
     demo,
     erasing,
     error_page,
@@ -22,6 +23,7 @@ from fieldward.cli import (
     keys,
     measure_page,
     people,
+    restoring,
     serving,
 )
 from fieldward.cli.environment import refuse
@@ -58,12 +60,16 @@ Examples:
 
   fieldward evidence collect --organization acme --out evidence.zip
 
+  fieldward backup create && fieldward backup prune
+
+  fieldward restore --from /mnt/backup --latest --into restored --keys .fieldward --reason "The disk failed"
+
   fieldward access explain --organization acme --as ada@acme.example --principal bo@acme.example --on Record:…
   --field comment
 
 Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 some of an import's rows were rejected; 4 access
 explain: denied; 5 a stored value does not open; 6 not all of the audit trail could be sealed; 7 the audit trail, or a
-row, is not what was sealed; 130 and 143 interrupted.
+row, is not what was sealed; 8 a backup is damaged or not all there; 130 and 143 interrupted.
 """
 
 app = typer.Typer(
@@ -87,6 +93,9 @@ app.add_typer(keys.app, name="keys")
 auditing.app.command("expire")(audit_expire.expire)
 app.add_typer(erasing.app, name="erase")
 app.add_typer(evidence.app, name="evidence")
+app.add_typer(backing.app, name="backup")
+app.command("restore")(restoring.restore)
+app.command("verify-restore")(restoring.verify_restore)
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(incidents.alarms_app, name="alarms")
 app.add_typer(people.organization_app, name="organization")

@@ -12,6 +12,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from auth.principal import SYSTEM_ID, Channel, Origin
+from fieldward.backup.line import Archiving
 from fieldward.container import build_services, require_own_key_file
 from fieldward.database import Databases, DatabaseUrlError, credentials_of, open_pools
 from fieldward.embedded import DirectoryInUseError, EmbeddedPostgres, EmbeddedPostgresError
@@ -62,7 +63,7 @@ def reach(settings: Settings, *, may_join: bool = False) -> Iterator[Reach]:
         refuse(f"there is no database in {settings.data_directory} yet: FIELDWARD_DATA_DIRECTORY says where", code=1)
     # Asked to end before it serves, the command still stops what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    postgres = EmbeddedPostgres(settings.data_directory)
+    postgres = EmbeddedPostgres(settings.data_directory, archiving=archiving(settings))
     try:
         try:
             postgres.start()
@@ -83,6 +84,12 @@ def reach(settings: Settings, *, may_join: bool = False) -> Iterator[Reach]:
             postgres.stop()
         except EmbeddedPostgresError as error:
             refuse(str(error), code=1)
+
+
+def archiving(settings: Settings) -> Archiving | None:
+    """Return where the embedded database is archived to; None where it is not."""
+    directory = settings.backup_directory
+    return None if directory is None else Archiving(directory, settings.backup_archive_timeout_s)
 
 
 def embedded_databases(postgres: EmbeddedPostgres, *, owner: bool) -> Databases:

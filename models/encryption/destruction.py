@@ -2,12 +2,14 @@
 
 A backup from before an erasure brings back what was erased, and one of the keystore even the keys. So each destruction
 is written down before it happens, in two places that no backup of the data has: the keystore, and a file beside the
-databases. Both hold ids alone. What only one of them knows, the other learns at the next look.
+databases. Both hold ids alone. What only one of them knows, the other learns at the next look. So do copies of the file
+that lie elsewhere: where the disk with the file is lost together with the databases, they know of it all the same.
 """
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import structlog
 from tortoise import fields
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.connection import get_connection
@@ -23,6 +26,8 @@ from tortoise.models import Model
 
 from models.encryption.keystore import KEYSTORE
 from models.transaction import database_failures
+
+log = structlog.get_logger()
 
 _INSERT = """
     insert into destruction (id, at, person_id, organization_id, within_ids, key_ids)
@@ -64,10 +69,14 @@ class Destruction:
 
 
 class DestructionLog:
-    """Keeps destructions in the keystore and in a file, one JSON object a line."""
+    """Keeps destructions in the keystore and in a file, one JSON object a line.
 
-    def __init__(self, path: Path) -> None:
+    copies: of the file, elsewhere. One that can't be read or written is logged, and holds up nothing.
+    """
+
+    def __init__(self, path: Path, copies: Sequence[Path] = ()) -> None:
         self._path = path
+        self._copies = tuple(copies)
 
     async def add(self, destruction: Destruction) -> None:
         """Write down what is about to be destroyed: it is in the file, on the disk, before it is in the keystore.
@@ -76,7 +85,10 @@ class DestructionLog:
             UnavailableError: the keystore is away.
             OSError: the file can't be written.
         """
-        self._append([destruction])
+        _append(self._path, [destruction])
+        for copy in self._copies:
+            with _holding_up_nothing():
+                _append(copy, [destruction])
         await self._insert(destruction)
 
     async def all(self) -> list[Destruction]:
@@ -86,15 +98,31 @@ class DestructionLog:
             UnavailableError: the keystore is away.
             OSError, ValueError: the file can't be read or written, or is no such log.
         """
-        in_file = {one.id: one for one in self._read()}
+        in_copies = [(copy, self._read_copy(copy)) for copy in self._copies]
+        in_file = {one.id: one for one in _read(self._path)}
+        elsewhere = {key: one for _, known in in_copies for key, one in (known or {}).items()}
+        _append(self._path, [one for key, one in elsewhere.items() if key not in in_file])
+        in_file = {**elsewhere, **in_file}
         with database_failures():
             rows = await self._connection.execute_query_dict(_ALL)
         in_keystore = {row["id"]: _of_row(row) for row in rows}
-        self._append([one for key, one in in_keystore.items() if key not in in_file])
+        _append(self._path, [one for key, one in in_keystore.items() if key not in in_file])
         for key, one in in_file.items():
             if key not in in_keystore:
                 await self._insert(one)
-        return sorted({**in_file, **in_keystore}.values(), key=lambda one: (one.at, one.id))
+        found = {**in_file, **in_keystore}
+        for copy, known in in_copies:
+            if known is not None:
+                with _holding_up_nothing():
+                    _append(copy, [one for key, one in found.items() if key not in known])
+        return sorted(found.values(), key=lambda one: (one.at, one.id))
+
+    def _read_copy(self, copy: Path) -> dict[UUID, Destruction] | None:
+        try:
+            return {one.id: one for one in _read(copy)}
+        except (OSError, ValueError) as error:
+            log.error("destructions_not_copied", failure=type(error).__name__)
+            return None
 
     @property
     def _connection(self) -> BaseDBAsyncClient:
@@ -107,35 +135,46 @@ class DestructionLog:
                 [one.id, one.at, one.person_id, one.organization_id, list(one.within_ids), list(one.key_ids)],
             )
 
-    def _read(self) -> list[Destruction]:
-        if not self._path.exists():
-            return []
-        if self._path.stat().st_mode & 0o022:
-            raise ValueError(f"The log of destroyed keys {self._path} can be written by others than its owner.")
-        lines = self._path.read_bytes().split(b"\n")
-        # A last line without its end was cut short by a crash: its keys were not destroyed yet.
-        return [_of_json(line) for line in lines[:-1]]
 
-    def _append(self, destructions: Sequence[Destruction]) -> None:
-        if not destructions:
-            return
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        with os.fdopen(os.open(self._path, flags, 0o600), "r+b") as file:
-            # Until it is closed: what another process is about to write must not look cut short.
-            fcntl.flock(file, fcntl.LOCK_EX)
-            size = file.seek(0, os.SEEK_END)
-            if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
-                # Cut off what a crash left of a line.
-                file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
-            file.write(b"".join(_to_json(one) + b"\n" for one in destructions))
-            file.flush()
-            os.fsync(file.fileno())
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+def _read(path: Path) -> list[Destruction]:
+    if not path.exists():
+        return []
+    if path.stat().st_mode & 0o022:
+        raise ValueError(f"The log of destroyed keys {path} can be written by others than its owner.")
+    lines = path.read_bytes().split(b"\n")
+    # A last line without its end was cut short by a crash: its keys were not destroyed yet.
+    return [_of_json(line) for line in lines[:-1]]
+
+
+def _append(path: Path, destructions: Sequence[Destruction]) -> None:
+    if not destructions:
+        return
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    with os.fdopen(os.open(path, flags, 0o600), "r+b") as file:
+        # Until it is closed: what another process is about to write must not look cut short.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        size = file.seek(0, os.SEEK_END)
+        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+            # Cut off what a crash left of a line.
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(b"".join(_to_json(one) + b"\n" for one in destructions))
+        file.flush()
+        os.fsync(file.fileno())
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+@contextmanager
+def _holding_up_nothing() -> Iterator[None]:
+    """Log what goes wrong with a copy."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        log.error("destructions_not_copied", failure=type(error).__name__)
 
 
 def _to_json(one: Destruction) -> bytes:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from models.base import new_id
-from models.encryption.destruction import Destruction, DestructionLog
+from models.encryption.destruction import Destruction, DestructionLog, _append
 from tests.support.world import World
 
 
@@ -45,7 +45,7 @@ async def test_a_keystore_from_a_backup_learns_from_the_file(log: DestructionLog
     one = a_destruction()
     # As the file would be, were the keystore older.
     alone = DestructionLog(tmp_path / "alone.jsonl")
-    alone._append([one])
+    _append(tmp_path / "alone.jsonl", [one])
 
     assert one.id in await ids(alone)
     assert one.id in await ids(log)
@@ -83,3 +83,37 @@ async def test_a_file_that_is_no_log_is_refused(log: DestructionLog, tmp_path: P
 
     with pytest.raises(ValueError, match="log of destroyed keys"):
         await log.all()
+
+
+async def test_a_copy_elsewhere_knows_it_at_once_and_gives_it_back(world: World, tmp_path: Path) -> None:
+    one, copy = a_destruction(), tmp_path / "backups" / "destructions.jsonl"
+    copy.parent.mkdir()
+    await DestructionLog(tmp_path / "first.jsonl", [copy]).add(one)
+
+    assert str(one.id).encode() in copy.read_bytes()
+    assert copy.stat().st_mode & 0o777 == 0o600
+    # The disk with the file and the databases is lost, and the copy is not.
+    anew = tmp_path / "second.jsonl"
+    other = a_destruction()
+    _append(copy, [other])
+    assert {one.id, other.id} <= await ids(DestructionLog(anew, [copy]))
+    assert str(other.id).encode() in anew.read_bytes()
+
+
+async def test_a_copy_that_is_away_holds_nothing_up(world: World, tmp_path: Path) -> None:
+    one, away = a_destruction(), tmp_path / "unmounted" / "destructions.jsonl"
+    log = DestructionLog(tmp_path / "first.jsonl", [away])
+
+    await log.add(one)
+
+    assert one.id in await ids(log)
+    assert not away.exists()
+
+
+async def test_a_copy_that_others_may_write_is_not_believed(world: World, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.jsonl"
+    forged = a_destruction()
+    _append(copy, [forged])
+    copy.chmod(0o666)
+
+    assert forged.id not in await ids(DestructionLog(tmp_path / "first.jsonl", [copy]))

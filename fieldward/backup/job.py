@@ -1,0 +1,113 @@
+"""The jobs around backups: noting what lets somebody in, outside of the database, and watching how old backups are."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from fieldward.background import Job
+from fieldward.backup.catalogue import backups_of
+from fieldward.backup.error import BackupError
+from fieldward.backup.line import noted_line, write_whole
+from fieldward.backup.restoring import WAYS_IN
+from fieldward.settings import Settings
+from models.encryption.keystore import KeyStore
+from resolvers.backup_watch import WATCH_BACKUPS, ArchivingWatch, BackupAges, archiver_state, note_backups
+from resolvers.incident_judging import Judge
+from resolvers.way_in import NOTE_WAYS_IN, WaysIn, ways_in
+
+log = structlog.get_logger()
+
+
+def backup_jobs(
+    store: KeyStore,
+    settings: Settings,
+    judging: Judge,
+    *,
+    leads: Callable[[], Awaitable[bool]],
+    alarm: Callable[[], None],
+) -> Mapping[str, Job]:
+    """Return the jobs, by their names.
+
+    leads: says whether this process does what only one of several need do. alarm: has alarms sent at once.
+    """
+    watch = ArchivingWatch()
+    note = WaysInNote(settings.data_directory, settings.backup_directory if settings.is_embedded else None)
+
+    async def watch_backups() -> bool:
+        if await leads():
+            lag_s = watch.lag_s(await archiver_state())
+            ages = await asyncio.to_thread(ages_of, settings)
+            if opened := await note_backups(judging, ages, lag_s, now=datetime.now(UTC)):
+                log.warning("incidents_opened", count=opened)
+                alarm()
+        return False
+
+    async def note_ways_in() -> bool:
+        await note.write(store)
+        return False
+
+    return {WATCH_BACKUPS: watch_backups, NOTE_WAYS_IN: note_ways_in}
+
+
+class WaysInNote:
+    """The note of what lets somebody in: in the data directory, and among the backups where there are any."""
+
+    def __init__(self, data_directory: Path, backups: Path | None) -> None:
+        self._path = data_directory / WAYS_IN
+        self._copy = None if backups is None else backups / WAYS_IN
+
+    async def write(self, store: KeyStore) -> None:
+        """Write down what stands now, unless the database was set back since the last time: then the note knows what
+        the database has forgotten, and it stays until somebody has settled that.
+
+        Raises:
+            UnavailableError: a database is away.
+        """
+        now = await ways_in(store)
+        before = newest_note([self._path])
+        if before is not None and before.is_set_back(now):
+            log.error("ways_in_not_noted")
+            return
+        content = now.to_json()
+        await asyncio.to_thread(write_whole, self._path, content)
+        if self._copy is not None:
+            try:
+                await asyncio.to_thread(write_whole, self._copy, content)
+            except OSError as error:
+                log.error("ways_in_not_copied", failure=type(error).__name__)
+
+    async def begin_anew(self, store: KeyStore) -> None:
+        """Write down what stands now, whatever stood before: it was settled."""
+        await asyncio.to_thread(write_whole, self._path, (await ways_in(store)).to_json())
+
+
+def newest_note(paths: list[Path]) -> WaysIn | None:
+    """Return the newest of the notes that there are; None where there is none, or none that can be read."""
+    found = []
+    for path in paths:
+        try:
+            found.append(WaysIn.of_json(path.read_bytes()))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            log.error("ways_in_not_read", failure=type(error).__name__)
+    return max(found, key=lambda one: one.at, default=None)
+
+
+def ages_of(settings: Settings) -> BackupAges | None:
+    """Return how old the backups of the embedded database are; None where it has none of ours."""
+    if settings.backup_directory is None or not settings.is_embedded:
+        return None
+    try:
+        line = noted_line(settings.data_directory, settings.backup_directory)
+        if line is None:
+            return None
+        made = [one.started_at for one in backups_of(line)]
+        return BackupAges(max(made, default=line.begun_at), min(made, default=None))
+    except (BackupError, OSError) as error:
+        # What can't be read is no backup: as old as can be.
+        log.error("backups_not_read", failure=type(error).__name__)
+        return BackupAges(datetime.fromtimestamp(0, UTC), None)
