@@ -305,6 +305,14 @@ SEALING_BEHIND: Final = Rule(
     threshold="sealing_lag_s",
 )
 
+RETENTION_BEHIND: Final = Rule(
+    "retention_behind",
+    IncidentSeverity.HIGH,
+    "Data whose period is over are not deleted: no run of the type began for three days, or one stands still for one.",
+    Whom.ORGANIZATION,
+    pattern=None,
+)
+
 RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "refresh_reuse",
@@ -407,4 +415,12 @@ RULES: Final[tuple[Rule, ...]] = (
         Pattern(EntryKind.ATTEMPT, Outcome.FAILED, actions=frozenset({"audit.verify", "audit.seal"})),
     ),
     SEALING_BEHIND,
+    Rule(
+        "retention_failure",
+        IncidentSeverity.HIGH,
+        "A run that deletes data whose period is over failed.",
+        Whom.ORGANIZATION,
+        Pattern(EntryKind.ATTEMPT, Outcome.FAILED, actions=frozenset({Action.RETENTION_RUN})),
+    ),
+    RETENTION_BEHIND,
 )

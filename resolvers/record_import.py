@@ -8,8 +8,8 @@ a draft again. A record that is under review or approved takes none: what is sig
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final, TextIO
 from uuid import UUID
@@ -35,7 +35,7 @@ from models.transaction import Tenant, raw_write_transaction
 from models.visibility import visible
 from resolvers.activity_stream import Batch, Rejection, ReportedRecord, look_through, read_batches
 from resolvers.change import Change, Intent, commit_change
-from resolvers.checking import require_fit
+from resolvers.checking import input_name, require_fit
 from resolvers.collector import load_collectors
 from resolvers.locking import Wanted, hold_visible
 from resolvers.project import require_active
@@ -48,6 +48,7 @@ from resolvers.record import (
     measurement_values,
     record_values,
 )
+from resolvers.switched_off import IS_OFF, emptied, given_of_off
 from resolvers.trail import Actor
 from resolvers.wqx_layout import LEGACY, Layout
 from resolvers.wqx_row import ReportedMeasurement
@@ -137,13 +138,14 @@ async def import_results(
     project_id: UUID,
     layout: Layout = LEGACY,
     is_dry_run: bool = False,
+    drops: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
     tell: Callable[[Sequence[Fate]], None] = lambda _fates: None,
 ) -> ImportReport:
     """Import a result file into a project, as the viewer, and return what became of it.
 
-    stream: one that can be read again from where it stands. is_dry_run: judge each row, and write nothing. progress:
-    told how many rows of how many are done. tell: told what became of the rows of each batch.
+    stream: one that can be read again from where it stands. is_dry_run: judge each row, and write nothing. drops:
+    leave values out of fields that the project does without, instead of rejecting their rows. progress: told how many rows of how many are done. tell: told what became of the rows of each batch.
 
     Raises:
         InvalidInputError: the file is no result file.
@@ -163,9 +165,9 @@ async def import_results(
         prepared = prepare_batch(project_id, batch)
         if is_dry_run:
             async with Snapshot(Tenant(organization_id=viewer.organization_id)) as connection:
-                outcome = await judge_batch(connection, viewer, project_id, prepared)
+                outcome = await judge_batch(connection, viewer, project_id, prepared, drops=drops)
         else:
-            outcome = await commit_batch(actor, project_id, prepared)
+            outcome = await commit_batch(actor, project_id, prepared, drops=drops)
             await look_anew(viewer.organization_id, batch.number)
         report.add(outcome)
         done += len(outcome.fates)
@@ -183,11 +185,55 @@ def prepare_batch(project_id: UUID, batch: Batch) -> Prepared:
     return Prepared(records, rejections, batch.blank)
 
 
+def switched(batch: Prepared, off: Collection[str], *, drops: bool) -> Prepared:
+    """Return the batch without what the project does without.
+
+    off: what that is. drops: leave the values out; if not, the rows that have some are rejected, with the column. The
+    row of the file, which repeats them, is kept in neither case.
+    """
+    if not off:
+        return batch
+    rejections, records = list(batch.rejections), []
+    for reported, new in batch.records:
+        lines = sorted({one.line for one in reported.measurements})
+        at_fault = [] if drops else list(given_of_off(entity_of(Record), off, new.values))
+        if at_fault:
+            rejections += [Rejection(line, input_name(at_fault[0]), IS_OFF, "") for line in lines]
+            continue
+        bad = {} if drops else _lines_at_fault(reported, new, off)
+        rejections += [Rejection(line, input_name(name), IS_OFF, "") for line, name in sorted(bad.items())]
+        kept = [
+            (one, replace(stored, **emptied(entity_of(Measurement), off, stored.values)))
+            for one, stored in zip(reported.measurements, new.measurements, strict=True)
+            if one.line not in bad
+        ]
+        if kept:
+            values = emptied(entity_of(Record), off, new.values)
+            records.append(
+                (
+                    replace(reported, measurements=tuple(one for one, _ in kept)),
+                    replace(new, **values, measurements=[stored for _, stored in kept]),
+                )
+            )
+    return Prepared(records, rejections, batch.blank)
+
+
+def _lines_at_fault(reported: ReportedRecord, new: NewRecord, off: Collection[str]) -> dict[int, str]:
+    """Return the rows of which a measurement has a value that is switched off, with its column."""
+    found = {}
+    for one, stored in zip(reported.measurements, new.measurements, strict=True):
+        values = {name: value for name, value in stored.values.items() if name != "source_row"}
+        for name in given_of_off(entity_of(Measurement), off, values):
+            found[one.line] = name
+    return found
+
+
 async def commit_batch(
     actor: Actor,
     project_id: UUID,
     batch: Prepared,
     *,
+    drops: bool = False,
     stands: Callable[[Change], Awaitable[Change]] | None = None,
     beside: Callable[[Change, Outcome], Awaitable[None]] | None = None,
 ) -> Outcome:
@@ -209,7 +255,7 @@ async def commit_batch(
     async def write(change: Change) -> Outcome:
         if stands is not None:
             change = await stands(change)
-        outcome = await write_batch(change, project_id, batch)
+        outcome = await write_batch(change, project_id, batch, drops=drops)
         if beside is not None:
             await beside(change, outcome)
         return outcome
@@ -228,7 +274,9 @@ async def look_anew(organization_id: UUID, number: int) -> None:
             await connection.execute("select fieldward_analyze_records()")
 
 
-async def judge_batch(connection: asyncpg.Connection, viewer: Viewer, project_id: UUID, batch: Prepared) -> Outcome:
+async def judge_batch(
+    connection: asyncpg.Connection, viewer: Viewer, project_id: UUID, batch: Prepared, *, drops: bool = False
+) -> Outcome:
     """Return what would become of a batch, by what is stored now. Nothing is written, and no key is made.
 
     Raises:
@@ -238,16 +286,17 @@ async def judge_batch(connection: asyncpg.Connection, viewer: Viewer, project_id
     project = entity_of(Project)
     where = visible(statement, project, viewer, alias="p")
     found = await connection.fetchrow(
-        f'select p.status from "{project.name}" p where {where} and p.id = {statement.argument(project_id)}',
+        f'select p.status, p.fields_off from "{project.name}" p where {where} and p.id = {statement.argument(project_id)}',
         *statement.arguments,
     )
     if found is None:
         raise NotFoundError("There is nothing with this id.", field=_AT_PROJECT)
     require_may_import(viewer, project_id, found["status"])
+    batch = switched(batch, found["fields_off"] or (), drops=drops)
     return (await _sorted(connection, viewer.organization_id, batch, is_written=False)).outcome
 
 
-async def write_batch(change: Change, project_id: UUID, batch: Prepared) -> Outcome:
+async def write_batch(change: Change, project_id: UUID, batch: Prepared, *, drops: bool = False) -> Outcome:
     """Write what is new of a batch, and return what became of it.
 
     Raises:
@@ -257,6 +306,7 @@ async def write_batch(change: Change, project_id: UUID, batch: Prepared) -> Outc
     project = Wanted(Project, project_id, PROJECT_COLUMNS, at=_AT_PROJECT)
     found = (await hold_visible(change, project)).found(project)
     require_may_import(change.viewer, project_id, found["status"])
+    batch = switched(batch, found["fields_off"] or (), drops=drops)
     async with change.connection.acquire_connection() as raw:
         sorted_out = await _sorted(raw, change.organization_id, batch, is_written=True)
     new = sorted_out.new

@@ -20,6 +20,7 @@ from fieldward.cli import (
     inventory,
     keys,
     people,
+    retaining,
     serving,
 )
 from fieldward.cli.environment import refuse
@@ -54,6 +55,8 @@ Examples:
 
   fieldward audit expire --dry-run
 
+  fieldward retention run --dry-run
+
   fieldward access explain --organization acme --as ada@acme.example --principal bo@acme.example --on Record:…
   --field comment
 
@@ -81,6 +84,7 @@ auditing.app.command("export")(audit_export.export)
 app.add_typer(keys.app, name="keys")
 auditing.app.command("expire")(audit_expire.expire)
 app.add_typer(erasing.app, name="erase")
+app.add_typer(retaining.app, name="retention")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(incidents.alarms_app, name="alarms")
 app.add_typer(people.organization_app, name="organization")
