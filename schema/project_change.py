@@ -150,6 +150,7 @@ class ProjectMutation:
         entity=ProjectModel,
         subject="Project",
         reason_demanded=True,
+        fresh=True,
     )
     async def set_project_fields(info: strawberry.Info, input: SetProjectFieldsInput) -> ProjectPayload | None:
         project_id = await set_fields_off(
