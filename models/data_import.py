@@ -71,8 +71,9 @@ class DataImport(TenantModel):
     `size` is the file's bytes as they were announced. `run` counts the starts; `is_dry_run` says of the last whether it
     was one. Who started it is `started_by_id` or `started_by_program_id`, with what a program's token was cut down to
     in `scope`, and on which device: it runs by what they may at each batch. `drops_switched_off` says of the last start
-    whether values are left out of fields that the project does without; if not, rows that have some are rejected. `mapping` is the mapping as it was when the
-    import was made. The counts are of rows, at the end of the last run; while it runs, its blocks have them.
+    whether values are left out of fields that the project does without; if not, rows that have some are rejected.
+    `mapping` is the mapping as it was when the import was made. The counts are of rows, at the end of the last run;
+    while it runs, its blocks have them.
     """
 
     noun = "data_import"

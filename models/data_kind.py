@@ -7,7 +7,7 @@ from typing import Final
 MOST_DAYS: Final = 36_500
 """The longest period: a hundred years."""
 WAITING_DAYS: Final = 7
-"""How long nothing of a type is deleted after its period was decided otherwise: a mistake, or a theft, can be undone."""
+"""How long nothing of a type is deleted after its period was decided otherwise: a mistake, or theft, is undone."""
 
 
 class DataKind(StrEnum):

@@ -2,8 +2,9 @@
 
 A hold is placed on the organization, a project, a site, a record or a person, and keeps what lies in it until it is
 lifted: no period, no mutation and no erasure deletes it. The database holds it as well, whoever deletes
-(`fieldward_held`, and the triggers `keep_held`). Of a hold that is placed while something is being deleted, one of the two
-waits: whoever deletes shares a lock that whoever places a hold takes alone, and looks for holds once they have it.
+(`fieldward_held`, and the triggers `keep_held`). Where a hold is placed while something is being deleted, one waits
+for the other: whoever deletes shares a lock that whoever places a hold takes alone, and looks for holds once they
+have it.
 """
 
 from collections.abc import Sequence
@@ -129,16 +130,12 @@ async def holds_on_organization(connection: BaseDBAsyncClient, organization_id: 
     return _held(await fetch(connection, f"{_OPEN} order by h.id", organization_id))
 
 
-async def holds_on_person(
-    connection: BaseDBAsyncClient, organization_id: UUID, membership_id: UUID
-) -> Sequence[Held]:
+async def holds_on_person(connection: BaseDBAsyncClient, organization_id: UUID, membership_id: UUID) -> Sequence[Held]:
     """Return the holds that keep what is a person's: on them, and on what holds records that they had a hand in."""
     return _held(await fetch(connection, _ON_PERSON, organization_id, membership_id))
 
 
-async def holds_on_name(
-    connection: BaseDBAsyncClient, organization_id: UUID, collector_index: bytes
-) -> Sequence[Held]:
+async def holds_on_name(connection: BaseDBAsyncClient, organization_id: UUID, collector_index: bytes) -> Sequence[Held]:
     """Return the holds that keep a record which names somebody as its collector, by the name's blind index."""
     return _held(await fetch(connection, _ON_NAME, organization_id, collector_index))
 

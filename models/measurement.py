@@ -45,12 +45,8 @@ class Measurement(TenantModel):
     method = ward(C.INTERNAL, fields.CharField(max_length=300, null=True), switch=RecordField.MEASUREMENT_METHOD)
     result_status = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
     value_type = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
-    comment = ward(
-        C.CONFIDENTIAL, EncryptedField(max_length=10_000, null=True), switch=RecordField.MEASUREMENT_COMMENT
-    )
-    source_row = ward(
-        C.CONFIDENTIAL, EncryptedField(max_length=2_000_000, null=True), switch=RecordField.SOURCE_ROW
-    )
+    comment = ward(C.CONFIDENTIAL, EncryptedField(max_length=10_000, null=True), switch=RecordField.MEASUREMENT_COMMENT)
+    source_row = ward(C.CONFIDENTIAL, EncryptedField(max_length=2_000_000, null=True), switch=RecordField.SOURCE_ROW)
 
     class Meta:
         table = "measurement"

@@ -1,7 +1,6 @@
 """Projects: what records are collected for."""
 
 from enum import StrEnum
-
 from typing import Any, cast
 
 from tortoise import fields
@@ -23,7 +22,8 @@ class Project(TenantModel):
 
     `locations_are_sensitive` says how records keep where they were made; `locations_rewriting`, that some from before
     the last change of that are still kept the other way. `fields_off` are the fields of records that it does without
-    (`models/record_field.py`), None for none; `fields_emptying`, that what was kept of them before is still being emptied.
+    (`models/record_field.py`), None for none; `fields_emptying`, that what was kept of them before is still being
+    emptied.
     """
 
     noun = "project"

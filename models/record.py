@@ -83,15 +83,9 @@ class Record(TenantModel):
     device_id = ward(C.INTERNAL, fields.UUIDField(null=True), names="device", switch=RecordField.DEVICE)
     created_by_id = ward(C.INTERNAL, fields.UUIDField(null=True), names="membership")
     site_code = ward(C.INTERNAL, fields.CharField(max_length=64), words=True)
-    site_name = ward(
-        C.INTERNAL, fields.CharField(max_length=200, null=True), words=True, switch=RecordField.SITE_NAME
-    )
-    latitude = ward(
-        C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL, switch=RecordField.LOCATION
-    )
-    longitude = ward(
-        C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL, switch=RecordField.LOCATION
-    )
+    site_name = ward(C.INTERNAL, fields.CharField(max_length=200, null=True), words=True, switch=RecordField.SITE_NAME)
+    latitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL, switch=RecordField.LOCATION)
+    longitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL, switch=RecordField.LOCATION)
     location_is_coarse = ward(C.INTERNAL, fields.BooleanField(default=False))
     exact_location = ward(
         C.CONFIDENTIAL,

@@ -11,7 +11,7 @@ from models.data_kind import DataKind
 
 
 class RunStatus(StrEnum):
-    """RUNNING: there is more to delete, and the next batch goes on. FAILED: a batch failed; the next run tries again."""
+    """RUNNING: there is more to delete, and another batch goes on. FAILED: a batch failed; the next run tries again."""
 
     RUNNING = "RUNNING"
     DONE = "DONE"

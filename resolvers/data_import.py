@@ -131,9 +131,7 @@ async def complete_upload(actor: Actor, import_id: UUID) -> None:
     await commit_change(intent, work)
 
 
-async def start_import(
-    change: Change, *, import_id: UUID, is_dry_run: bool, drops_switched_off: bool = False
-) -> UUID:
+async def start_import(change: Change, *, import_id: UUID, is_dry_run: bool, drops_switched_off: bool = False) -> UUID:
     """Have the import run in the background, in the viewer's name, and return its id.
 
     A dry run judges each row as the import would, and writes nothing. What an earlier run said of the rows is replaced.
@@ -169,11 +167,14 @@ async def start_import(
     for name in cleared:
         setattr(found, name, None)
     who = ("started_by_id", "started_by_program_id", "started_on_id", "scope", "started_at")
-    await found.save(using_db=change.connection, update_fields=[
-        *("status", "run", "is_dry_run", "drops_switched_off"),
-        *who,
-        *cleared,
-    ])
+    await found.save(
+        using_db=change.connection,
+        update_fields=[
+            *("status", "run", "is_dry_run", "drops_switched_off"),
+            *who,
+            *cleared,
+        ],
+    )
     await _delete(change, "import_block", import_id)
     return import_id
 

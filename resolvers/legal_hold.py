@@ -48,9 +48,7 @@ async def place_hold(change: Change, *, named: str, subject_id: UUID) -> UUID:
     if named not in SUBJECTS:
         raise InvalidInputError(f"Expected the id of one of {', '.join(SUBJECTS)}.", field=AT_SUBJECT)
     kind, model, columns = SUBJECTS[named]
-    require_writable(
-        change, entity_of(LegalHold), ORGANIZATION, {"reason": reason}, at=("input",), is_new=True
-    )
+    require_writable(change, entity_of(LegalHold), ORGANIZATION, {"reason": reason}, at=("input",), is_new=True)
     await lock_for_placing(change.connection, change.organization_id)
     where = await _where(change, model, subject_id, columns)
     row_id = new_id()

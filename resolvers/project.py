@@ -150,8 +150,8 @@ async def set_fields_off(
     """Decide which fields of records the project does without, all others being kept, and return its id.
 
     It counts at once for what is written. empties: whether what was kept of them before is emptied, in the background
-    (`resolvers/field_emptying.py`); if not, it stays as it is until somebody decides that. Records that a legal hold keeps
-    are left as they are until it is lifted.
+    (`resolvers/field_emptying.py`); if not, it stays as it is until somebody decides that. Records that a legal hold
+    keeps are left as they are until it is lifted.
 
     Raises:
         NotFoundError, ForbiddenError: without `project:update` there; to empty, without `record:delete`.

@@ -145,7 +145,8 @@ async def import_results(
     """Import a result file into a project, as the viewer, and return what became of it.
 
     stream: one that can be read again from where it stands. is_dry_run: judge each row, and write nothing. drops:
-    leave values out of fields that the project does without, instead of rejecting their rows. progress: told how many rows of how many are done. tell: told what became of the rows of each batch.
+    leave values out of fields that the project does without, instead of rejecting their rows. progress: told how many
+    rows of how many are done. tell: told what became of the rows of each batch.
 
     Raises:
         InvalidInputError: the file is no result file.
@@ -286,7 +287,8 @@ async def judge_batch(
     project = entity_of(Project)
     where = visible(statement, project, viewer, alias="p")
     found = await connection.fetchrow(
-        f'select p.status, p.fields_off from "{project.name}" p where {where} and p.id = {statement.argument(project_id)}',
+        f'select p.status, p.fields_off from "{project.name}" p'
+        f" where {where} and p.id = {statement.argument(project_id)}",
         *statement.arguments,
     )
     if found is None:

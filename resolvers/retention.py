@@ -17,10 +17,10 @@ from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
 from models.reading import OneStatement, Snapshot
 from models.retention import DataRetention
-from models.transaction import Tenant
 from models.trail_retention import LEAST_DAYS as LEAST_TRAIL_DAYS
 from models.trail_retention import MOST_DAYS as MOST_TRAIL_DAYS
 from models.trail_retention import TrailRetention
+from models.transaction import Tenant
 from resolvers.change import Change
 from resolvers.membership import lock_standing
 from resolvers.retention_due import DELETED, Due, due_of, periods
@@ -232,4 +232,3 @@ async def _decided(organization_id: UUID, table: str) -> dict[str, tuple[int | N
     async with OneStatement(Tenant(organization_id=organization_id)) as connection:
         rows = await connection.fetch(_DECIDED.format(table=table), organization_id)
     return {row["kind"]: (row["days"], row["decided_at"]) for row in rows}
-

@@ -1,7 +1,7 @@
 """What of an organization's data is over, and what keeps it: in SQL, type by type.
 
-A row is due where its period is over. Of those that are due, some are held, by a legal hold, and some are named: by rows
-that are kept, and that would point at nothing. The rest is deleted.
+A row is due where its period is over. Of those that are due, some are held, by a legal hold, and some are named: by
+rows that are kept, and that would point at nothing. The rest is deleted.
 """
 
 from collections.abc import Mapping

@@ -1,13 +1,14 @@
 """Deleting what is over: each type of data by itself, a batch at a time, each batch one audited change.
 
-A run of a type begins once a day where its period was decided, or when somebody asks for it, and ends when nothing is left
-to delete. What is left is found by query, so that a run goes on where the one before it, or the process, ended. Of two
-processes that would do the same, one does nothing. Rows that somebody is changing are passed over, and are the next run's.
+A run of a type begins once a day where its period was decided, or when somebody asks for it, and ends when nothing is
+left to delete. What is left is found by query, so that a run goes on where the one before it, or the process, ended. Of
+two processes that would do the same, one does nothing. Rows that somebody is changing are passed over, and are the next
+run's.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -58,7 +59,8 @@ _MOVE: Final = """
 """
 _END: Final = f"""
     update retention_run
-       set status = '{RunStatus.DONE}', held = $3, named = $4, moved_at = clock_timestamp(), ended_at = clock_timestamp()
+       set status = '{RunStatus.DONE}', held = $3, named = $4, moved_at = clock_timestamp(),
+           ended_at = clock_timestamp()
      where organization_id = $1 and id = $2
 """
 _FAIL: Final = f"""
@@ -71,6 +73,10 @@ _FAILED: Final = f"""
                                deleted, parts, error_code)
     values ($1, $2, clock_timestamp(), $3, $4, '{RunStatus.FAILED}', $5, clock_timestamp(), clock_timestamp(), 0, 0, $6)
 """
+
+
+_Place = tuple[datetime, UUID]
+_START: Final[_Place] = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +103,9 @@ class _Batch:
     days: int
     run_id: UUID
     due: Due
-    cutoff: datetime
     ids: Sequence[UUID]
     done: Done
+    place: _Place = _START
 
 
 class RetentionRuns:
@@ -110,6 +116,8 @@ class RetentionRuns:
 
     def __init__(self, *, most: int = MOST_ROWS) -> None:
         self._most = most
+        # How far each run is: what lies before, and is kept, is not looked at again for each batch.
+        self._reached: dict[UUID, _Place] = {}
 
     async def step(self, actor: Actor, *, asked: bool = False) -> Sequence[Done]:
         """Delete one batch of each type that has a run to do in the actor's organization. Empty where none has.
@@ -120,10 +128,8 @@ class RetentionRuns:
         Raises:
             UnavailableError: the database is away.
         """
-        done = []
-        for row in await _periods(actor.organization_id):
-            if _has_work(row, asked=asked):
-                done.append(await self._step(actor, DataKind(row["kind"]), asked=asked))
+        kinds = [DataKind(row["kind"]) for row in await _periods(actor.organization_id) if _has_work(row, asked=asked)]
+        done = [await self._step(actor, kind, asked=asked) for kind in kinds]
         return [one for one in done if one is not None]
 
     async def _step(self, actor: Actor, kind: DataKind, *, asked: bool) -> Done | None:
@@ -150,7 +156,11 @@ class RetentionRuns:
             if intent is None:
                 await record_attempt(Intent(Action.RETENTION_RUN, actor, entity=DELETED[kind].entity.name), error)
             return await _failed(actor.organization_id, kind, error, asked=asked)
-        return done if done is not None else batch and batch.done
+        if done is None:
+            return batch.done if batch is not None else None
+        if batch is not None:
+            self._reached[batch.run_id] = batch.place
+        return done
 
     async def _decided(
         self, connection: BaseDBAsyncClient, organization_id: UUID, kind: DataKind, *, asked: bool
@@ -174,9 +184,13 @@ class RetentionRuns:
             await fetch(connection, _BEGIN, organization_id, run_id, kind, days, asked)
         async with connection.acquire_connection() as raw:
             due = await due_of(raw, kind)
-            rows = await raw.fetch(_take(due), organization_id, row["cutoff"], self._most)
-            batch = _Batch(kind, days, run_id, due, row["cutoff"], _bounded(rows), Done(kind))
-            if not batch.ids:
+            place = self._reached.get(run_id, _START)
+            rows = _bounded(await raw.fetch(_take(due), organization_id, row["cutoff"], self._most, *place))
+            batch = _Batch(kind, days, run_id, due, [one["id"] for one in rows], Done(kind))
+            if rows:
+                batch.place = (rows[-1]["since"], rows[-1]["id"])
+            else:
+                self._reached.pop(run_id, None)
                 kept = await raw.fetchrow(_kept(due), organization_id, row["cutoff"])
                 batch.done = Done(kind, is_over=True, held=kept["held"], named=kept["named"])
                 await raw.execute(_END, organization_id, run_id, kept["held"], kept["named"])
@@ -217,8 +231,8 @@ def _take(due: Due) -> str:
         table, column = due.how.counted.split(".")
         parts = f"(select count(*) from {table} p where p.organization_id = t.organization_id and p.{column} = t.id)"
     return (
-        f"select t.id, {parts} as parts from {due.table}"
-        f" where {due.over} and not {due.named} and not {due.held}"
+        f"select t.id, {due.how.since} as since, {parts} as parts from {due.table}"
+        f" where {due.over} and ({due.how.since}, t.id) > ($4, $5) and not {due.named} and not {due.held}"
         f" order by {due.how.since}, t.id limit $3 for update of t skip locked"
     )
 
@@ -231,16 +245,14 @@ def _kept(due: Due) -> str:
     )
 
 
-def _bounded(rows: Sequence[Any]) -> Sequence[UUID]:
+def _bounded(rows: Sequence[Any]) -> Sequence[Any]:
     """Return the rows of a batch: at least one, and no more once their parts are enough."""
-    ids: list[UUID] = []
     parts = 0
-    for row in rows:
-        if ids and parts + row["parts"] > MOST_PARTS:
-            break
-        ids.append(row["id"])
+    for place, row in enumerate(rows):
         parts += row["parts"]
-    return ids
+        if place and parts > MOST_PARTS:
+            return rows[:place]
+    return rows
 
 
 async def _delete(change: Change, batch: _Batch) -> Done:

@@ -37,7 +37,7 @@ class StartImportInput:
     dry_run: bool = strawberry.field(description="Judge each row as the import would, and write nothing.")
     drop_switched_off: bool = strawberry.field(
         default=False,
-        description="Leave values out of fields that the project does without. If not, rows that have some are rejected.",
+        description="Leave values out of fields that the project does without. If not, rows with some are rejected.",
     )
 
 

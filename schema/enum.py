@@ -14,8 +14,8 @@ from models.change import ChangeOperation
 from models.custom_role import RoleLevel
 from models.data_export import ExportFormat, ExportStatus
 from models.data_import import ImportKind, ImportStatus, RowFate
-from models.data_kind import DataKind
 from models.data_inventory import Instead, Place
+from models.data_kind import DataKind
 from models.device import DevicePlatform, DeviceStatus
 from models.encryption.envelope import KeyPurpose, OwnerKind
 from models.incident import IncidentSeverity, IncidentStatus

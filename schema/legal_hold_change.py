@@ -17,8 +17,8 @@ from schema.written import writes
 @strawberry.input(description="What must not be deleted.")
 class PlaceLegalHoldInput:
     subject_id: strawberry.ID = strawberry.field(
-        description="The global id of the Organization, Project, Site, Record or User. With a project all that lies in it"
-        " is held, with a site the records that name it, with a person what they made or had a hand in."
+        description="The global id of the Organization, Project, Site, Record or User. With a project all that lies in"
+        " it is held, with a site the records that name it, with a person what they made or had a hand in."
     )
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 

@@ -143,8 +143,8 @@ class ProjectMutation:
         return done(project_id)
 
     @mutation(
-        "Decide which fields of its records a project does without. It counts at once for what is written. To empty what"
-        " was kept takes `record:delete` there, too; what a legal hold keeps is emptied once that is lifted.",
+        "Decide which fields of its records a project does without. It counts at once for what is written. To empty"
+        " what was kept takes `record:delete` there, too; what a legal hold keeps is emptied once that is lifted.",
         Action.PROJECT_SET_FIELDS,
         takes=(P.PROJECT_UPDATE,),
         entity=ProjectModel,

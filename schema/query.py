@@ -14,11 +14,11 @@ from models.data_export import DataExport as DataExportModel
 from models.data_import import DataImport as DataImportModel
 from models.data_import import ImportMapping as ImportMappingModel
 from models.data_inventory import data_inventory
+from models.data_kind import DataKind
 from models.device import Device as DeviceModel
 from models.errors import InvalidInputError
 from models.incident import Incident as IncidentModel
 from models.invitation import Invitation as InvitationModel
-from models.data_kind import DataKind
 from models.legal_hold import LegalHold as LegalHoldModel
 from models.membership import Membership
 from models.organization import Organization as OrganizationModel
@@ -490,9 +490,7 @@ class Query:
     ) -> RetentionPreview | None:
         return await look_ahead(info, kind, days, first, after)
 
-    @resolved(
-        "The runs that deleted what was over, newest first: empty for those who may not read them.", root()
-    )
+    @resolved("The runs that deleted what was over, newest first: empty for those who may not read them.", root())
     async def retention_runs(
         info: strawberry.Info,
         direction: OrderDirection = OrderDirection.DESC,

@@ -126,9 +126,7 @@ async def list_periods(info: strawberry.Info) -> Any:
     """Return how long what is kept; of the audit trail to those alone who read it."""
     viewer = context_of(info).viewer
     reads_trail = can(viewer, Permission.AUDIT_READ, ORGANIZATION)
-    found: list[HowLong] = [
-        one for one in await how_long(viewer.organization_id) if one.trail is None or reads_trail
-    ]
+    found: list[HowLong] = [one for one in await how_long(viewer.organization_id) if one.trail is None or reads_trail]
     return found
 
 

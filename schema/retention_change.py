@@ -15,8 +15,8 @@ from schema.written import writes
 
 @writes(DataRetentionModel)
 @strawberry.input(
-    description="How long data of a type are kept. It counts from a week after it was decided; until then nothing of the"
-    " type is deleted."
+    description="How long data of a type are kept. It counts from a week after it was decided; until then nothing of"
+    " the type is deleted."
 )
 class SetRetentionInput:
     kind: DataKind = strawberry.field(description="Which data.")

@@ -94,9 +94,7 @@ async def run_everywhere(built: Services, *, dry_run: bool) -> Mapping[str, Sequ
     for organization_id in await built.keystore.organizations():
         if dry_run:
             looked = [await look_ahead(organization_id, kind, first=1) for kind in DataKind]
-            done = [
-                Done(one.kind, one.deleted, one.parts, held=one.held, named=one.named) for one in looked if one.due
-            ]
+            done = [Done(one.kind, one.deleted, one.parts, held=one.held, named=one.named) for one in looked if one.due]
         else:
             actor = replace(operator(), organization_id=organization_id)
             done = list(await run_to_its_end(RetentionRuns(), actor, asked=True))

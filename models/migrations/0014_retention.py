@@ -35,9 +35,7 @@ class Migration(migrations.Migration):
     dependencies = [("models", "0013_feed")]
 
     operations = [
-        ops.AddField(
-            model_name="Project", name="fields_off", field=ArrayField(null=True, element_type="text")
-        ),
+        ops.AddField(model_name="Project", name="fields_off", field=ArrayField(null=True, element_type="text")),
         ops.AddField(model_name="Project", name="fields_emptying", field=fields.BooleanField(null=True)),
         ops.AddField(model_name="DataImport", name="drops_switched_off", field=fields.BooleanField(null=True)),
         _table(

@@ -94,7 +94,9 @@ async def test_who_is_not_signed_in_decides_and_sees_nothing(world: World) -> No
 @pytest.mark.parametrize(
     ("kind", "days", "least"), [("RECORD", 29, 30), ("RECORD", 0, 30), ("RECORD", 36_501, 30), ("SESSION", 89, 90)]
 )
-async def test_a_period_that_is_too_short_or_too_long_is_refused(world: World, kind: str, days: int, least: int) -> None:
+async def test_a_period_that_is_too_short_or_too_long_is_refused(
+    world: World, kind: str, days: int, least: int
+) -> None:
     await world.client("owner")
     before = await world.fingerprint()
 
@@ -168,8 +170,9 @@ async def test_who_may_not_look_is_told_nothing(world: World, by: str) -> None:
 
 
 async def test_another_organization_sees_and_loses_nothing(world: World) -> None:
-    theirs = await world.value("select count(*) from record r join organization o on o.id = r.organization_id"
-                               " where o.slug = 'suncoast'")
+    theirs = await world.value(
+        "select count(*) from record r join organization o on o.id = r.organization_id where o.slug = 'suncoast'"
+    )
     await grow_old(world, 3650)
     await keep_for(world, "RECORD", 365)
     client = await world.client("other-owner")
@@ -178,8 +181,9 @@ async def test_another_organization_sees_and_loses_nothing(world: World) -> None
     await run_now(world)
 
     assert (await client.run(RUNS)).data["retentionRuns"]["nodes"] == []
-    assert theirs == await world.value("select count(*) from record r join organization o on o.id = r.organization_id"
-                                       " where o.slug = 'suncoast'")
+    assert theirs == await world.value(
+        "select count(*) from record r join organization o on o.id = r.organization_id where o.slug = 'suncoast'"
+    )
 
 
 @pytest.mark.parametrize("first", [0, -1, 1001])

@@ -50,7 +50,8 @@ async def test_what_is_over_goes_with_its_measurements_and_the_trail_tells_of_ea
     assert (entry["action"], entry["outcome"], entry["entity"]) == ("retention.run", "DONE", "record")
     assert set(entry["entity_ids"]) == set(old)
     told = await world.sql(
-        "select entity, operation, count(*) as rows from change where entry_id = $1 group by 1, 2 order by 1", entry["id"]
+        "select entity, operation, count(*) as rows from change where entry_id = $1 group by 1, 2 order by 1",
+        entry["id"],
     )
     assert [(one["entity"], one["operation"], one["rows"]) for one in told] == [
         ("measurement", "DELETE", parts),
@@ -177,31 +178,30 @@ async def test_the_service_itself_cannot_delete_what_is_held(world: World) -> No
     old, _ = await old_and_new(world)
     await hold(world, f"Record:{old[0]}")
     organization = await world.organization_id("clearwater")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="a legal hold keeps a row of record"):
+        await as_the_service(world, organization, f"delete from record where id = '{old[0]}'")
+    assert await world.value("select count(*) from record where id = $1", old[0]) == 1
+
+
+async def as_the_service(world: World, organization: UUID, statement: str) -> None:
+    """Run a statement as the service's role, with an entry of its own."""
     connection = await connect(world.service)
     try:
-        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="a legal hold keeps a row of record"):
-            async with connection.transaction():
-                await connection.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
-                await insert_entry(connection, organization)
-                await connection.execute("delete from record where id = $1", old[0])
+        async with connection.transaction():
+            await connection.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
+            await insert_entry(connection, organization)
+            await connection.execute(statement)
     finally:
         await connection.close()
-    assert await world.value("select count(*) from record where id = $1", old[0]) == 1
 
 
 @pytest.mark.parametrize("table", ["session", "membership", "invitation", "device", "data_import", "data_export"])
 async def test_what_only_a_period_deletes_is_deleted_by_nothing_else(world: World, table: str) -> None:
     await (prepare(world) if table == "device" else fill(world, table))
     organization = await world.organization_id("clearwater")
-    connection = await connect(world.service)
-    try:
-        with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.ForeignKeyViolationError)):
-            async with connection.transaction():
-                await connection.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
-                await insert_entry(connection, organization)
-                await connection.execute(f"delete from {table}")
-    finally:
-        await connection.close()
+    # The rows that something names are protected besides.
+    with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.ForeignKeyViolationError)):
+        await as_the_service(world, organization, f"delete from {table}")
 
 
 async def test_a_hold_that_is_placed_while_a_run_works_wins(world: World) -> None:
@@ -238,8 +238,7 @@ async def test_a_batch_that_fails_is_in_the_trail_and_in_the_run_and_leaves_all_
     old, _ = await old_and_new(world)
     await keep_for(world, "RECORD", 365)
     await world.sql(
-        "create function broken() returns trigger language plpgsql as"
-        " $$ begin raise exception 'broken'; end $$;"
+        "create function broken() returns trigger language plpgsql as $$ begin raise exception 'broken'; end $$;"
     )
     await world.sql("create trigger broken before delete on record for each row execute function broken()")
     since = await world.now()
@@ -262,9 +261,7 @@ async def test_a_batch_that_fails_is_in_the_trail_and_in_the_run_and_leaves_all_
 async def test_a_session_that_is_over_goes_and_one_that_stands_stays(world: World) -> None:
     await world.client("collector")
     ended = await world.member_id("viewer")
-    await behind_the_triggers(
-        world, "session", "expires_at = now() - interval '100 days'", "membership_id = $1", ended
-    )
+    await behind_the_triggers(world, "session", "expires_at = now() - interval '100 days'", "membership_id = $1", ended)
     await keep_for(world, "SESSION", 90)
 
     done = (await run_now(world))["SESSION"]

@@ -6,8 +6,8 @@ from typing import Final
 from models.incident import Channel
 from tests.support.entry import insert_entry
 from tests.support.importing import fill_imports
-from tests.support.keeping import hold, keep_for
 from tests.support.incident import an_incident
+from tests.support.keeping import hold, keep_for
 from tests.support.retention import decide
 from tests.support.world import World, connect
 

@@ -48,7 +48,7 @@ async def lift(world: World, held: dict[str, Any], *, by: str = "owner") -> None
 
 
 async def grow_old(world: World, days: float, where: str = "true", *arguments: Any) -> None:
-    """Let records of the first organization have been collected, and have arrived, so many days ago: as the trail says."""
+    """Let the first organization's records have been collected, and have arrived, so long ago, as the trail says."""
     organization = await world.organization_id("clearwater")
     superuser = await connect(world.superuser)
     try:

@@ -45,7 +45,14 @@ NOT_WRITTEN: Final = frozenset(
 """Input fields that only name the row."""
 IN_PROJECTS: Final = frozenset(
     {
-        *("updateProject", "setLocationSensitivity", "setProjectFields", "archiveProject", "assignProjectRole", "removeProjectRole"),
+        *(
+            "updateProject",
+            "setLocationSensitivity",
+            "setProjectFields",
+            "archiveProject",
+            "assignProjectRole",
+            "removeProjectRole",
+        ),
         *("createRecord", "updateRecord", "submitRecord", "approveRecord", "rejectRecord", "deleteRecord"),
         *("createSite", "updateSite", "deleteSite"),
         *("createImport", "startImport", "cancelImport"),
