@@ -56,6 +56,9 @@ class Action(StrEnum):
 
     FIELD_READ = "field.read"
 
+    HOLD_LIFT = "hold.lift"
+    HOLD_PLACE = "hold.place"
+
     IMPORT_MAPPING_CREATE = "import_mapping.create"
     IMPORT_MAPPING_DELETE = "import_mapping.delete"
     IMPORT_MAPPING_UPDATE = "import_mapping.update"
@@ -88,7 +91,9 @@ class Action(StrEnum):
 
     PROJECT_ARCHIVE = "project.archive"
     PROJECT_CREATE = "project.create"
+    PROJECT_EMPTY_FIELDS = "project.empty_fields"
     PROJECT_REWRITE_LOCATIONS = "project.rewrite_locations"
+    PROJECT_SET_FIELDS = "project.set_fields"
     PROJECT_SET_LOCATION_SENSITIVITY = "project.set_location_sensitivity"
     PROJECT_UPDATE = "project.update"
 
@@ -102,6 +107,9 @@ class Action(StrEnum):
     RECORD_REJECT = "record.reject"
     RECORD_SUBMIT = "record.submit"
     RECORD_UPDATE = "record.update"
+
+    RETENTION_RUN = "retention.run"
+    RETENTION_SET = "retention.set"
 
     ROLE_CREATE = "role.create"
     ROLE_DELETE = "role.delete"

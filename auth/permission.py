@@ -33,6 +33,11 @@ class Permission(StrEnum):
     EXPORT_ARCHIVE = "export:archive"
     EXPORT_DELETE = "export:delete"
 
+    HOLD_READ = "hold:read"
+    HOLD_READ_CONFIDENTIAL = "hold:read_confidential"
+    HOLD_PLACE = "hold:place"
+    HOLD_LIFT = "hold:lift"
+
     INCIDENT_READ = "incident:read"
     INCIDENT_READ_CONFIDENTIAL = "incident:read_confidential"
     INCIDENT_MANAGE = "incident:manage"
@@ -64,6 +69,9 @@ class Permission(StrEnum):
     RECORD_DELETE = "record:delete"
     RECORD_IMPORT = "record:import"
     RECORD_EXPORT = "record:export"
+
+    RETENTION_READ = "retention:read"
+    RETENTION_SET = "retention:set"
 
     ROLE_READ = "role:read"
     ROLE_DEFINE = "role:define"

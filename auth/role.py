@@ -79,12 +79,13 @@ PROJECT_ROLES: Final[Mapping[ProjectRole, frozenset[P]]] = MappingProxyType(
 
 # The owner and the admin differ in one thing that no permission names: only an owner makes or unmakes owners
 # (`auth/escalation.py`). The address and browser of other people in the trail are the auditor's and the owner's, and
-# how long there is a trail of what an admin did is the owner's alone.
+# how long there is a trail of what an admin did is the owner's alone. So is what is deleted after which time: an admin
+# has something kept for longer, by a legal hold, and does not let go of it.
 ORGANIZATION_ROLES: Final[Mapping[OrganizationRole, frozenset[P]]] = MappingProxyType(
     {
         OrganizationRole.OWNER: frozenset(P),
         OrganizationRole.ADMIN: frozenset(P)
-        - {P.AUDIT_READ_PERSONAL, P.AUDIT_READ_CONFIDENTIAL, P.AUDIT_SET_RETENTION},
+        - {P.AUDIT_READ_PERSONAL, P.AUDIT_READ_CONFIDENTIAL, P.AUDIT_SET_RETENTION, P.RETENTION_SET, P.HOLD_LIFT},
         OrganizationRole.AUDITOR: _READS,
         OrganizationRole.MEMBER: frozenset({P.ORGANIZATION_READ, P.ROLE_READ}),
     }

@@ -44,6 +44,8 @@ MODELS_APP: Final = {
         "models.trusted_document",
         "models.data_import",
         "models.data_export",
+        "models.retention",
+        "models.legal_hold",
     ],
     "migrations": "models.migrations",
 }

@@ -22,6 +22,7 @@ from resolvers.access_review_schedule import open_if_due
 from resolvers.alarm import alarming_organizations, deliver_one
 from resolvers.alarm_channel import channels_of
 from resolvers.export_job import MAKE_EXPORTS, Exporting
+from resolvers.field_emptying import EMPTY_FIELDS, FieldEmptying
 from resolvers.idempotency import forget_keys
 from resolvers.import_running import EVERY_S as IMPORTS_EVERY_S
 from resolvers.import_running import RUN_IMPORTS, ImportRunning
@@ -31,6 +32,8 @@ from resolvers.key_rotation import reseal, rewrap_data_keys, rotate_overdue_keys
 from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.mailing import SEND_MAIL, Mailing, mailing_organizations
 from resolvers.publication import PUBLISH_HEADS, HeadPublishing
+from resolvers.retention_run import RetentionRuns
+from resolvers.retention_watch import note_retention
 from resolvers.services import Services
 from resolvers.throttle import forget
 from resolvers.token_expiry import EVERY_S as WARNINGS_EVERY_S
@@ -52,6 +55,14 @@ EXPIRE_TRAIL: Final = "expire_trail"
 """The name of the job that lets go of entries of the trail whose period is over."""
 EXPIRE_EVERY_S: Final = 3600.0
 """Seconds between two looks for such entries."""
+DELETE_OVER: Final = "delete_over"
+"""The name of the job that deletes data whose period is over: once a day, of each type."""
+DELETE_EVERY_S: Final = 300.0
+"""Seconds between two looks whether a day is over."""
+WATCH_RETENTION: Final = "watch_retention"
+"""The name of the job that opens an incident where data whose period is over are not deleted."""
+WATCH_EVERY_S: Final = 3600.0
+"""Seconds between two looks for that."""
 JUDGE_TRAIL: Final = "judge_trail"
 """The name of the job that looks through what was sealed for incidents."""
 JUDGE_EVERY_S: Final = 5.0
@@ -90,6 +101,8 @@ def intervals_s(settings: Settings) -> Mapping[str, float]:
         SEAL_TRAIL: SEALING_EVERY_S,
         PUBLISH_HEADS: settings.audit_publish_interval_s,
         EXPIRE_TRAIL: EXPIRE_EVERY_S,
+        DELETE_OVER: DELETE_EVERY_S,
+        WATCH_RETENTION: WATCH_EVERY_S,
         JUDGE_TRAIL: JUDGE_EVERY_S,
         DELIVER_ALARMS: DELIVER_EVERY_S,
         FORGET: FORGET_EVERY_S,
@@ -162,6 +175,28 @@ def build_jobs(
                     log.info("trail_expired", organization_id=str(organization_id), kind=one.kind, entries=one.entries)
         return found
 
+    runs, emptying = RetentionRuns(), FieldEmptying()
+
+    async def delete_over() -> bool:
+        found = False
+        for organization_id in await store.organizations():
+            with _holding_up_no_other("data_not_deleted", organization_id):
+                for one in await runs.step(job_actor(organization_id)):
+                    found |= not one.is_over
+                    told = {"organization_id": str(organization_id), "kind": one.kind}
+                    if one.error_code is not None:
+                        log.error("data_not_deleted", **told, error_code=one.error_code)
+                    elif one.deleted:
+                        log.info("data_deleted", **told, deleted=one.deleted, parts=one.parts)
+        return found
+
+    async def empty_fields() -> bool:
+        found = False
+        for organization_id in await store.organizations():
+            with _holding_up_no_other("fields_not_emptied", organization_id):
+                found |= await emptying.step(organization_id)
+        return found
+
     outbox = build_outbox(settings)
     judging, watch = Judge(settings.thresholds, channels_of(outbox.senders)), SealingWatch()
 
@@ -176,6 +211,15 @@ def build_jobs(
             log.warning("incidents_opened", count=opened)
             wake(DELIVER_ALARMS)
         return is_behind
+
+    async def watch_retention() -> bool:
+        opened = 0
+        for organization_id in await store.organizations():
+            with _holding_up_no_other("retention_not_watched", organization_id):
+                opened += len((await note_retention(judging, organization_id)).opened)
+        if opened:
+            wake(DELIVER_ALARMS)
+        return False
 
     async def deliver_alarms() -> bool:
         found = False
@@ -227,6 +271,9 @@ def build_jobs(
         SEAL_TRAIL: TrailSealing(services.sealer, leads).step,
         PUBLISH_HEADS: HeadPublishing(leads, build_place(settings), witnesses).step,
         EXPIRE_TRAIL: expire_trail,
+        DELETE_OVER: delete_over,
+        EMPTY_FIELDS: empty_fields,
+        WATCH_RETENTION: watch_retention,
         JUDGE_TRAIL: judge_trail,
         DELIVER_ALARMS: deliver_alarms,
         FORGET: forget_failures,

@@ -16,7 +16,9 @@ from tortoise.models import Model
 
 from auth.classification import Classification
 from auth.permission import Permission
+from models.data_kind import Period
 from models.encryption.column import WardModelMeta
+from models.record_field import RecordField
 
 new_id = uuid_utils.compat.uuid7
 """A new UUIDv7 (RFC 9562): ordered by time, made by the client or the server."""
@@ -64,6 +66,7 @@ class Ward:
     names: the noun of the people or devices whose ids it holds. The API shows who they are by links alone, to those who
         see them; so whoever shows the id itself asks for that noun's reading.
     words: whether rows are found by the words in it, where a list of them is searched.
+    switch: the field that projects may do without, of which it is a column: then it is neither written nor kept.
     """
 
     classification: Classification
@@ -73,6 +76,7 @@ class Ward:
     withheld: str | None = None
     names: str | None = None
     words: bool = False
+    switch: RecordField | None = None
 
 
 F = TypeVar("F")
@@ -88,10 +92,11 @@ def ward(
     withheld: str | None = None,
     names: str | None = None,
     words: bool = False,
+    switch: RecordField | None = None,
 ) -> F:
     """Declare the column's classification and return the column."""
     # Tortoise copies fields with their __dict__, so the declaration travels with every copy.
-    vars(field)["ward"] = Ward(classification, masked_by, search, holds, withheld, names, words)
+    vars(field)["ward"] = Ward(classification, masked_by, search, holds, withheld, names, words, switch)
     return field
 
 
@@ -128,10 +133,12 @@ class Kept:
     """How long the rows of a table are kept, as the code keeps them today.
 
     says: that, in a sentence. deleted_by: who has one of these permissions can delete a row; empty: nobody can.
+    period: the one after which they are deleted, where an organization may set one.
     """
 
     says: str
     deleted_by: tuple[Permission, ...] = ()
+    period: Period | None = None
 
 
 class WardModel(Model, metaclass=WardModelMeta):

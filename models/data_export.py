@@ -12,6 +12,7 @@ from tortoise.contrib.postgres.fields import ArrayField
 from auth.classification import Classification as C
 from auth.permission import Permission
 from models.base import Kept, Placement, Storage, TenantModel, ward
+from models.data_kind import DataKind, Period
 from models.encryption.column import EncryptedField
 
 
@@ -55,7 +56,10 @@ class DataExport(TenantModel):
     """
 
     noun = "export"
-    kept = Kept("For good: it says what left. Its file is destroyed when it expires, a day after unless set otherwise.")
+    kept = Kept(
+        "For good: it says what left. Its file is destroyed when it expires, a day after unless set otherwise.",
+        period=Period(DataKind.EXPORT, 90, "its end, once nothing is left of its file"),
+    )
     placement = Placement(own_column="created_by_id")
 
     created_by_id = ward(C.INTERNAL, fields.UUIDField(null=True))

@@ -13,6 +13,7 @@ from tortoise.contrib.postgres.fields import ArrayField
 from auth.classification import Classification as C
 from auth.permission import Permission
 from models.base import Kept, Placement, TenantModel, ward
+from models.data_kind import DataKind, Period
 from models.encryption.column import EncryptedField
 
 CHUNK_BYTES = 1024 * 1024
@@ -69,12 +70,17 @@ class DataImport(TenantModel):
 
     `size` is the file's bytes as they were announced. `run` counts the starts; `is_dry_run` says of the last whether it
     was one. Who started it is `started_by_id` or `started_by_program_id`, with what a program's token was cut down to
-    in `scope`, and on which device: it runs by what they may at each batch. `mapping` is the mapping as it was when the
-    import was made. The counts are of rows, at the end of the last run; while it runs, its blocks have them.
+    in `scope`, and on which device: it runs by what they may at each batch. `drops_switched_off` says of the last start
+    whether values are left out of fields that the project does without; if not, rows that have some are rejected.
+    `mapping` is the mapping as it was when the import was made. The counts are of rows, at the end of the last run;
+    while it runs, its blocks have them.
     """
 
     noun = "data_import"
-    kept = Kept("For good: what was imported by whom, and what of it was not.")
+    kept = Kept(
+        "For good: what was imported by whom, and what of it was not.",
+        period=Period(DataKind.DATA_IMPORT, 30, "the end of its last run"),
+    )
     placement = Placement(project_column="project_id")
 
     project_id = ward(C.INTERNAL, fields.UUIDField())
@@ -86,6 +92,7 @@ class DataImport(TenantModel):
     created_by_id = ward(C.INTERNAL, fields.UUIDField(null=True), names="membership")
     run = ward(C.INTERNAL, fields.IntField(default=0))
     is_dry_run = ward(C.INTERNAL, fields.BooleanField(default=False))
+    drops_switched_off: bool | None = cast(Any, ward(C.INTERNAL, fields.BooleanField(null=True)))
     started_by_id = ward(C.INTERNAL, fields.UUIDField(null=True), names="membership")
     started_by_program_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     started_on_id = ward(C.INTERNAL, fields.UUIDField(null=True), names="device")

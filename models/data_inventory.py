@@ -22,7 +22,7 @@ from auth.access import Permissions
 from auth.classification import Classification
 from auth.permission import Permission
 from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, SELF, OrganizationRole, ProjectRole
-from models.base import Storage, TenantModel
+from models.base import Kept, Storage, TenantModel
 from models.encryption.column import TENANT, EncryptedField
 from models.encryption.envelope import KeyPurpose, OwnerKind
 from models.inventory import Column, Entity, InventoryError, entities
@@ -164,9 +164,19 @@ def table_of(entity: Entity) -> DataTable:
         permission=entity.read,
         seen_by=_readers(held, {entity.read}),
         changes_are_recorded=entity.model.is_audited,
-        kept=entity.kept.says,
+        kept=_kept(entity.kept),
         deleted_by=entity.kept.deleted_by,
         columns=tuple(_column(entity, column, held) for column in entity.columns.values()),
+    )
+
+
+def _kept(kept: Kept) -> str:
+    period = kept.period
+    if period is None:
+        return kept.says
+    return (
+        f"{kept.says} An organization may set a period ({period.kind}), of {period.least_days} days at the least, that"
+        f" counts from {period.counts_from}."
     )
 
 

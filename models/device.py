@@ -6,6 +6,7 @@ from tortoise import fields
 
 from auth.classification import Classification as C
 from models.base import Kept, Placement, Search, Storage, TenantModel, ward
+from models.data_kind import DataKind, Period
 from models.encryption.blind_index import normalize_code
 from models.encryption.column import EncryptedField
 
@@ -36,7 +37,10 @@ class Device(TenantModel):
     """
 
     noun = "device"
-    kept = Kept("For good: a device is blocked, not deleted.")
+    kept = Kept(
+        "For good: a device is blocked, not deleted.",
+        period=Period(DataKind.DEVICE, 90, "its being blocked, once nothing that is kept names it"),
+    )
     placement = Placement(own_column="membership_id")
 
     membership_id = ward(C.INTERNAL, fields.UUIDField())

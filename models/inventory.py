@@ -4,7 +4,7 @@ Read from the models, never written by hand. The guard of a column is its table'
 classification: a CONFIDENTIAL column of `record` is guarded by `record:read_confidential`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from types import MappingProxyType
@@ -30,12 +30,15 @@ from models.encryption.column import EncryptedField
 from models.idempotency_key import IdempotencyKey
 from models.incident import AlarmDelivery, Incident, IncidentCursor, IncidentEvidence
 from models.invitation import Invitation
+from models.legal_hold import LegalHold
 from models.measurement import Measurement
 from models.membership import Membership, ProjectMembership
 from models.organization import Organization
 from models.outgoing_mail import OutgoingMail
 from models.project import Project
 from models.record import Record
+from models.record_field import RecordField
+from models.retention import DataRetention, RetentionRun
 from models.sealed_batch import Cosignature, Publication, SealedBatch, SealedLeaf, SealedNode
 from models.service_account import ServiceAccount
 from models.service_account_token import ServiceAccountToken, ServiceAccountUse
@@ -90,6 +93,9 @@ MODELS: tuple[type[WardModel], ...] = (
     DataExport,
     DataExportProgress,
     DataExportPiece,
+    DataRetention,
+    RetentionRun,
+    LegalHold,
 )
 
 
@@ -123,6 +129,7 @@ class Column:
     withheld: str | None
     names: Permission | None
     words: bool
+    switch: RecordField | None
     field: Field[Any]
 
 
@@ -161,6 +168,15 @@ class Entity:
             )
             names += [name for name in wanted if name and name in self.columns and name not in names]
         return tuple(names)
+
+
+def switched_columns(entity: Entity, off: Collection[str]) -> tuple[Column, ...]:
+    """Return the columns of the table that a project does without.
+
+    off: what it switched off. What repeats a whole row of a file goes with anything.
+    """
+    gone = {*off, RecordField.SOURCE_ROW} if off else frozenset[str]()
+    return tuple(column for column in entity.columns.values() if column.switch is not None and column.switch in gone)
 
 
 @cache
@@ -217,6 +233,8 @@ def _column(entity: str, noun: str, name: str, field: Field[Any]) -> Column:
         raise InventoryError(f"The words of the column {entity}.{name} are searched, and it is no plain text.")
     if declared.withheld is not None and not field.null:
         raise InventoryError(f"The column {entity}.{name} is withheld from some rows and can't be null.")
+    if declared.switch is not None and not field.null:
+        raise InventoryError(f"The column {entity}.{name} can be switched off and can't be null.")
     max_length = getattr(field, "max_length", None)
     if isinstance(field, tortoise_fields.CharField | EncryptedField) and max_length is None:
         raise InventoryError(f"The column {entity}.{name} has no greatest length.")
@@ -237,6 +255,7 @@ def _column(entity: str, noun: str, name: str, field: Field[Any]) -> Column:
         withheld=declared.withheld,
         names=Permission(f"{declared.names}:read") if declared.names else None,
         words=declared.words,
+        switch=declared.switch,
         field=field,
     )
 

@@ -8,6 +8,7 @@ from tortoise import fields
 from auth.classification import Classification as C
 from auth.role import OrganizationRole, ProjectRole
 from models.base import Kept, Placement, Search, Storage, TenantModel, ward
+from models.data_kind import DataKind, Period
 from models.encryption.blind_index import normalize_email
 from models.encryption.column import EncryptedField
 
@@ -27,7 +28,10 @@ class Invitation(TenantModel):
     """
 
     noun = "membership"
-    kept = Kept("For good: an invitation is accepted or revoked, and its row stays.")
+    kept = Kept(
+        "For good: an invitation is accepted or revoked, and its row stays.",
+        period=Period(DataKind.INVITATION, 30, "the moment until which it could be accepted"),
+    )
     placement = Placement()
 
     email = ward(

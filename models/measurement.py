@@ -6,6 +6,7 @@ from auth.classification import Classification as C
 from auth.permission import Permission
 from models.base import Kept, Placement, TenantModel, ward
 from models.encryption.column import EncryptedField
+from models.record_field import RecordField
 
 
 class Measurement(TenantModel):
@@ -41,11 +42,11 @@ class Measurement(TenantModel):
     detection_limit = ward(C.INTERNAL, fields.FloatField(null=True))
     detection_limit_unit = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
     detection_limit_type = ward(C.INTERNAL, fields.CharField(max_length=120, null=True))
-    method = ward(C.INTERNAL, fields.CharField(max_length=300, null=True))
+    method = ward(C.INTERNAL, fields.CharField(max_length=300, null=True), switch=RecordField.MEASUREMENT_METHOD)
     result_status = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
     value_type = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
-    comment = ward(C.CONFIDENTIAL, EncryptedField(max_length=10_000, null=True))
-    source_row = ward(C.CONFIDENTIAL, EncryptedField(max_length=2_000_000, null=True))
+    comment = ward(C.CONFIDENTIAL, EncryptedField(max_length=10_000, null=True), switch=RecordField.MEASUREMENT_COMMENT)
+    source_row = ward(C.CONFIDENTIAL, EncryptedField(max_length=2_000_000, null=True), switch=RecordField.SOURCE_ROW)
 
     class Meta:
         table = "measurement"

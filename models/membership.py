@@ -9,6 +9,7 @@ from auth.classification import Classification as C
 from auth.permission import Permission
 from auth.role import OrganizationRole, ProjectRole
 from models.base import Kept, Placement, TenantModel, ward
+from models.data_kind import DataKind, Period
 from models.encryption.column import EncryptedField
 
 
@@ -33,7 +34,10 @@ class Membership(TenantModel):
     """
 
     noun = "membership"
-    kept = Kept("For good: a member is suspended or erased, and stays listed, once erased without a name.")
+    kept = Kept(
+        "For good: a member is suspended or erased, and stays listed, once erased without a name.",
+        period=Period(DataKind.MEMBERSHIP, 90, "their leaving, once nothing that is kept names them"),
+    )
     placement = Placement(own_column="id")
 
     user_id = ward(C.INTERNAL, fields.UUIDField())

@@ -1,8 +1,10 @@
 """Projects: what records are collected for."""
 
 from enum import StrEnum
+from typing import Any, cast
 
 from tortoise import fields
+from tortoise.contrib.postgres.fields import ArrayField
 
 from auth.classification import Classification as C
 from models.base import Kept, Placement, Storage, TenantModel, ward
@@ -19,7 +21,9 @@ class Project(TenantModel):
     """A monitoring programme or commission of an organization.
 
     `locations_are_sensitive` says how records keep where they were made; `locations_rewriting`, that some from before
-    the last change of that are still kept the other way.
+    the last change of that are still kept the other way. `fields_off` are the fields of records that it does without
+    (`models/record_field.py`), None for none; `fields_emptying`, that what was kept of them before is still being
+    emptied.
     """
 
     noun = "project"
@@ -34,6 +38,9 @@ class Project(TenantModel):
     ends_on = ward(C.INTERNAL, fields.DateField(null=True))
     locations_are_sensitive = ward(C.INTERNAL, fields.BooleanField(default=False))
     locations_rewriting = ward(C.INTERNAL, fields.BooleanField(default=False))
+    # The field's type says nothing of its being null.
+    fields_off: list[str] | None = cast(Any, ward(C.INTERNAL, ArrayField("text", null=True)))
+    fields_emptying: bool | None = cast(Any, ward(C.INTERNAL, fields.BooleanField(null=True)))
     version = ward(C.PUBLIC, fields.IntField(default=1))
     creation_digest = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.CONTENT_DIGEST)
 

@@ -10,11 +10,13 @@ from tortoise.contrib.postgres.fields import ArrayField
 from auth.classification import Classification as C
 from auth.permission import Permission
 from models.base import Kept, Placement, Search, Storage, TenantModel, ward
+from models.data_kind import DataKind, Period
 from models.encryption.blind_index import normalize_name
 from models.encryption.codec import Place
 from models.encryption.column import EncryptedField
 from models.encryption.envelope import KeyPurpose, OwnerKind
 from models.place import AWAITING_ITS_CELL
+from models.record_field import RecordField
 
 
 class RecordStatus(StrEnum):
@@ -71,24 +73,33 @@ class Record(TenantModel):
         "Until it is deleted, its measurements with it; the trail keeps what it was. A collector's name is readable"
         " until it is erased, the reviewer's as long as the record.",
         deleted_by=(Permission.RECORD_DELETE,),
+        period=Period(
+            DataKind.RECORD, 30, "its collection, and a week from its arrival at the least; its measurements go with it"
+        ),
     )
     placement = Placement(project_column="project_id")
 
     project_id = ward(C.INTERNAL, fields.UUIDField())
-    device_id = ward(C.INTERNAL, fields.UUIDField(null=True), names="device")
+    device_id = ward(C.INTERNAL, fields.UUIDField(null=True), names="device", switch=RecordField.DEVICE)
     created_by_id = ward(C.INTERNAL, fields.UUIDField(null=True), names="membership")
     site_code = ward(C.INTERNAL, fields.CharField(max_length=64), words=True)
-    site_name = ward(C.INTERNAL, fields.CharField(max_length=200, null=True), words=True)
-    latitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL)
-    longitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL)
+    site_name = ward(C.INTERNAL, fields.CharField(max_length=200, null=True), words=True, switch=RecordField.SITE_NAME)
+    latitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL, switch=RecordField.LOCATION)
+    longitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL, switch=RecordField.LOCATION)
     location_is_coarse = ward(C.INTERNAL, fields.BooleanField(default=False))
-    exact_location = ward(C.CONFIDENTIAL, EncryptedField(max_length=64, codec=Place, null=True, pad=True))
+    exact_location = ward(
+        C.CONFIDENTIAL,
+        EncryptedField(max_length=64, codec=Place, null=True, pad=True),
+        switch=RecordField.LOCATION,
+    )
     collected_at = ward(C.INTERNAL, fields.DatetimeField())
     collected_at_reported = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
     received_at = ward(C.INTERNAL, fields.DatetimeField(auto_now_add=True))
     medium = ward(C.INTERNAL, fields.CharEnumField(Medium, max_length=16))
-    activity_type = ward(C.INTERNAL, fields.CharField(max_length=120, null=True), words=True)
-    method = ward(C.INTERNAL, fields.CharField(max_length=200, null=True), words=True)
+    activity_type = ward(
+        C.INTERNAL, fields.CharField(max_length=120, null=True), words=True, switch=RecordField.ACTIVITY_TYPE
+    )
+    method = ward(C.INTERNAL, fields.CharField(max_length=200, null=True), words=True, switch=RecordField.METHOD)
     collector = ward(
         C.PERSONAL,
         EncryptedField(
@@ -96,10 +107,15 @@ class Record(TenantModel):
         ),
         masked_by="collector_pseudonym",
         search=Search("collector_index", normalize_name),
+        switch=RecordField.COLLECTOR,
     )
-    collector_index = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.BLIND_INDEX)
-    collector_pseudonym = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.PSEUDONYM)
-    comment = ward(C.CONFIDENTIAL, EncryptedField(max_length=10_000, null=True))
+    collector_index = ward(
+        C.SECRET, fields.BinaryField(null=True), holds=Storage.BLIND_INDEX, switch=RecordField.COLLECTOR
+    )
+    collector_pseudonym = ward(
+        C.SECRET, fields.BinaryField(null=True), holds=Storage.PSEUDONYM, switch=RecordField.COLLECTOR
+    )
+    comment = ward(C.CONFIDENTIAL, EncryptedField(max_length=10_000, null=True), switch=RecordField.COMMENT)
     status = ward(C.INTERNAL, fields.CharEnumField(RecordStatus, max_length=16, default=RecordStatus.DRAFT))
     contributor_ids: fields.Field[list[UUID]] = ward(C.INTERNAL, ArrayField("uuid", default=list), names="membership")
     reviewed_by_id = ward(C.INTERNAL, fields.UUIDField(null=True), names="membership")

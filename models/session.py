@@ -7,6 +7,7 @@ from tortoise.contrib.postgres.fields import ArrayField
 
 from auth.classification import Classification as C
 from models.base import Kept, Placement, Storage, TenantModel, ward
+from models.data_kind import DataKind, Period
 from models.encryption.column import EncryptedField
 
 
@@ -33,7 +34,10 @@ class Session(TenantModel):
     """
 
     noun = "membership"
-    kept = Kept("For good: a sign-in ends when the settings say, and its row stays.")
+    kept = Kept(
+        "For good: a sign-in ends when the settings say, and its row stays.",
+        period=Period(DataKind.SESSION, 90, "its end"),
+    )
     placement = Placement(own_column="membership_id")
 
     user_id = ward(C.INTERNAL, fields.UUIDField())

@@ -5,6 +5,7 @@ from tortoise import fields
 from auth.classification import Classification as C
 from auth.permission import Permission
 from models.base import Kept, Placement, Storage, TenantModel, ward
+from models.data_kind import DataKind, Period
 from models.encryption.codec import Place
 from models.encryption.column import EncryptedField
 from models.place import AWAITING_ITS_CELL
@@ -19,7 +20,11 @@ class Site(TenantModel):
     """
 
     noun = "site"
-    kept = Kept("Until it is deleted; the trail keeps what it was.", deleted_by=(Permission.SITE_DELETE,))
+    kept = Kept(
+        "Until it is deleted; the trail keeps what it was.",
+        deleted_by=(Permission.SITE_DELETE,),
+        period=Period(DataKind.SITE, 30, "its making, once no record names it"),
+    )
     placement = Placement(project_column="project_id")
 
     project_id = ward(C.INTERNAL, fields.UUIDField())

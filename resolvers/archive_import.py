@@ -29,9 +29,11 @@ from models.encryption.keyring import active_keyring
 from models.encryption.owner import person_owner
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import Entity, entity_of
+from models.measurement import Measurement
 from models.membership import Membership, MembershipStatus
 from models.organization import Organization
 from models.reading import OneStatement
+from models.record import Record
 from models.searching import index_of, load_index_key
 from models.transaction import Tenant, fetch
 from models.user import User, UserStatus
@@ -45,6 +47,7 @@ from resolvers.checking import require_address
 from resolvers.collector import COLLECTOR, collector_columns, load_collectors
 from resolvers.data_import import KEPT
 from resolvers.erasure import NO_PASSWORD
+from resolvers.switched_off import emptied, given_of_off
 from resolvers.trail import Actor
 
 _ELSEWHERE: Final = "It proves or opens something where it was made, and nothing here."
@@ -61,6 +64,8 @@ NOT_PUT_IN: Final[Mapping[str, str]] = {
     "outgoing_mail": "Letters leave from where they were asked for, once.",
     "trail_retention": "How long a trail is kept is decided for each trail anew.",
     "data_export": "It says what left where it was made.",
+    "data_retention": "How long data are kept is decided for each organization anew.",
+    "retention_run": "It says what was deleted where it was made.",
 }
 """Tables of an archive that are not put in again, with the reason."""
 
@@ -138,6 +143,8 @@ class _Importing:
         # People who have an account or a membership here already: what names them there names those here.
         self._instead: dict[UUID, UUID] = {}
         self._accounts: set[UUID] = set()
+        # What projects do without, once they are there.
+        self._off: dict[UUID, Sequence[str]] | None = None
 
     async def tables(self) -> Sequence[Entity]:
         """Return the tables that are put in, each after those that its rows name."""
@@ -228,6 +235,8 @@ class _Importing:
             rows = [row for row in [await self._member(row) for row in rows] if row is not None]
         elif entity.model is DataImport:
             rows = [{**row, "status": ImportStatus.EXPIRED} if _has_file(row) else row for row in rows]
+        elif entity.model in {Record, Measurement}:
+            rows = await self._switched(entity, rows)
         known = await self._known(entity, [row["id"] for row in rows])
         new = [row for row in rows if row["id"] not in known]
         if not new:
@@ -259,6 +268,23 @@ class _Importing:
 
         await commit_change(self._intent(entity), work)
         return 1
+
+    async def _switched(self, entity: Entity, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        """Return the rows without what their projects do without, and note that it was left out."""
+        if self._off is None:
+            async with OneStatement(Tenant(organization_id=self._organization_id)) as connection:
+                projects = await connection.fetch(
+                    "select id, fields_off from project where organization_id = $1 and fields_off is not null",
+                    self._organization_id,
+                )
+            self._off = {row["id"]: row["fields_off"] for row in projects}
+        found = []
+        for row in rows:
+            off = self._off.get(row["project_id"], ())
+            for name in given_of_off(entity, off, row):
+                self.done.not_put_in[f"{entity.name}.{name}"] = "Its project does without it."
+            found.append(emptied(entity, off, row))
+        return found
 
     async def _account(self, row: dict[str, Any]) -> dict[str, Any] | None:
         """Return the account to be made; None where the person has one here, which is theirs and stays as it is."""

@@ -131,10 +131,12 @@ async def complete_upload(actor: Actor, import_id: UUID) -> None:
     await commit_change(intent, work)
 
 
-async def start_import(change: Change, *, import_id: UUID, is_dry_run: bool) -> UUID:
+async def start_import(change: Change, *, import_id: UUID, is_dry_run: bool, drops_switched_off: bool = False) -> UUID:
     """Have the import run in the background, in the viewer's name, and return its id.
 
     A dry run judges each row as the import would, and writes nothing. What an earlier run said of the rows is replaced.
+
+    drops_switched_off: leave values out of fields that the project does without, instead of rejecting their rows.
 
     Raises:
         NotFoundError, ForbiddenError: the viewer does not see the import, or may not import into its project.
@@ -152,6 +154,7 @@ async def start_import(change: Change, *, import_id: UUID, is_dry_run: bool) -> 
     found.status = ImportStatus.RUNNING
     found.run += 1
     found.is_dry_run = is_dry_run
+    found.drops_switched_off = drops_switched_off or None
     found.started_by_id = viewer.membership_id
     found.started_by_program_id = viewer.service_account_id
     found.started_on_id = viewer.device_id
@@ -164,7 +167,14 @@ async def start_import(change: Change, *, import_id: UUID, is_dry_run: bool) -> 
     for name in cleared:
         setattr(found, name, None)
     who = ("started_by_id", "started_by_program_id", "started_on_id", "scope", "started_at")
-    await found.save(using_db=change.connection, update_fields=["status", "run", "is_dry_run", *who, *cleared])
+    await found.save(
+        using_db=change.connection,
+        update_fields=[
+            *("status", "run", "is_dry_run", "drops_switched_off"),
+            *who,
+            *cleared,
+        ],
+    )
     await _delete(change, "import_block", import_id)
     return import_id
 

@@ -1,7 +1,7 @@
 """What is stored of the records that a file reports, made of a batch alone. What fits no column is rejected."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -12,8 +12,9 @@ from models.inventory import entity_of
 from models.measurement import Measurement
 from models.record import Medium, Record
 from resolvers.activity_stream import Batch, Rejection, ReportedRecord
-from resolvers.checking import require_fit
+from resolvers.checking import input_name, require_fit
 from resolvers.record import NewMeasurement, NewRecord
+from resolvers.switched_off import IS_OFF, emptied, given_of_off
 from resolvers.wqx_row import ReportedMeasurement
 
 _MEDIA = {medium.value: medium for medium in Medium}
@@ -38,6 +39,49 @@ def prepare_batch(project_id: UUID, batch: Batch) -> Prepared:
         (record, new) for record in batch.records if (new := _fitting(project_id, record, rejections)) is not None
     ]
     return Prepared(records, rejections, batch.blank)
+
+
+def switched(batch: Prepared, off: Collection[str], *, drops: bool) -> Prepared:
+    """Return the batch without what the project does without.
+
+    off: what that is. drops: leave the values out; if not, the rows that have some are rejected, with the column. The
+    row of the file, which repeats them, is kept in neither case.
+    """
+    if not off:
+        return batch
+    rejections, records = list(batch.rejections), []
+    for reported, new in batch.records:
+        lines = sorted({one.line for one in reported.measurements})
+        at_fault = [] if drops else list(given_of_off(entity_of(Record), off, new.values))
+        if at_fault:
+            rejections += [Rejection(line, input_name(at_fault[0]), IS_OFF, "") for line in lines]
+            continue
+        bad = {} if drops else _lines_at_fault(reported, new, off)
+        rejections += [Rejection(line, input_name(name), IS_OFF, "") for line, name in sorted(bad.items())]
+        kept = [
+            (one, replace(stored, **emptied(entity_of(Measurement), off, stored.values)))
+            for one, stored in zip(reported.measurements, new.measurements, strict=True)
+            if one.line not in bad
+        ]
+        if kept:
+            values = emptied(entity_of(Record), off, new.values)
+            records.append(
+                (
+                    replace(reported, measurements=tuple(one for one, _ in kept)),
+                    replace(new, **values, measurements=[stored for _, stored in kept]),
+                )
+            )
+    return Prepared(records, rejections, batch.blank)
+
+
+def _lines_at_fault(reported: ReportedRecord, new: NewRecord, off: Collection[str]) -> dict[int, str]:
+    """Return the rows of which a measurement has a value that is switched off, with its column."""
+    found = {}
+    for one, stored in zip(reported.measurements, new.measurements, strict=True):
+        values = {name: value for name, value in stored.values.items() if name != "source_row"}
+        for name in given_of_off(entity_of(Measurement), off, values):
+            found[one.line] = name
+    return found
 
 
 def _fitting(project_id: UUID, record: ReportedRecord, rejections: list[Rejection]) -> NewRecord | None:

@@ -295,7 +295,9 @@ async def _write(row: Any, numbered: _Numbered, total: int) -> None:
     if isinstance(batch, SiteBatch):
         await commit_sites(actor, row["project_id"], batch, stands=stands, beside=beside)
     else:
-        await commit_batch(actor, row["project_id"], batch, stands=stands, beside=beside)
+        await commit_batch(
+            actor, row["project_id"], batch, drops=bool(row["drops_switched_off"]), stands=stands, beside=beside
+        )
         await look_anew(organization_id, number)
 
 
@@ -308,7 +310,9 @@ async def _judge(row: Any, numbered: _Numbered, total: int) -> None:
         if isinstance(batch, SiteBatch):
             outcome = await judge_sites(connection, viewer, row["project_id"], batch)
         else:
-            outcome = await judge_batch(connection, viewer, row["project_id"], batch)
+            outcome = await judge_batch(
+                connection, viewer, row["project_id"], batch, drops=bool(row["drops_switched_off"])
+            )
     async with write_transaction(tenant) as writing:
         now = await _require_running(writing, row)
         await insert_rows(writing, entity_of(ImportBlock), [_block(row, number, outcome, total, now)])

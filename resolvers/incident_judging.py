@@ -48,7 +48,7 @@ MOST_EVIDENCE: Final = 50
 FIRST_LOOK: Final = timedelta(days=1)
 """How much of a trail is judged that was not before."""
 SEALING_LOCK: Final = 4_614_531_919
-"""The advisory lock under which it is noted what is behind in the installation: once, whoever notices."""
+"""The advisory lock under which it is noted what no entry tells: once, whoever notices."""
 
 _CURSOR: Final = "select leaf_index from incident_cursor where organization_id = $1"
 # As the last head says: a leaf under no head is nothing that was sealed, and would carry the cursor beyond what was.
@@ -208,20 +208,24 @@ async def note_of_installation(judging: Judge, rule: Rule) -> Judged:
     Raises:
         UnavailableError: the database is away.
     """
-    finding = Finding(rule, Subject(ORGANIZATION_KEY))
+    return await note_finding(judging, SYSTEM_ID, Finding(rule, Subject(ORGANIZATION_KEY)))
+
+
+async def note_finding(judging: Judge, organization_id: UUID, finding: Finding) -> Judged:
+    """Open an incident of what no entry of the trail tells, unless there is one of it that is not closed."""
     plan = _Plan({}, {})
 
     async def decide(connection: BaseDBAsyncClient) -> Intent | None:
         nonlocal plan
         await fetch(connection, "select pg_advisory_xact_lock($1)", SEALING_LOCK)
-        plan = _Plan((await _planned(connection, SYSTEM_ID, [finding])).opening, {})
-        return _intent(SYSTEM_ID, plan)
+        plan = _Plan((await _planned(connection, organization_id, [finding])).opening, {})
+        return _intent(organization_id, plan)
 
     async def work(change: Change) -> Judged:
         await _write(change, judging, plan)
         return Judged(tuple(plan.opening))
 
-    return await commit_decided(_actor(SYSTEM_ID), decide, work) or Judged()
+    return await commit_decided(_actor(organization_id), decide, work) or Judged()
 
 
 def _actor(organization_id: UUID) -> Actor:

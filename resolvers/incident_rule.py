@@ -332,6 +332,13 @@ ARCHIVING_BEHIND: Final = Rule(
     pattern=None,
     threshold="archiving_lag_s",
 )
+RETENTION_BEHIND: Final = Rule(
+    "retention_behind",
+    IncidentSeverity.HIGH,
+    "Data whose period is over are not deleted: no run of the type began for three days, or one stands still for one.",
+    Whom.ORGANIZATION,
+    pattern=None,
+)
 
 RULES: Final[tuple[Rule, ...]] = (
     Rule(
@@ -438,4 +445,12 @@ RULES: Final[tuple[Rule, ...]] = (
     BACKUP_BEHIND,
     BACKUP_KEPT_TOO_LONG,
     ARCHIVING_BEHIND,
+    Rule(
+        "retention_failure",
+        IncidentSeverity.HIGH,
+        "A run that deletes data whose period is over failed.",
+        Whom.ORGANIZATION,
+        Pattern(EntryKind.ATTEMPT, Outcome.FAILED, actions=frozenset({Action.RETENTION_RUN})),
+    ),
+    RETENTION_BEHIND,
 )

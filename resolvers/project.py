@@ -1,5 +1,6 @@
 """Creating, changing and archiving projects."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -14,6 +15,7 @@ from models.base import new_id
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
 from models.project import Project, ProjectStatus
+from models.record_field import RecordField
 from models.statement import Statement
 from models.transaction import fetch
 from resolvers.change import Change
@@ -134,8 +136,45 @@ async def set_location_sensitivity(
     return project_id
 
 
-async def hold_active_project(change: Change, project_id: UUID) -> bool:
-    """Hold a project as it is until the end, and return whether its locations are sensitive.
+@dataclass(frozen=True, slots=True)
+class HeldProject:
+    """What of a project decides how its records are kept. fields_off: what it does without."""
+
+    locations_are_sensitive: bool
+    fields_off: Sequence[str]
+
+
+async def set_fields_off(
+    change: Change, *, project_id: UUID, expected_version: int, off: Collection[RecordField], empties: bool
+) -> UUID:
+    """Decide which fields of records the project does without, all others being kept, and return its id.
+
+    It counts at once for what is written. empties: whether what was kept of them before is emptied, in the background
+    (`resolvers/field_emptying.py`); if not, it stays as it is until somebody decides that. Records that a legal hold
+    keeps are left as they are until it is lifted.
+
+    Raises:
+        NotFoundError, ForbiddenError: without `project:update` there; to empty, without `record:delete`.
+        InvalidInputError: no reason was given; nothing is switched off that could be emptied.
+        ConflictError: it is at another version.
+    """
+    project = await lock_visible(change, Project, project_id)
+    require_on(change, Permission.PROJECT_UPDATE, project)
+    require_reason(change.intent.reason)
+    require_version(project.version, expected_version)
+    if empties:
+        require(change.viewer, Permission.RECORD_DELETE, project_scope(project.id), field=("input", "emptyKept"))
+        if not off:
+            raise InvalidInputError("Nothing is switched off that could be emptied.", field=("input", "emptyKept"))
+    project.fields_off = [one.value for one in RecordField if one in off] or None
+    project.fields_emptying = True if empties else None
+    project.version += 1
+    await _save(change, project, ["fields_off", "fields_emptying", "version"])
+    return project_id
+
+
+async def hold_active_project(change: Change, project_id: UUID) -> HeldProject:
+    """Hold a project as it is until the end, and return how its records are kept.
 
     Raises:
         ConflictError: it is archived.
@@ -143,13 +182,13 @@ async def hold_active_project(change: Change, project_id: UUID) -> bool:
     statement = Statement()
     rows = await fetch(
         change.connection,
-        f'select status, locations_are_sensitive from "{entity_of(Project).name}"'
+        f'select status, locations_are_sensitive, fields_off from "{entity_of(Project).name}"'
         f" where organization_id = {statement.argument(change.organization_id)}"
         f" and id = {statement.argument(project_id)} for share",
         *statement.arguments,
     )
     require_active(rows[0]["status"], at=("input", "id"))
-    return bool(rows[0]["locations_are_sensitive"])
+    return HeldProject(bool(rows[0]["locations_are_sensitive"]), rows[0]["fields_off"] or ())
 
 
 def require_active(status: str, *, at: tuple[str | int, ...]) -> None:

@@ -16,16 +16,20 @@ from models.device import Device, DeviceStatus
 from models.encryption.codec import Point
 from models.errors import ConflictError
 from models.inventory import entity_of
+from models.legal_hold import HoldOn, holds_on_record, lock_holds
 from models.measurement import Measurement
 from models.project import Project
 from models.record import Medium, Record, RecordStatus
+from models.record_field import RecordField
 from resolvers.change import Change
 from resolvers.checking import Path, require_reason, require_some, require_time
 from resolvers.collector import collector_columns, load_collectors
 from resolvers.creating import creation_digest, repeats, require_new_id
+from resolvers.legal_hold import require_not_held
 from resolvers.location import LOCATION, location_columns, moved
 from resolvers.locking import Held, Wanted, hold_visible, lock_visible, require_on, require_version, scope_of_model
 from resolvers.project import hold_active_project, require_active
+from resolvers.switched_off import require_switched_on
 from resolvers.writing import require_writable
 
 MOST_MEASUREMENTS = 500
@@ -34,7 +38,7 @@ MOST_MEASUREMENTS = 500
 AT_PROJECT: Path = ("input", "projectId")
 AT_DEVICE: Path = ("input", "deviceId")
 
-PROJECT_COLUMNS = ("status", "locations_are_sensitive")
+PROJECT_COLUMNS = ("status", "locations_are_sensitive", "fields_off")
 """What of a project decides whether and how a record goes into it."""
 JUDGED = ("created_by_id", "contributor_ids", "status")
 """The columns that a record's way through review is judged by."""
@@ -112,6 +116,9 @@ async def create_record(change: Change, *, record_id: UUID | None, new: NewRecor
     values = new.values
     _require_writable(change, scope, values, is_new=True)
     _require_measurements_writable(change, scope, new.measurements)
+    off = found["fields_off"] or ()
+    require_switched_on(entity_of(Record), off, values, at=("input",))
+    _require_measurements_switched_on(off, new.measurements)
     row_id = record_id or new_id()
     require_new_id(row_id)
     digest = creation_digest(
@@ -131,7 +138,7 @@ async def create_record(change: Change, *, record_id: UUID | None, new: NewRecor
     await load_collectors(change.organization_id, [new.collector])
     made = record_values(change, row_id, new, is_sensitive=found["locations_are_sensitive"])
     await change.insert(
-        Record, [{**made, "device_id": new.device_id or change.viewer.device_id, "creation_digest": digest}]
+        Record, [{**made, "device_id": new.device_id or _own_device(change, off), "creation_digest": digest}]
     )
     await _write_measurements(change, row_id, new.project_id, new.measurements)
     return row_id
@@ -156,14 +163,23 @@ async def update_record(
         InvalidInputError: a value does not fit, or there is no reason where one is demanded.
         ConflictError: another version; an archived project.
     """
+    if "site_code" in values:
+        await lock_holds(change.connection, change.organization_id)
     record = await lock_visible(change, Record, record_id)
     _require_may_update(change, record)
     require_version(record.version, expected_version)
-    is_sensitive = await hold_active_project(change, record.project_id)
+    project = await hold_active_project(change, record.project_id)
+    is_sensitive = project.locations_are_sensitive
     scope = scope_of_model(change, record)
     _require_writable(change, scope, values)
+    require_switched_on(entity_of(Record), project.fields_off, values, at=("input",))
     if measurements is not None:
         _require_measurements_writable(change, scope, measurements)
+        _require_measurements_switched_on(project.fields_off, measurements)
+    if values.get("site_code", record.site_code) != record.site_code:
+        # At another site it would lie outside of a hold on the one that it is of.
+        holds = await holds_on_record(change.connection, change.organization_id, record_id)
+        require_not_held([one for one in holds if one.on is HoldOn.SITE], at=("input", "siteCode"))
     if record.status not in UNDER_WAY:
         is_approved = record.status is RecordStatus.APPROVED
         what = f"a change of a record that is {'approved' if is_approved else 'under review'}"
@@ -177,7 +193,7 @@ async def update_record(
         device = _device(values["device_id"])
         if device:
             _require_good_device(await hold_visible(change, *device), device)
-        values = {**values, "device_id": values["device_id"] or change.viewer.device_id}
+        values = {**values, "device_id": values["device_id"] or _own_device(change, project.fields_off)}
     for name, value in values.items():
         setattr(record, name, value)
     if "collected_at" in values:
@@ -211,12 +227,14 @@ async def delete_record(change: Change, *, record_id: UUID, expected_version: in
     Raises:
         NotFoundError, ForbiddenError: without `record:delete`.
         InvalidInputError: no reason was given.
-        ConflictError: another version; an archived project.
+        ConflictError: another version; an archived project; a legal hold keeps it.
     """
+    await lock_holds(change.connection, change.organization_id)
     record = await lock_visible(change, Record, record_id)
     require_on(change, Permission.RECORD_DELETE, record)
     require_reason(change.intent.reason)
     require_version(record.version, expected_version)
+    require_not_held(await holds_on_record(change.connection, change.organization_id, record_id))
     await hold_active_project(change, record.project_id)
     await record.delete(using_db=change.connection)
     return record_id
@@ -328,6 +346,11 @@ async def _write_measurements(change: Change, record_id: UUID, project_id: UUID,
         await change.insert(Measurement, rows)
 
 
+def _own_device(change: Change, off: Sequence[str]) -> UUID | None:
+    """Return the session's own device, on which a record is made where none is named; None where none is kept."""
+    return None if RecordField.DEVICE in off else change.viewer.device_id
+
+
 def _project(project_id: UUID, *, at: Path) -> Wanted:
     return Wanted(Project, project_id, PROJECT_COLUMNS, at)
 
@@ -363,3 +386,8 @@ def _require_measurements_writable(change: Change, scope: Scope, measurements: S
     for index, one in enumerate(measurements):
         at: Path = ("input", "measurements", index)
         require_writable(change, entity_of(Measurement), scope, one.values, at=at, is_new=True)
+
+
+def _require_measurements_switched_on(off: Sequence[str], measurements: Sequence[NewMeasurement]) -> None:
+    for index, one in enumerate(measurements if off else ()):
+        require_switched_on(entity_of(Measurement), off, one.values, at=("input", "measurements", index))

@@ -32,7 +32,7 @@ from models.visibility import visible
 from resolvers.activity_stream import Rejection, ReportedRecord, look_through, read_batches
 from resolvers.change import Change, Intent, commit_change
 from resolvers.collector import load_collectors
-from resolvers.import_preparing import Prepared, prepare_batch
+from resolvers.import_preparing import Prepared, prepare_batch, switched
 from resolvers.import_report import Fate, ImportReport, Outcome
 from resolvers.locking import Wanted, hold_visible
 from resolvers.project import require_active
@@ -62,13 +62,15 @@ async def import_results(
     project_id: UUID,
     layout: Layout = LEGACY,
     is_dry_run: bool = False,
+    drops: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
     tell: Callable[[Sequence[Fate]], None] = lambda _fates: None,
 ) -> ImportReport:
     """Import a result file into a project, as the viewer, and return what became of it.
 
-    stream: one that can be read again from where it stands. is_dry_run: judge each row, and write nothing. progress:
-    told how many rows of how many are done. tell: told what became of the rows of each batch.
+    stream: one that can be read again from where it stands. is_dry_run: judge each row, and write nothing. drops:
+    leave values out of fields that the project does without, instead of rejecting their rows. progress: told how many
+    rows of how many are done. tell: told what became of the rows of each batch.
 
     Raises:
         InvalidInputError: the file is no result file.
@@ -88,9 +90,9 @@ async def import_results(
         prepared = prepare_batch(project_id, batch)
         if is_dry_run:
             async with Snapshot(Tenant(organization_id=viewer.organization_id)) as connection:
-                outcome = await judge_batch(connection, viewer, project_id, prepared)
+                outcome = await judge_batch(connection, viewer, project_id, prepared, drops=drops)
         else:
-            outcome = await commit_batch(actor, project_id, prepared)
+            outcome = await commit_batch(actor, project_id, prepared, drops=drops)
             await look_anew(viewer.organization_id, batch.number)
         report.add(outcome)
         done += len(outcome.fates)
@@ -104,6 +106,7 @@ async def commit_batch(
     project_id: UUID,
     batch: Prepared,
     *,
+    drops: bool = False,
     stands: Callable[[Change], Awaitable[Change]] | None = None,
     beside: Callable[[Change, Outcome], Awaitable[None]] | None = None,
 ) -> Outcome:
@@ -125,7 +128,7 @@ async def commit_batch(
     async def write(change: Change) -> Outcome:
         if stands is not None:
             change = await stands(change)
-        outcome = await write_batch(change, project_id, batch)
+        outcome = await write_batch(change, project_id, batch, drops=drops)
         if beside is not None:
             await beside(change, outcome)
         return outcome
@@ -144,7 +147,9 @@ async def look_anew(organization_id: UUID, number: int) -> None:
             await connection.execute("select fieldward_analyze_records()")
 
 
-async def judge_batch(connection: asyncpg.Connection, viewer: Viewer, project_id: UUID, batch: Prepared) -> Outcome:
+async def judge_batch(
+    connection: asyncpg.Connection, viewer: Viewer, project_id: UUID, batch: Prepared, *, drops: bool = False
+) -> Outcome:
     """Return what would become of a batch, by what is stored now. Nothing is written, and no key is made.
 
     Raises:
@@ -154,16 +159,18 @@ async def judge_batch(connection: asyncpg.Connection, viewer: Viewer, project_id
     project = entity_of(Project)
     where = visible(statement, project, viewer, alias="p")
     found = await connection.fetchrow(
-        f'select p.status from "{project.name}" p where {where} and p.id = {statement.argument(project_id)}',
+        f'select p.status, p.fields_off from "{project.name}" p'
+        f" where {where} and p.id = {statement.argument(project_id)}",
         *statement.arguments,
     )
     if found is None:
         raise NotFoundError("There is nothing with this id.", field=_AT_PROJECT)
     require_may_import(viewer, project_id, found["status"])
+    batch = switched(batch, found["fields_off"] or (), drops=drops)
     return (await _sorted(connection, viewer.organization_id, project_id, batch, is_written=False)).outcome
 
 
-async def write_batch(change: Change, project_id: UUID, batch: Prepared) -> Outcome:
+async def write_batch(change: Change, project_id: UUID, batch: Prepared, *, drops: bool = False) -> Outcome:
     """Write what is new of a batch, and return what became of it.
 
     Raises:
@@ -173,6 +180,7 @@ async def write_batch(change: Change, project_id: UUID, batch: Prepared) -> Outc
     project = Wanted(Project, project_id, PROJECT_COLUMNS, at=_AT_PROJECT)
     found = (await hold_visible(change, project)).found(project)
     require_may_import(change.viewer, project_id, found["status"])
+    batch = switched(batch, found["fields_off"] or (), drops=drops)
     async with change.connection.acquire_connection() as raw:
         sorted_out = await _sorted(raw, change.organization_id, project_id, batch, is_written=True)
     new = sorted_out.new

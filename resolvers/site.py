@@ -13,11 +13,13 @@ from models.base import new_id
 from models.encryption.codec import Point
 from models.errors import ConflictError
 from models.inventory import entity_of
+from models.legal_hold import holds_on_site, lock_holds
 from models.project import Project
 from models.site import Site
 from resolvers.change import Change
 from resolvers.checking import Path, require_reason
 from resolvers.creating import constraint_of, creation_digest, repeats, require_new_id
+from resolvers.legal_hold import require_not_held
 from resolvers.location import LOCATION, location_columns, moved
 from resolvers.locking import Wanted, hold_visible, lock_visible, require_on, require_version, scope_of_model
 from resolvers.project import hold_active_project, require_active
@@ -82,7 +84,7 @@ async def update_site(change: Change, *, site_id: UUID, expected_version: int, v
     site = await lock_visible(change, Site, site_id)
     require_on(change, Permission.SITE_UPDATE, site)
     require_version(site.version, expected_version)
-    is_sensitive = await hold_active_project(change, site.project_id)
+    is_sensitive = (await hold_active_project(change, site.project_id)).locations_are_sensitive
     scope = scope_of_model(change, site)
     require_writable(change, entity_of(Site), scope, values, at=("input",))
     if not LOCATION.isdisjoint(values):
@@ -100,12 +102,14 @@ async def delete_site(change: Change, *, site_id: UUID, expected_version: int) -
     Raises:
         NotFoundError, ForbiddenError: without `site:delete` there.
         InvalidInputError: no reason was given.
-        ConflictError: another version; an archived project.
+        ConflictError: another version; an archived project; a legal hold keeps it.
     """
+    await lock_holds(change.connection, change.organization_id)
     site = await lock_visible(change, Site, site_id)
     require_on(change, Permission.SITE_DELETE, site)
     require_reason(change.intent.reason)
     require_version(site.version, expected_version)
+    require_not_held(await holds_on_site(change.connection, change.organization_id, site_id))
     await hold_active_project(change, site.project_id)
     await site.delete(using_db=change.connection)
     return site_id

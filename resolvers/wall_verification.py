@@ -35,6 +35,7 @@ _OF_THE_TRAIL: Final = {
     "import_chunk": {"refuse": _REFUSE},
     "data_export_progress": {"refuse": _REFUSE},
     "data_export_piece": {"refuse": _REFUSE},
+    "retention_run": {"refuse": _REFUSE},
 }
 _TRIGGERS: Final = """
     select c.relname::text as table, t.tgname::text as name, p.proname::text as function
@@ -55,6 +56,8 @@ def expected_triggers() -> dict[str, dict[str, str]]:
         if entity.model.is_audited:
             changes = {f"change_{one}": f"fieldward_change_of_{entity.name}" for one in ("insert", "update", "delete")}
             expected[entity.name] = {"refuse": _REFUSE, **changes}
+        if entity.kept.period is not None:
+            expected[entity.name]["keep_held"] = f"fieldward_keep_held_{entity.name}"
     return expected
 
 

@@ -52,6 +52,7 @@ from schema.incident_change import IncidentMutation
 from schema.input_object import hide_values
 from schema.introspection import SchemaExecutor, publish_sights
 from schema.invitation_change import InvitationMutation
+from schema.legal_hold_change import LegalHoldMutation
 from schema.limits import TooComplexError, asks_alone
 from schema.mutation import wire_mutations
 from schema.operation import BusyError, InvalidOperationError, OperationKindError, Operations
@@ -59,6 +60,7 @@ from schema.password_change import PasswordMutation
 from schema.project_change import ProjectMutation
 from schema.query import Query
 from schema.record_change import RecordMutation
+from schema.retention_change import RetentionMutation
 from schema.role_change import RoleMutation
 from schema.scalar import SCALARS
 from schema.selection import NEEDS
@@ -106,6 +108,8 @@ _MUTATIONS = (
     DataImportMutation,
     ImportMappingMutation,
     ExportMutation,
+    RetentionMutation,
+    LegalHoldMutation,
 )
 
 

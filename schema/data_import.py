@@ -91,6 +91,9 @@ class DataImport(Node):
     size: int | None = column("The file's bytes, as they were announced.")
     mapping: str | None = column("The mapping that it is read by, as JSON, where its kind takes one.")
     dry_run: bool | None = column("Whether the last run judges the rows and writes nothing.", name="is_dry_run")
+    drops_switched_off: bool | None = column(
+        "Whether the last run leaves values out of fields that the project does without; if not, it rejects their rows."
+    )
     created_at: datetime | None = column("When it was made.")
     started_at: datetime | None = column("When it was started last.")
     ended_at: datetime | None = column("When that run was over.")

@@ -30,11 +30,15 @@ class CreateImportInput:
     )
 
 
-@writes(DataImportModel, dry_run="is_dry_run")
+@writes(DataImportModel, dry_run="is_dry_run", drop_switched_off="drops_switched_off")
 @strawberry.input(description="Which import runs, and whether only for a look.")
 class StartImportInput:
     id: strawberry.ID = strawberry.field(description="Which import.")
     dry_run: bool = strawberry.field(description="Judge each row as the import would, and write nothing.")
+    drop_switched_off: bool = strawberry.field(
+        default=False,
+        description="Leave values out of fields that the project does without. If not, rows with some are rejected.",
+    )
 
 
 @strawberry.input(description="Which import is called off.")
@@ -80,7 +84,12 @@ class DataImportMutation:
     )
     async def start_import(info: strawberry.Info, input: StartImportInput) -> DataImportPayload | None:
         import_id = parse_id(input.id, "DataImport", at=AT_ID)
-        started = await start_import(current_change(info), import_id=import_id, is_dry_run=input.dry_run)
+        started = await start_import(
+            current_change(info),
+            import_id=import_id,
+            is_dry_run=input.dry_run,
+            drops_switched_off=input.drop_switched_off,
+        )
         context_of(info).services.wake_afterwards(RUN_IMPORTS)
         return done(started)
 

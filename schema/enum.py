@@ -15,14 +15,18 @@ from models.custom_role import RoleLevel
 from models.data_export import ExportFormat, ExportStatus
 from models.data_import import ImportKind, ImportStatus, RowFate
 from models.data_inventory import Instead, Place
+from models.data_kind import DataKind
 from models.device import DevicePlatform, DeviceStatus
 from models.encryption.envelope import KeyPurpose, OwnerKind
 from models.incident import IncidentSeverity, IncidentStatus
 from models.invitation import InvitationStatus
+from models.legal_hold import HoldOn
 from models.membership import MembershipStatus
 from models.organization import DocumentPolicy, OrganizationStatus
 from models.project import ProjectStatus
 from models.record import Medium, RecordStatus, SignatureMeaning
+from models.record_field import RecordField
+from models.retention import RunStatus
 from models.session import Factor
 from resolvers.csv_mapping import Delimiter, Encoding, ImportField
 from resolvers.csv_moment import DateOrder
@@ -69,5 +73,9 @@ for _enum, _name in (
     (Instead, "DataOtherwise"),
     (OwnerKind, "DataKeyOwner"),
     (KeyPurpose, "DataKeyPurpose"),
+    (DataKind, "DataKind"),
+    (RunStatus, "RetentionRunStatus"),
+    (HoldOn, "LegalHoldOn"),
+    (RecordField, "RecordField"),
 ):
     strawberry.enum(_enum, name=_name, description=(_enum.__doc__ or "").strip())

@@ -162,6 +162,7 @@ INPUTS: Final[Mapping[str, str]] = {
     "DateFilter": '{gte: "2026-05-01", lte: "2026-05-31"}',
     "UserFilter": "{role: {eq: AUDITOR}, status: {eq: ACTIVE}}",
     "NumberFilter": "{gte: 52.4, lt: 52.6}",
+    "LegalHoldFilter": "{liftedAt: {isNull: true}}",
     "RecordOrder": "{field: COLLECTED_AT, direction: DESC}",
 }
 """The examples of inputs that want more telling."""
@@ -172,6 +173,7 @@ SHOWN: Final = frozenset(
         *("CreateArchiveInput.reason", "UpdateSiteInput.name", "UpdateImportMappingInput.name"),
         *("CreateRecordInput.measurements", "CreateRecordInput.latitude", "CreateRecordInput.longitude"),
         *("MeasurementInput.value", "MeasurementInput.unit", "SetTrailRetentionInput.days"),
+        *("SetRetentionInput.days", "SetProjectFieldsInput.fieldsOff"),
         *("UpdateProjectInput.name", "UpdateRecordInput.siteName", "UpdateRoleInput.name"),
     }
 )

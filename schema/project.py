@@ -7,11 +7,13 @@ from typing import Any
 
 import strawberry
 
+from auth.permission import Permission
 from models.membership import ProjectMembership
 from models.order import Order
 from models.project import Project as ProjectModel
 from models.project import ProjectStatus
 from models.record import Record as RecordModel
+from models.record_field import RecordField
 from models.site import Site as SiteModel
 from schema.connection import (
     After,
@@ -23,7 +25,7 @@ from schema.connection import (
     PageArguments,
     page_of,
 )
-from schema.field import column, resolved, rows, stands_for
+from schema.field import column, derived, resolved, rows, stands_for
 from schema.filter import (
     DateFilter,
     EnumFilter,
@@ -60,10 +62,20 @@ class Project(Node):
         "Whether records and sites are still being rewritten since that changed. Those that still hold an exact place"
         " which is sensitive by now show none until then."
     )
+    fields_emptying: bool | None = column(
+        "Whether what was kept of fields that are switched off is still being emptied; null where it is not."
+    )
     created_at: datetime | None = column("When it was made.")
     version: int = column("Counts the changes; an update names the one it saw.")
 
     viewer_can: ProjectViewerCan = viewer_can(ProjectViewerCan, needs=("status",))
+
+    @resolved(
+        "The fields of its records that it does without: they are neither asked nor kept.",
+        derived(Permission.PROJECT_READ, needs=("fields_off",)),
+    )
+    def fields_off(src: strawberry.Parent[Any]) -> list[RecordField] | None:
+        return [RecordField(one) for one in src["fields_off"] or ()]
 
     @resolved("The project's records.", rows(RecordModel))
     async def records(

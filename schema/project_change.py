@@ -7,8 +7,17 @@ import strawberry
 from auth.action import Action
 from auth.permission import Permission as P
 from models.project import Project as ProjectModel
+from models.record_field import RecordField
+from resolvers.field_emptying import EMPTY_FIELDS
 from resolvers.location_rewrite import REWRITE_LOCATIONS
-from resolvers.project import NewProject, archive_project, create_project, set_location_sensitivity, update_project
+from resolvers.project import (
+    NewProject,
+    archive_project,
+    create_project,
+    set_fields_off,
+    set_location_sensitivity,
+    update_project,
+)
 from schema.context import context_of
 from schema.field import derived, structure
 from schema.mutation import UserError, current_change, done, mutation, shows
@@ -65,6 +74,21 @@ class SetLocationSensitivityInput:
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
 
 
+@writes(ProjectModel, beside=("empty_kept",))
+@strawberry.input(description="Which fields of its records a project does without; all others are asked and kept.")
+class SetProjectFieldsInput:
+    id: strawberry.ID = strawberry.field(description="Which project.")
+    expected_version: int = strawberry.field(description="The version that you saw.")
+    fields_off: list[RecordField] = strawberry.field(
+        description="All that are switched off. Whoever writes one of them is refused, and so are rows of imports."
+    )
+    empty_kept: bool = strawberry.field(
+        description="True: what was kept of them before is emptied, in the background, and can't be brought back."
+        " False: it stays as it is."
+    )
+    reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
+
+
 @structure
 @strawberry.type(description="A project after a mutation, or why nothing was done.")
 class ProjectPayload:
@@ -116,6 +140,27 @@ class ProjectMutation:
             is_sensitive=input.sensitive,
         )
         context_of(info).services.wake_afterwards(REWRITE_LOCATIONS)
+        return done(project_id)
+
+    @mutation(
+        "Decide which fields of its records a project does without. It counts at once for what is written. To empty"
+        " what was kept takes `record:delete` there, too; what a legal hold keeps is emptied once that is lifted.",
+        Action.PROJECT_SET_FIELDS,
+        takes=(P.PROJECT_UPDATE,),
+        entity=ProjectModel,
+        subject="Project",
+        reason_demanded=True,
+        fresh=True,
+    )
+    async def set_project_fields(info: strawberry.Info, input: SetProjectFieldsInput) -> ProjectPayload | None:
+        project_id = await set_fields_off(
+            current_change(info),
+            project_id=parse_id(input.id, "Project", at=AT_ID),
+            expected_version=input.expected_version,
+            off=input.fields_off,
+            empties=input.empty_kept,
+        )
+        context_of(info).services.wake_afterwards(EMPTY_FIELDS)
         return done(project_id)
 
     @mutation(

@@ -15,9 +15,11 @@ from models.data_export import DataExport as DataExportModel
 from models.data_import import DataImport as DataImportModel
 from models.data_import import ImportMapping as ImportMappingModel
 from models.data_inventory import data_inventory
+from models.data_kind import DataKind
 from models.errors import InvalidInputError
 from models.incident import Incident as IncidentModel
 from models.invitation import Invitation as InvitationModel
+from models.legal_hold import LegalHold as LegalHoldModel
 from models.membership import Membership
 from models.organization import Organization as OrganizationModel
 from models.service_account import ServiceAccount as ServiceAccountModel
@@ -44,9 +46,21 @@ from schema.field import TYPES, resolved, root
 from schema.import_mapping import ImportMapping, ImportMappingFilter, list_mappings
 from schema.incident import Incident, IncidentFilter, list_incidents
 from schema.invitation import Invitation, InvitationFilter, list_invitations
+from schema.legal_hold import LegalHold, LegalHoldFilter, list_holds
 from schema.node import Node, Path, split_id
 from schema.organization import Organization
 from schema.proof import AuditTrail, load_trail
+from schema.retention import (
+    PREVIEW_AFTER,
+    PREVIEW_DAYS,
+    PREVIEW_FIRST,
+    RetentionPeriod,
+    RetentionPreview,
+    RetentionRun,
+    list_periods,
+    list_runs,
+    look_ahead,
+)
 from schema.selection import load_by_id, load_selected
 from schema.service_account import ServiceAccount, list_service_accounts
 from schema.trusted_document import TrustedDocument, TrustedDocumentFilter, list_trusted_documents
@@ -278,6 +292,55 @@ class Query(DataQuery):
     def data_inventory(info: strawberry.Info) -> list[DataTable] | None:
         found: Any = data_inventory()
         return found
+
+    @resolved(
+        "How long everything is kept that a period can be set for: data by their types, and the audit trail, as far as"
+        " you may read that.",
+        root(takes=Permission.RETENTION_READ),
+    )
+    async def retention(info: strawberry.Info) -> list[RetentionPeriod] | None:
+        return await list_periods(info)
+
+    @resolved(
+        "What would be deleted now of one type, with nothing deleted: a dry run. It takes reading all rows of the type"
+        " in the organization as well.",
+        root(takes=Permission.RETENTION_READ),
+    )
+    async def retention_preview(
+        info: strawberry.Info,
+        kind: Annotated[DataKind, strawberry.argument(description="Of which type.")],
+        days: PREVIEW_DAYS = None,
+        first: PREVIEW_FIRST = 100,
+        after: PREVIEW_AFTER = None,
+    ) -> RetentionPreview | None:
+        return await look_ahead(info, kind, days, first, after)
+
+    @resolved("The runs that deleted what was over, newest first: empty for those who may not read them.", root())
+    async def retention_runs(
+        info: strawberry.Info,
+        direction: OrderDirection = OrderDirection.DESC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[RetentionRun] | None:
+        return await list_runs(info, direction, PageArguments(first, after, last, before))
+
+    @resolved("A legal hold by its id.", root())
+    async def legal_hold(info: strawberry.Info, id: strawberry.ID) -> LegalHold | None:
+        return await load_by_id(info, LegalHoldModel, "LegalHold", id)
+
+    @resolved("The legal holds of the organization, newest first: empty for those who may not read them.", root())
+    async def legal_holds(
+        info: strawberry.Info,
+        filter: LegalHoldFilter | None = None,
+        direction: OrderDirection = OrderDirection.DESC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[LegalHold] | None:
+        return await list_holds(info, filter, direction, PageArguments(first, after, last, before))
 
     @resolved("The audit trail, newest first: empty for those who may not read it.", root())
     async def audit_entries(

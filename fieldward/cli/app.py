@@ -24,6 +24,7 @@ from fieldward.cli import (
     measure_page,
     people,
     restoring,
+    retaining,
     serving,
 )
 from fieldward.cli.environment import refuse
@@ -64,6 +65,8 @@ Examples:
 
   fieldward restore --from /mnt/backup --latest --into restored --keys .fieldward --reason "The disk failed"
 
+  fieldward retention run --dry-run
+
   fieldward access explain --organization acme --as ada@acme.example --principal bo@acme.example --on Record:…
   --field comment
 
@@ -96,6 +99,7 @@ app.add_typer(evidence.app, name="evidence")
 app.add_typer(backing.app, name="backup")
 app.command("restore")(restoring.restore)
 app.command("verify-restore")(restoring.verify_restore)
+app.add_typer(retaining.app, name="retention")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(incidents.alarms_app, name="alarms")
 app.add_typer(people.organization_app, name="organization")

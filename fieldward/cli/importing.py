@@ -63,6 +63,9 @@ _ORGANIZATION = typer.Option("--organization", help="The organization's slug.")
 _PROJECT = typer.Option("--project", help="The project's code.")
 _AS = typer.Option("--as", help="The address of the member in whose name it is imported.")
 _DRY_RUN = typer.Option("--dry-run", help="Judge each row as the import would, and write nothing.")
+_DROP = typer.Option(
+    "--drop-switched-off", help="Leave values out of fields that the project does without, instead of rejecting rows."
+)
 _FATES = typer.Option("--fates", help="Write what became of each row into this file, as CSV.", dir_okay=False)
 _JSON = typer.Option("--json", help="Print the report as JSON.")
 
@@ -75,6 +78,7 @@ def wqx_csv(
     acting: Annotated[str, _AS],
     layout: Annotated[WqxVersion, typer.Option(help="The portal's layout: legacy, or wqx3.")] = WqxVersion.LEGACY,
     dry_run: Annotated[bool, _DRY_RUN] = False,
+    drop_switched_off: Annotated[bool, _DROP] = False,
     fates: Annotated[Path | None, _FATES] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
@@ -84,7 +88,7 @@ def wqx_csv(
 
     Example: fieldward import wqx-csv results.csv --organization acme --project WELLS --as ada@acme.example
     """
-    how = How(WQX3 if layout is WqxVersion.WQX3 else LEGACY, dry_run, fates, as_json)
+    how = How(WQX3 if layout is WqxVersion.WQX3 else LEGACY, dry_run, fates, as_json, drop_switched_off)
     _import_file(file, organization, project, acting, how)
 
 
@@ -98,6 +102,7 @@ def table_csv(
         Path, typer.Option(help="A mapping in JSON that says which column is what.", exists=True, dir_okay=False)
     ],
     dry_run: Annotated[bool, _DRY_RUN] = False,
+    drop_switched_off: Annotated[bool, _DROP] = False,
     fates: Annotated[Path | None, _FATES] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
@@ -112,7 +117,7 @@ def table_csv(
         layout = CsvLayout(mapping_from(mapping.read_bytes()))
     except InvalidInputError as error:
         refuse(f"{'.'.join(map(str, error.field))}: {error.message}")
-    _import_file(file, organization, project, acting, How(layout, dry_run, fates, as_json))
+    _import_file(file, organization, project, acting, How(layout, dry_run, fates, as_json, drop_switched_off))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,7 @@ class How:
     is_dry_run: bool
     fates: Path | None
     as_json: bool
+    drops: bool = False
 
 
 def _import_file(file: Path, organization: str, project: str, acting: str, how: How) -> None:
@@ -146,6 +152,7 @@ def _import_file(file: Path, organization: str, project: str, acting: str, how: 
                         project_id=project_id,
                         layout=how.layout,
                         is_dry_run=how.is_dry_run,
+                        drops=how.drops,
                         progress=lambda done, total: bar.update(task, completed=done, total=total),
                         tell=tell,
                     )

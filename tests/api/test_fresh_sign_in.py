@@ -29,6 +29,7 @@ FRESH = {
         "createArchive",
         "setTrustedDocumentPolicy",
     ),
+    *("setRetention", "liftLegalHold", "setProjectFields"),
 }
 STANDS = "select authenticated_at > now() - interval '1 minute', factors from session where id = $1"
 

@@ -16,6 +16,7 @@ from tests.support.mutation import (
     mutate,
     prepare,
     prepare_with_document,
+    prepare_with_hold,
     prepare_with_import,
     prepare_with_incident,
     prepare_with_people,
@@ -133,6 +134,40 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "audit.set_retention",
         "trail_retention",
         {"kind", "days"},
+    ),
+    "setRetention": (
+        "owner",
+        lambda _: {"kind": "RECORD", "days": 365, "reason": REASON},
+        "retention.set",
+        "data_retention",
+        {"kind", "days"},
+    ),
+    "placeLegalHold": (
+        "admin",
+        lambda stage: {"subjectId": stage.project, "reason": REASON},
+        "hold.place",
+        "legal_hold",
+        {"subject_kind", "subject_id", "reason", "placed_by_id"},
+    ),
+    "liftLegalHold": (
+        "owner",
+        lambda stage: {"id": stage.hold, "expectedVersion": 1, "reason": REASON},
+        "hold.lift",
+        "legal_hold",
+        {"lifted_at", "lifted_by_id", "lift_reason", "version"},
+    ),
+    "setProjectFields": (
+        "manager",
+        lambda stage: {
+            "id": stage.project,
+            "expectedVersion": 1,
+            "fieldsOff": ["COMMENT"],
+            "emptyKept": True,
+            "reason": REASON,
+        },
+        "project.set_fields",
+        "project",
+        {"fields_off", "fields_emptying", "version"},
     ),
     "setSignInPolicy": (
         "owner",
@@ -482,7 +517,7 @@ DEMAND_A_REASON = {
     *("setTrailRetention", "revokeUserSessions", "setSignInPolicy", "startPasswordReset", "resetSecondFactors"),
     *("suspendUser", "reinstateUser", "removeUser", "issueServiceAccountToken", "revokeServiceAccountToken"),
     *("removeTrustedDocuments", "setTrustedDocumentPolicy"),
-    "createArchive",
+    *("createArchive", "setRetention", "placeLegalHold", "liftLegalHold", "setProjectFields"),
 }
 """What is not done without a reason. A change of a record that is under review or approved demands one as well."""
 SESSION = {
@@ -504,6 +539,7 @@ _PREPARED = {
     **dict.fromkeys(("acknowledgeIncident", "closeIncident"), prepare_with_incident),
     **dict.fromkeys(("resendInvitation", "revokeInvitation", "reinstateUser"), prepare_with_people),
     "removeTrustedDocuments": prepare_with_document,
+    "liftLegalHold": prepare_with_hold,
     **dict.fromkeys(("decideAccessReviewItem", "closeAccessReview"), prepare_with_review),
     **dict.fromkeys(("startImport", "cancelImport"), prepare_with_import),
     **dict.fromkeys(("updateImportMapping", "deleteImportMapping"), prepare_with_import),

@@ -7,6 +7,7 @@ from models.incident import Channel
 from tests.support.entry import insert_entry
 from tests.support.importing import fill_imports
 from tests.support.incident import an_incident
+from tests.support.keeping import hold, keep_for
 from tests.support.retention import decide
 from tests.support.world import World, connect
 
@@ -94,6 +95,10 @@ _FILLING: Final[Mapping[str, Sequence[str]]] = {
         "insert into data_export_piece (id, organization_id, created_at, export_id, position, start, size, content)"
         f" select {_NEW}, $1, now(), id, 0, 0, 1, '\\x00' from data_export_progress where organization_id = $1 limit 1",
     ),
+    "retention_run": (
+        "insert into retention_run (id, organization_id, created_at, kind, days, status, is_asked, moved_at, deleted,"
+        f" parts) values ({_NEW}, $1, now(), 'RECORD', 365, 'DONE', false, now(), 0, 0)",
+    ),
     "access_review_item": (
         _REVIEW,
         "insert into access_review_item (id, organization_id, created_at, access_review_id, kind, subject,"
@@ -112,6 +117,10 @@ async def fill(world: World, table: str) -> None:
         await fill_imports(world)
     if table == "trail_retention":
         await decide(world, "READ", 365)
+    if table == "data_retention":
+        await keep_for(world, "RECORD", 365)
+    if table == "legal_hold":
+        await hold(world, f"Project:{await world.project_id('CANAL')}")
     statements = _FILLING.get(table, ())
     if not statements or await world.value(f"select exists (select from {table})"):
         return

@@ -46,6 +46,7 @@ class Stage:
     import_mapping: str = ""
     export: str = ""
     pending_export: str = ""
+    hold: str = ""
 
 
 async def prepare(world: World) -> Stage:
@@ -87,6 +88,14 @@ async def prepare_with_document(world: World) -> Stage:
     build = {"clientName": "dashboard", "clientVersion": "1", "documents": ["{ __typename }"]}
     await _done(admin, "registerTrustedDocuments", build, "documentIds")
     return stage
+
+
+async def prepare_with_hold(world: World) -> Stage:
+    """Make the stage, with a hold on the draft."""
+    stage = await prepare(world)
+    given = {"subjectId": stage.draft, "reason": "A client goes to court."}
+    placed = await _done(await world.client("admin"), "placeLegalHold", given, "legalHold { id }")
+    return replace(stage, hold=placed["legalHold"]["id"])
 
 
 async def prepare_with_people(world: World) -> Stage:

@@ -79,6 +79,9 @@ TABLES: Final[Mapping[str, Table]] = {
         "measurement", project="project_id", order="position", query=_WITH_A_PAST.format(table="measurement")
     ),
     "TrailRetention": Table("trail_retention", order="kind"),
+    "DataRetention": Table("data_retention"),
+    "RetentionRun": Table("retention_run"),
+    "LegalHold": Table("legal_hold"),
     "Incident": Table("incident", order="opened_at"),
     "IncidentEvidence": Table("incident_evidence", order="id"),
     "Invitation": Table("invitation"),
@@ -122,6 +125,7 @@ COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("DataImport", "dryRun"): "is_dry_run",
     ("Export", "filter"): "filter_given",
     ("Export", "progress"): "id",
+    ("LegalHold", "on"): "subject_kind",
 }
 """The columns that have another name than their field."""
 GROWING: Final[Mapping[str, tuple[str, str]]] = {"AuditEntry": ("at", "at"), "Incident": ("openedAt", "opened_at")}
@@ -131,6 +135,7 @@ Sign-ins are none of them: who asks has one sign-in, from before the facts were 
 NEWEST_FIRST: Final[Mapping[str, str]] = {
     **{name: column for name, (_, column) in GROWING.items()},
     **dict.fromkeys(("Invitation", "AccessReview", "TrustedDocument", "DataImport", "Export"), "created_at"),
+    **dict.fromkeys(("RetentionRun", "LegalHold"), "created_at"),
 }
 """The types whose lists have one order, by when a row was made, the newest first: by the column."""
 ONE_ORDER: Final[Mapping[str, str]] = {**NEWEST_FIRST, "ImportMapping": "name"}

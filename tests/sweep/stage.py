@@ -29,6 +29,7 @@ from resolvers.incident_rule import DEFAULTS
 from tests.support.device import enrolled
 from tests.support.entry import insert_entry
 from tests.support.export import ask, look
+from tests.support.filling import fill
 from tests.support.incident import incidents, look_through, refuse
 from tests.support.mutation import Stage, mutate, prepare, with_import, with_invitation, with_review
 from tests.support.served import Caller
@@ -129,6 +130,13 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
     await _hide_places(owner, projects[SECOND])
     kept = {"kind": "ATTEMPT", "days": 365, "reason": "Set up."}
     await _done(owner, "setTrailRetention", kept, "trailRetention { days }")
+    await _done(owner, "setRetention", {**kept, "kind": "RECORD", "days": 3650}, "retention { days }")
+    await fill(world, "retention_run")
+    placed = {"subjectId": f"User:{members['spare']}", "reason": "Set up."}
+    held = (await _done(owner, "placeLegalHold", placed, "legalHold { id }"))["legalHold"]["id"]
+    lifted = (await _done(owner, "placeLegalHold", placed, "legalHold { id }"))["legalHold"]["id"]
+    await _done(owner, "liftLegalHold", {"id": lifted, "expectedVersion": 1, "reason": "Over."}, "legalHold { id }")
+    targets = replace(targets, hold=held)
     built = {"clientName": "dashboard", "clientVersion": "1", "documents": ["{ viewer { role } }", "{ __typename }"]}
     await _done(owner, "registerTrustedDocuments", built, "registered")
     await _fill_what_is_empty(world, targets, members)

@@ -54,7 +54,7 @@ OF_ORGANIZATIONS = frozenset(
         *("createProject", "createRole", "createServiceAccount", "setTrailRetention", "setSignInPolicy"),
         *("openAccessReview", "inviteUser"),
         *("registerTrustedDocuments", "removeTrustedDocuments", "setTrustedDocumentPolicy"),
-        *("createExport", "createArchive"),
+        *("createExport", "createArchive", "setRetention", "placeLegalHold", "liftLegalHold"),
     }
 )
 """What acts on the organization of whoever asks."""

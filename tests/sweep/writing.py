@@ -32,6 +32,7 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("registerTrustedDocuments", "text"): "documents",
     ("setTrustedDocumentPolicy", "peopleDocuments"): "people",
     ("setTrustedDocumentPolicy", "programDocuments"): "programs",
+    ("startImport", "dropsSwitchedOff"): "dropSwitchedOff",
 }
 NOT_WRITTEN: Final = frozenset(
     {
@@ -44,14 +45,21 @@ NOT_WRITTEN: Final = frozenset(
 """Input fields that only name the row."""
 IN_PROJECTS: Final = frozenset(
     {
-        *("updateProject", "setLocationSensitivity", "archiveProject", "assignProjectRole", "removeProjectRole"),
+        *(
+            "updateProject",
+            "setLocationSensitivity",
+            "setProjectFields",
+            "archiveProject",
+            "assignProjectRole",
+            "removeProjectRole",
+        ),
         *("createRecord", "updateRecord", "submitRecord", "approveRecord", "rejectRecord", "deleteRecord"),
         *("createSite", "updateSite", "deleteSite"),
         *("createImport", "startImport", "cancelImport"),
         *("createImportMapping", "updateImportMapping", "deleteImportMapping"),
     }
 )
-OF_PROJECTS: Final = ("updateProject", "setLocationSensitivity", "archiveProject")
+OF_PROJECTS: Final = ("updateProject", "setLocationSensitivity", "setProjectFields", "archiveProject")
 """What acts on a project itself."""
 SESSION: Final = frozenset(
     {
@@ -160,7 +168,7 @@ def complete(aim: Aim) -> dict[str, Input]:
     in_project = {"userId": aim.person, "projectId": aim.project, "reason": REASON}
     return {
         "createImport": {"projectId": aim.project, "kind": "WQX_CSV", "fileName": "sweep.csv", "size": 10},
-        "startImport": {"id": aim.subject, "dryRun": True},
+        "startImport": {"id": aim.subject, "dryRun": True, "dropSwitchedOff": True},
         "cancelImport": {"id": aim.subject},
         "createImportMapping": {"projectId": aim.project, "name": f"Sheet {number}", "mapping": FIELD_SHEET},
         "updateImportMapping": {**subject, "name": f"Sheet {number} again", "mapping": FIELD_SHEET},
@@ -220,6 +228,10 @@ def complete(aim: Aim) -> dict[str, Input]:
         "removeTrustedDocuments": {**OLD_BUILD, "reason": REASON},
         "setTrustedDocumentPolicy": {"people": "TRUSTED_ONLY", "programs": "TRUSTED_ONLY", "reason": REASON},
         "setTrailRetention": {"kind": "READ", "days": 365 + number, "reason": REASON},
+        "setRetention": {"kind": "RECORD", "days": 365 + number, "reason": REASON},
+        "placeLegalHold": {"subjectId": aim.person, "reason": REASON},
+        "liftLegalHold": reasoned,
+        "setProjectFields": {**reasoned, "fieldsOff": ["SOURCE_ROW"], "emptyKept": False},
         "inviteUser": {
             "email": f"sweep-{number}@clearwater.example",
             "name": "Somebody new",
@@ -344,6 +356,7 @@ class Ground:
             **dict.fromkeys(("startImport", "cancelImport"), (targets.data_import, 1)),
             **dict.fromkeys(("updateImportMapping", "deleteImportMapping"), (targets.import_mapping, 1)),
             **dict.fromkeys(("cancelExport", "deleteExport", "createExportLink"), (NO_EXPORT, 1)),
+            "liftLegalHold": (targets.hold, 1),
         }
         subject, version = subjects.get(mutation, ("", 1))
         role = self._role(mutation)
@@ -393,6 +406,8 @@ class Ground:
             subject = f"DataImport:{asyncio.run(an_import(self.cast.superuser, self.cast.organization, aim.project))}"
         elif mutation in {"updateImportMapping", "deleteImportMapping"}:
             subject = self._made(owner, "createImportMapping", inputs["createImportMapping"], "importMapping")
+        elif mutation == "liftLegalHold":
+            subject = self._made(owner, "placeLegalHold", inputs["placeLegalHold"], "legalHold")
         elif mutation == "reinstateUser":
             self._made(owner, "suspendUser", inputs["suspendUser"], "user")
         elif mutation in {"openAccessReview", "decideAccessReviewItem", "closeAccessReview"}:
