@@ -43,6 +43,7 @@ MODELS_APP: Final = {
         "models.trusted_document",
         "models.data_import",
         "models.data_export",
+        "models.erasure_request",
     ],
     "migrations": "models.migrations",
 }

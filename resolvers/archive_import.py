@@ -41,7 +41,7 @@ from resolvers.archive import ARCHIVE_VERSION, MANIFEST, archived
 from resolvers.change import Change, Intent, commit_change
 from resolvers.collector import COLLECTOR, collector_columns, load_collectors
 from resolvers.data_import import KEPT
-from resolvers.erasure import NO_PASSWORD
+from resolvers.erasure_row import NO_PASSWORD
 from resolvers.trail import Actor
 
 BATCH: Final = 500
@@ -63,6 +63,7 @@ NOT_PUT_IN: Final[Mapping[str, str]] = {
     "outgoing_mail": "Letters leave from where they were asked for, once.",
     "trail_retention": "How long a trail is kept is decided for each trail anew.",
     "data_export": "It says what left where it was made.",
+    "erasure_request": "It is carried out where it was asked for.",
 }
 """Tables of an archive that are not put in again, with the reason."""
 

@@ -47,7 +47,7 @@ MOST_EVIDENCE: Final = 50
 FIRST_LOOK: Final = timedelta(days=1)
 """How much of a trail is judged that was not before."""
 SEALING_LOCK: Final = 4_614_531_919
-"""The advisory lock under which it is noted that sealing is behind: once, whoever notices."""
+"""The advisory lock under which it is noted what the trail does not tell of: once, whoever notices."""
 
 _CURSOR: Final = "select leaf_index from incident_cursor where organization_id = $1"
 # As the last head says: a leaf under no head is nothing that was sealed, and would carry the cursor beyond what was.
@@ -198,20 +198,29 @@ async def note_sealing(judging: Judge, watch: SealingWatch) -> Judged:
     """Open an incident of the installation where sealing is behind, unless there is one that is not closed."""
     if not watch.is_behind(await sealing_lag(), SEALING_BEHIND.limit(judging.thresholds)):
         return Judged()
-    finding = Finding(SEALING_BEHIND, Subject(ORGANIZATION_KEY))
+    return await note_findings(judging, SYSTEM_ID, [Finding(SEALING_BEHIND, Subject(ORGANIZATION_KEY))])
+
+
+async def note_findings(judging: Judge, organization_id: UUID, findings: Sequence[Finding]) -> Judged:
+    """Open incidents of what the trail does not tell of, unless there are such that are not closed.
+
+    findings: without entries; each is about one thing.
+    """
+    if not findings:
+        return Judged()
     plan = _Plan({}, {})
 
     async def decide(connection: BaseDBAsyncClient) -> Intent | None:
         nonlocal plan
         await fetch(connection, "select pg_advisory_xact_lock($1)", SEALING_LOCK)
-        plan = _Plan((await _planned(connection, SYSTEM_ID, [finding])).opening, {})
-        return _intent(SYSTEM_ID, plan)
+        plan = _Plan((await _planned(connection, organization_id, findings)).opening, {})
+        return _intent(organization_id, plan)
 
     async def work(change: Change) -> Judged:
         await _write(change, judging, plan)
         return Judged(tuple(plan.opening))
 
-    return await commit_decided(_actor(SYSTEM_ID), decide, work) or Judged()
+    return await commit_decided(_actor(organization_id), decide, work) or Judged()
 
 
 def _actor(organization_id: UUID) -> Actor:

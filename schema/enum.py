@@ -17,6 +17,7 @@ from models.data_import import ImportKind, ImportStatus, RowFate
 from models.data_inventory import Instead, Place
 from models.device import DevicePlatform, DeviceStatus
 from models.encryption.envelope import KeyPurpose, OwnerKind
+from models.erasure_request import ErasureKind, ErasureStatus
 from models.incident import IncidentSeverity, IncidentStatus
 from models.invitation import InvitationStatus
 from models.membership import MembershipStatus
@@ -62,6 +63,8 @@ for _enum, _name in (
     (DateOrder, "ImportDateOrder"),
     (ExportFormat, "ExportFormat"),
     (ExportStatus, "ExportStatus"),
+    (ErasureKind, "ErasureKind"),
+    (ErasureStatus, "ErasureStatus"),
     (Permission, "Permission"),
     (Classification, "Classification"),
     (Storage, "DataStorage"),

@@ -150,6 +150,7 @@ async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None
         "import_block": ["DELETE", "INSERT", "SELECT"],
         **{name: ["INSERT", "SELECT", "UPDATE"] for name in ("data_export", "data_export_progress")},
         "data_export_piece": ["DELETE", "INSERT", "SELECT"],
+        "erasure_request": ["INSERT", "SELECT", "UPDATE"],
         "audit_entry": ["INSERT", "SELECT"],
         "change": ["SELECT"],
         "sealed_leaf": ["INSERT", "SELECT"],

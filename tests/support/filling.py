@@ -94,6 +94,10 @@ _FILLING: Final[Mapping[str, Sequence[str]]] = {
         "insert into data_export_piece (id, organization_id, created_at, export_id, position, start, size, content)"
         f" select {_NEW}, $1, now(), id, 0, 0, 1, '\\x00' from data_export_progress where organization_id = $1 limit 1",
     ),
+    "erasure_request": (
+        "insert into erasure_request (id, organization_id, created_at, kind, status, requested_by_id, due_at, version)"
+        f" values ({_NEW}, $1, now(), 'ORGANIZATION', 'REQUESTED', {_MEMBER}, {_LATER}, 1)",
+    ),
     "access_review_item": (
         _REVIEW,
         "insert into access_review_item (id, organization_id, created_at, access_review_id, kind, subject,"
