@@ -90,8 +90,8 @@ ORGANIZATION_ROLES: Final[Mapping[OrganizationRole, frozenset[P]]] = MappingProx
     }
 )
 
-# What everyone may do with what is about themselves: their own membership, roles, devices and exports, and requests that
-# they be erased.
+# What everyone may do with what is about themselves: their own membership, roles, devices and exports, and requests
+# that they be erased.
 SELF: Final = frozenset(
     {
         P.MEMBERSHIP_READ,

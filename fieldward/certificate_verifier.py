@@ -2,8 +2,9 @@
 
     python certificate_verifier.py CERTIFICATE.json --key 'name+id+key'
 
-The key is that by which the installation signs, as `fieldward audit key` prints it and `/audit/verifier-key` serves it: have it
-from before, or from somebody who is not who gives the certificate. Exit codes: 0 verified; 1 not; 2 no such file or key.
+The key is that by which the installation signs, as `fieldward audit key` prints it and `/audit/verifier-key` serves it:
+have it from before, or from somebody who is not who gives the certificate. Exit codes: 0 verified; 1 not; 2 no such
+file or key.
 """
 
 import argparse

@@ -42,12 +42,12 @@ class ErasureStatus(StrEnum):
 class ErasureRequest(TenantModel):
     """One request: what is to be erased, and how far that is.
 
-    `membership_id` and `user_id` are the person that it is about; null where it is about none with an account.
-    `named` holds the spellings of a name, as JSON, and `name_indexes` their blind indexes, one behind the other, by which
-    it is carried out; they are forgotten when it is. `records` is how many records named them when it was asked for.
-    From `execute_after` on it is carried out, and at `due_at` it has to be. `held_at`: since when a legal hold keeps it.
-    Of the link by which the person confirms it only a digest is kept. `certificate` says, signed, what was done, and
-    holds no personal data.
+    `membership_id` and `user_id` are the person that it is about; null where it is about none with an account. `named`
+    holds the spellings of a name, as JSON, and `name_indexes` their blind indexes, one behind the other, by which it is
+    carried out; they are forgotten when it is. `records` is how many records named them when it was asked for. From
+    `execute_after` on it is carried out, and at `due_at` it has to be. `held_at`: since when a legal hold keeps it. Of
+    the link by which the person confirms it only a digest is kept. `certificate` says, signed, what was done, and holds
+    no personal data.
     """
 
     noun = "erasure"

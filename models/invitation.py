@@ -24,8 +24,8 @@ class InvitationStatus(StrEnum):
 class Invitation(TenantModel):
     """An address that somebody was invited by, and what they will be. Of the link that they get only a digest is kept.
 
-    `name` is how they will be called until they or somebody else says otherwise. Address and name lie under a key of the
-    address's own, whether there is an account of it or not. `membership_id`: who came of it.
+    `name` is how they will be called until they or somebody else says otherwise. Address and name lie under a key of
+    the address's own, whether there is an account of it or not. `membership_id`: who came of it.
     """
 
     noun = "membership"

@@ -1,9 +1,10 @@
 """Carrying out what was asked for and confirmed, when it can't be taken back any more; and what is overdue.
 
 By one process, in steps of which each can be done again: the request is marked as begun, which nobody takes back; keys
-are written down and destroyed, and rows changed (`resolvers/erasure.py: carry_out`); the request is marked as done, with
-its certificate. Whoever finds a request that was begun goes on with it. So it is with one that the log of destroyed keys
-knows and the data do not, which came back from a backup: it is done again, and gets a certificate of its own.
+are written down and destroyed, and rows changed (`resolvers/erasure.py: carry_out`); the request is marked as done,
+with its certificate. Whoever finds a request that was begun goes on with it. So it is with one that the log of
+destroyed keys knows and the data do not, which came back from a backup: it is done again, and gets a certificate of its
+own.
 """
 
 from dataclasses import dataclass

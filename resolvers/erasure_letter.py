@@ -51,8 +51,8 @@ async def confirm_letter(route: MailRoute, mail: OutgoingMail) -> Draft | None:
 async def make_link(organization_id: UUID, request_id: UUID) -> tuple[str, ErasureRequest, str] | None:
     """Give a request a new link, with an entry of its own; None where it does not wait for one.
 
-    Returns the link's token, the request, and the name of the organization that it lies in. For who sends the letter: if
-    that fails and is tried again, the next link takes the place of this one.
+    Returns the link's token, the request, and the name of the organization that it lies in. For who sends the letter:
+    if that fails and is tried again, the next link takes the place of this one.
 
     Raises:
         UnavailableError: the database or the keystore is away.
@@ -81,7 +81,8 @@ async def scheduled_letter(route: MailRoute, mail: OutgoingMail) -> Draft | None
     address = None if mail.user_id is None else await address_of(mail.user_id)
     async with OneStatement(Tenant(organization_id=mail.organization_id)) as connection:
         row = await connection.fetchrow(
-            "select r.kind, r.execute_after, o.name from erasure_request r join organization o on o.id = r.organization_id"
+            "select r.kind, r.execute_after, o.name from erasure_request r"
+            " join organization o on o.id = r.organization_id"
             " where r.organization_id = $1 and r.id = $2 and r.status = $3",
             mail.organization_id,
             mail.about,

@@ -47,10 +47,16 @@ class Remainder:
     columns: tuple[str, ...] = ()
 
 
+def _places(names: str) -> frozenset[ColumnName]:
+    """Return the columns that are written as table.column."""
+    parted = (name.partition(".") for name in names.split())
+    return frozenset((table, column) for table, _, column in parted)
+
+
 _FREE_TEXT: Final = Remainder(
     "What people wrote in their own words about the organization's work, if it names the person.",
-    "It is the organization's, and nobody finds a name inside a text under a key. Whoever confirms looks for it: records"
-    " by collector, and what they know of.",
+    "It is the organization's, and nobody finds a name inside a text under a key. Whoever confirms looks for it: in"
+    " records by their collector, and where they know of it.",
 )
 _OWN_WORDS: Final = Remainder(
     "Names that the organization gave to its things: projects, sites, roles, programs, files, mappings.",
@@ -98,158 +104,58 @@ _KEY_BACKUPS: Final = Remainder(
     "Such backups are kept for 30 days at the most. What comes back from one is erased again before the first request.",
 )
 
+_COLUMNS: Final[Mapping[Remainder, str]] = {
+    _FREE_TEXT: """
+        custom_role.description data_import.error_message device.block_reason incident.note measurement.comment
+        measurement.source_row project.description record.comment record.review_reason site.description
+    """,
+    _OWN_WORDS: """
+        access_review_item.role custom_role.name data_import.file_name data_import.mapping import_mapping.mapping
+        import_mapping.name organization.name organization.slug project.code project.name service_account.name
+        service_account.networks service_account_use.used_from site.code site.name trusted_document.text
+    """,
+    _CLIENT: """
+        audit_entry.client_name audit_entry.client_version audit_entry.operation_name audit_entry.trace_id
+        trusted_document.client_name trusted_document.client_version
+    """,
+    _DEVICE: "device.app_version device.model device.public_key device.serial_index device.serial_number",
+    _ATTRIBUTION: "record.reviewer",
+    _PSEUDONYM: "record.collector_pseudonym",
+    _VALUES: """
+        record.activity_type record.collected_at_reported record.exact_location record.method record.site_code
+        record.site_name measurement.characteristic measurement.detection_condition measurement.detection_limit_type
+        measurement.detection_limit_unit measurement.fraction measurement.method measurement.qualifier
+        measurement.result_status measurement.unit measurement.value_reported measurement.value_type
+        site.exact_location site.kind
+    """,
+}
 STAYS: Final[Mapping[ColumnName, Remainder]] = {
-    **{
-        place: _FREE_TEXT
-        for place in (
-            ("custom_role", "description"),
-            ("data_import", "error_message"),
-            ("device", "block_reason"),
-            ("incident", "note"),
-            ("measurement", "comment"),
-            ("measurement", "source_row"),
-            ("project", "description"),
-            ("record", "comment"),
-            ("record", "review_reason"),
-            ("site", "description"),
-        )
-    },
-    **{
-        place: _OWN_WORDS
-        for place in (
-            ("access_review_item", "role"),
-            ("custom_role", "name"),
-            ("data_import", "file_name"),
-            ("data_import", "mapping"),
-            ("import_mapping", "mapping"),
-            ("import_mapping", "name"),
-            ("organization", "name"),
-            ("organization", "slug"),
-            ("project", "code"),
-            ("project", "name"),
-            ("service_account", "name"),
-            ("service_account", "networks"),
-            ("service_account_use", "used_from"),
-            ("site", "code"),
-            ("site", "name"),
-            ("trusted_document", "text"),
-        )
-    },
-    **{
-        place: _CLIENT
-        for place in (
-            ("audit_entry", "client_name"),
-            ("audit_entry", "client_version"),
-            ("audit_entry", "operation_name"),
-            ("audit_entry", "trace_id"),
-            ("trusted_document", "client_name"),
-            ("trusted_document", "client_version"),
-        )
-    },
-    **{
-        place: _DEVICE
-        for place in (
-            ("device", "app_version"),
-            ("device", "model"),
-            ("device", "public_key"),
-            ("device", "serial_number"),
-            ("device", "serial_index"),
-        )
-    },
-    ("record", "reviewer"): _ATTRIBUTION,
-    ("record", "collector_pseudonym"): _PSEUDONYM,
-    **{
-        ("record", name): _VALUES
-        for name in (
-            "activity_type",
-            "collected_at_reported",
-            "exact_location",
-            "method",
-            "site_code",
-            "site_name",
-        )
-    },
-    **{
-        ("measurement", name): _VALUES
-        for name in (
-            "characteristic",
-            "detection_condition",
-            "detection_limit_type",
-            "detection_limit_unit",
-            "fraction",
-            "method",
-            "qualifier",
-            "result_status",
-            "unit",
-            "value_reported",
-            "value_type",
-        )
-    },
-    ("site", "exact_location"): _VALUES,
-    ("site", "kind"): _VALUES,
+    place: one for one, names in _COLUMNS.items() for place in _places(names)
 }
 """What of a person's may be left in which columns, and why."""
 
-FORGOTTEN: Final = frozenset(
-    {
-        ("authenticator", "credential"),
-        ("authenticator", "public_key"),
-        ("authenticator", "digest"),
-        ("data_export", "creation_digest"),
-        ("data_export", "searched_for"),
-        ("erasure_request", "name_indexes"),
-        ("invitation", "email_index"),
-        ("outgoing_mail", "email_index"),
-        ("record", "collector_index"),
-        ("record", "creation_digest"),
-        ("user_account", "email_index"),
-        ("user_account", "password_hash"),
-    }
+FORGOTTEN: Final = _places(
+    """
+        authenticator.credential authenticator.digest authenticator.public_key data_export.creation_digest
+        data_export.searched_for erasure_request.name_indexes invitation.email_index outgoing_mail.email_index
+        record.collector_index record.creation_digest user_account.email_index user_account.password_hash
+    """
 )
 """What is overwritten or deleted in the rows: by it a name, an address or a password could still be tried."""
 
-NOBODYS: Final = frozenset(
-    {
-        ("alarm_delivery", "destination"),
-        ("alarm_delivery", "last_error"),
-        ("audit_entry", "acting_as"),
-        ("audit_entry", "action"),
-        ("audit_entry", "channel"),
-        ("audit_entry", "entity"),
-        ("audit_entry", "error_code"),
-        ("audit_entry", "field"),
-        ("audit_entry", "operation_hash"),
-        ("authenticator", "transports"),
-        ("challenge", "device_key"),
-        ("challenge", "nonce"),
-        ("change", "entity"),
-        ("cosignature", "line"),
-        ("cosignature", "witness"),
-        ("custom_role", "permissions"),
-        ("data_export", "error_code"),
-        ("data_export", "file_name"),
-        ("data_export", "media_type"),
-        ("data_export", "sha256"),
-        ("data_export", "token_scope"),
-        ("data_export", "used_rights"),
-        ("data_import", "error_code"),
-        ("data_import", "scope"),
-        ("erasure_request", "certificate"),
-        ("idempotency_key", "answers"),
-        ("import_block", "fates"),
-        ("incident", "key"),
-        ("incident", "rule"),
-        ("outgoing_mail", "last_error"),
-        ("sealed_batch", "checkpoint"),
-        ("sealed_batch", "frontier"),
-        ("sealed_batch", "root_hash"),
-        ("sealed_leaf", "leaf_hash"),
-        ("sealed_node", "node_hash"),
-        ("service_account", "permissions"),
-        ("service_account_token", "hint"),
-        ("session", "factors"),
-        ("trusted_document", "sha256"),
-    }
+NOBODYS: Final = _places(
+    """
+        alarm_delivery.destination alarm_delivery.last_error audit_entry.acting_as audit_entry.action
+        audit_entry.channel audit_entry.entity audit_entry.error_code audit_entry.field
+        audit_entry.operation_hash authenticator.transports challenge.device_key challenge.nonce change.entity
+        cosignature.line cosignature.witness custom_role.permissions data_export.error_code
+        data_export.file_name data_export.media_type data_export.sha256 data_export.token_scope
+        data_export.used_rights data_import.error_code data_import.scope erasure_request.certificate
+        idempotency_key.answers import_block.fates incident.key incident.rule outgoing_mail.last_error
+        sealed_batch.checkpoint sealed_batch.frontier sealed_batch.root_hash sealed_leaf.leaf_hash
+        sealed_node.node_hash service_account.permissions service_account_token.hint session.factors
+        trusted_document.sha256
+    """
 )
 """Columns of words or bytes that the service makes itself."""
 

@@ -1,9 +1,9 @@
 """Asking for an erasure, confirming it, and taking it back. What is confirmed is carried out by a job, after a while.
 
 Nobody has somebody else erased alone. A person who asks for themselves confirms it by their password, or by a link in a
-letter to their own address. Whoever asks for a person with an account only has that letter sent: an account reaches into
-other organizations, and is its person's. For a name that records have, a second person confirms. For an organization it
-is a second owner; where there is one owner, they may do it themselves, by two factors. See decision 30.
+letter to their own address. Whoever asks for a person with an account only has that letter sent: an account reaches
+into other organizations, and is its person's. For a name that records have, a second person confirms. For an
+organization it is a second owner; where there is one owner, they may do it themselves, by two factors. See decision 30.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from models.encryption.owner import erasure_owner
 from models.erasure_request import MOST_NAMES, ErasureKind, ErasureRequest, ErasureStatus
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
-from models.membership import Membership, MembershipStatus
+from models.membership import MembershipStatus
 from models.outgoing_mail import MailKind
 from models.reading import OneStatement
 from models.transaction import Tenant, fetch
@@ -117,8 +117,8 @@ async def request_erasure(services: Services, change: Change, *, new: NewErasure
     """Ask for an erasure, and return the request's id. It waits to be confirmed, never by who asks alone.
 
     Raises:
-        ForbiddenError: without `erasure:request`; somebody who can do more than the viewer; an organization, by somebody
-            who is no owner.
+        ForbiddenError: without `erasure:request`; somebody who can do more than the viewer; an organization, by who is
+            no owner.
         NotFoundError: the viewer sees no such member.
         InvalidInputError: not what the kind wants.
         ConflictError: it was asked for already; the member is gone.

@@ -16,7 +16,7 @@ from auth.principal import SYSTEM_ID
 from models.encryption.blind_index import LENGTH
 from models.encryption.destruction import Destruction
 from models.inventory import entities, entity_of
-from models.invitation import Invitation, InvitationStatus
+from models.invitation import InvitationStatus
 from models.membership import Membership, MembershipStatus
 from models.organization import Organization, OrganizationStatus
 from models.reading import OneStatement
@@ -34,7 +34,7 @@ NO_PASSWORD: Final = "!"  # noqa: S105  (no hash, on purpose)
 """What stands for a password's hash where none is right."""
 
 _UNDER: Final = "substring({column} from 3 for 16) = any($2::bytea[])"
-"""Whether a value lies under one of the keys: it begins with its format and algorithm, a byte each, and its key's id."""
+"""Whether a value lies under one of the keys. It begins with its format, its algorithm, and the id of its key."""
 _NAMED: Final = _UNDER.format(column="collector")
 _FORGET_COLLECTORS: Final = f"""
     update record set collector_index = null, creation_digest = null

@@ -130,8 +130,8 @@ def erasure_done_text(*, certificate: str) -> MailText:
     return MailText(
         "You were erased from Fieldward",
         "Your account and what was yours are erased. What was done, and what is left and why, says this certificate. It"
-        " is signed, and anybody who has the key of this installation can verify it. Keep it: we have no address of yours"
-        f" any more.\n\n{certificate}",
+        " is signed, and anybody who has the key of this installation can verify it. Keep it: we have no address of"
+        f" yours any more.\n\n{certificate}",
     )
 
 

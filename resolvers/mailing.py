@@ -6,7 +6,8 @@ transaction of its own, sends, and notes how it went; if it ends in between, the
 over, and what stood in the one before counts no more. What does not go through is tried again, ever later, for a day.
 
 A letter goes to the address that the account has, whatever was typed to ask for it: of that only the blind index is
-written down, by which the account is found. Where there is nobody to get one, it is dropped, and the index is forgotten.
+written down, by which the account is found. Where there is nobody to get one, it is dropped, and the index is
+forgotten.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,10 +1,10 @@
 """Everything of one person as one archive: a zip with a file of JSON for each kind of thing.
 
-Asked for by the person alone, of the organization that they are signed in to. What is about themselves they are given as
-theirs: their account, memberships, roles, devices, sign-ins, letters, and their own entries of the trail, whatever their
-role. What they made, records above all, they are given as they may read it now, like everybody else. Of others an id
-may stand in it, and no name. A table that is added tomorrow is named here, in the archive or left out of it, or a test
-fails. Memory holds one batch.
+Asked for by the person alone, of the organization that they are signed in to. What is about themselves they are given
+as theirs: their account, memberships, roles, devices, sign-ins, letters, and their own entries of the trail, whatever
+their role. What they made, records above all, they are given as they may read it now, like everybody else. Of others an
+id may stand in it, and no name. A table that is added tomorrow is named here, in the archive or left out of it, or a
+test fails. Memory holds one batch.
 """
 
 import zipfile
@@ -130,8 +130,7 @@ README: Final = """\
 Everything of you in one organization of Fieldward, as far as it is yours, and as you may read it.
 
   NAME.json       one kind of thing, as a list of JSON objects in the order of their ids
-  manifest.json   what this is and when it was made, each file with its size, rows and SHA-256, and what is left out, with
-                  the reason
+  manifest.json   what this is and when it was made, each file with its size, rows and SHA-256, and what is left out
 
 Times are UTC (RFC 3339), bytes are base64, a place is an object of latitude and longitude (WGS 84, degrees). If you
 belong to other organizations, sign in there and ask for yours of each. Letters of which nobody knew yet that they were

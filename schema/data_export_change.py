@@ -113,8 +113,8 @@ class ExportMutation:
         return await _create(info, input.id, NewExport(format=ExportFormat.ARCHIVE))
 
     @mutation(
-        "Ask for everything of you in the organization as one archive: your account, roles, devices, sign-ins, letters, what"
-        " you did, and what you made as you may read it. It is made in the background.",
+        "Ask for everything of you in the organization as one archive: your account, roles, devices, sign-ins, letters,"
+        " what you did, and what you made as you may read it. It is made in the background.",
         Action.EXPORT_CREATE,
         entity=DataExportModel,
         subject="Export",

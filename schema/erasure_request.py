@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @stands_for(ErasureRequestModel)
 @strawberry.type(
-    description="That somebody, or something, is to be erased: asked for, confirmed, and carried out when it can't be taken"
-    " back any more, within 30 days. What it says in words is forgotten with it."
+    description="That somebody, or something, is to be erased: asked for, confirmed, and carried out when it can't be"
+    " taken back any more, within 30 days. What it says in words is forgotten with it."
 )
 class ErasureRequest(Node):
     kind: ErasureKind | None = column("What is to be erased.")

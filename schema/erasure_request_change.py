@@ -109,8 +109,8 @@ class ErasureMutation:
         return done(await request_own(services, change, also_named=input.also_named, reason=reason))
 
     @mutation(
-        "Ask that somebody, or the organization, be erased. Of a member their own confirmation is wanted, by a link in a"
-        " letter; of a name somebody else's who may; of the organization another owner's.",
+        "Ask that somebody, or the organization, be erased. Of a member their own confirmation is wanted, by a link in"
+        " a letter; of a name somebody else's who may; of the organization another owner's.",
         Action.ERASURE_REQUEST,
         takes=(P.ERASURE_REQUEST,),
         entity=ErasureRequestModel,
