@@ -116,6 +116,7 @@ class ExportMutation:
         "Ask for everything of you in the organization as one archive: your account, roles, devices, sign-ins, letters,"
         " what you did, and what you made as you may read it. It is made in the background.",
         Action.EXPORT_CREATE,
+        takes=(P.EXPORT_READ,),
         entity=DataExportModel,
         subject="Export",
         fresh=True,

@@ -99,6 +99,7 @@ class ErasureMutation:
         "Ask that you be erased, in every organization: your account, your names, and what the trail holds of you. You"
         " confirm it by `confirmErasure`, or by the link in the letter that you get.",
         Action.ERASURE_REQUEST,
+        takes=(P.ERASURE_READ,),
         entity=ErasureRequestModel,
         fresh=True,
     )
@@ -127,6 +128,7 @@ class ErasureMutation:
     @mutation(
         "Confirm a request, by your password. From then on it can be taken back for a while, and is carried out then.",
         Action.ERASURE_CONFIRM,
+        takes=(P.ERASURE_READ,),
         entity=ErasureRequestModel,
         subject="ErasureRequest",
         signs=True,
@@ -158,6 +160,7 @@ class ErasureMutation:
     @mutation(
         "Take a request back before it is carried out. What it said in words is forgotten.",
         Action.ERASURE_WITHDRAW,
+        takes=(P.ERASURE_READ,),
         entity=ErasureRequestModel,
         subject="ErasureRequest",
     )

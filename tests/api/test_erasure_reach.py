@@ -1,26 +1,38 @@
 """Everything reached: somebody is put wherever words can be, erased, and looked for with every key that is left."""
 
+import base64
 from typing import Any, Final
 from uuid import UUID
 
 import pytest
 
+from auth.action import Action
+from auth.errors import UnauthenticatedError
+from auth.principal import Channel, Origin
 from fieldward.cli.environment import operator
+from models.base import new_id
 from models.erasure_request import ErasureKind
 from resolvers.account_index import email_index_of
+from resolvers.change import Intent, record_attempt
 from resolvers.erasure import apply_erasures, erase_name, erase_organization
+from resolvers.erasure_owner import indexes_of_names
 from resolvers.erasure_reach import FORGOTTEN, NOBODYS, STAYS, Reach, columns_to_hold_words, reach_of, remainders
+from resolvers.trail import Actor
+from tests.conftest import Template
 from tests.support.erasure import done, later, of, run_erasures
 from tests.support.erasure_canary import Copy, Found, found_words
 from tests.support.export import ask, exporting, work
 from tests.support.importing import many_rows, uploaded
 from tests.support.mutation import mutate
 from tests.support.people import PASSWORD, a_person, invite, sign_in_as
+from tests.support.priced import fresh_process
 from tests.support.world import Client, World
 
 NAME: Final = "Quillon Vandersee-Obst"
 ALIAS: Final = "Q. Vandersee"
 WORD: Final = "vandersee"
+ADDRESS: Final = "2001:db8:77::bad:cafe"
+"""From where somebody comes."""
 
 PLANTED_BY_HAND: Final = {("authenticator", "secret")}
 """Columns under the person's key that hold what nobody types: a canary in them would be no seed of codes."""
@@ -72,12 +84,17 @@ async def plant(world: World) -> tuple[UUID, str, Client]:
     await _record(world, client, NAME)
     await _record(world, client, ALIAS)
     session = (await client.run("{ viewer { session { id } } }")).data["viewer"]["session"]["id"]
-    await _done(client, "renameSession", {"id": session, "name": f"{NAME}'s tablet", "reason": f"Ask {NAME}"})
+    await _done(client, "renameSession", {"id": session, "name": f"{NAME}'s tablet"})
     begun = (await mutate(client, "beginTotp", {}, "authenticatorId")).data["beginTotp"]
     await _done(client, "renameAuthenticator", {"id": begun["authenticatorId"], "name": f"{NAME}'s key"})
+    # Refused, and so in the trail with their reason.
+    await mutate(client, "createRole", {"name": "x", "level": "PROJECT", "permissions": [], "reason": f"Ask {NAME}."})
     # Asked in elsewhere, by their address, and where they are already, before that.
     await invite(await world.client("other-owner"), email, name=NAME)
     await mutate(world.anonymous, "requestPasswordReset", {"email": email})
+    origin = Origin(channel=Channel.API, request_id=new_id(), ip_address=ADDRESS)
+    elsewhere = Actor(await world.organization_id("clearwater"), origin, user_id=user_id)
+    await record_attempt(Intent(Action.SESSION_SIGN_IN, elsewhere), UnauthenticatedError("No."))
     await _export(world, client)
     await uploaded(world, "manager", "CANAL", many_rows(1) + f'"{NAME}"\n'.encode())
     del world.http.headers["user-agent"]
@@ -112,7 +129,9 @@ async def test_a_person_is_nowhere_any_more_and_not_after_an_older_copy_came_bac
     index = await email_index_of(email)
     request = await done(client, "requestMyErasure", {"alsoNamed": [ALIAS], "reason": f"I am {NAME}."})
     request = await done(client, "confirmErasure", of(request, password=PASSWORD))
-    words = (WORD, email)
+    # What was asked for in an export holds the index of a name, and no name.
+    (collector,) = await indexes_of_names(await world.organization_id("clearwater"), [NAME])
+    words = (WORD, email, ADDRESS, base64.b64encode(collector).decode())
 
     before = await found_words(world, words)
     _expect_planted(before)
@@ -187,14 +206,15 @@ async def test_a_name_that_has_no_account_goes_from_wherever_it_stands(world: Wo
     assert await found_words(world, [WORD]) == {}
 
 
-async def test_what_others_asked_to_be_exported_stays_readable(world: World) -> None:
+async def test_what_others_asked_to_be_exported_stays_readable(world: World, template: Template) -> None:
     await plant(world)
     manager = await world.client("manager")
     await ask(manager, filter={"siteCode": {"startsWith": "W-"}})
 
     await erase_name(world.services, operator(), slug="clearwater", names=[NAME, ALIAS], reason="Asked for it.")
 
-    shown = await manager.run("{ exports(first: 10) { nodes { filter } } }")
+    async with fresh_process(world, template) as http:
+        shown = await Client(http, manager.token).run("{ exports(first: 10) { nodes { filter } } }")
     filters = [node["filter"] for node in shown.data["exports"]["nodes"]]
     assert '{"siteCode":{"startsWith":"W-"}}' in filters
     assert not any(WORD in (one or "").casefold() for one in filters)

@@ -100,7 +100,8 @@ async def _piece_of(value: bytes, organization: UUID, row: Any) -> str | None:
 
 
 def _bytes_of(value: Any) -> bytes | None:
-    return bytes.fromhex(value.removeprefix("\\x")) if isinstance(value, str) else None
+    # Of what is secret the trail says only that there is something.
+    return bytes.fromhex(value.removeprefix("\\x")) if isinstance(value, str) and value.startswith("\\x") else None
 
 
 class Copy:
@@ -126,7 +127,7 @@ class Copy:
             async with connection.transaction():
                 await connection.execute("set local session_replication_role = replica")
                 standing = await connection.fetch(
-                    "select tgrelid::regclass::text as owner, tgname from pg_trigger t join pg_class c on c.oid = tgrelid"
+                    "select tgrelid::regclass::text as owner, tgname from pg_trigger join pg_class c on c.oid = tgrelid"
                     " where c.relnamespace = 'public'::regnamespace and not tgisinternal and tgenabled = 'A'"
                 )
                 for row in standing:
