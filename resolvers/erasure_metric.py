@@ -22,5 +22,5 @@ class ErasureFigures:
 async def erasure_figures() -> ErasureFigures:
     """Return the figures of this moment. Raises `UnavailableError` where the database is away."""
     async with OneStatement(Tenant()) as connection:
-        row = await connection.fetchrow("select * from fieldward_erasures()")
+        (row,) = await connection.fetch("select * from fieldward_erasures()")
     return ErasureFigures(row["open"], row["overdue"], row["next_due"])

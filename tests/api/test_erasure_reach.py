@@ -89,6 +89,7 @@ async def plant(world: World) -> tuple[UUID, str, Client]:
     await _done(client, "renameAuthenticator", {"id": begun["authenticatorId"], "name": f"{NAME}'s key"})
     # Refused, and so in the trail with their reason.
     await mutate(client, "createRole", {"name": "x", "level": "PROJECT", "permissions": [], "reason": f"Ask {NAME}."})
+    del world.http.headers["user-agent"]
     # Asked in elsewhere, by their address, and where they are already, before that.
     await invite(await world.client("other-owner"), email, name=NAME)
     await mutate(world.anonymous, "requestPasswordReset", {"email": email})
@@ -97,7 +98,6 @@ async def plant(world: World) -> tuple[UUID, str, Client]:
     await record_attempt(Intent(Action.SESSION_SIGN_IN, elsewhere), UnauthenticatedError("No."))
     await _export(world, client)
     await uploaded(world, "manager", "CANAL", many_rows(1) + f'"{NAME}"\n'.encode())
-    del world.http.headers["user-agent"]
     return user_id, email, client
 
 
