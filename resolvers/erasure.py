@@ -160,7 +160,7 @@ async def apply_erasures(services: Services, actor: Actor) -> int:
         UnavailableError: a database or the key provider is away.
     """
     destructions = await services.destructions.all()
-    await services.keystore.destroy({key_id for one in destructions for key_id in one.key_ids})
+    await _destroy(services, {key_id for one in destructions for key_id in one.key_ids})
     applied = 0
     for one in destructions:
         if not await is_changed(one):

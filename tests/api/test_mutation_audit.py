@@ -522,7 +522,7 @@ BY_A_SECRET = {"enrolDevice", "acceptInvitation", "confirmErasureByLink"}
 `tests/api/test_erasure_request.py`.
 """
 THEIRS = {"requestMyErasure", "exportMyData"}
-"""What everybody does with what is about them: `tests/api/test_erasure_request.py`, `tests/api/test_person_archive.py`."""
+"""What everybody does with what is about them: `tests/api/test_erasure_request.py`, `test_person_archive.py` there."""
 PASSWORD = {"changePassword", "requestPasswordReset", "resetPassword"}
 """What says itself who acts: tests/api/test_password_change.py and tests/api/test_password_reset.py."""
 
