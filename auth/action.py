@@ -43,6 +43,15 @@ class Action(StrEnum):
     DEVICE_START_ENROLMENT = "device.start_enrolment"
     DEVICE_UNBLOCK = "device.unblock"
 
+    ERASURE_CONFIRM = "erasure.confirm"
+    ERASURE_FINISH = "erasure.finish"
+    ERASURE_FORGET = "erasure.forget"
+    ERASURE_HOLD = "erasure.hold"
+    ERASURE_REQUEST = "erasure.request"
+    ERASURE_SEND = "erasure.send"
+    ERASURE_START = "erasure.start"
+    ERASURE_WITHDRAW = "erasure.withdraw"
+
     EVIDENCE_COLLECT = "evidence.collect"
 
     EXPORT_ARCHIVE = "export.archive"

@@ -127,6 +127,19 @@ class InvitationToken(OpaqueToken):
         return self.row_id
 
 
+class ErasureToken(OpaqueToken):
+    """What the link holds by which somebody confirms that they are to be erased."""
+
+    __slots__ = ()
+    prefix = "fwe_"
+    refused = "The link is not valid any more."
+
+    @property
+    def request_id(self) -> UUID:
+        """Which request."""
+        return self.row_id
+
+
 class ExportToken(OpaqueToken):
     """What the link to an export's file holds."""
 

@@ -28,6 +28,12 @@ class Permission(StrEnum):
     DEVICE_REGISTER = "device:register"
     DEVICE_BLOCK = "device:block"
 
+    ERASURE_READ = "erasure:read"
+    ERASURE_READ_CONFIDENTIAL = "erasure:read_confidential"
+    ERASURE_READ_PERSONAL = "erasure:read_personal"
+    ERASURE_REQUEST = "erasure:request"
+    ERASURE_CONFIRM = "erasure:confirm"
+
     EXPORT_READ = "export:read"
     EXPORT_READ_CONFIDENTIAL = "export:read_confidential"
     EXPORT_ARCHIVE = "export:archive"

@@ -91,7 +91,8 @@ ORGANIZATION_ROLES: Final[Mapping[OrganizationRole, frozenset[P]]] = MappingProx
     }
 )
 
-# What everyone may do with what is about themselves: their own membership, roles, devices and exports.
+# What everyone may do with what is about themselves: their own membership, roles, devices and exports, and requests
+# that they be erased.
 SELF: Final = frozenset(
     {
         P.MEMBERSHIP_READ,
@@ -99,6 +100,9 @@ SELF: Final = frozenset(
         P.PROJECT_MEMBERSHIP_READ,
         P.DEVICE_READ,
         P.DEVICE_READ_CONFIDENTIAL,
+        P.ERASURE_READ,
+        P.ERASURE_READ_CONFIDENTIAL,
+        P.ERASURE_READ_PERSONAL,
         P.EXPORT_READ,
         P.EXPORT_READ_CONFIDENTIAL,
         P.EXPORT_DELETE,

@@ -46,6 +46,7 @@ MODELS_APP: Final = {
         "models.data_export",
         "models.retention",
         "models.legal_hold",
+        "models.erasure_request",
     ],
     "migrations": "models.migrations",
 }

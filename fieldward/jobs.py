@@ -21,6 +21,11 @@ from models.outgoing_mail import MailKind
 from resolvers.access_review_schedule import open_if_due
 from resolvers.alarm import alarming_organizations, deliver_one
 from resolvers.alarm_channel import channels_of
+from resolvers.erasure_alarm import note_overdue
+from resolvers.erasure_execution import EVERY_S as ERASURES_EVERY_S
+from resolvers.erasure_execution import ErasureRunning, erasing_organizations
+from resolvers.erasure_letter import confirm_letter, scheduled_letter, withdrawn_letter
+from resolvers.erasure_request import RUN_ERASURES
 from resolvers.export_job import MAKE_EXPORTS, Exporting
 from resolvers.field_emptying import EMPTY_FIELDS, FieldEmptying
 from resolvers.idempotency import forget_keys
@@ -112,6 +117,7 @@ def intervals_s(settings: Settings) -> Mapping[str, float]:
         WARN_OF_EXPIRY: WARNINGS_EVERY_S,
         RUN_IMPORTS: IMPORTS_EVERY_S,
         MAKE_EXPORTS: EXPORT_EVERY_S,
+        RUN_ERASURES: ERASURES_EVERY_S,
     }
 
 
@@ -227,7 +233,15 @@ def build_jobs(
             found |= await deliver_one(outbox, organization_id)
         return found
 
-    mailing = Mailing(services.mail, {MailKind.INVITATION: invitation_letter})
+    mailing = Mailing(
+        services.mail,
+        {
+            MailKind.INVITATION: invitation_letter,
+            MailKind.ERASURE_CONFIRM: confirm_letter,
+            MailKind.ERASURE_SCHEDULED: scheduled_letter,
+            MailKind.ERASURE_WITHDRAWN: withdrawn_letter,
+        },
+    )
 
     async def send_mail() -> bool:
         found = False
@@ -255,6 +269,20 @@ def build_jobs(
                         log.info("expiry_warned_of", organization_id=str(organization_id), tokens=warned)
         return False
 
+    erasing = ErasureRunning(services)
+
+    async def run_erasures() -> bool:
+        if await leads():
+            opened = 0
+            for organization_id in await erasing_organizations():
+                with _holding_up_no_other("erasure_not_run", organization_id):
+                    await erasing.step(organization_id)
+                    opened += len((await note_overdue(judging, organization_id)).opened)
+            if opened:
+                log.warning("incidents_opened", count=opened)
+                wake(DELIVER_ALARMS)
+        return False
+
     importing = ImportRunning()
 
     async def run_imports() -> bool:
@@ -263,6 +291,7 @@ def build_jobs(
     around_backups = backup_jobs(store, settings, judging, leads=leads, alarm=lambda: wake(DELIVER_ALARMS))
     return {
         **around_backups,
+        RUN_ERASURES: run_erasures,
         RUN_IMPORTS: run_imports,
         WRITE_TOKEN_USES: services.token_uses.write,
         WARN_OF_EXPIRY: warn,

@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     export_lifetime_h: float = Field(
         24.0, gt=0, le=720, description="Hours after which the file of an export is destroyed."
     )
+    erasure_grace_days: float = Field(
+        7.0, ge=0, le=21, description="Days for which an erasure that was confirmed can be taken back."
+    )
     data_key_lifetime_s: float = Field(300.0, gt=0, le=3600, description="Seconds a data key stays in memory.")
     data_key_max_age_days: float = Field(
         365.0, gt=0, le=3650, description="Days after which a data key is replaced by the schedule."

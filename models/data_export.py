@@ -14,11 +14,12 @@ from auth.permission import Permission
 from models.base import Kept, Placement, Storage, TenantModel, ward
 from models.data_kind import DataKind, Period
 from models.encryption.column import EncryptedField
+from models.encryption.envelope import OwnerKind
 
 
 class ExportFormat(StrEnum):
     """CSV, GEOJSON, PARQUET and WQX_XML hold records with their measurements; ARCHIVE is a zip of everything that there
-    is.
+    is, PERSON one of what there is about whoever asked for it.
     """
 
     CSV = "CSV"
@@ -26,6 +27,7 @@ class ExportFormat(StrEnum):
     PARQUET = "PARQUET"
     WQX_XML = "WQX_XML"
     ARCHIVE = "ARCHIVE"
+    PERSON = "PERSON"
 
 
 class ExportStatus(StrEnum):
@@ -50,9 +52,10 @@ class DataExport(TenantModel):
     them. `token_id` and `token_scope` are the token of the program that asked, `device_id` the device that the person
     was on: both are asked for again while it is made. `used_rights` are the permissions by which values got into it,
     each after the project that it was used in: who takes the file has them still. Those that end in "once sensitive"
-    count once that project's places are. `manifest` says what is in it, as
-    JSON. `link_digest` is that of the one link that is good until `link_expires_at`, as long as what made it
-    stands: the session or token `link_holder`.
+    count once that project's places are. `manifest` says what is in it, as JSON. These, and the filter, lie under a key
+    of the export's own, since they may name people: `searched_for` holds the blind indexes that the filter compares
+    with, one behind the other, by which an erasure finds it. `link_digest` is that of the one link that is good until
+    `link_expires_at`, as long as what made it stands: the session or token `link_holder`.
     """
 
     noun = "export"
@@ -69,8 +72,13 @@ class DataExport(TenantModel):
     token_scope = ward(C.INTERNAL, ArrayField("TEXT", null=True))
     format = ward(C.INTERNAL, fields.CharEnumField(ExportFormat, max_length=16))
     status = ward(C.INTERNAL, fields.CharEnumField(ExportStatus, max_length=16, default=ExportStatus.PENDING))
-    filter_given = ward(C.CONFIDENTIAL, EncryptedField(max_length=100_000, null=True))
-    request = ward(C.SECRET, EncryptedField(max_length=200_000, null=True))
+    filter_given = ward(
+        C.CONFIDENTIAL, EncryptedField(max_length=100_000, null=True, owner_column="id", owner_kind=OwnerKind.EXPORT)
+    )
+    request = ward(
+        C.SECRET, EncryptedField(max_length=200_000, null=True, owner_column="id", owner_kind=OwnerKind.EXPORT)
+    )
+    searched_for = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.BLIND_INDEX)
     used_rights = ward(C.INTERNAL, ArrayField("TEXT", null=True))
     file_name = ward(C.INTERNAL, fields.CharField(max_length=100, null=True))
     media_type = ward(C.INTERNAL, fields.CharField(max_length=100, null=True))
@@ -78,7 +86,9 @@ class DataExport(TenantModel):
     sha256 = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
     records = ward(C.INTERNAL, fields.BigIntField(null=True))
     measurements = ward(C.INTERNAL, fields.BigIntField(null=True))
-    manifest = ward(C.CONFIDENTIAL, EncryptedField(max_length=2_000_000, null=True))
+    manifest = ward(
+        C.CONFIDENTIAL, EncryptedField(max_length=2_000_000, null=True, owner_column="id", owner_kind=OwnerKind.EXPORT)
+    )
     error_code = ward(C.INTERNAL, fields.CharField(max_length=40, null=True))
     finished_at = ward(C.INTERNAL, fields.DatetimeField(null=True))
     expires_at = ward(C.INTERNAL, fields.DatetimeField(null=True))

@@ -15,6 +15,7 @@ from auth.permission import Permission
 from models.base import Kept, Placement, TenantModel, ward
 from models.data_kind import DataKind, Period
 from models.encryption.column import EncryptedField
+from models.encryption.envelope import KeyPurpose, OwnerKind
 
 CHUNK_BYTES = 1024 * 1024
 """Bytes of a file in one chunk, at the most."""
@@ -136,6 +137,8 @@ class ImportMapping(TenantModel):
 class ImportChunk(TenantModel):
     """Bytes of an uploaded file from `start` on, `length` of them: compressed and in base64, then sealed.
 
+    They lie under a key of the file's own, which is destroyed when somebody is erased: so they go from every copy.
+
     Nobody is shown them: not by a column's guard, since a file holds values of many. They are not in the trail either.
     """
 
@@ -146,7 +149,15 @@ class ImportChunk(TenantModel):
     import_id = ward(C.INTERNAL, fields.UUIDField())
     start = ward(C.INTERNAL, fields.BigIntField())
     length = ward(C.INTERNAL, fields.IntField())
-    content = ward(C.SECRET, EncryptedField(max_length=LONGEST_CHUNK))
+    content = ward(
+        C.SECRET,
+        EncryptedField(
+            max_length=LONGEST_CHUNK,
+            owner_column="import_id",
+            owner_kind=OwnerKind.IMPORT,
+            purpose=KeyPurpose.CONTENT,
+        ),
+    )
 
     class Meta:
         table = "import_chunk"

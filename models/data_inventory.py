@@ -247,8 +247,8 @@ def _key_of(entity: Entity, column: Column) -> KeyFact | None:
         return None
     if field.owner_column is None:
         return KeyFact(of_rows, field.purpose)
-    if field.owner_kind is OwnerKind.SUBJECT:
-        return KeyFact((OwnerKind.SUBJECT,), field.purpose, field.owner_column)
+    if field.owner_kind is not OwnerKind.PERSON:
+        return KeyFact((field.owner_kind,), field.purpose, field.owner_column)
     # A person has one key, whatever the column's purpose.
     of_others = of_rows if entity.columns[field.owner_column].is_nullable else ()
     return KeyFact((OwnerKind.PERSON, *of_others), KeyPurpose.VALUES, field.owner_column)

@@ -27,6 +27,7 @@ from models.data_import import DataImport, ImportBlock, ImportChunk, ImportMappi
 from models.device import Device
 from models.encryption.codec import Text
 from models.encryption.column import EncryptedField
+from models.erasure_request import ErasureRequest
 from models.idempotency_key import IdempotencyKey
 from models.incident import AlarmDelivery, Incident, IncidentCursor, IncidentEvidence
 from models.invitation import Invitation
@@ -96,6 +97,7 @@ MODELS: tuple[type[WardModel], ...] = (
     DataRetention,
     RetentionRun,
     LegalHold,
+    ErasureRequest,
 )
 
 

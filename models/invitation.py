@@ -11,6 +11,7 @@ from models.base import Kept, Placement, Search, Storage, TenantModel, ward
 from models.data_kind import DataKind, Period
 from models.encryption.blind_index import normalize_email
 from models.encryption.column import EncryptedField
+from models.encryption.envelope import OwnerKind
 
 
 class InvitationStatus(StrEnum):
@@ -24,7 +25,8 @@ class InvitationStatus(StrEnum):
 class Invitation(TenantModel):
     """An address that somebody was invited by, and what they will be. Of the link that they get only a digest is kept.
 
-    `name` is how they will be called until they or somebody else says otherwise. `membership_id`: who came of it.
+    `name` is how they will be called until they or somebody else says otherwise. Address and name lie under a key of
+    the address's own, whether there is an account of it or not. `membership_id`: who came of it.
     """
 
     noun = "membership"
@@ -36,11 +38,14 @@ class Invitation(TenantModel):
 
     email = ward(
         C.PERSONAL,
-        EncryptedField(max_length=254, pad=True),
+        EncryptedField(max_length=254, owner_column="email_index", owner_kind=OwnerKind.SUBJECT, pad=True),
         search=Search("email_index", normalize_email),
     )
     email_index = ward(C.SECRET, fields.BinaryField(), holds=Storage.BLIND_INDEX)
-    name = ward(C.PERSONAL, EncryptedField(max_length=200, pad=True))
+    name = ward(
+        C.PERSONAL,
+        EncryptedField(max_length=200, owner_column="email_index", owner_kind=OwnerKind.SUBJECT, pad=True),
+    )
     role = ward(C.INTERNAL, fields.CharEnumField(OrganizationRole, max_length=16))
     custom_role_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     project_id = ward(C.INTERNAL, fields.UUIDField(null=True))

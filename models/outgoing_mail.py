@@ -5,8 +5,7 @@ from enum import StrEnum
 from tortoise import fields
 
 from auth.classification import Classification as C
-from models.base import Kept, Placement, TenantModel, ward
-from models.encryption.column import EncryptedField
+from models.base import Kept, Placement, Storage, TenantModel, ward
 
 
 class MailKind(StrEnum):
@@ -21,6 +20,9 @@ class MailKind(StrEnum):
     INVITATION = "INVITATION"
     TOKEN_EXPIRES = "TOKEN_EXPIRES"  # noqa: S105
     ACCESS_REVIEW_DUE = "ACCESS_REVIEW_DUE"
+    ERASURE_CONFIRM = "ERASURE_CONFIRM"
+    ERASURE_SCHEDULED = "ERASURE_SCHEDULED"
+    ERASURE_WITHDRAWN = "ERASURE_WITHDRAWN"
 
 
 class MailState(StrEnum):
@@ -33,19 +35,20 @@ class MailState(StrEnum):
 
 
 class OutgoingMail(TenantModel):
-    """One mail. It goes to `user_id`'s address, or to `email`, which is forgotten once it was sent or dropped.
+    """One mail. It goes to `user_id`'s address, or to that of the account whose blind index is `email_index`.
 
-    `about` is the row that it is about. What belongs to no organization lies under the nil UUID.
+    No address lies here: it is read from the account, or from what the mail is about, when it is sent. The index is
+    forgotten then. `about` is the row that it is about. What belongs to no organization lies under the nil UUID.
     """
 
     noun = "membership"
-    kept = Kept("For good: to whom what was sent when; addresses until then.")
+    kept = Kept("For good: to whom what was sent when; the index of an address until then.")
     placement = Placement(of_nobody=True)
     is_audited = False
 
     kind = ward(C.INTERNAL, fields.CharEnumField(MailKind, max_length=32))
     user_id = ward(C.INTERNAL, fields.UUIDField(null=True))
-    email = ward(C.PERSONAL, EncryptedField(max_length=254, null=True, pad=True))
+    email_index = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.BLIND_INDEX)
     about = ward(C.INTERNAL, fields.UUIDField(null=True))
     state = ward(C.INTERNAL, fields.CharEnumField(MailState, max_length=16, default=MailState.PENDING))
     attempts = ward(C.INTERNAL, fields.IntField(default=0))

@@ -136,7 +136,7 @@ class ArchiveSource:
             self.places |= places_used(file.choice, rows)
             shown = await show(file.choice, viewer, rows, log)
             lines = b"".join(
-                orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z, default=_plain) for one in shown
+                orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z, default=plain) for one in shown
             )
             file.opened.write(lines)
             file.digest.update(lines)
@@ -218,7 +218,8 @@ def _columns_left_out(choice: Choice) -> Iterator[tuple[str, str]]:
             yield column.name, f"Takes the permission {choice.hidden[column.name]}."
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return what stands in JSON for a value that JSON has no form of."""
     if isinstance(value, Point):
         return {"latitude": value.latitude, "longitude": value.longitude}
     if isinstance(value, bytes):

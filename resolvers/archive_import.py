@@ -46,7 +46,7 @@ from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_address
 from resolvers.collector import COLLECTOR, collector_columns, load_collectors
 from resolvers.data_import import KEPT
-from resolvers.erasure import NO_PASSWORD
+from resolvers.erasure_row import NO_PASSWORD
 from resolvers.switched_off import emptied, given_of_off
 from resolvers.trail import Actor
 
@@ -66,6 +66,7 @@ NOT_PUT_IN: Final[Mapping[str, str]] = {
     "data_export": "It says what left where it was made.",
     "data_retention": "How long data are kept is decided for each organization anew.",
     "retention_run": "It says what was deleted where it was made.",
+    "erasure_request": "It is carried out where it was asked for.",
 }
 """Tables of an archive that are not put in again, with the reason."""
 

@@ -17,10 +17,15 @@ from auth.policy import require
 from auth.principal import Viewer
 from auth.scope import ORGANIZATION, Scope
 from models.base import new_id
+from models.condition import Condition, leaves_of
 from models.condition_text import text_of_conditions
 from models.data_export import DataExport, DataExportProgress, ExportFormat, ExportStatus
+from models.encryption.envelope import KeyPurpose
+from models.encryption.keyring import active_keyring
+from models.encryption.owner import export_owner
 from models.errors import ConflictError
 from models.inventory import entity_of
+from models.record import Record
 from models.transaction import fetch
 from models.writing import insert_rows
 from resolvers.change import Change
@@ -50,12 +55,16 @@ async def create_export(change: Change, *, export_id: UUID | None, new: NewExpor
     """Ask for an export, and return its id. It is made in the background.
 
     Raises:
-        ForbiddenError: the viewer may export no records anywhere; of an archive, not everything.
+        ForbiddenError: the viewer may export no records anywhere; of an archive, not everything; it is a program that
+            asks for a person's own.
         ConflictError: the id is taken, or too many of theirs are at work.
     """
     viewer = change.viewer
     if new.format is ExportFormat.ARCHIVE:
         require(viewer, Permission.EXPORT_ARCHIVE, ORGANIZATION)
+    elif new.format is ExportFormat.PERSON:
+        if viewer.membership_id is None:
+            raise ForbiddenError("A program is nobody whose data there could be.")
     elif Permission.RECORD_EXPORT not in viewer.access.reach:
         require(viewer, Permission.RECORD_EXPORT, ORGANIZATION)
     given = {"format": new.format, "filter_given": new.filter}
@@ -83,8 +92,11 @@ async def create_export(change: Change, *, export_id: UUID | None, new: NewExpor
         "format": new.format,
         "filter_given": new.filter,
         "request": request,
+        "searched_for": _searched_for(new.conditions),
         "creation_digest": digest,
     }
+    if new.filter is not None or request is not None:
+        await active_keyring().load([export_owner(change.organization_id, row_id, KeyPurpose.VALUES)])
     await change.insert(DataExport, [export])
     # Not by the change, which answers the rows that it made by their ids: this one has the export's.
     await insert_rows(change.connection, entity_of(DataExportProgress), [whose])
@@ -154,6 +166,14 @@ def require_own(membership_id: UUID | None, service_account_id: UUID | None, vie
     """Raise `ForbiddenError` unless the viewer is who asked for the export."""
     if viewer.principal_id != (membership_id or service_account_id):
         raise ForbiddenError("Only who asked for an export takes it: it was made with their rights.")
+
+
+def _searched_for(conditions: Sequence[Any]) -> bytes | None:
+    """Return the blind indexes that conditions compare with, by which who is named in them is found."""
+    entity = entity_of(Record)
+    leaves = (one for one in leaves_of(conditions) if isinstance(one, Condition) and one.value is not None)
+    given = (one.value for one in leaves if entity.columns[one.column].search is not None)
+    return b"".join(index for value in given for index in (value if isinstance(value, list) else [value])) or None
 
 
 def _own(viewer: Viewer) -> Scope:

@@ -23,7 +23,7 @@ from models.base import new_id
 from models.condition_text import conditions_of_text
 from models.data_export import DataExport, ExportFormat, ExportStatus
 from models.encryption.column import open_light
-from models.encryption.envelope import Cell, key_id_of
+from models.encryption.envelope import Cell, KeyPurpose, key_id_of
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import export_owner
 from models.errors import ConflictError, UnavailableError
@@ -39,6 +39,7 @@ from resolvers.export_parquet import ParquetWriter
 from resolvers.export_rights import Requester, is_refusal, require_as_before, written_rights
 from resolvers.export_source import ExportSource
 from resolvers.export_writer import ExportWriter
+from resolvers.person_archive import PersonSource
 from resolvers.read_log import ReadLog
 from resolvers.record_export import RecordSource, author_of
 from resolvers.services import Services
@@ -254,6 +255,7 @@ class Exporting:
         name = f"{_name_of(run.row)}-{run.started_at:%Y%m%d-%H%M%S}.{source.ending}"
         manifest = await _manifest(run, name, author)
         counts = source.counts()
+        await active_keyring().load([export_owner(run.claim.organization_id, run.claim.export_id, KeyPurpose.VALUES)])
 
         async def work(change: Change) -> None:
             export = await _locked(change, run.claim.export_id)
@@ -300,8 +302,9 @@ class Exporting:
 
 async def destroy_keys(services: Services, organization_id: UUID, export_ids: list[UUID]) -> None:
     """Destroy the keys of exports' files: nothing opens any more, in no copy."""
-    owners = [export_owner(organization_id, one) for one in export_ids]
-    key_ids = [key.id for key in await services.keystore.keys_of(owners)]
+    owners = {export_owner(organization_id, one) for one in export_ids}
+    # What its row says of it has another key, and stays.
+    key_ids = [key.id for key in await services.keystore.keys_of(owners) if key.owner in owners]
     await services.keystore.destroy(key_ids)
     for key_id in key_ids:
         active_keyring().hear_destroyed(key_id)
@@ -354,6 +357,8 @@ async def _source_of(row: Mapping[str, Any], started_at: datetime, batch: int | 
     form = ExportFormat(row["format"])
     if form is ExportFormat.ARCHIVE:
         return ArchiveSource(started_at=started_at, **more)
+    if form is ExportFormat.PERSON:
+        return PersonSource(started_at=started_at, **more)
     request = await _opened(row, "request")
     conditions = conditions_of_text(request) if request is not None else []
     return RecordSource(WRITERS[form](), conditions, started_at=started_at, **more)
@@ -368,7 +373,7 @@ async def _opened(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def _name_of(row: Mapping[str, Any]) -> str:
-    return "organization" if row["format"] == ExportFormat.ARCHIVE else "records"
+    return {ExportFormat.ARCHIVE: "organization", ExportFormat.PERSON: "my-data"}.get(row["format"], "records")
 
 
 async def _manifest(run: _Run, name: str, author: str | None) -> str:

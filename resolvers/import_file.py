@@ -17,7 +17,7 @@ from models.data_import import DataImport, ImportChunk, ImportStatus
 from models.encryption.column import open_light
 from models.encryption.envelope import Cell, key_id_of
 from models.encryption.keyring import active_keyring
-from models.encryption.owner import organization_owner
+from models.encryption.owner import import_owner
 from models.errors import ConflictError
 from models.inventory import entity_of
 from models.reading import OneStatement
@@ -71,7 +71,7 @@ async def add_piece(viewer: Viewer, import_id: UUID, *, start: int, piece: bytes
     """
     organization_id = viewer.organization_id
     text = base64.b64encode(await asyncio.to_thread(zlib.compress, piece, _LEVEL)).decode()
-    await active_keyring().load([organization_owner(organization_id)])
+    await active_keyring().load([import_owner(organization_id, import_id)])
     async with write_transaction(Tenant(organization_id=organization_id, user_id=viewer.user_id)) as connection:
         # Whoever sends the same bytes at the same time waits here, and then finds what the first one stored.
         await fetch(connection, _LOCK, organization_id, import_id)

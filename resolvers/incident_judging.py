@@ -208,17 +208,22 @@ async def note_of_installation(judging: Judge, rule: Rule) -> Judged:
     Raises:
         UnavailableError: the database is away.
     """
-    return await note_finding(judging, SYSTEM_ID, Finding(rule, Subject(ORGANIZATION_KEY)))
+    return await note_findings(judging, SYSTEM_ID, [Finding(rule, Subject(ORGANIZATION_KEY))])
 
 
-async def note_finding(judging: Judge, organization_id: UUID, finding: Finding) -> Judged:
-    """Open an incident of what no entry of the trail tells, unless there is one of it that is not closed."""
+async def note_findings(judging: Judge, organization_id: UUID, findings: Sequence[Finding]) -> Judged:
+    """Open incidents of what no entry of the trail tells, unless there are such that are not closed.
+
+    findings: without entries; each is about one thing.
+    """
+    if not findings:
+        return Judged()
     plan = _Plan({}, {})
 
     async def decide(connection: BaseDBAsyncClient) -> Intent | None:
         nonlocal plan
         await fetch(connection, "select pg_advisory_xact_lock($1)", SEALING_LOCK)
-        plan = _Plan((await _planned(connection, organization_id, [finding])).opening, {})
+        plan = _Plan((await _planned(connection, organization_id, findings)).opening, {})
         return _intent(organization_id, plan)
 
     async def work(change: Change) -> Judged:

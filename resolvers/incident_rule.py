@@ -46,6 +46,7 @@ class Whom(StrEnum):
     ACCOUNT = "an account"
     DEVICE = "a device"
     COLUMN = "a column"
+    REQUEST = "a request"
     ORGANIZATION = "the organization"
 
 
@@ -269,12 +270,18 @@ def _organization(_: Entry) -> Subject | None:
     return Subject(ORGANIZATION_KEY)
 
 
+def _request(_: Entry) -> Subject | None:
+    # No entry tells of what was not done.
+    return None
+
+
 _SUBJECTS: Final[dict[Whom, Callable[[Entry], Subject | None]]] = {
     Whom.PRINCIPAL: _principal,
     Whom.ADDRESS: _address,
     Whom.ACCOUNT: _account,
     Whom.DEVICE: _device,
     Whom.COLUMN: _column,
+    Whom.REQUEST: _request,
     Whom.ORGANIZATION: _organization,
 }
 
@@ -337,6 +344,20 @@ RETENTION_BEHIND: Final = Rule(
     IncidentSeverity.HIGH,
     "Data whose period is over are not deleted: no run of the type began for three days, or one stands still for one.",
     Whom.ORGANIZATION,
+    pattern=None,
+)
+ERASURE_DUE: Final = Rule(
+    "erasure_due",
+    IncidentSeverity.HIGH,
+    "Somebody's erasure has to be done within a week, and is not confirmed, or can't be done.",
+    Whom.REQUEST,
+    pattern=None,
+)
+ERASURE_OVERDUE: Final = Rule(
+    "erasure_overdue",
+    IncidentSeverity.CRITICAL,
+    "An erasure that was asked for more than 30 days ago is not done.",
+    Whom.REQUEST,
     pattern=None,
 )
 
@@ -453,4 +474,6 @@ RULES: Final[tuple[Rule, ...]] = (
         Pattern(EntryKind.ATTEMPT, Outcome.FAILED, actions=frozenset({Action.RETENTION_RUN})),
     ),
     RETENTION_BEHIND,
+    ERASURE_DUE,
+    ERASURE_OVERDUE,
 )

@@ -24,6 +24,8 @@ from auth.scope import ORGANIZATION, project_scope
 from models.base import new_id
 from models.custom_role import RoleLevel
 from models.encryption.column import load_keys_for
+from models.encryption.keyring import active_keyring
+from models.encryption.owner import subject_owner
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
 from models.invitation import Invitation, InvitationStatus
@@ -108,6 +110,7 @@ async def invite_user(change: Change, *, new: NewInvitation) -> UUID:
     )
     await require_may_invite(change, change.viewer, invitation)
     await _require_no_member(change, email)
+    await active_keyring().load([subject_owner(change.organization_id, invitation.email_index)])
     try:
         await invitation.save(using_db=change.connection, force_create=True)
     except IntegrityError as error:
@@ -232,4 +235,4 @@ async def _require_no_member(change: Change, email: str) -> None:
 
 
 async def _send(change: Change, invitation: Invitation) -> None:
-    await enqueue(change, kind=MailKind.INVITATION, email=invitation.email, subject_id=invitation.id)
+    await enqueue(change, kind=MailKind.INVITATION, subject_id=invitation.id)

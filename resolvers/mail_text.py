@@ -96,6 +96,45 @@ def review_due_text(*, organization: str, page: str) -> MailText:
     )
 
 
+def erasure_confirm_text(*, organization: str, link: str, due_at: datetime) -> MailText:
+    """Return the letter by which somebody confirms that they are to be erased."""
+    return MailText(
+        "Confirm that you are to be erased from Fieldward",
+        f"You, or {organization}, asked that your account and all that is yours be erased, in every organization.\n\n"
+        f"To confirm it, open this link until {_moment(due_at)}. It works once:\n\n{link}\n\n"
+        "After that there is a while in which you can take it back, and then no way back.\n\n"
+        "If you do not want this, there is nothing to do.\n",
+    )
+
+
+def erasure_scheduled_text(*, what: str, execute_after: datetime, request: str, page: str) -> MailText:
+    """Return the letter that says from when on something is erased. what: you, or the organization."""
+    return MailText(
+        f"Fieldward will erase {what}",
+        f"It was confirmed that {what} be erased. It will be done at {_moment(execute_after)} or soon after, and there"
+        f" is no way back then.\n\nUntil then it can be taken back: sign in, and withdraw the request {request}.\n\n"
+        f"{page}\n\nIf you want a copy of what is yours, take it before.\n",
+    )
+
+
+def erasure_withdrawn_text(*, at: datetime) -> MailText:
+    """Return the letter that says that nobody is erased after all."""
+    return MailText(
+        "You will not be erased from Fieldward",
+        f"The request that your account be erased was taken back at {_moment(at)}. Nothing was erased.\n",
+    )
+
+
+def erasure_done_text(*, certificate: str) -> MailText:
+    """Return the letter that says that somebody was erased: the last that they get."""
+    return MailText(
+        "You were erased from Fieldward",
+        "Your account and what was yours are erased. What was done, and what is left and why, says this certificate. It"
+        " is signed, and anybody who has the key of this installation can verify it. Keep it: we have no address of"
+        f" yours any more.\n\n{certificate}",
+    )
+
+
 def _if_not_you(page: str) -> str:
     return f"If that was not you, set a new password at once and tell your administrator:\n\n{page}\n"
 

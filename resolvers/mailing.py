@@ -5,8 +5,9 @@ is made when the letter is sent, and lies nowhere but in the letter. Who sends t
 transaction of its own, sends, and notes how it went; if it ends in between, the letter is made anew when that while is
 over, and what stood in the one before counts no more. What does not go through is tried again, ever later, for a day.
 
-A letter goes to the address that the account has, whatever was typed to ask for it. Where there is nobody to get one,
-it is dropped, and the address that was given is forgotten.
+A letter goes to the address that the account has, whatever was typed to ask for it: of that only the blind index is
+written down, by which the account is found. Where there is nobody to get one, it is dropped, and the index is
+forgotten.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,7 +30,6 @@ from models.reading import OneStatement
 from models.searching import load_index_key
 from models.transaction import Tenant, fetch, raw_write_transaction, write_transaction
 from models.user import User, UserStatus
-from resolvers.account_index import email_index_of
 from resolvers.alarm import wait_before
 from resolvers.challenge import About, ask, new_secret, withdraw
 from resolvers.change import Change
@@ -71,7 +71,7 @@ _TAKE: Final = f"""
 _ENDED: Final = f"""
     update outgoing_mail
     set state = case when $3 then '{MailState.SENT}' else '{MailState.DROPPED}' end,
-        sent_at = case when $3 then clock_timestamp() end, last_error = null, email = null
+        sent_at = case when $3 then clock_timestamp() end, last_error = null, email_index = null
     where organization_id = $1 and id = $2
 """
 _FAILED: Final = f"""
@@ -79,7 +79,7 @@ _FAILED: Final = f"""
     set last_error = $3, next_attempt_at = clock_timestamp() + $4::interval,
         state = case when clock_timestamp() + $4::interval > created_at + $5::interval
                      then '{MailState.GIVEN_UP}' else '{MailState.PENDING}' end,
-        email = case when clock_timestamp() + $4::interval <= created_at + $5::interval then email end
+        email_index = case when clock_timestamp() + $4::interval <= created_at + $5::interval then email_index end
     where organization_id = $1 and id = $2
     returning state
 """
@@ -107,12 +107,14 @@ async def enqueue(
     *,
     kind: MailKind,
     user_id: UUID | None = None,
-    email: str | None = None,
+    email_index: bytes | None = None,
     subject_id: UUID | None = None,
 ) -> None:
-    """Have a letter sent once the change is committed: to a person's own address, or to one that was given.
+    """Have a letter sent once the change is committed: to a person's own address, or to whom it is about.
 
-    subject_id: the row that it is about. The job that sends looks every few seconds, and is woken by `SEND_MAIL`.
+    email_index: the blind index of the person's address, where it is not known yet whether there is one
+        (`resolvers/account_index.py: email_index_of`). subject_id: the row that it is about. The job that sends looks
+        every few seconds, and is woken by `SEND_MAIL`.
     """
     await OutgoingMail.create(
         using_db=change.connection,
@@ -120,7 +122,7 @@ async def enqueue(
         organization_id=change.organization_id,
         kind=kind,
         user_id=user_id,
-        email=email,
+        email_index=email_index,
         about=subject_id,
         next_attempt_at=change.at,
         created_at=change.at,
@@ -178,7 +180,6 @@ class Mailing:
         prepare = self._prepare.get(mail.kind)
         if prepare is None:
             raise NotSentError("nobody makes letters of this kind")
-        await load_keys_for([mail], "email")
         draft = await prepare(self._route, mail)
         if draft is None:
             return False
@@ -210,7 +211,7 @@ async def address_of(user_id: UUID, *, must_be_member: bool = False) -> str | No
 
 
 async def _reset(route: MailRoute, mail: OutgoingMail) -> Draft | None:
-    user_id = mail.user_id or (None if mail.email is None else await _account_of(mail.email))
+    user_id = mail.user_id or (None if mail.email_index is None else await _account_of(mail.email_index))
     # Who is a member nowhere any more gets in nowhere by a new password.
     address = None if user_id is None else await address_of(user_id, must_be_member=True)
     if user_id is None or address is None:
@@ -273,8 +274,7 @@ async def _review_due(route: MailRoute, mail: OutgoingMail) -> Draft | None:
     return Draft(address, review_due_text(organization=name, page=route.page))
 
 
-async def _account_of(email: str) -> UUID | None:
-    index = await email_index_of(email)
+async def _account_of(index: bytes) -> UUID | None:
     async with OneStatement(Tenant(email_index=index)) as connection:
         found: UUID | None = await connection.fetchval("select id from user_account where email_index = $1", index)
     return found

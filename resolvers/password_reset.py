@@ -59,7 +59,7 @@ async def request_reset(services: Services, actor: Actor, *, email: str) -> None
     except Exception as error:
         await record_attempt(intent, error)
         raise
-    await commit_change(intent, lambda change: enqueue(change, kind=MailKind.PASSWORD_RESET, email=email))
+    await commit_change(intent, lambda change: enqueue(change, kind=MailKind.PASSWORD_RESET, email_index=index))
     services.wake_afterwards(SEND_MAIL)
 
 

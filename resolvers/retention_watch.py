@@ -5,7 +5,7 @@ from uuid import UUID
 
 from models.reading import OneStatement
 from models.transaction import Tenant
-from resolvers.incident_judging import Judge, Judged, note_finding
+from resolvers.incident_judging import Judge, Judged, note_findings
 from resolvers.incident_rule import ORGANIZATION_KEY, RETENTION_BEHIND, Finding, Subject
 
 _IS_BEHIND: Final = """
@@ -39,4 +39,4 @@ async def note_retention(judging: Judge, organization_id: UUID) -> Judged:
     """Open an incident of the organization where its data are not deleted, unless there is one that is not closed."""
     if not await retention_is_behind(organization_id):
         return Judged()
-    return await note_finding(judging, organization_id, Finding(RETENTION_BEHIND, Subject(ORGANIZATION_KEY)))
+    return await note_findings(judging, organization_id, [Finding(RETENTION_BEHIND, Subject(ORGANIZATION_KEY))])

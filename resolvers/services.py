@@ -85,6 +85,7 @@ class Services:
     allowances: how much each caller may ask for in a while.
     import_limit: bytes of the largest file that is imported.
     stale_reads: what may be answered from standbys.
+    erasure_grace: how long an erasure that was confirmed can be taken back.
     """
 
     keyring: Keyring
@@ -110,3 +111,4 @@ class Services:
     allowances: Allowances = field(default_factory=lambda: Allowances(Quota(None, None), Quota(None, None)))
     import_limit: int = 2047 * 1024**2
     stale_reads: StaleReads = field(default_factory=StaleReads)
+    erasure_grace: timedelta = timedelta(days=7)

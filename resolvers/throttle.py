@@ -52,6 +52,7 @@ class Guessing(StrEnum):
     RESET_TOKEN = "RESET_TOKEN"  # noqa: S105
     ENROLMENT_CODE = "ENROLMENT_CODE"
     INVITATION_TOKEN = "INVITATION_TOKEN"  # noqa: S105
+    ERASURE_TOKEN = "ERASURE_TOKEN"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)

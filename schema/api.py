@@ -43,6 +43,7 @@ from schema.data_import_change import DataImportMutation
 from schema.description import publish_descriptions
 from schema.device_change import DeviceMutation
 from schema.device_enrolment import DeviceEnrolmentMutation
+from schema.erasure_request_change import ErasureMutation
 from schema.errors import presented
 from schema.example import publish_examples
 from schema.execution import RowsExecutor
@@ -110,6 +111,7 @@ _MUTATIONS = (
     ExportMutation,
     RetentionMutation,
     LegalHoldMutation,
+    ErasureMutation,
 )
 
 

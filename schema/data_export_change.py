@@ -31,7 +31,9 @@ _CLIENT_ID = "A UUIDv7 that the client made, so that trying again does no harm."
 @writes(DataExportModel, filter="filter_given")
 @strawberry.input(description="Which records are exported, and as what.")
 class CreateExportInput:
-    format: ExportFormat = strawberry.field(description="What the file is; for an ARCHIVE there is `createArchive`.")
+    format: ExportFormat = strawberry.field(
+        description="What the file is; for an ARCHIVE there is `createArchive`, for what is yours `exportMyData`."
+    )
     filter: RecordFilter | None = strawberry.field(
         default=None, description="Which records, as `records` finds them; all that you may export if left out."
     )
@@ -43,6 +45,12 @@ class CreateExportInput:
 class CreateArchiveInput:
     id: strawberry.ID | None = strawberry.field(default=None, description=_CLIENT_ID)
     reason: str | None = strawberry.field(default=None, description="Why. Demanded.")
+
+
+@strawberry.input(description="That what is yours is exported.")
+class ExportMyDataInput:
+    id: strawberry.ID | None = strawberry.field(default=None, description=_CLIENT_ID)
+    reason: str | None = strawberry.field(default=None, description="Why, for the audit trail.")
 
 
 @strawberry.input(description="Which export.")
@@ -82,7 +90,7 @@ class ExportMutation:
         subject="Export",
     )
     async def create_export(info: strawberry.Info, input: CreateExportInput) -> ExportPayload | None:
-        if input.format is ExportFormat.ARCHIVE:
+        if input.format in (ExportFormat.ARCHIVE, ExportFormat.PERSON):
             raise InvalidInputError("Expected a format of records.", field=("input", "format"))
         given = given_of(input.filter)
         new = NewExport(
@@ -103,6 +111,18 @@ class ExportMutation:
     )
     async def create_archive(info: strawberry.Info, input: CreateArchiveInput) -> ExportPayload | None:
         return await _create(info, input.id, NewExport(format=ExportFormat.ARCHIVE))
+
+    @mutation(
+        "Ask for everything of you in the organization as one archive: your account, roles, devices, sign-ins, letters,"
+        " what you did, and what you made as you may read it. It is made in the background.",
+        Action.EXPORT_CREATE,
+        takes=(P.EXPORT_READ,),
+        entity=DataExportModel,
+        subject="Export",
+        fresh=True,
+    )
+    async def export_my_data(info: strawberry.Info, input: ExportMyDataInput) -> ExportPayload | None:
+        return await _create(info, input.id, NewExport(format=ExportFormat.PERSON))
 
     @mutation(
         "Stop an export that is not ready yet.",

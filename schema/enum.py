@@ -18,6 +18,7 @@ from models.data_inventory import Instead, Place
 from models.data_kind import DataKind
 from models.device import DevicePlatform, DeviceStatus
 from models.encryption.envelope import KeyPurpose, OwnerKind
+from models.erasure_request import ErasureKind, ErasureStatus
 from models.incident import IncidentSeverity, IncidentStatus
 from models.invitation import InvitationStatus
 from models.legal_hold import HoldOn
@@ -66,6 +67,8 @@ for _enum, _name in (
     (DateOrder, "ImportDateOrder"),
     (ExportFormat, "ExportFormat"),
     (ExportStatus, "ExportStatus"),
+    (ErasureKind, "ErasureKind"),
+    (ErasureStatus, "ErasureStatus"),
     (Permission, "Permission"),
     (Classification, "Classification"),
     (Storage, "DataStorage"),

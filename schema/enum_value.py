@@ -174,6 +174,19 @@ VALUES: Final[Mapping[str, Mapping[str, str]]] = {
         "PARQUET": "Apache Parquet, with a row for each measurement.",
         "WQX_XML": "A submission of WQX 3.0, as XML.",
         "ARCHIVE": "Everything of the organization, as a zip.",
+        "PERSON": "Everything about whoever asked for it, as a zip.",
+    },
+    "ErasureKind": {
+        "PERSON": "An account, with all names of the person, in every organization that they belong to.",
+        "NAME": "Somebody whom records name as their collector.",
+        "ORGANIZATION": "All that the organization has sealed.",
+    },
+    "ErasureStatus": {
+        "REQUESTED": "It waits to be confirmed.",
+        "CONFIRMED": "It can be taken back, and is carried out after that.",
+        "EXECUTING": "It is being carried out. There is no way back.",
+        "DONE": "It is done, and there is a certificate.",
+        "WITHDRAWN": "It was taken back.",
     },
     "ExportStatus": {
         "PENDING": "It waits for its turn, or is being made.",
@@ -239,7 +252,9 @@ VALUES: Final[Mapping[str, Mapping[str, str]]] = {
         "ORGANIZATION": "An organization.",
         "PERSON": "A person who signs in.",
         "SUBJECT": "Somebody whom an organization's data name.",
-        "EXPORT": "The file of an export.",
+        "EXPORT": "An export.",
+        "IMPORT": "A file that waits to be imported.",
+        "ERASURE": "A request for an erasure.",
     },
     "DataKeyPurpose": {
         "VALUES": "Seals what rows hold.",

@@ -80,7 +80,7 @@ _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),
         *("sites", "history", "incidents", "sessions", "invitations", "accessReviews", "items", "trustedDocuments"),
-        *("imports", "importMappings", "exports"),
+        *("imports", "importMappings", "exports", "erasureRequests"),
     }
 )
 _CHANGES: Final = "changes"

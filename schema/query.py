@@ -16,6 +16,7 @@ from models.data_import import DataImport as DataImportModel
 from models.data_import import ImportMapping as ImportMappingModel
 from models.data_inventory import data_inventory
 from models.data_kind import DataKind
+from models.erasure_request import ErasureRequest as ErasureRequestModel
 from models.errors import InvalidInputError
 from models.incident import Incident as IncidentModel
 from models.invitation import Invitation as InvitationModel
@@ -42,6 +43,7 @@ from schema.data_export import Export, ExportFilter, list_exports
 from schema.data_import import DataImport, DataImportFilter, list_imports
 from schema.data_inventory import DataTable
 from schema.data_query import DataQuery
+from schema.erasure_request import ErasureRequest, ErasureRequestFilter, list_erasure_requests
 from schema.field import TYPES, resolved, root
 from schema.import_mapping import ImportMapping, ImportMappingFilter, list_mappings
 from schema.incident import Incident, IncidentFilter, list_incidents
@@ -269,6 +271,23 @@ class Query(DataQuery):
     ) -> Connection[Export] | None:
         page = PageArguments(first, after, last, before)
         return await list_exports(info, filter, direction, page)
+
+    @resolved("A request for an erasure by its id.", root())
+    async def erasure_request(info: strawberry.Info, id: strawberry.ID) -> ErasureRequest | None:
+        return await load_by_id(info, ErasureRequestModel, "ErasureRequest", id)
+
+    @resolved("The requests for erasure that you see, newest first: about you, or all of the organization's.", root())
+    async def erasure_requests(
+        info: strawberry.Info,
+        filter: ErasureRequestFilter | None = None,
+        direction: OrderDirection = OrderDirection.DESC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[ErasureRequest] | None:
+        page = PageArguments(first, after, last, before)
+        return await list_erasure_requests(info, filter, direction, page)
 
     @resolved(
         "Whether somebody may read a field of an object, or has a permission there, and why.",

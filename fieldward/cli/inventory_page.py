@@ -78,6 +78,8 @@ _OWNERS: Final = {
     OwnerKind.PERSON: "the person's",
     OwnerKind.SUBJECT: "the name's own",
     OwnerKind.EXPORT: "the export's own",
+    OwnerKind.IMPORT: "the file's own",
+    OwnerKind.ERASURE: "the request's own",
 }
 
 _PURPOSES: Final = {

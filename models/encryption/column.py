@@ -136,9 +136,10 @@ class EncryptedField(Field[V]):
     max_length: the most characters of the plain text.
     codec: the type of its values.
     null: whether there may be no value. That there is none is not hidden.
-    owner_column: the attribute that says under whose key the value is sealed: the id of a person, or, where
-        `owner_kind` is SUBJECT, the blind index of the name of somebody whom the organization's data name. Where
-        it is None, and without an owner column, it is the key of the row's organization.
+    owner_column: the attribute that says under whose key the value is sealed: the id of a person, or of an export or a
+        file that is imported, by `owner_kind`; where that is SUBJECT, the blind index of the name or address of
+        somebody whom the organization's data name. Where it is None, and without an owner column, it is the key of the
+        row's organization.
     purpose: which of the owner's keys it is.
     pad: hide the length of short values.
     """
@@ -297,9 +298,11 @@ class EncryptedField(Field[V]):
                 name = f"{meta.db_table}.{self.model_field_name}"
                 raise SealedError(f"{name} needs its row's {self.owner_column}.") from None
             if named is not None:
+                if self.owner_kind is OwnerKind.PERSON:
+                    return person_owner(named)
                 if self.owner_kind is OwnerKind.SUBJECT:
                     return subject_owner(organization_id or SYSTEM_ID, named, self.purpose)
-                return person_owner(named)
+                return KeyOwner(self.owner_kind, named, self.purpose, organization_id or SYSTEM_ID)
         return organization_owner(organization_id or SYSTEM_ID, self.purpose)
 
 

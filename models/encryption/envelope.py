@@ -72,8 +72,9 @@ class Algorithm(IntEnum):
 class OwnerKind(StrEnum):
     """Whose a data key is.
 
-    SUBJECT is somebody whom an organization's data name and who need be no user of ours, such as a collector. EXPORT is
-    the file of an export, which has a key for itself.
+    SUBJECT is somebody whom an organization's data name and who need be no user of ours, such as a collector, or who
+    was invited by an address. EXPORT is an export: what was asked for, and its file, have keys for themselves. IMPORT
+    is a file that waits to be imported, ERASURE what is said in a request for one.
     """
 
     SYSTEM = "SYSTEM"
@@ -81,6 +82,8 @@ class OwnerKind(StrEnum):
     PERSON = "PERSON"
     SUBJECT = "SUBJECT"
     EXPORT = "EXPORT"
+    IMPORT = "IMPORT"
+    ERASURE = "ERASURE"
 
 
 class KeyPurpose(StrEnum):

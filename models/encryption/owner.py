@@ -30,9 +30,22 @@ def person_owner(user_id: UUID) -> KeyOwner:
     return KeyOwner(OwnerKind.PERSON, user_id)
 
 
-def export_owner(organization_id: UUID, export_id: UUID) -> KeyOwner:
-    """Return the owner of the key of an export's file. It is among the organization's when those are destroyed."""
-    return KeyOwner(OwnerKind.EXPORT, export_id, KeyPurpose.CONTENT, organization_id)
+def export_owner(organization_id: UUID, export_id: UUID, purpose: KeyPurpose = KeyPurpose.CONTENT) -> KeyOwner:
+    """Return the owner of the key of an export's file; of VALUES, of that of what its row says.
+
+    Both are among the organization's when those are destroyed.
+    """
+    return KeyOwner(OwnerKind.EXPORT, export_id, purpose, organization_id)
+
+
+def erasure_owner(organization_id: UUID, request_id: UUID) -> KeyOwner:
+    """Return the owner of the key of what a request for an erasure says."""
+    return KeyOwner(OwnerKind.ERASURE, request_id, KeyPurpose.VALUES, organization_id)
+
+
+def import_owner(organization_id: UUID, import_id: UUID) -> KeyOwner:
+    """Return the owner of the key of a file that waits to be imported; it is among the organization's as well."""
+    return KeyOwner(OwnerKind.IMPORT, import_id, KeyPurpose.CONTENT, organization_id)
 
 
 def subject_owner(organization_id: UUID, index: bytes, purpose: KeyPurpose = KeyPurpose.VALUES) -> KeyOwner:

@@ -206,6 +206,16 @@ class HeadSigner(StoredKey):
         signed = self._private.sign(_cosigned(time, text).encode())
         return Signature(name, key.id, time.to_bytes(_TIME_BYTES, "big") + signed)
 
+    def sign_bytes(self, message: bytes) -> bytes:
+        """Return the signature of a message that no head and no cosignature is.
+
+        Raises:
+            ValueError: it has lines, as those do.
+        """
+        if b"\n" in message:
+            raise ValueError("Expected a message of one line.")
+        return self._private.sign(message)
+
     def __repr__(self) -> str:
         return "<HeadSigner>"
 

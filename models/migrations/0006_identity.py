@@ -12,6 +12,7 @@ from models.access_review import AccessDecision, ReviewedKind
 from models.authenticator import AuthenticatorKind
 from models.challenge import ChallengeKind
 from models.encryption.column import EncryptedField
+from models.encryption.envelope import OwnerKind
 from models.invitation import InvitationStatus
 from models.outgoing_mail import MailKind, MailState
 
@@ -109,9 +110,15 @@ class Migration(migrations.Migration):
         _table(
             "Invitation",
             "invitation",
-            ("email", EncryptedField(max_length=254, pad=True)),
+            (
+                "email",
+                EncryptedField(max_length=254, owner_column="email_index", owner_kind=OwnerKind.SUBJECT, pad=True),
+            ),
             ("email_index", fields.BinaryField()),
-            ("name", EncryptedField(max_length=200, pad=True)),
+            (
+                "name",
+                EncryptedField(max_length=200, owner_column="email_index", owner_kind=OwnerKind.SUBJECT, pad=True),
+            ),
             ("role", fields.CharEnumField(enum_type=OrganizationRole, max_length=16)),
             ("custom_role_id", fields.UUIDField(null=True)),
             ("project_id", fields.UUIDField(null=True)),

@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 
 from models.data_import import ImportKind, ImportStatus
 from models.encryption.column import EncryptedField
+from models.encryption.envelope import KeyPurpose, OwnerKind
 
 SQL = Path(__file__).with_name("sql") / "0009_import.sql"
 
@@ -75,7 +76,15 @@ class Migration(migrations.Migration):
             ("import_id", fields.UUIDField()),
             ("start", fields.BigIntField()),
             ("length", fields.IntField()),
-            ("content", EncryptedField(max_length=2 * 1024 * 1024)),
+            (
+                "content",
+                EncryptedField(
+                    max_length=2 * 1024 * 1024,
+                    owner_column="import_id",
+                    owner_kind=OwnerKind.IMPORT,
+                    purpose=KeyPurpose.CONTENT,
+                ),
+            ),
         ),
         _table(
             "ImportBlock",

@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 
 from models.data_export import ExportFormat, ExportStatus
 from models.encryption.column import EncryptedField
+from models.encryption.envelope import OwnerKind
 
 SQL = Path(__file__).with_name("sql") / "0010_export.sql"
 
@@ -43,8 +44,11 @@ class Migration(migrations.Migration):
             ("token_scope", ArrayField(null=True, element_type="TEXT")),
             ("format", fields.CharEnumField(enum_type=ExportFormat, max_length=16)),
             ("status", fields.CharEnumField(enum_type=ExportStatus, max_length=16, default=ExportStatus.PENDING)),
-            ("filter_given", EncryptedField(null=True, max_length=100_000)),
-            ("request", EncryptedField(null=True, max_length=200_000)),
+            (
+                "filter_given",
+                EncryptedField(null=True, max_length=100_000, owner_column="id", owner_kind=OwnerKind.EXPORT),
+            ),
+            ("request", EncryptedField(null=True, max_length=200_000, owner_column="id", owner_kind=OwnerKind.EXPORT)),
             ("used_rights", ArrayField(null=True, element_type="TEXT")),
             ("file_name", fields.CharField(null=True, max_length=100)),
             ("media_type", fields.CharField(null=True, max_length=100)),
@@ -52,7 +56,10 @@ class Migration(migrations.Migration):
             ("sha256", fields.CharField(null=True, max_length=64)),
             ("records", fields.BigIntField(null=True)),
             ("measurements", fields.BigIntField(null=True)),
-            ("manifest", EncryptedField(null=True, max_length=2_000_000)),
+            (
+                "manifest",
+                EncryptedField(null=True, max_length=2_000_000, owner_column="id", owner_kind=OwnerKind.EXPORT),
+            ),
             ("error_code", fields.CharField(null=True, max_length=40)),
             ("finished_at", fields.DatetimeField(null=True)),
             ("expires_at", fields.DatetimeField(null=True)),

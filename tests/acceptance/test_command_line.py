@@ -99,6 +99,7 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
         "models.0010_export",
         "models.0011_idempotency",
         "models.0013_feed",
+        "models.0015_erasure_request",
         "keystore.0001_initial",
     ]
     assert json.loads(run(data, "migrate", "--json").stdout)["applied"] == []

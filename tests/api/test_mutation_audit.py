@@ -16,6 +16,7 @@ from tests.support.mutation import (
     mutate,
     prepare,
     prepare_with_document,
+    prepare_with_erasure,
     prepare_with_hold,
     prepare_with_import,
     prepare_with_incident,
@@ -508,6 +509,27 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         "data_export",
         {"link_digest", "link_expires_at", "link_holder"},
     ),
+    "requestErasure": (
+        "admin",
+        lambda _: {"kind": "NAME", "names": ["Ines Ito"], "reason": REASON},
+        "erasure.request",
+        "erasure_request",
+        {"kind", "status", "named", "name_indexes", "reason", "requested_by_id", "due_at"},
+    ),
+    "confirmErasure": (
+        "owner",
+        lambda stage: {"id": stage.erasure, "expectedVersion": 1, "reason": REASON},
+        "erasure.confirm",
+        "erasure_request",
+        {"status", "confirmed_at", "confirmed_by_id", "execute_after", "version"},
+    ),
+    "withdrawErasure": (
+        "owner",
+        lambda stage: {"id": stage.erasure, "expectedVersion": 1, "reason": REASON},
+        "erasure.withdraw",
+        "erasure_request",
+        {"status", "withdrawn_by_id", "name_indexes", "version"},
+    ),
 }
 DEMAND_A_REASON = {
     *("archiveProject", "setLocationSensitivity", "blockDevice", "unblockDevice", "rejectRecord", "deleteRecord"),
@@ -518,6 +540,7 @@ DEMAND_A_REASON = {
     *("suspendUser", "reinstateUser", "removeUser", "issueServiceAccountToken", "revokeServiceAccountToken"),
     *("removeTrustedDocuments", "setTrustedDocumentPolicy"),
     *("createArchive", "setRetention", "placeLegalHold", "liftLegalHold", "setProjectFields"),
+    "requestErasure",
 }
 """What is not done without a reason. A change of a record that is under review or approved demands one as well."""
 SESSION = {
@@ -529,8 +552,12 @@ OWN = {
     *("renewRecoveryCodes", "renameAuthenticator", "removeAuthenticator"),
 }
 """What everybody does with what they sign in with, and takes no permission: `test_second_factor.py` tries it."""
-BY_A_SECRET = {"enrolDevice", "acceptInvitation"}
-"""What nobody is signed in for: `tests/api/test_device_enrolment.py` and `tests/api/test_invitation.py`."""
+BY_A_SECRET = {"enrolDevice", "acceptInvitation", "confirmErasureByLink"}
+"""What nobody is signed in for: `tests/api/test_device_enrolment.py`, `tests/api/test_invitation.py` and
+`tests/api/test_erasure_request.py`.
+"""
+THEIRS = {"requestMyErasure", "exportMyData"}
+"""What everybody does with what is about them: `tests/api/test_erasure_request.py`, `test_person_archive.py` there."""
 PASSWORD = {"changePassword", "requestPasswordReset", "resetPassword"}
 """What says itself who acts: tests/api/test_password_change.py and tests/api/test_password_reset.py."""
 
@@ -543,6 +570,7 @@ _PREPARED = {
     **dict.fromkeys(("decideAccessReviewItem", "closeAccessReview"), prepare_with_review),
     **dict.fromkeys(("startImport", "cancelImport"), prepare_with_import),
     **dict.fromkeys(("updateImportMapping", "deleteImportMapping"), prepare_with_import),
+    **dict.fromkeys(("confirmErasure", "withdrawErasure"), prepare_with_erasure),
     **dict.fromkeys(("cancelExport", "deleteExport", "createExportLink"), prepare_with_export),
 }
 
@@ -557,7 +585,7 @@ async def prepared(world: World, name: str) -> Stage:
 def test_every_mutation_of_the_schema_is_tried_here() -> None:
     core = build_api()._schema
     assert core.mutation_type is not None
-    assert set(core.mutation_type.fields) == set(CASES) | SESSION | OWN | BY_A_SECRET | PASSWORD
+    assert set(core.mutation_type.fields) == set(CASES) | SESSION | OWN | BY_A_SECRET | PASSWORD | THEIRS
     assert {mutation_of(core.mutation_type.fields[name]).action for name in CASES} == {  # type: ignore[union-attr]
         action for _, _, action, _, _ in CASES.values()
     }

@@ -156,6 +156,7 @@ async def test_the_service_may_do_what_it_must_and_no_more(world: World) -> None
         "import_chunk": ["DELETE", "INSERT", "SELECT", "UPDATE"],
         "import_block": ["DELETE", "INSERT", "SELECT"],
         "data_export_piece": ["DELETE", "INSERT", "SELECT"],
+        "erasure_request": ["INSERT", "SELECT", "UPDATE"],
         "audit_entry": ["INSERT", "SELECT"],
         "change": ["SELECT"],
         "sealed_leaf": ["INSERT", "SELECT"],

@@ -99,6 +99,10 @@ _FILLING: Final[Mapping[str, Sequence[str]]] = {
         "insert into retention_run (id, organization_id, created_at, kind, days, status, is_asked, moved_at, deleted,"
         f" parts) values ({_NEW}, $1, now(), 'RECORD', 365, 'DONE', false, now(), 0, 0)",
     ),
+    "erasure_request": (
+        "insert into erasure_request (id, organization_id, created_at, kind, status, requested_by_id, due_at, version)"
+        f" values ({_NEW}, $1, now(), 'ORGANIZATION', 'REQUESTED', {_MEMBER}, {_LATER}, 1)",
+    ),
     "access_review_item": (
         _REVIEW,
         "insert into access_review_item (id, organization_id, created_at, access_review_id, kind, subject,"

@@ -15,7 +15,7 @@ _CORE = build_api()._schema
 
 OPEN_TO_ALL = {
     *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "enrolDevice"),
-    *("requestPasswordReset", "resetPassword", "acceptInvitation"),
+    *("requestPasswordReset", "resetPassword", "acceptInvitation", "confirmErasureByLink"),
 }
 """The mutations that take no sign-in. Each is one more way in."""
 
@@ -47,6 +47,7 @@ class Stage:
     export: str = ""
     pending_export: str = ""
     hold: str = ""
+    erasure: str = ""
 
 
 async def prepare(world: World) -> Stage:
@@ -140,6 +141,18 @@ async def with_import(world: World, stage: Stage) -> Stage:
     return replace(stage, data_import=made.id, import_mapping=mapped["importMapping"]["id"])
 
 
+async def prepare_with_erasure(world: World) -> Stage:
+    """Make the stage, with a request that a name be erased, which the admin asked for."""
+    return await with_erasure(world, await prepare(world))
+
+
+async def with_erasure(world: World, stage: Stage) -> Stage:
+    """Return the stage with a request that a name be erased, which the admin asked for."""
+    given = {"kind": "NAME", "names": ["Ines Ito"], "reason": "Asked for it."}
+    asked = await _done(await world.client("admin"), "requestErasure", given, "erasureRequest { id }")
+    return replace(stage, erasure=asked["erasureRequest"]["id"])
+
+
 async def mutate(client: Client, name: str, given: dict[str, Any], shown: str = "") -> Answer:
     """Run a mutation with its one input. One that signs is signed by the client's person if nothing else is said."""
     assert _CORE.mutation_type is not None
@@ -149,6 +162,8 @@ async def mutate(client: Client, name: str, given: dict[str, Any], shown: str = 
         declared, passed = f"($input: {arguments['input'].type})", "(input: $input)"
     if takes(name, "meaning"):
         given = {"meaning": "APPROVAL", "password": client.password, **given}
+    elif name == "confirmErasure":
+        given = {"password": client.password, **given}
     errors = "errors { code message field permission }"
     query = f"mutation Mutate{declared} {{ {name}{passed} {{ {shown} {errors} }} }}"
     return await client.run(query, {"input": given} if arguments else {}, operationName="Mutate")

@@ -1,12 +1,12 @@
-/** What links lead to: a forgotten password, a new one, an invitation. */
+/** What links lead to: a forgotten password, a new one, an invitation, one's own erasure. */
 
 import { change } from './api.js';
 import { bindForm, resetForm } from './form.js';
-import { ACCEPT_INVITATION, REQUEST_PASSWORD_RESET, RESET_PASSWORD } from './operations.js';
+import { ACCEPT_INVITATION, CONFIRM_ERASURE, REQUEST_PASSWORD_RESET, RESET_PASSWORD } from './operations.js';
 import { openSignIn } from './sign_in.js';
 import { byId, show } from './view.js';
 
-const KINDS = ['reset', 'invitation', 'enrol', 'forgotten'];
+const KINDS = ['reset', 'invitation', 'erasure', 'enrol', 'forgotten'];
 
 /** The secret of the link that led here, held in memory alone. */
 let token = null;
@@ -37,6 +37,10 @@ export function bindLinks() {
     finish('invitation-form', 'Welcome. You are a member now: sign in.');
     byId('organization').value = organization;
   });
+  bindForm(byId('erasure-form'), async () => {
+    const { executeAfter } = await change(CONFIRM_ERASURE, { token });
+    finish('erasure-form', `You will be erased after ${new Date(executeAfter).toLocaleString()}. Until then you can sign in and take it back.`);
+  });
   byId('forgotten-open').addEventListener('click', openForgotten);
   byId('forgotten-cancel').addEventListener('click', () => openSignIn());
 }
@@ -60,6 +64,13 @@ export function openInvitation(given) {
   token = given;
   resetForm(byId('invitation-form'));
   show('invitation');
+}
+
+/** Ask whether they are to be erased, as they or somebody else asked for. */
+export function openErasure(given) {
+  token = given;
+  resetForm(byId('erasure-form'));
+  show('erasure');
 }
 
 function finish(form, notice) {

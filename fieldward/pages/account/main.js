@@ -4,14 +4,20 @@ import { ask, change, listen, RefusedError } from './api.js';
 import { bindAuthenticators, showAuthenticators } from './authenticators.js';
 import { bindDevice, openEnrolment } from './device.js';
 import { bindForm, resetForm } from './form.js';
-import { bindLinks, openForgotten, openInvitation, openReset, takeFragment } from './link.js';
+import { bindLinks, openErasure, openForgotten, openInvitation, openReset, takeFragment } from './link.js';
 import { CHANGE_PASSWORD, VIEWER } from './operations.js';
 import { bindSessions, showSessions } from './sessions.js';
 import { bindSignIn, openSignIn, signOut } from './sign_in.js';
 import { bindStepUp, stepUp } from './step_up.js';
 import { announce, byId, show } from './view.js';
 
-const OPENED_BY = { reset: openReset, invitation: openInvitation, enrol: openEnrolment, forgotten: openForgotten };
+const OPENED_BY = {
+  reset: openReset,
+  invitation: openInvitation,
+  erasure: openErasure,
+  enrol: openEnrolment,
+  forgotten: openForgotten,
+};
 
 let viewer = null;
 

@@ -14,6 +14,12 @@ export const VIEWER = /* GraphQL */ `
   }
 `;
 
+export const CONFIRM_ERASURE = /* GraphQL */ `
+  mutation AccountConfirmErasure($input: ConfirmErasureByLinkInput!) {
+    confirmErasureByLink(input: $input) { executeAfter errors { code message field } }
+  }
+`;
+
 export const SIGN_IN = /* GraphQL */ `
   mutation AccountSignIn($input: SignInInput!) {
     signIn(input: $input) {

@@ -1,0 +1,269 @@
+"""Carrying out what was asked for and confirmed, when it can't be taken back any more; and what is overdue.
+
+By one process, in steps of which each can be done again: the request is marked as begun, which nobody takes back; keys
+are written down and destroyed, and rows changed (`resolvers/erasure.py: carry_out`); the request is marked as done,
+with its certificate. Whoever finds a request that was begun goes on with it. So it is with one that the log of
+destroyed keys knows and the data do not, which came back from a backup: it is done again, and gets a certificate of its
+own.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+import structlog
+
+from auth.action import Action
+from models.base import new_id
+from models.encryption.column import load_keys_for
+from models.encryption.keyring import active_keyring
+from models.encryption.owner import erasure_owner
+from models.erasure_request import ErasureKind, ErasureRequest, ErasureStatus
+from models.errors import ConflictError, SealedError, UnavailableError
+from models.inventory import entity_of
+from models.reading import OneStatement
+from models.transaction import Tenant
+from resolvers.change import Change, Intent, commit_change
+from resolvers.erasure import Erased, carry_out
+from resolvers.erasure_certificate import certificate_of
+from resolvers.erasure_hold import holds_on
+from resolvers.erasure_owner import Plan, address_of_account, plan_indexes, plan_organization, plan_person
+from resolvers.erasure_request import names_of
+from resolvers.mail_text import erasure_done_text
+from resolvers.mailer import Letter
+from resolvers.sending import NotSentError
+from resolvers.services import Services
+from resolvers.trail import job_actor
+
+log = structlog.get_logger()
+
+EVERY_S: Final = 60.0
+"""Seconds between two looks for requests that are to be carried out."""
+SOON: Final = timedelta(days=7)
+"""How long before an erasure has to be done somebody is told that it is not."""
+
+_ENTITY: Final = entity_of(ErasureRequest)
+_ORGANIZATIONS: Final = "select fieldward_erasing() as id"
+_OPEN: Final = """
+    select r.*, clock_timestamp() as now from erasure_request r
+     where organization_id = $1 and (status in ('REQUESTED', 'CONFIRMED', 'EXECUTING')
+           or (status = 'WITHDRAWN' and num_nonnulls(named, reason) > 0))
+     order by due_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A request that is not done, and when it has to be. is_late: that is over."""
+
+    request_id: UUID
+    due_at: datetime
+    is_late: bool
+
+
+async def erasing_organizations() -> list[UUID]:
+    """Return the organizations with requests that are neither done nor withdrawn, or of which something is left."""
+    async with OneStatement(Tenant()) as connection:
+        return [row["id"] for row in await connection.fetch(_ORGANIZATIONS)]
+
+
+async def overdue(organization_id: UUID) -> list[Overdue]:
+    """Return the requests of an organization that should be done by now, or have to be within `SOON`."""
+    return [
+        Overdue(request.id, request.due_at, is_late=now >= request.due_at)
+        for request, now in await _open(organization_id)
+        if request.status is not ErasureStatus.WITHDRAWN and now >= request.due_at - SOON
+    ]
+
+
+class ErasureRunning:
+    """Carries out the requests of any organization. One for a process, and one process at a time."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def step(self, organization_id: UUID) -> int:
+        """Carry out what is due in an organization; return how many requests that were.
+
+        What can't be done now, such as the erasure of a last owner, is tried again, and told of when it is overdue.
+
+        Raises:
+            UnavailableError: a database, the keystore or the key provider is away.
+        """
+        done = 0
+        waiting = await _open(organization_id)
+        # A backup may be from before a request was confirmed, or even from before it was begun.
+        begun = {one.id for one in await self._services.destructions.all()} if waiting else set()
+        for request, now in waiting:
+            is_begun = request.status is ErasureStatus.EXECUTING or request.id in begun
+            try:
+                done += await self._advance(request, now, is_begun=is_begun)
+            except UnavailableError:
+                raise
+            except ConflictError as error:
+                log.warning("erasure_waits", request=str(request.id), why=error.message)
+            except Exception as error:
+                log.error("erasure_failed", request=str(request.id), exc_info=error)
+        return done
+
+    async def _advance(self, request: ErasureRequest, now: datetime, *, is_begun: bool) -> bool:
+        if request.status is ErasureStatus.WITHDRAWN:
+            await self._forget(request)
+            return False
+        if not is_begun:
+            if request.status is not ErasureStatus.CONFIRMED or request.execute_after is None:
+                return False
+            if now < request.execute_after:
+                return False
+            # Whether it can be done at all, before it is said that it has begun.
+            await self._plan(request, is_begun=False)
+            if not await self._begin(request):
+                return False
+        await self._carry_out(request)
+        return True
+
+    async def _begin(self, request: ErasureRequest) -> bool:
+        """Mark the request as begun; return whether it may begin: it was not taken back, and nothing keeps it."""
+
+        async def work(change: Change) -> bool:
+            locked = await _locked(change, request.id)
+            if locked is None or locked.status is not ErasureStatus.CONFIRMED:
+                return False
+            if await holds_on(change.connection, locked):
+                if locked.held_at is None:
+                    locked.held_at = change.at
+                    await locked.save(using_db=change.connection, update_fields=["held_at"])
+                return False
+            locked.status = ErasureStatus.EXECUTING
+            locked.held_at = None
+            locked.started_at = change.at
+            locked.version += 1
+            await locked.save(using_db=change.connection, update_fields=["status", "held_at", "started_at", "version"])
+            return True
+
+        return await commit_change(_intent(Action.ERASURE_START, request), work)
+
+    async def _carry_out(self, request: ErasureRequest) -> None:
+        services = self._services
+        address = None if request.user_id is None else await address_of_account(request.user_id)
+        plan = await self._plan(request, is_begun=True)
+        actor = job_actor(request.organization_id)
+        erased = await carry_out(services, actor, plan, reason=None, erasure_id=request.id)
+        certificate = await self._finish(request, erased)
+        log.info("erasure_done", request=str(request.id), kind=request.kind, keys=erased.keys)
+        if address is not None and certificate is not None:
+            await self._tell(address, certificate)
+
+    async def _plan(self, request: ErasureRequest, *, is_begun: bool) -> Plan:
+        if request.kind is ErasureKind.ORGANIZATION:
+            return plan_organization(request.organization_id)
+        if request.user_id is None:
+            return await plan_indexes(request.organization_id, names_of(request))
+        # Their spellings were told once, and count in every organization that they belong to.
+        named = await _opened_names(request)
+        return await plan_person(self._services, request.user_id, also_named=named, is_begun=is_begun)
+
+    async def _finish(self, request: ErasureRequest, erased: Erased) -> str | None:
+        """Mark the request as done, with its certificate; None where somebody else did."""
+        await self._destroy_words(request)
+
+        async def work(change: Change) -> str | None:
+            locked = await _locked(change, request.id)
+            if locked is None or locked.status is ErasureStatus.DONE:
+                return None
+            # Of what came back from a backup it may not be known that it was confirmed.
+            locked.confirmed_at = locked.confirmed_at or change.at
+            locked.execute_after = locked.execute_after or locked.confirmed_at
+            locked.status = ErasureStatus.DONE
+            locked.started_at = locked.started_at or erased.at
+            locked.finished_at = change.at
+            locked.certificate = certificate_of(self._services.sealer, locked, erased, at=change.at)
+            locked.named = locked.reason = None
+            locked.name_indexes = locked.token_digest = None
+            locked.version += 1
+            await locked.save(using_db=change.connection, update_fields=_FINISHED)
+            return locked.certificate
+
+        return await commit_change(_intent(Action.ERASURE_FINISH, request), work)
+
+    async def _forget(self, request: ErasureRequest) -> None:
+        """Forget what a request said that was taken back."""
+        await self._destroy_words(request)
+
+        async def work(change: Change) -> None:
+            locked = await _locked(change, request.id)
+            if locked is not None and locked.status is ErasureStatus.WITHDRAWN:
+                locked.named = locked.reason = None
+                await locked.save(using_db=change.connection, update_fields=["named", "reason"])
+
+        await commit_change(_intent(Action.ERASURE_FORGET, request), work)
+
+    async def _destroy_words(self, request: ErasureRequest) -> None:
+        owner = erasure_owner(request.organization_id, request.id)
+        key_ids = [key.id for key in await self._services.keystore.keys_of([owner])]
+        await self._services.keystore.destroy(key_ids)
+        for key_id in key_ids:
+            active_keyring().hear_destroyed(key_id)
+
+    async def _tell(self, address: str, certificate: str) -> None:
+        """Send the person their certificate. Their address is in this process's memory alone, so it is tried once."""
+        if self._services.mail is None:
+            return
+        text = erasure_done_text(certificate=certificate)
+        try:
+            await self._services.mail.mailer.send(Letter(new_id(), address, text.subject, text.text))
+        except NotSentError as error:
+            log.warning("erasure_not_told", failure=error.kind)
+
+
+_FINISHED: Final = [
+    "status",
+    "confirmed_at",
+    "execute_after",
+    "started_at",
+    "finished_at",
+    "certificate",
+    "named",
+    "reason",
+    "name_indexes",
+    "token_digest",
+    "version",
+]
+
+
+async def _open(organization_id: UUID) -> list[tuple[ErasureRequest, datetime]]:
+    async with OneStatement(Tenant(organization_id=organization_id)) as connection:
+        rows = await connection.fetch(_OPEN, organization_id)
+    return [_read(dict(row)) for row in rows]
+
+
+def _read(columns: dict[str, Any]) -> tuple[ErasureRequest, datetime]:
+    now = columns.pop("now")
+    return ErasureRequest._init_from_db(**columns), now.astimezone(UTC)
+
+
+async def _opened_names(request: ErasureRequest) -> list[str]:
+    """Return the spellings that a request names; none where they can't be read any more."""
+    await load_keys_for([request], "named")
+    try:
+        stored = request.named
+    except SealedError:
+        return []
+    names: list[str] = [] if stored is None else orjson.loads(stored)
+    return names
+
+
+async def _locked(change: Change, request_id: UUID) -> ErasureRequest | None:
+    return await (
+        ErasureRequest.filter(id=request_id, organization_id=change.organization_id)
+        .using_db(change.connection)
+        .select_for_update()
+        .get_or_none()
+    )
+
+
+def _intent(action: Action, request: ErasureRequest) -> Intent:
+    actor = job_actor(request.organization_id)
+    return Intent(action, actor, entity=_ENTITY.name, subjects=[request.id])
