@@ -64,6 +64,7 @@ def build_services(settings: Settings, *, mailer: Mailer | None = None) -> Servi
         enforces_limits=settings.limits == "enforce",
         allowances=Allowances(settings.quota, settings.anonymous_quota),
         import_limit=settings.import_limit_mib * 1024**2,
+        operation_timeout_s=settings.operation_timeout_s,
         mail=build_mail_route(settings, otherwise=mailer),
     )
 

@@ -41,6 +41,9 @@ AWAY: Final = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
+    # No room, on its disk or in its memory: what was asked for did not happen.
+    asyncpg.DiskFullError,
+    asyncpg.OutOfMemoryError,
     asyncpg.QueryCanceledError,
 )
 """What a database that is away, or takes too long, raises."""
@@ -98,6 +101,8 @@ def unavailable(error: BaseException) -> UnavailableError:
     """
     if isinstance(error, asyncpg.QueryCanceledError):
         return UnavailableError("The database took too long. Ask for less, or try again.")
+    if isinstance(error, asyncpg.DiskFullError | asyncpg.OutOfMemoryError):
+        return UnavailableError("The database has no room for this. Try again later.")
     return UnavailableError("The database does not answer. Try again.")
 
 

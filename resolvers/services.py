@@ -83,6 +83,7 @@ class Services:
     enforces_limits: whether an operation that asks for too much is refused, or only noted in the log.
     allowances: how much each caller may ask for in a while.
     import_limit: bytes of the largest file that is imported.
+    operation_timeout_s: seconds that an operation may take in all.
     """
 
     keyring: Keyring
@@ -107,3 +108,4 @@ class Services:
     enforces_limits: bool = True
     allowances: Allowances = field(default_factory=lambda: Allowances(Quota(None, None), Quota(None, None)))
     import_limit: int = 2047 * 1024**2
+    operation_timeout_s: float = 30.0
