@@ -23,7 +23,7 @@ MOST_CALLERS: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a caller may ask for in `WINDOW_S`: requests, cost; and at_once: how many operations are worked on at a time.
+    """What a caller may ask for in `WINDOW_S`: requests, cost; at_once: how many operations are worked on at a time.
     None for any number.
     """
 

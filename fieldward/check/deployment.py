@@ -25,7 +25,8 @@ MOST_APART_S: Final = 2.0
 CONNECT_S: Final = 5.0
 
 _SEVERITIES: Final = {severity: place for place, severity in enumerate(Severity)}
-_OTHER_SCHEMA: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
+_NOT_LOOKED_AT: Final = (*AWAY, asyncpg.PostgresError)
+"""A database that is away, lets nobody in, or is of another version."""
 _PROBE: Final = b"fieldward check: this wraps, and unwraps to itself."
 
 
@@ -54,8 +55,8 @@ async def require_safe_databases(databases: Databases) -> None:
         try:
             async with _connected(credentials) as connection:
                 found += await role_findings(connection, credentials)
-        except AWAY as error:
-            raise UnavailableError("The database does not answer.") from error
+        except _NOT_LOOKED_AT as error:
+            raise UnavailableError("The database does not answer, or does not let the service in.") from error
     if refused := _refused(found):
         raise RefusedStartError(refused)
 
@@ -80,7 +81,7 @@ async def _database_findings(databases: Databases, *, is_embedded: bool) -> list
                 found += await role_findings(connection, credentials)
                 found += await server_findings(connection, is_embedded=is_embedded, is_keystore=is_keystore)
                 found += await clock_findings(connection)
-        except (*AWAY, *_OTHER_SCHEMA, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        except _NOT_LOOKED_AT as error:
             found.append(Finding(RULES["database-away"], f"{name} ({type(error).__name__})"))
     return found
 

@@ -10,7 +10,7 @@ from fieldward.check.rule import RULES
 from fieldward.check.setting import is_here, remote_hosts
 from fieldward.database import Credentials
 
-_ROLE: Final = """
+ROLE: Final = """
     select r.rolname::text as role, r.rolsuper as is_super, r.rolbypassrls as bypasses, r.rolcreaterole as makes_roles,
       r.rolcreatedb as makes_databases, r.rolreplication as replicates,
       session_user = current_user as is_itself,
@@ -45,15 +45,20 @@ _MAY_SWITCH: Final = "select has_parameter_privilege(current_user, 'session_repl
 
 async def role_findings(connection: asyncpg.Connection, credentials: Credentials) -> list[Finding]:
     """Return what is wrong with the role and the connection."""
-    found = (await connection.fetch(_ROLE))[0]
+    found = (await connection.fetch(ROLE))[0]
     by = None
     if connection.get_server_version().major >= _KNOWS_HOW // 10_000:
         by = str(await connection.fetchval(_LOGGED_IN_BY) or "trust")
     may_switch = bool(await connection.fetchval(_MAY_SWITCH))
-    return list(_judged(dict(found), by, credentials, may_switch=may_switch))
+    return list(judged(dict(found), by, credentials, may_switch=may_switch))
 
 
-def _judged(found: dict[str, Any], by: str | None, credentials: Credentials, *, may_switch: bool) -> Iterator[Finding]:
+def judged(found: dict[str, Any], by: str | None, credentials: Credentials, *, may_switch: bool) -> Iterator[Finding]:
+    """Yield what is wrong by what was told.
+
+    found: the row of `ROLE`. by: how the role proved itself; None where that is not told. may_switch: whether it may
+        set `session_replication_role`.
+    """
     role, database = found["role"], found["database"]
     where = f"{role} in {database}"
     if found["is_super"]:

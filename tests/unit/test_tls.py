@@ -79,7 +79,7 @@ async def test_a_renewed_certificate_is_taken_without_a_restart(authority: Autho
         with capture_logs() as logs:
             authority.issue(tmp_path / "tls")
             async with asyncio.timeout(10):
-                while (await shaken(port, client))[2] == before:
+                while (await shaken(port, client))[2] == before:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         assert [one["event"] for one in logs if one["event"] == "certificate_renewed"]
 
