@@ -31,7 +31,9 @@ def plain_environment(**more: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FIELDWARD_")}
     # What is measured is how fast the service is, and not how fast it lets one caller be.
     inherited |= {
-        f"FIELDWARD_{who}RATE_LIMIT_{what}": "0" for who in ("", "ANONYMOUS_") for what in ("REQUESTS", "COST")
+        f"FIELDWARD_{who}{what}": "0"
+        for who in ("", "ANONYMOUS_")
+        for what in ("RATE_LIMIT_REQUESTS", "RATE_LIMIT_COST", "CONCURRENCY")
     }
     return {**inherited, **more}
 

@@ -18,6 +18,7 @@ from drills.crash import Crashed, crash_under_load
 from drills.error import DrillError
 from drills.failover import GOAL_S, FailedOver, failover_under_load
 from drills.malformed import Malformed, malformed_under_watch
+from drills.overload import Overloaded, overload
 from drills.restore import PROMISED_S, RestoredTo, restore_under_load
 from drills.rotation import Rotated, rotate_under_load
 
@@ -36,6 +37,8 @@ Examples:
   python -m drills failover --kills 20 --stops 10 --cuts 10 --write
 
   python -m drills restore --size-gb 5 --write
+
+  python -m drills overload --seconds 60 --write
 
   python -m drills all
 
@@ -183,6 +186,29 @@ def restore(
     _publish(Report("restore", _restore_lines(found), asdict(found)), as_json=as_json, write=write)
 
 
+@app.command("overload")
+def overload_command(
+    directory: Directory = DEFAULT,
+    seconds: Annotated[float, typer.Option(min=2, help="How long the flood lasts.")] = 60.0,
+    times: Annotated[float, typer.Option(min=2, help="Of what the service can do.")] = 10.0,
+    as_json: AsJson = False,
+    write: Write = False,
+) -> None:
+    """Ask for ten times as much as the service can do, and look for what breaks, waits, grows or does not recover.
+
+    Example: python -m drills overload --seconds 10
+    """
+    directory = directory.resolve() / "overload"
+    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        found = overload(directory, seconds=seconds, times=times, say=_say)
+    except DrillError as error:
+        print(f"drill: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+    shutil.rmtree(directory, ignore_errors=True)
+    _publish(Report("overload", _overload_lines(found), asdict(found)), as_json=as_json, write=write)
+
+
 @app.command("all")
 def all_drills(directory: Directory = DEFAULT, write: Write = False) -> None:
     """Go through every drill at full size.
@@ -194,6 +220,7 @@ def all_drills(directory: Directory = DEFAULT, write: Write = False) -> None:
     malformed(directory=directory, write=write)
     failover(directory=directory, write=write)
     restore(directory=directory, write=write)
+    overload_command(directory=directory, write=write)
 
 
 def _publish(report: Report, *, as_json: bool, write: bool) -> None:
@@ -274,6 +301,32 @@ def _failover_lines(found: FailedOver) -> list[str]:
         ["seconds in all", f"{found.took_s:.0f}"],
     ]
     return [*_heading(), *table(["what", "how much"], rows)]
+
+
+def _overload_lines(found: Overloaded) -> list[str]:
+    early, most, end = found.memory_mb
+    rows = [
+        ["requests a second that one process answers, asked as fast as it does", f"{found.sustained:,.0f}"],
+        ["milliseconds of those, median, 99th percentile and slowest", _three(found.sustained_ms)],
+        ["requests a second that came, for how many seconds", f"{found.offered:,.0f}, {found.seconds:.0f}"],
+        ["connections that they came over", f"{found.connections:,}"],
+        ["requests that came, and found a connection to be sent over", f"{found.due:,}, {found.sent:,}"],
+        ["served", f"{found.served:,}"],
+        ["told to come again, by 429 or 503 with Retry-After", f"{found.refused:,}"],
+        *([f"answered with status {status}", f"{count:,}"] for status, count in sorted(found.statuses.items())),
+        ["answered otherwise, or not at all", f"{found.others:,}"],
+        ["milliseconds of a refusal, median, 99th percentile and slowest", _three(found.refused_ms)],
+        ["the same of what was served", _three(found.served_ms)],
+        ["looks at /health/live meanwhile, of which not answered", f"{found.probes:,}, {found.unprobed:,}"],
+        ["MiB of the process, when a tenth was over, at most and at the end", f"{early:.0f}, {most:.0f}, {end:.0f}"],
+        ["seconds after the flood until a cheap query was as quick as before", f"{found.recovered_s:.1f}"],
+        ["milliseconds that it took before", f"{found.cheap_ms:.0f}"],
+    ]
+    return [*_heading(), *table(["what", "how much"], rows)]
+
+
+def _three(spread: Sequence[float]) -> str:
+    return ", ".join(f"{one:,.0f}" for one in spread)
 
 
 def _restore_lines(found: RestoredTo) -> list[str]:

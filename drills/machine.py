@@ -71,6 +71,13 @@ class Machine:
         """Where the service takes GraphQL."""
         return f"http://127.0.0.1:{self._port}/graphql"
 
+    @property
+    def pid(self) -> int:
+        """The service's process."""
+        if self._service is None:
+            raise DrillError("The service does not run.")
+        return self._service.pid
+
     @contextmanager
     def standing(self) -> Iterator[None]:
         """Yield, and at the end stop whatever of it runs."""

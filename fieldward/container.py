@@ -69,6 +69,7 @@ def build_services(settings: Settings, *, mailer: Mailer | None = None) -> Servi
         allowances=Allowances(settings.quota, settings.anonymous_quota),
         import_limit=settings.import_limit_mib * 1024**2,
         erasure_grace=timedelta(days=settings.erasure_grace_days),
+        operation_timeout_s=settings.operation_timeout_s,
         mail=build_mail_route(settings, otherwise=mailer),
     )
 

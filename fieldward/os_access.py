@@ -101,6 +101,30 @@ def let_read(user: DatabaseUser, directory: Path) -> None:
     _let(user, directory, _READ | _SEARCH)
 
 
+def closed_to_others(path: Path, *, to_write_alone: bool = False) -> bool:
+    """Return whether nobody but its owner, root and the database's user may do anything with a file or a directory.
+
+    to_write_alone: whether its group may read it, as the group of those who renew certificates and serve with them.
+
+    The database's user may pass a directory, and is in its access control list then, whose mask is shown as the mode of
+    the group.
+    """
+    found = path.stat()
+    let_in_user = _user_named(USER_NAME)
+    if found.st_uid not in {0, os.geteuid(), *([let_in_user.uid] if let_in_user is not None else [])}:
+        return False
+    for (tag, who), may in _access_list(path, found.st_mode).items():
+        if tag in {_USER_OBJ, _MASK}:
+            continue
+        if tag == _USER and let_in_user is not None and who == let_in_user.uid:
+            may &= ~_SEARCH
+        if tag == _GROUP_OBJ and to_write_alone:
+            may &= ~_READ
+        if may:
+            return False
+    return True
+
+
 def take_lock(path: Path) -> int:
     """Take the lock that says who owns a directory, for as long as the returned descriptor is open.
 

@@ -1,7 +1,9 @@
 """All configuration, read from the environment here and nowhere else. Every name begins with `FIELDWARD_`."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
@@ -26,8 +28,16 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FIELDWARD_", extra="forbid")
 
+    mode: Literal["development", "production"] = Field(
+        "development",
+        description="What is served: development listens on this machine alone, production refuses what is not safe.",
+    )
     host: str = Field("127.0.0.1", description="The address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="The port to listen on.")
+    tls_certificate: Path | None = Field(
+        None, description="The certificate to serve TLS with, PEM, with those between it and its root behind it."
+    )
+    tls_key: Path | None = Field(None, description="Its private key, PEM, not encrypted and closed to others.")
     data_directory: Path = Field(Path(".fieldward"), description="Where keys and the embedded database live.")
 
     backup_directory: Path | None = Field(
@@ -62,6 +72,22 @@ class Settings(BaseSettings):
         " standby; 0: none are.",
     )
     statement_timeout_s: float = Field(20.0, gt=0, le=600, description="Seconds that one statement may take.")
+    operation_timeout_s: float = Field(
+        30.0, gt=0, le=600, description="Seconds that one operation may take in all, and each change of a mutation."
+    )
+
+    requests_at_once: int = Field(
+        128,
+        ge=1,
+        le=10_000,
+        description="Requests that a process works on at a time; whoever comes meanwhile is told to come again.",
+    )
+    concurrency: int = Field(
+        20, ge=0, description="Operations of one person or program that a process works on at a time; 0: any number."
+    )
+    anonymous_concurrency: int = Field(
+        20, ge=0, description="The same of one network, for who is not signed in; 0: any number."
+    )
 
     rate_limit_requests: int = Field(
         1_200,
@@ -251,6 +277,17 @@ class Settings(BaseSettings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _require_both_halves_of_tls(self) -> Self:
+        for given, other in (("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")):
+            if getattr(self, given) and not getattr(self, other):
+                raise PydanticCustomError(
+                    "missing",
+                    "FIELDWARD_{name}: expected, beside FIELDWARD_{given}",
+                    {"name": other.upper(), "given": given.upper()},
+                )
+        return self
+
     @field_validator("audit_publish_url")
     @classmethod
     def _require_place(cls, url: str | None) -> str | None:
@@ -347,12 +384,29 @@ class Settings(BaseSettings):
     @property
     def quota(self) -> Quota:
         """What one person or program may ask for in a while."""
-        return Quota(self.rate_limit_requests or None, self.rate_limit_cost or None)
+        return Quota(self.rate_limit_requests or None, self.rate_limit_cost or None, self.concurrency or None)
 
     @property
     def anonymous_quota(self) -> Quota:
         """What one network may ask for in a while without a sign-in."""
-        return Quota(self.anonymous_rate_limit_requests or None, self.anonymous_rate_limit_cost or None)
+        return Quota(
+            self.anonymous_rate_limit_requests or None,
+            self.anonymous_rate_limit_cost or None,
+            self.anonymous_concurrency or None,
+        )
+
+    @property
+    def is_production(self) -> bool:
+        """Whether other people's data are served."""
+        return self.mode == "production"
+
+    @property
+    def is_on_loopback(self) -> bool:
+        """Whether nobody but this machine reaches what is listened on."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @property
     def public_address(self) -> str:
@@ -360,8 +414,13 @@ class Settings(BaseSettings):
 
         Browsers keep passkeys for names alone (`resolvers/relying_party.py`).
         """
-        host = "localhost" if self.host == "127.0.0.1" else self.host
-        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+        return (self.public_url or self.own_address(by_name=True)).rstrip("/")
+
+    def own_address(self, *, by_name: bool = False) -> str:
+        """Return where the process itself is reached. by_name: whether this machine is called by its name."""
+        host = "localhost" if by_name and self.host == "127.0.0.1" else self.host
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'http' if self.tls_certificate is None else 'https'}://{shown}:{self.port}"
 
     @property
     def reading_pool_size(self) -> int:
@@ -378,3 +437,8 @@ class Settings(BaseSettings):
 def _pairs(text: str | None) -> Sequence[tuple[str, str]]:
     found = [one.strip().partition(" ") for one in (text or "").split(",") if one.strip()]
     return [(key.strip(), url.strip()) for key, _, url in found]
+
+
+def tls_key_log() -> str | None:
+    """Return where libraries write down the keys of every TLS connection, for debugging; None where they don't."""
+    return os.environ.get("SSLKEYLOGFILE") or None

@@ -53,6 +53,9 @@ AWAY: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.IdleSessionTimeoutError,
     asyncpg.TooManyConnectionsError,
+    # No room, on its disk or in its memory: what was asked for did not happen.
+    asyncpg.DiskFullError,
+    asyncpg.OutOfMemoryError,
     asyncpg.QueryCanceledError,
 )
 """What a database that is away, or takes too long, raises."""
@@ -133,6 +136,8 @@ def unavailable(error: BaseException) -> UnavailableError:
         return UnavailableError("The database took too long. Ask for less, or try again.")
     if isinstance(error, NoPrimaryError):
         return UnavailableError("The database takes no writes at the moment. Try again.", retry_after_s=RETRY_AFTER_S)
+    if isinstance(error, asyncpg.DiskFullError | asyncpg.OutOfMemoryError):
+        return UnavailableError("The database has no room for this. Try again later.")
     return UnavailableError("The database does not answer. Try again.")
 
 

@@ -1,4 +1,5 @@
-"""How much one caller may ask for in a while: a bucket of requests and one of what they cost, which fill steadily.
+"""How much one caller may ask for in a while: a bucket of requests and one of what they cost, which fill steadily; and
+how much of it at the same time.
 
 Counted in memory, by each process for itself, and ended with it: a caller costs no statement. How guesses at passwords
 and codes are slowed down is apart (`resolvers/throttle.py`), and counted in the database.
@@ -9,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Final
 
 from auth.errors import RateLimitedError
@@ -21,16 +23,25 @@ MOST_CALLERS: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a caller may ask for in `WINDOW_S`. requests, cost: how much; None for any number."""
+    """What a caller may ask for in `WINDOW_S`: requests, cost; at_once: how many operations are worked on at a time.
+    None for any number.
+    """
 
     requests: int | None
     cost: int | None
+    at_once: int | None = None
 
 
 class OverspentError(RateLimitedError):
     """A caller asked for more than their quota in a while."""
 
     noted = detail = "QUOTA_SPENT"
+
+
+class TooManyAtOnceError(RateLimitedError):
+    """A caller asks for more while as much of theirs is being worked on as may be."""
+
+    noted = detail = "TOO_MANY_AT_ONCE"
 
 
 class _Bucket:
@@ -61,13 +72,38 @@ class _Bucket:
 class Allowance:
     """One caller's. Whoever has it may ask, as long as there is something left."""
 
-    __slots__ = ("_clock", "_cost", "_requests")
+    __slots__ = ("_at_once", "_clock", "_cost", "_requests", "_running")
 
     def __init__(self, quota: Quota, clock: Callable[[], float]) -> None:
         now = clock()
         self._clock = clock
         self._requests = None if quota.requests is None else _Bucket(quota.requests, now)
         self._cost = None if quota.cost is None else _Bucket(quota.cost, now)
+        self._at_once = quota.at_once
+        self._running = 0
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something of theirs is being worked on."""
+        return self._running > 0
+
+    def __enter__(self) -> None:
+        """Take a place for an operation, while the block lasts.
+
+        Raises:
+            TooManyAtOnceError: all are taken. Nothing is counted.
+        """
+        if self._at_once is not None and self._running >= self._at_once:
+            raise TooManyAtOnceError(
+                f"At most {self._at_once} operations of yours are worked on at a time. Wait for one of them to end.",
+                retry_after_s=1,
+            )
+        self._running += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running -= 1
 
     def ask(self) -> None:
         """Count a request. Raises `OverspentError`, and counts nothing, where none is left."""
@@ -124,9 +160,15 @@ class Allowances:
         if found is None:
             found = self._kept[key] = Allowance(quota, self._clock)
             if len(self._kept) > MOST_CALLERS:
-                self._kept.popitem(last=False)
+                self._forget_one()
         self._kept.move_to_end(key)
         return found
+
+    def _forget_one(self) -> None:
+        """Forget the caller not seen for longest, and none who is at work: forgotten, they had all of it again."""
+        key, oldest = self._kept.popitem(last=False)
+        if oldest.is_at_work:
+            self._kept[key] = oldest
 
 
 def _take(bucket: _Bucket | None, amount: int, now: float, what: str) -> None:

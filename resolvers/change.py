@@ -22,6 +22,7 @@ from auth.principal import Viewer
 from models.audit_entry import EntryKind, Outcome
 from models.audit_writing import SealedEntry, append_entries, entry_insertion
 from models.base import TenantModel
+from models.deadline import within_deadline
 from models.encryption.keyring import active_keyring
 from models.errors import UncommittedError, UnknownOutcomeError
 from models.inventory import entity_of
@@ -105,6 +106,7 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]], 
     Raises:
         InvalidInputError: the device's clock shows what no clock can.
         DoneBeforeError: the work says so. Everything was rolled back, and nothing is noted.
+        OverdueError: the operation's time is over. It ends before the commit begins, or not at all.
         Whatever the work raised, after everything was rolled back and the attempt was written.
     """
     actor = intent.actor
@@ -116,7 +118,7 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]], 
             try:
                 await active_keyring().load(actor.key_owners)
                 entry = _entry_of(intent)
-                async with write_transaction(_tenant(actor)) as connection:
+                async with write_transaction(_tenant(actor)) as connection, within_deadline():
                     change = await _begin(intent, connection, entry)
                     if intent.done_at is not None:
                         require_clock(intent.done_at, now=change.at)

@@ -86,6 +86,7 @@ class Services:
     import_limit: bytes of the largest file that is imported.
     stale_reads: what may be answered from standbys.
     erasure_grace: how long an erasure that was confirmed can be taken back.
+    operation_timeout_s: seconds that an operation may take in all.
     """
 
     keyring: Keyring
@@ -112,3 +113,4 @@ class Services:
     import_limit: int = 2047 * 1024**2
     stale_reads: StaleReads = field(default_factory=StaleReads)
     erasure_grace: timedelta = timedelta(days=7)
+    operation_timeout_s: float = 30.0

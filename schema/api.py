@@ -4,7 +4,7 @@
 anything leaves, and turns errors into what a client may see.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any, Final
 
 import structlog
@@ -31,6 +31,7 @@ import schema.enum  # noqa: F401  (declares the enums before any type uses them)
 from auth.permission import Permission
 from auth.policy import can
 from auth.scope import ORGANIZATION
+from models.deadline import deadline, within_deadline
 from resolvers.allowance import OverspentError
 from resolvers.idempotency import Once
 from resolvers.run_as import record_looking
@@ -144,7 +145,8 @@ class Api(Schema):
 
         Raises:
             OperationKindError: it is none of the allowed types.
-            OverspentError: whoever asks asked for too much in a while. Nothing was run.
+            OverspentError, TooManyAtOnceError: whoever asks asked for too much in a while, or at once. Nothing was run.
+            OverdueError: it took too long. Nothing is shown, and nothing that it was still at was changed.
         """
         if not isinstance(context_value, RequestContext):
             raise TypeError("An operation takes a RequestContext.")
@@ -152,11 +154,16 @@ class Api(Schema):
             raise MissingQueryError
         context = context_value
         context.name_operation(operation_name, self.operations.digest(query))
+        variables = variable_values or {}
         try:
             if context.following is None:
                 # A subscription was counted when it began: what happens is not asked for.
-                context.allowance.ask()
-            result = await self._run(context, query, variable_values or {}, operation_name, allowed_operation_types)
+                allowance = context.allowance
+                allowance.ask()
+                with allowance, deadline(context.services.operation_timeout_s):
+                    result = await self._run(context, query, variables, operation_name, allowed_operation_types)
+            else:
+                result = await self._run(context, query, variables, operation_name, allowed_operation_types)
             if context.actor.viewer is not None:
                 try:
                     if context.actor.acting_as is not None:
@@ -269,7 +276,7 @@ class Api(Schema):
             if choice.plan is not None and self.plans and isinstance(executor, RowsExecutor)
             else executor.execute_operation()
         )
-        done: CoreResult = executing if isinstance(executing, CoreResult) else await executing
+        done: CoreResult = executing if isinstance(executing, CoreResult) else await _timely(executing, context)
         found = [*(done.errors or ()), *context.denials.errors(done.data)]
         return ExecutionResult(data=done.data, errors=found or None)
 
@@ -304,6 +311,14 @@ class Api(Schema):
         if asked and asked.get("trace") is True and can(actor.who, Permission.ACCESS_READ, ORGANIZATION):
             said["trace"] = context.trace()
         return said
+
+
+async def _timely(executing: Awaitable[CoreResult], context: RequestContext) -> CoreResult:
+    """Return the result of a query in its time. A mutation is held to it change by change (`commit_change`)."""
+    if context.changes:
+        return await executing
+    async with within_deadline():
+        return await executing
 
 
 def _note_overspent(context: RequestContext) -> None:

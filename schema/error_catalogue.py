@@ -178,6 +178,10 @@ DETAILS: Final[Mapping[str, DetailFact]] = {
         "A secret was in the first answer to this key, and is kept nowhere.",
         "If that answer is lost, have a new one made, and end the first.",
     ),
+    "TOO_MANY_AT_ONCE": DetailFact(
+        "As many of your operations are being worked on as may be at a time. Nothing was run.",
+        "Wait for one of them to end, or as `Retry-After` says. Send fewer side by side.",
+    ),
     "SYNC_ANEW": DetailFact(
         "What changed since this cursor can't be told any more, or not all of it: the cursor is older than what is kept"
         " of the trail, or of another server.",

@@ -19,6 +19,7 @@ from strawberry.exceptions import MissingQueryError
 from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from auth.errors import Code, FieldwardError, RateLimitedError, UnauthenticatedError
+from models.deadline import OverdueError
 from models.errors import InvalidInputError, UnavailableError
 from resolvers.live import Listeners
 from schema.api import Api
@@ -246,6 +247,9 @@ class LiveConnection:
             if follows:
                 context.allowance.ask()
                 await self._follow(operation, asked)
+        except OverdueError as error:
+            # It is about this operation alone: nothing is away.
+            await self._fail(operation, [{"message": error.message, "extensions": extensions_of(error)}])
         except (ClosedError, CutError, UnauthenticatedError, UnavailableError) as error:
             self._close(error)
         except (CannotGetOperationTypeError, MissingQueryError) as error:

@@ -119,6 +119,8 @@ def template(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactor
         rate_limit_cost=0,
         anonymous_rate_limit_requests=0,
         anonymous_rate_limit_cost=0,
+        concurrency=0,
+        anonymous_concurrency=0,
         # Nothing listens there unless a test does: what is sent waits.
         smtp_host="127.0.0.1",
         smtp_port=free_port(),

@@ -12,6 +12,7 @@ from fieldward.cli import (
     audit_verify,
     auditing,
     backing,
+    checking,
     demo,
     erasing,
     error_page,
@@ -55,6 +56,8 @@ Examples:
 
   fieldward keys rotate
 
+  fieldward check --deploy
+
   fieldward audit verify --head kept.txt
 
   fieldward audit expire --dry-run
@@ -72,7 +75,8 @@ Examples:
 
 Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 some of an import's rows were rejected; 4 access
 explain: denied; 5 a stored value does not open; 6 not all of the audit trail could be sealed; 7 the audit trail, or a
-row, is not what was sealed; 8 a backup is damaged or not all there; 130 and 143 interrupted.
+row, is not what was sealed; 8 a backup is damaged or not all there; 9 check --deploy: something that is HIGH or keeps
+production from starting; 130 and 143 interrupted.
 """
 
 app = typer.Typer(
@@ -81,6 +85,7 @@ app = typer.Typer(
 app.command("serve")(serving.serve)
 app.command("migrate")(serving.migrate_command)
 app.command("demo")(demo.demo)
+app.command("check")(checking.check)
 app.command("schema")(inventory.schema)
 app.command("inventory")(inventory.inventory)
 app.command("errors")(error_page.errors)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from fieldward.cli.environment import Reach, load_settings, operator, reach, refuse, run, services
-from fieldward.cli.serving import listen, serve_on
+from fieldward.cli.serving import listen, require_startable, serve_on
 from fieldward.database import migrate
 from fieldward.demo.load import load_demo, new_passwords
 from fieldward.demo.people import ORGANIZATIONS, PEOPLE, PROGRAM
@@ -26,7 +26,10 @@ def demo() -> None:
     settings = load_settings()
     if not settings.is_embedded:
         refuse("the demo brings its own database: unset FIELDWARD_DATABASE_URL and its kin")
+    if settings.is_production:
+        refuse("FIELDWARD_MODE: expected development, for a demo: its people's passwords are printed")
     configure_logs(settings.log_format)
+    require_startable(settings)
     listening = listen(settings)
     with reach(settings) as reached:
         if reached.owner is not None:

@@ -6,20 +6,26 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from typing import Annotated, Final
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Annotated, Any, Final
 
 import typer
 import uvicorn
 import uvloop
 
+from fieldward.check.deployment import RefusedStartError, refused_at_start, require_safe_databases
+from fieldward.check.finding import Finding
 from fieldward.cli.environment import Reach, load_settings, reach, refuse, run
 from fieldward.database import migrate
 from fieldward.logs import configure_logs
 from fieldward.settings import Settings
+from fieldward.web.admission import Admission
 from fieldward.web.app import build_app
 from fieldward.web.live import LARGEST_MESSAGE
-from fieldward.web.protocol import BoundedProtocol
+from fieldward.web.protocol import bounded_protocol, most_connections
+from fieldward.web.tls import Certificate, CertificateError
+from models.errors import UnavailableError
 from resolvers.mailer import Mailer
 
 _TURN_S: Final = 0.0001
@@ -36,14 +42,52 @@ def serve() -> None:
     """
     settings = load_settings()
     configure_logs(settings.log_format)
+    require_startable(settings)
     listening = listen(settings)
     with reach(settings) as reached:
         if reached.embedded is not None and reached.owner is not None:
             run(migrate(reached.owner, settings))
-        address = f"http://{settings.host}:{settings.port}"
+        if settings.is_production:
+            run(_require_safe(reached))
+        address = settings.own_address()
         serve_on(
             listening, settings, reached, ready=lambda: print(f"Serving on {address}", file=sys.stderr, flush=True)
         )
+
+
+def require_startable(settings: Settings) -> None:
+    """Exit with 2 where what the settings and files say is not to be served: in production what is not safe, and in
+    development whatever others than this machine could reach.
+    """
+    if settings.is_production:
+        _refuse_all(refused_at_start(settings))
+    elif not settings.is_on_loopback:
+        refuse(
+            f"FIELDWARD_MODE: expected production, to listen on {settings.host}. In development, which refuses nothing"
+            " that is unsafe, the service listens on this machine alone: FIELDWARD_HOST=127.0.0.1."
+        )
+    elif settings.trusted_proxies is not None:
+        refuse(
+            "FIELDWARD_MODE: expected production, behind the proxies of FIELDWARD_TRUSTED_PROXIES. In development the"
+            " service is reached from this machine alone."
+        )
+
+
+async def _require_safe(reached: Reach) -> None:
+    """Exit with 2 where a database lets the service in as who may too much. One that is away is asked later."""
+    try:
+        await require_safe_databases(reached.service)
+    except RefusedStartError as error:
+        _refuse_all(error.findings)
+    except UnavailableError:
+        return
+
+
+def _refuse_all(findings: Sequence[Finding]) -> None:
+    for one in findings[:-1]:
+        print(f"fieldward: {one.refusal}", file=sys.stderr)
+    if findings:
+        refuse(findings[-1].refusal)
 
 
 def migrate_command(
@@ -102,10 +146,13 @@ def serve_on(
 
     mailer: what takes letters to people where no mail server is set.
     """
+    admission = Admission(settings.requests_at_once)
+    certificate = _certificate(settings)
+    tls: dict[str, Any] = {} if certificate is None else {"ssl_context_factory": lambda *_: certificate.context}
     server = _Server(
         uvicorn.Config(
-            build_app(settings, reached.service, mailer=mailer),
-            http=BoundedProtocol,
+            build_app(settings, reached.service, mailer=mailer, admission=admission),
+            http=bounded_protocol(admission, is_production=settings.is_production, most=most_connections()),
             ws="websockets-sansio",
             ws_max_size=LARGEST_MESSAGE,
             # Compressed, what is secret and what somebody else chose would tell of each other by their length.
@@ -117,6 +164,7 @@ def serve_on(
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=10,
+            **tls,
         ),
         ready,
     )
@@ -125,9 +173,26 @@ def serve_on(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.serve(sockets=[listening]))
+        runner.run(_serve(server, listening, certificate))
     if not server.started:
         refuse("the service did not start; see the log", code=1)
+
+
+async def _serve(server: uvicorn.Server, listening: socket.socket, certificate: Certificate | None) -> None:
+    async with AsyncExitStack() as stack:
+        if certificate is not None:
+            await stack.enter_async_context(certificate.renewing())
+        await server.serve(sockets=[listening])
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    """Return what TLS is spoken with; None where it is not. Exits with 2 where it can't be."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    try:
+        return Certificate(settings.tls_certificate, settings.tls_key)
+    except CertificateError as error:
+        refuse(f"FIELDWARD_TLS_CERTIFICATE: {error}")
 
 
 class _Server(uvicorn.Server):

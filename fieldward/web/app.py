@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from fieldward.background import Background
+from fieldward.check.deployment import require_safe_databases
 from fieldward.container import build_services
 from fieldward.database import Databases, limits_of, open_pools, opening
 from fieldward.jobs import build_jobs, intervals_s
@@ -18,6 +19,7 @@ from fieldward.key_watch import watching_keys
 from fieldward.live_watch import watching_changes
 from fieldward.primary_watch import watching_primary
 from fieldward.settings import Settings
+from fieldward.web.admission import Admission
 from fieldward.web.authentication import context_factory, holds_our_token
 from fieldward.web.checkpoint import checkpoint_routes
 from fieldward.web.cookie import OwnPage
@@ -25,6 +27,7 @@ from fieldward.web.endpoint import GraphQLEndpoint
 from fieldward.web.export import export_routes
 from fieldward.web.failure import LastResort, answer_refusal
 from fieldward.web.gate import Gate
+from fieldward.web.header import security_headers
 from fieldward.web.health import health_routes
 from fieldward.web.limits import BodyLimit
 from fieldward.web.live import LiveEndpoint
@@ -35,6 +38,7 @@ from fieldward.web.pages import page_routes
 from fieldward.web.proxy import networks_of
 from fieldward.web.published_key import published_key_routes
 from fieldward.web.request import Frame
+from fieldward.web.transport import Transport
 from fieldward.web.upload import upload_routes
 from models.leadership import SEALING, Leadership
 from resolvers.live import Listeners
@@ -54,16 +58,19 @@ def build_app(
     api: Api | None = None,
     has_background: bool = True,
     mailer: Mailer | None = None,
+    admission: Admission | None = None,
 ) -> ASGIApp:
     """Build the application. Its pools are open, and its background jobs run, while its lifespan lasts.
 
     api: the schema, where it is built already. has_background: whether the jobs run, too; without them what is left to
         do is done by other processes. mailer: what takes letters to people where the settings name no mail server.
+        admission: the places of the process, where its protocol looks at them as well.
 
     Raises:
         SchemaError, InventoryError: something in the schema is unguarded; nothing is served.
     """
     api = api or build_api()
+    admission = admission or Admission(settings.requests_at_once)
     services = build_services(settings, mailer=mailer)
     gate = Gate()
     leadership = Leadership(opening(databases.main_cluster, settings, name="fieldward sealing"), SEALING)
@@ -82,8 +89,12 @@ def build_app(
         GraphQLTransport(api, make_context, documents),
         BodyLimit(is_signed=lambda headers: holds_our_token(services, headers)),
         gate,
+        admission,
         stale_reads,
     )
+
+    async def require_safe() -> None:
+        await require_safe_databases(databases)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -94,7 +105,7 @@ def build_app(
             await stack.enter_async_context(open_pools(databases, settings))
             connect = opening(databases.keystore_cluster, settings, name="fieldward key watch")
             await stack.enter_async_context(watching_keys(services.keyring, services.signing_keys, connect))
-            await stack.enter_async_context(gate.opening(services))
+            await stack.enter_async_context(gate.opening(services, require_safe if settings.is_production else None))
             hear = opening(databases.main_cluster, settings, name="fieldward live watch")
             await stack.enter_async_context(watching_changes(listeners, hear))
             stack.callback(leadership.let_go)
@@ -108,7 +119,7 @@ def build_app(
             *metrics_routes(settings.metrics_token, is_published=settings.audit_publish_url is not None),
             *checkpoint_routes(services.sealer),
             *published_key_routes(services.signing_keys),
-            *oauth_routes(services, public_url=settings.public_url, proxies=proxies),
+            *oauth_routes(services, admission, public_url=settings.public_url, proxies=proxies),
             *upload_routes(make_context, gate),
             *export_routes(services, make_context, gate, proxies=proxies),
             *page_routes(audience=settings.audience, kept_inputs=harmless_inputs(api._schema)),
@@ -119,4 +130,11 @@ def build_app(
     )
     # A redirect would go to whatever host the client named.
     others.router.redirect_slashes = False
-    return Frame(services.keyring, endpoint, LiveEndpoint(live, services, gate, own_page, proxies), others)
+    return Frame(
+        services.keyring,
+        endpoint,
+        LiveEndpoint(live, services, gate, own_page, proxies),
+        others,
+        headers=security_headers(is_production=settings.is_production),
+        transport=Transport(is_tls_demanded=settings.is_production, proxies=proxies),
+    )

@@ -26,12 +26,7 @@ MOST_KEPT: Final = 1024
 AT_ONCE: Final = 2
 """Statements that run for this at a time; who comes meanwhile is told to come back."""
 
-_HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "cross-origin",
-}
+_HEADERS: Final = {"Cross-Origin-Resource-Policy": "cross-origin"}
 
 
 class _Shown:

@@ -5,6 +5,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
+from fieldward.web.admission import Admission
 from fieldward.web.compression import compressed
 from fieldward.web.failure import unexpected
 from fieldward.web.gate import Gate
@@ -21,11 +22,17 @@ class GraphQLEndpoint:
     """Reads the whole request before the transport sees it, and answers for what failed."""
 
     def __init__(
-        self, transport: GraphQLTransport, limit: BodyLimit, gate: Gate, stale_reads: StaleReads | None = None
+        self,
+        transport: GraphQLTransport,
+        limit: BodyLimit,
+        gate: Gate,
+        admission: Admission,
+        stale_reads: StaleReads | None = None,
     ) -> None:
         self._transport = transport
         self._limit = limit
         self._gate = gate
+        self._admission = admission
         self._stale_reads = stale_reads or StaleReads()
 
     async def __call__(self, scope: Scope, receive: Receive) -> Answer | None:
@@ -35,9 +42,8 @@ class GraphQLEndpoint:
             if scope["method"] not in {"POST", "GET"}:
                 raise RefusedError(405, "GraphQL is spoken here by POST, or by GET.", headers=_ALLOWED)
             body = b"" if scope["method"] == "GET" else await self._limit.read(scope, receive)
-            with self._stale_reads.allowing(_said(scope)):
-                answer = await self._transport.answer(Request(scope, receive), body)
-            return await compressed(scope, answer)
+            with self._admission, self._stale_reads.allowing(_said(scope)):
+                return await compressed(scope, await self._transport.answer(Request(scope, receive), body))
         except RefusedError as refused:
             return refused.answer
         except GoneError:

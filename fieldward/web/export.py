@@ -80,7 +80,6 @@ def export_routes(
 def _answer(download: Download) -> Response:
     headers = {
         "Content-Disposition": f'attachment; filename="{download.name}"',
-        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
         "Accept-Ranges": "bytes",
         "Content-Length": str(max(0, download.end - download.start)),
     }

@@ -1,7 +1,7 @@
 """The gate before the first request: erasures are done again before anything is served."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -11,6 +11,7 @@ from tortoise.exceptions import OperationalError
 
 from auth.principal import SYSTEM_ID
 from fieldward.background import Job
+from fieldward.check.deployment import RefusedStartError
 from fieldward.container import require_own_key_file
 from models.encryption.provider import WrappingKeyError
 from models.errors import UnavailableError
@@ -26,11 +27,15 @@ _LATER: Final = (UnavailableError, OperationalError, asyncpg.UndefinedTableError
 """A database that is away, or not yet of this version's schema."""
 
 
+Requirement = Callable[[], Awaitable[None]]
+
+
 class Gate:
     """Closed while a server starts, until what was erased is erased in the data that are there."""
 
     def __init__(self) -> None:
         self._is_open = True
+        self._require: Requirement | None = None
 
     def require_open(self) -> None:
         """Raise `UnavailableError` while it is closed."""
@@ -46,14 +51,18 @@ class Gate:
         return held
 
     @asynccontextmanager
-    async def opening(self, services: Services) -> AsyncIterator[None]:
+    async def opening(self, services: Services, require: Requirement | None = None) -> AsyncIterator[None]:
         """Close, and open as soon as every erasure is applied; where a database is away, once it is back.
 
+        require: what is looked at before, on the live connections.
+
         Raises:
+            Whatever `require` raises but that a database is away. Nothing is served.
             OSError, ValueError: the log of destroyed keys can't be read. Nothing is served.
             WrappingKeyError: the key file is not the keystore's. Nothing is served.
         """
         self._is_open = False
+        self._require = require
         trying: asyncio.Task[None] | None = None
         if not await self._try(services):
             trying = asyncio.create_task(self._keep_trying(services), name="erasures")
@@ -73,9 +82,14 @@ class Gate:
 
     async def _try(self, services: Services) -> bool:
         try:
+            if self._require is not None:
+                await self._require()
             with services.keyring.activate():
                 await require_own_key_file(services)
                 applied = await apply_erasures(services, job_actor(SYSTEM_ID))
+        except RefusedStartError as error:
+            log.error("start_refused", said=[one.refusal for one in error.findings])
+            raise
         except WrappingKeyError as error:
             log.error("key_file_refused", said=str(error))
             raise

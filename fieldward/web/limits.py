@@ -8,12 +8,18 @@ from typing import Any, Final, cast
 
 from starlette.types import Message, Receive, Scope
 
+from auth.errors import Code
 from schema.transport import RefusedError
 
 ANONYMOUS_LIMIT: Final = 64 * 1024
 SIGNED_IN_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a body. Texts are limited far below; this much is read so that the one too long can be named."""
 BODY_TIMEOUT_S = 30
+MOST_HELD: Final = 256 * 1024 * 1024
+"""Bytes of larger bodies that a process holds at a time while they arrive."""
+
+
+_COME_AGAIN: Final = ((b"retry-after", b"3"),)
 
 
 class GoneError(Exception):
@@ -29,6 +35,7 @@ class BodyLimit:
 
     def __init__(self, is_signed: Callable[[Mapping[bytes, bytes]], Awaitable[bool]]) -> None:
         self._is_signed = is_signed
+        self._held = 0
 
     async def read(self, scope: Scope, receive: Receive) -> bytes:
         """Return a request's body once all of it is there.
@@ -55,13 +62,27 @@ class BodyLimit:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 if message is None:
                     message = await _go_on(receiving, waits_for)
-                body = bytearray(await _piece(room, message, 0))
-                while message.get("more_body", False):
-                    message = await receive()
-                    body += await _piece(room, message, len(body))
-                return bytes(body)
+                return await self._gathered(room, message, receive)
         except TimeoutError:
             raise RefusedError(408, "The request took too long to arrive.") from None
+
+    async def _gathered(self, room: "_Room", message: Message, receive: Receive) -> bytes:
+        """Return a body that comes in several pieces."""
+        body = bytearray()
+        try:
+            while True:
+                piece = await _piece(room, message, len(body))
+                if len(body) + len(piece) > ANONYMOUS_LIMIT and self._held + len(piece) > MOST_HELD:
+                    raise RefusedError(
+                        503, "Too much is being sent at once. Try again.", Code.UNAVAILABLE, headers=_COME_AGAIN
+                    )
+                body += piece
+                self._held += len(piece)
+                if not message.get("more_body", False):
+                    return bytes(body)
+                message = await receive()
+        finally:
+            self._held -= len(body)
 
 
 class _Room:

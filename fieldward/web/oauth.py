@@ -16,10 +16,12 @@ from starlette.routing import Route
 
 from auth.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from auth.role import SERVICE_ACCOUNT_LEVEL
+from fieldward.web.admission import Admission
 from fieldward.web.authentication import origin_of
 from fieldward.web.limits import BodyLimit, GoneError
 from fieldward.web.proxy import Network
 from fieldward.web.published_key import JWKS
+from models.deadline import deadline
 from models.errors import InvalidInputError, UnavailableError
 from resolvers.program import grant_access
 from resolvers.services import Services
@@ -54,15 +56,21 @@ class _Client(NamedTuple):
         return "<client>"
 
 
-def oauth_routes(services: Services, *, public_url: str | None, proxies: Sequence[Network]) -> list[Route]:
-    """Return the route that gives tokens, and the one of the metadata, which is there where a public URL is set."""
+def oauth_routes(
+    services: Services, admission: Admission, *, public_url: str | None, proxies: Sequence[Network]
+) -> list[Route]:
+    """Return the route that gives tokens, and the one of the metadata, which is there where a public URL is set.
+
+    admission: the places of the process, of which a request for a token takes one.
+    """
     # Nobody is signed in here: a form of this kind is small.
     limit = BodyLimit(is_signed=_nobody)
 
     async def token(request: Request) -> Response:
         try:
             origin = origin_of(request, proxies)
-            services.allowances.of_network(network_of(origin.ip_address)).ask()
+            allowance = services.allowances.of_network(network_of(origin.ip_address))
+            allowance.ask()
             form = _form(request, await limit.read(request.scope, request.receive))
             client = _client(request.headers.getlist("authorization"), form)
             grant_type = form.get("grant_type")
@@ -70,17 +78,19 @@ def oauth_routes(services: Services, *, public_url: str | None, proxies: Sequenc
                 raise _RefusalError("invalid_request", "Expected a grant_type.")
             if grant_type != GRANT_TYPE:
                 raise _RefusalError("unsupported_grant_type", f"Expected {GRANT_TYPE}.")
-            granted = await grant_access(
-                services,
-                origin,
-                client_id=client.id,
-                secret=client.secret,
-                scope=form["scope"].split() if "scope" in form else None,
-            )
+            with admission, allowance, deadline(services.operation_timeout_s):
+                granted = await grant_access(
+                    services,
+                    origin,
+                    client_id=client.id,
+                    secret=client.secret,
+                    scope=form["scope"].split() if "scope" in form else None,
+                )
         except _RefusalError as refusal:
             return refusal.answer
         except RefusedError as refusal:
-            return _refused("invalid_request", str(refusal), status=refusal.answer.status)
+            code = "temporarily_unavailable" if refusal.answer.status == 503 else "invalid_request"
+            return _refused(code, str(refusal), status=refusal.answer.status)
         except GoneError:
             return Response(status_code=400)
         except UnauthenticatedError as error:

@@ -21,6 +21,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from fieldward.web.header import NOTHING_OF_THE_MACHINE
+
 _PAGES: Final = Path(__file__).resolve().parent.parent / "pages"
 
 _MEDIA_TYPES: Final = {
@@ -70,21 +72,7 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
 ACCOUNT_POLICY: Final = f"{CONTENT_SECURITY_POLICY}; require-trusted-types-for 'script'; trusted-types 'none'"
 """The account's page makes no markup of text, and can't."""
 
-_EVERYWHERE: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-_PAGE: Final = {
-    **_EVERYWHERE,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-_NOTHING_OF_THE_MACHINE: Final = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
 _FILE: Final = {
-    **_EVERYWHERE,
-    # A file opened by itself (an SVG is a document) runs nothing.
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "Cache-Control": "public, max-age=31536000, immutable",
     "Vary": "Accept-Encoding",
 }
@@ -111,16 +99,13 @@ def page_routes(*, audience: str, kept_inputs: Iterable[str]) -> list[BaseRoute]
     """
 
     async def root(_: Request) -> Response:
-        return RedirectResponse("/graphiql", headers=_EVERYWHERE)
+        return RedirectResponse("/graphiql")
 
     graphiql = {
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-        "Permissions-Policy": f"{_NOTHING_OF_THE_MACHINE}, publickey-credentials-get=()",
+        "Permissions-Policy": f"{NOTHING_OF_THE_MACHINE}, publickey-credentials-get=()",
     }
-    account = {
-        "Content-Security-Policy": ACCOUNT_POLICY,
-        "Permissions-Policy": _NOTHING_OF_THE_MACHINE,
-    }
+    account = {"Content-Security-Policy": ACCOUNT_POLICY}
     return [
         Route("/", root),
         *_routes_of("graphiql", _GRAPHIQL, graphiql, {"kept": " ".join(kept_inputs)}),
@@ -142,7 +127,7 @@ def _routes_of(
     filled = re.sub(r"\{\{ ([\w.]+) \}\}", lambda match: escape(told[match[1]]), template)
 
     async def show(_: Request) -> Response:
-        return Response(filled, media_type="text/html", headers={**_PAGE, **headers})
+        return Response(filled, media_type="text/html", headers=headers)
 
     async def static(request: Request) -> Response:
         file = files.get(request.path_params["name"])

@@ -21,7 +21,7 @@ def client_address(peer: str | None, forwarded: str | None, trusted: Sequence[Ne
     """
     found = peer
     hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
-    while hops and _is_any(found, trusted):
+    while hops and is_any(found, trusted):
         hop = hops.pop()
         try:
             found = str(ip_address(hop))
@@ -30,7 +30,8 @@ def client_address(peer: str | None, forwarded: str | None, trusted: Sequence[Ne
     return found
 
 
-def _is_any(address: str | None, networks: Sequence[Network]) -> bool:
+def is_any(address: str | None, networks: Sequence[Network]) -> bool:
+    """Return whether an address lies in one of the networks. What is none lies nowhere."""
     try:
         parsed = ip_address(address or "")
     except ValueError:

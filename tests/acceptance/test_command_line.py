@@ -74,6 +74,7 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["incidents", "list"],
         ["incidents", "close"],
         ["alarms", "test"],
+        ["check"],
     ],
 )
 def test_help_has_an_example(tmp_path: Path, arguments: list[str]) -> None:

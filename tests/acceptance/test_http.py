@@ -51,6 +51,9 @@ def test_an_answer_has_these_headers_and_no_others(server: Server) -> None:
         "x-content-type-options",
         "referrer-policy",
         "cross-origin-resource-policy",
+        "cross-origin-opener-policy",
+        "content-security-policy",
+        "permissions-policy",
         "cache-control",
     ]
     assert body == ANSWER

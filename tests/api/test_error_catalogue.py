@@ -257,7 +257,7 @@ async def test_a_detail_about_a_device_is_provoked(world: World, detail: str) ->
 def test_the_details_about_other_things_are_provoked_beside_what_they_are_about() -> None:
     elsewhere = {
         **dict.fromkeys(("IDEMPOTENCY_KEY_IN_USE", "IDEMPOTENCY_KEY_REUSED", "SHOWN_ONCE"), "test_idempotency.py"),
-        "QUOTA_SPENT": "test_rate_limit.py",
+        **dict.fromkeys(("QUOTA_SPENT", "TOO_MANY_AT_ONCE"), "test_rate_limit.py"),
         "SYNC_ANEW": "test_feed.py",
     }
     here = Path(__file__).parent

@@ -1,6 +1,7 @@
 """How much one caller may ask for in a while, what every answer says of it, and what is answered once it is spent."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -14,7 +15,7 @@ from fieldward.web.app import build_app
 from resolvers.allowance import MOST_CALLERS, WINDOW_S, Allowances, OverspentError, Quota
 from resolvers.flood import WRITTEN_EACH
 from tests.conftest import Template
-from tests.support.world import Client, World
+from tests.support.world import Client, World, connect
 
 CHEAP = "{ viewer { user { name } } }"
 DEAR = "{ records(first: 100) { nodes { siteCode } } }"
@@ -242,3 +243,93 @@ async def test_a_large_text_is_paid_for_once_as_long_as_it_is_kept(world: World,
     answers = [await owner.run(large) for _ in range(4)]
 
     assert [one.errors for one in answers] == [[]] * 4
+
+
+async def test_one_caller_has_so_many_operations_at_work_and_another_ones_go_on(world: World, limited: Limited) -> None:
+    http = await limited(concurrency=2)
+    owner, admin = [Client(http, (await world.client(who)).token) for who in ("owner", "admin")]
+    create = "mutation($i: CreateProjectInput!) { createProject(input: $i) { project { id } errors { code } } }"
+
+    async with held(world, "project", "record"):
+        running = [asyncio.create_task(owner.run(DEAR)) for _ in range(2)]
+        await asyncio.sleep(0.3)
+        refused = await owner.run(create, {"i": {"code": "MORE", "name": "More"}})
+        began = asyncio.get_running_loop().time()
+        again = await owner.run(CHEAP)
+        took_s = asyncio.get_running_loop().time() - began
+        others = await admin.run(CHEAP)
+    done = await asyncio.gather(*running)
+
+    assert [one.status for one in done] == [200, 200]
+    assert (refused.status, again.status, others.status) == (429, 429, 200)
+    (error,) = refused.errors
+    assert error["extensions"] == {"code": "RATE_LIMITED", "detail": "TOO_MANY_AT_ONCE", "retryAfter": 1}
+    assert refused.headers["retry-after"] == "1"
+    assert "data" not in refused.body
+    assert took_s < 1
+    assert await world.value("select count(*) from project where code = 'MORE'") == 0
+    # Whoever has waited is served: no place is lost.
+    assert (await owner.run(CHEAP)).status == 200
+
+
+async def test_a_network_has_so_many_at_work_without_a_sign_in(world: World, limited: Limited) -> None:
+    http = await limited(anonymous_concurrency=1)
+    given = {"email": "nobody@clearwater.example", "password": "x" * 20}
+    sign_in = "mutation($i: SignInInput!) { signIn(input: $i) { errors { code } } }"
+    owner = Client(http, (await world.client("owner")).token)
+
+    async with held(world, "throttle"):
+        guessing = asyncio.create_task(Client(http).run(sign_in, {"i": given}))
+        await asyncio.sleep(0.3)
+        refused = await Client(http).run("{ __typename }")
+        token = await http.post(
+            "/oauth/token", data={"grant_type": "client_credentials", "client_id": "x", "client_secret": "y"}
+        )
+        signed_in = await owner.run(CHEAP)
+    await guessing
+
+    assert (refused.status, refused.errors[0]["extensions"]["detail"]) == (429, "TOO_MANY_AT_ONCE")
+    assert (token.status_code, token.json()["error"]) == (429, "temporarily_unavailable")
+    assert signed_in.status == 200
+
+
+async def test_an_operation_ends_when_its_time_is_over_and_holds_nothing(world: World, limited: Limited) -> None:
+    http = await limited(operation_timeout_s=1)
+    owner = Client(http, (await world.client("owner")).token)
+    create = "mutation($i: CreateProjectInput!) { createProject(input: $i) { project { id } errors { code message } } }"
+    attempts = "select count(*) from audit_entry where action = 'project.create' and kind = 'ATTEMPT'"
+    before = await world.value(attempts)
+
+    async with held(world, "project", "record"):
+        began = asyncio.get_running_loop().time()
+        query, mutation = await asyncio.gather(
+            owner.run(DEAR), owner.run(create, {"i": {"code": "SLOW", "name": "Slow"}})
+        )
+        took_s = asyncio.get_running_loop().time() - began
+        # Neither waits for the lock any more: what was asked was taken back from the database, too.
+        await asyncio.sleep(0.2)
+        waiting = await world.value("select count(*) from pg_stat_activity where wait_event_type = 'Lock'")
+
+    assert took_s < 3
+    assert (query.status, query.codes) == (503, ["UNAVAILABLE"])
+    assert "data" not in query.body
+    assert "took too long" in query.errors[0]["message"]
+    said = mutation.data["createProject"]
+    assert (mutation.status, said["project"]) == (200, None)
+    assert [one["code"] for one in said["errors"]] == ["UNAVAILABLE"]
+    assert waiting == 0
+    assert await world.value("select count(*) from project where code = 'SLOW'") == 0
+    assert await world.value(attempts) == before + 1
+    assert (await owner.run(DEAR)).status == 200
+
+
+@contextlib.asynccontextmanager
+async def held(world: World, *tables: str) -> AsyncIterator[None]:
+    """Hold up whoever reads or writes these tables, while the block runs."""
+    superuser = await connect(world.superuser)
+    try:
+        async with superuser.transaction():
+            await superuser.execute(f"lock table {', '.join(tables)} in access exclusive mode")
+            yield
+    finally:
+        await superuser.close()

@@ -9,6 +9,7 @@ import pytest
 from starlette.types import ASGIApp, Message
 
 import fieldward.web.limits
+from fieldward.web.header import NOTHING_OF_THE_MACHINE
 from tests.support.raw_request import ASKED, OWN, VIEWER, Request, answered, given, put, typed
 from tests.support.world import World
 
@@ -208,6 +209,12 @@ async def test_every_answer_carries_the_same_headers(app: ASGIApp) -> None:
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
         (b"cross-origin-resource-policy", b"same-origin"),
+        (b"cross-origin-opener-policy", b"same-origin"),
+        (
+            b"content-security-policy",
+            b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox",
+        ),
+        (b"permissions-policy", NOTHING_OF_THE_MACHINE.encode()),
         (b"cache-control", b"no-store"),
     ]
     seen: set[str] = set()
@@ -270,7 +277,9 @@ async def test_a_websocket_of_another_protocol_is_closed(offered: list[str], app
     await app(scope, receive, send)
 
     accepted, closed = sent
-    assert accepted == {"type": "websocket.accept", "subprotocol": "graphql-ws" if "graphql-ws" in offered else None}
+    assert accepted["type"] == "websocket.accept"
+    assert accepted["subprotocol"] == ("graphql-ws" if "graphql-ws" in offered else None)
+    assert (b"x-content-type-options", b"nosniff") in accepted["headers"]
     assert (closed["type"], closed["code"]) == ("websocket.close", 4406)
 
 

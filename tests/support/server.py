@@ -19,8 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 SIGN_IN = re.compile(r"^\s+([A-Z]+)\s+(\S+@\S+)\s+(\S+)$")
 
 
-UNLIMITED = {f"FIELDWARD_{who}RATE_LIMIT_{what}": "0" for who in ("", "ANONYMOUS_") for what in ("REQUESTS", "COST")}
-"""No limits of how much may be asked for in a while: tests ask faster than anybody does."""
+UNLIMITED = {
+    f"FIELDWARD_{who}{what}": "0"
+    for who in ("", "ANONYMOUS_")
+    for what in ("RATE_LIMIT_REQUESTS", "RATE_LIMIT_COST", "CONCURRENCY")
+}
+"""No limits of how much may be asked for in a while, or at once: tests ask faster than anybody does."""
 
 
 def free_port() -> int:

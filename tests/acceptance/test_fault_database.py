@@ -1,0 +1,126 @@
+"""PostgreSQL that restarts, and a name of it that does not resolve, below a service that goes on."""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.forward import forwarding
+from tests.support.installation import Installation, Served, installed
+
+AWAY = {"UNAVAILABLE", "UNKNOWN_OUTCOME"}
+RESOLVED_AGAIN_S = 10.0
+NAME = "db.fieldward.test"
+
+
+@pytest.fixture(scope="module")
+def installation() -> Iterator[Installation]:
+    """One for this module."""
+    with installed() as made:
+        yield made
+
+
+def test_a_restart_of_postgresql_is_an_outage_of_moments_that_loses_nothing(installation: Installation) -> None:
+    with installation.served() as served:
+        owner = served.signed_in()
+        served.begin(owner, "RESTART")
+        stop, codes = threading.Event(), list[tuple[float, str | None]]()
+
+        def write() -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                code = served.create(owner, f"R-{number}")
+                codes.append((time.monotonic(), code))
+
+        writing = threading.Thread(target=write)
+        writing.start()
+        try:
+            time.sleep(1)
+            for mode in ("fast", "immediate"):
+                _restart(installation, mode)
+                time.sleep(3)
+        finally:
+            stop.set()
+            writing.join()
+
+        refused = {code for _, code in codes if code is not None}
+        assert refused <= AWAY, refused
+        assert refused
+        # It goes on by itself: nobody restarted the service, and its last words are good ones.
+        assert [code for _, code in codes[-10:]] == [None] * 10
+        there = served.sites(served.signed_in())
+        assert len(there) == len(set(there))
+        assert set(served.acknowledged) <= set(there)
+        assert served.process.poll() is None
+        assert not served.logged("unexpected_error")
+
+
+def test_a_database_whose_name_does_not_resolve_is_away_and_found_when_it_does(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """The names that this machine knows are a file, and this process alone has another one."""
+    if os.geteuid() != 0:
+        pytest.skip("only root gives a process a file of names of its own")
+    hosts = tmp_path / "hosts"
+    known, unknown = f"127.0.0.1 localhost {NAME}\n", "127.0.0.1 localhost\n"
+    hosts.write_text(unknown)
+    to = installation.postgres.service()
+    with forwarding(f"{to.host}/.s.PGSQL.{to.port}") as forward:
+        own = ["unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh"]
+        urls = installation.urls(f"{NAME}:{forward.port}")
+        if subprocess.run([*own, "true"], check=False, capture_output=True).returncode != 0:
+            pytest.skip("no process can be given names of its own here")
+        with installation.served(settings=urls, before=own, is_ready=False) as served:
+            # It starts, lives, says that it is not ready, and answers so at once.
+            assert served.status("/health/ready") == 503
+            _is_away(served)
+
+            _rewrite(hosts, known)
+            assert served.wait("/health/ready", 20) < RESOLVED_AGAIN_S
+            owner = served.signed_in()
+            served.begin(owner, "NAMES")
+            assert served.create(owner, "N-1") is None
+
+            # In the midst of it all the name is gone, and with it the connections.
+            _rewrite(hosts, unknown)
+            forward.cut()
+            assert served.create(owner, "N-2") in AWAY
+            _is_away(served)
+
+            _rewrite(hosts, known)
+            served.wait("/health/ready", 20)
+            assert served.create(owner, "N-3") is None
+            assert {"N-1", "N-3"} <= set(served.sites(owner))
+            assert not served.logged("unexpected_error")
+
+
+def _is_away(served: Served) -> None:
+    began = time.monotonic()
+    answer = served.http.post("/graphql", json={"query": "mutation { x: __typename }"})
+    asked = served.http.post(
+        "/graphql", json={"query": "{ viewer { role } }"}, headers={"authorization": "Bearer x.y.z"}
+    )
+    assert time.monotonic() - began < 12
+    assert answer.status_code in {200, 503}
+    assert asked.status_code in {200, 400, 503}
+    assert served.status("/health/live") == 200
+    assert served.status("/health/ready") == 503
+
+
+def _rewrite(hosts: Path, text: str) -> None:
+    """Write in place: a file that is mounted stays the one that it was."""
+    with hosts.open("r+") as file:
+        file.truncate()
+        file.write(text)
+
+
+def _restart(installation: Installation, mode: str) -> None:
+    data = installation.postgres.data_directory
+    log = f"--log={data.parent / 'postgresql.log'}"
+    arguments = ("--wait", "--silent", f"--mode={mode}", f"--pgdata={data}", log)
+    installation.postgres._run("pg_ctl", "restart", *arguments)
