@@ -6,6 +6,7 @@ import shlex
 import shutil
 import statistics
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
