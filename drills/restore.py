@@ -118,7 +118,7 @@ def restore_under_load(directory: Path, size_gb: float, *, seed: int, say: Any =
         directory / "house", FIELDWARD_BACKUP_DIRECTORY=str(backups), FIELDWARD_BACKUP_ARCHIVE_TIMEOUT_S="5"
     )
     outcome = RestoredTo(seed)
-    with scene(machine, seed=seed, writers=4) as (_, writers):
+    with scene(machine, Writer, seed=seed, writers=4) as (_, writers):
         outcome.writers = len(writers)
         filled_id = asyncio.run(_fill(machine, int(size_gb * 1e9), outcome, random.Random(seed), say))
         journal, moment = _write_and_back_up(machine, writers, outcome, say)

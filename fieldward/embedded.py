@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from fieldward.backup.error import BackupError
 from fieldward.backup.line import Archiving, archive_settings, clear_unfinished, end_line, settled_line
@@ -88,7 +88,7 @@ class Endpoint:
     password: str = field(repr=False)
     database: str
 
-    def dsn_parameters(self) -> dict[str, str | int]:
+    def dsn_parameters(self) -> dict[str, Any]:
         """Return the keyword arguments of `asyncpg.connect`."""
         return {
             "host": self.host,

@@ -14,8 +14,9 @@ from fieldward.check.rule import RULES
 from fieldward.check.server import server_findings
 from fieldward.check.setting import setting_findings
 from fieldward.container import load_providers
-from fieldward.database import Credentials, Databases
+from fieldward.database import Databases
 from fieldward.settings import Settings
+from models.cluster import Credentials
 from models.encryption.provider import WrappingKeyError
 from models.errors import UnavailableError
 from models.transaction import AWAY

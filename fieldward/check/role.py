@@ -8,7 +8,7 @@ import asyncpg
 from fieldward.check.finding import Finding
 from fieldward.check.rule import RULES
 from fieldward.check.setting import is_here, remote_hosts
-from fieldward.database import Credentials
+from models.cluster import Credentials
 
 ROLE: Final = """
     select r.rolname::text as role, r.rolsuper as is_super, r.rolbypassrls as bypasses, r.rolcreaterole as makes_roles,

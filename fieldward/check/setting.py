@@ -11,9 +11,10 @@ from pydantic import SecretStr
 from fieldward.check.finding import Finding
 from fieldward.check.rule import RULES
 from fieldward.check.secret import LEAST_PASSWORD, LEAST_TOKEN, weakness
-from fieldward.database import Credentials, DatabaseUrlError, credentials_of
+from fieldward.database import DatabaseUrlError, credentials_of
 from fieldward.settings import Settings, tls_key_log
 from fieldward.web.proxy import networks_of
+from models.cluster import Credentials
 from resolvers.alarm_channel import SHORTEST_SECRET, webhook_key
 
 FEWEST_BITS: Final = {4: 16, 6: 32}

@@ -18,7 +18,7 @@ from models.record import Record
 from resolvers import archive_file
 from resolvers.account import member_viewer
 from resolvers.archive_import import import_archive
-from resolvers.erasure import NO_PASSWORD
+from resolvers.erasure_row import NO_PASSWORD
 from tests.model.test_archive import archive_of, empty_organization, put_in, tables_of
 from tests.support.world import World
 
