@@ -30,6 +30,18 @@ class Measure:
 
 MEASURES: Final[Sequence[Measure]] = (
     Measure(
+        "encryption-in-transit",
+        "Encryption in transit",
+        "What travels between people, programs and the service is encrypted, and nothing is answered otherwise.",
+        "In production the service speaks TLS 1.2 or newer itself (`fieldward/web/tls.py: Certificate`), or takes"
+        " requests from a named proxy that says they came by https; it does not start without either"
+        " (`fieldward/check/deployment.py: refused_at_start`). Browsers are told to come by https alone"
+        " (`fieldward/web/header.py`). Databases on other machines are reached by verified TLS, or not at all.",
+        ("tests/unit/test_tls.py", "tests/api/test_security_header.py", "tests/unit/test_check_setting.py"),
+        "Set `FIELDWARD_MODE` to production, with a certificate or a proxy of yours, and renew certificates.",
+        ("database",),
+    ),
+    Measure(
         "encryption-at-rest",
         "Encryption at rest",
         "What is confidential or personal is stored as ciphertext, in the database, in its history and in every"
@@ -204,5 +216,111 @@ MEASURES: Final[Sequence[Measure]] = (
         ("tests/model/test_archive.py", "tests/api/test_export.py", "tests/unit/test_wqx_xml.py"),
         "Nothing: people help themselves.",
         ("exports",),
+    ),
+    Measure(
+        "hardening",
+        "Hardened defaults",
+        "Production does not start with what is weak: no default passwords, no plain HTTP, no superuser's role.",
+        "Settings, files and databases are looked at before anything is served"
+        " (`fieldward/check/deployment.py: require_safe_databases`), and `fieldward check --deploy` explains each"
+        " finding"
+        " with its control in ASVS 5.0 and the CIS benchmark (`fieldward/check/deployment.py: check_deployment`)."
+        " Everything that a client can grow is bounded: bodies, texts, depth, cost, time, and how much is worked on at"
+        " once (`schema/limits.py: require_affordable`, `fieldward/web/admission.py: Admission`).",
+        (
+            "tests/unit/test_check_setting.py",
+            "tests/model/test_check_database.py",
+            "tests/api/test_security_header.py",
+            "tests/acceptance/test_overload_probes.py",
+            "tests/drill/test_overload.py",
+        ),
+        "Run `fieldward check --deploy` after each change of the installation, and mend what it names.",
+        ("database",),
+    ),
+    Measure(
+        "minimization",
+        "Data minimization",
+        "What a project does not need is neither asked nor kept.",
+        "Fields of records and measurements are switched off for each project; a value that is given all the same is"
+        " refused, by whatever way it comes (`resolvers/switched_off.py: require_switched_on`), and what was kept"
+        " before"
+        " is emptied where that is chosen (`resolvers/field_emptying.py`).",
+        ("tests/api/test_fields_off.py",),
+        "Decide with the customer which fields a project does without.",
+        ("projects",),
+    ),
+    Measure(
+        "retention",
+        "Retention by type of data",
+        "Each type of data is kept for as long as was decided, and deleted then, unless a legal hold keeps it.",
+        "Periods are set for each type and organization (`resolvers/retention.py: set_retention`), looked ahead at"
+        " without deleting (`resolvers/retention.py: preview`), and carried out once a day by audited changes, with a"
+        " report (`resolvers/retention_run.py: RetentionRuns`). Holds are asked about in the same transaction"
+        " (`models/legal_hold.py: lock_holds`).",
+        ("tests/api/test_retention.py", "tests/model/test_retention_run.py", "tests/model/test_trail_retention.py"),
+        "Set the periods that the contract or the law names; until then everything is kept.",
+        ("retention", "retention_runs", "legal_holds", "trail_retention"),
+    ),
+    Measure(
+        "erasure",
+        "Erasure on request",
+        "Who asks to be forgotten is erased within 30 days, in every copy, and gets a certificate of it.",
+        "A request is confirmed, can be taken back for a while, and is carried out by itself"
+        " (`resolvers/erasure_execution.py: ErasureRunning`) by destroying the keys of what is theirs"
+        " (`models/encryption/destruction.py: DestructionLog`); it is done again after a restore, before the first"
+        " request (`fieldward/web/gate.py: Gate`). What is due is an alarm (`resolvers/erasure_alarm.py:"
+        " note_overdue`),"
+        " and what was done a signed certificate (`resolvers/erasure_certificate.py: certificate_of`).",
+        (
+            "tests/api/test_erasure_request.py",
+            "tests/api/test_erasure_reach.py",
+            "tests/acceptance/test_erasure.py",
+            "tests/unit/test_certificate_verifier.py",
+        ),
+        "Keep no backup of the keystore longer than 30 days, and answer alarms about requests that are due.",
+        ("erasures",),
+    ),
+    Measure(
+        "failover",
+        "Standby and failover",
+        "The loss of a database machine loses nothing that was acknowledged, and the service is back in short.",
+        "Three machines under Patroni, replicating synchronously (`deploy/patroni`); the service finds the one that"
+        " takes writes (`models/cluster.py: Cluster`), tries again what was certainly not committed"
+        " (`resolvers/change.py: commit_change`), and says UNKNOWN_OUTCOME where nobody knows, which is resolved under"
+        " the same key (`resolvers/idempotency.py: Once`).",
+        ("tests/drill/test_failover.py", "tests/acceptance/test_failover.py", "tests/drill/test_crash.py"),
+        "Run three machines, watch them, and go through `python -m drills failover` before you rely on it.",
+        ("database",),
+    ),
+    Measure(
+        "restore",
+        "Restore",
+        "After a loss of everything, the service is back within 30 minutes, as of a moment that is chosen.",
+        "Base backups and archived WAL (`fieldward/backup/making.py: create_backup`), restored to a moment and checked:"
+        " rows, trail and keys (`fieldward/backup/checking.py: check_restored`). A backup that is too old is an alarm"
+        " (`resolvers/backup_watch.py`).",
+        ("tests/acceptance/test_backup.py", "tests/drill/test_restore.py", "tests/unit/test_backup_archive.py"),
+        "Have backups made every day and taken elsewhere, keep the key-encryption key apart from them, and restore one"
+        " now and then.",
+        ("database",),
+    ),
+    Measure(
+        "regular-testing",
+        "Regular testing",
+        "That the measures hold is tested by every change, and at full size regularly.",
+        "Every field, argument and mutation is asked for by every kind of principal (`schema/sweep.py: sweep` refuses"
+        " what is unguarded), whatever the schema gets; crashes, rotations, floods, restores and malformed operations"
+        " are"
+        " drilled (`drills/cli.py: all_drills`), with their last figures in `drills/README.md`.",
+        (
+            "tests/sweep/test_output.py",
+            "tests/sweep/test_narrowing.py",
+            "tests/sweep/test_writing.py",
+            "tests/sweep/test_non_interference.py",
+            "tests/drill/test_malformed.py",
+        ),
+        "Run `make drill` on machines like those that serve, and verify trail and keys of the running system by"
+        " schedule.",
+        ("verification",),
     ),
 )

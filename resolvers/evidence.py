@@ -46,6 +46,15 @@ _COUNTED: Final[Mapping[str, str]] = {
     " group by rule, severity, status order by rule, severity, status",
     "alarms": "select channel, state, count(*) from alarm_delivery group by channel, state order by channel, state",
     "records": "select status, count(*), count(reviewed_at) as reviewed from record group by status order by status",
+    "projects": "select status, count(*), count(fields_off) as without_some_fields from project group by status"
+    " order by status",
+    "retention": "select kind, days from data_retention order by kind, id",
+    "retention_runs": "select kind, status, count(*), sum(deleted) as deleted, max(created_at) as newest"
+    " from retention_run group by kind, status order by kind, status",
+    "legal_holds": "select subject_kind, count(*), count(lifted_at) as lifted from legal_hold group by subject_kind"
+    " order by subject_kind",
+    "erasures": "select kind, status, count(*), min(due_at) as first_due, max(finished_at) as newest"
+    " from erasure_request group by kind, status order by kind, status",
     "exports": "select format, status, count(*) from data_export group by format, status order by format, status",
     "imports": "select kind, status, count(*), sum(rejected_rows) as rejected_rows from data_import"
     " group by kind, status order by kind, status",

@@ -1,6 +1,5 @@
 """`evidence`: what proves the measures, for an auditor, as a signed archive with figures of the running system."""
 
-import base64
 import hashlib
 import json
 import zipfile
@@ -19,7 +18,8 @@ from fieldward.cli.progress import showing_progress
 from fieldward.cli.written_file import writing
 from fieldward.measure import MEASURES
 from fieldward.settings import Settings
-from models.ledger.checkpoint import CheckpointError, Note, VerifierKey
+from models.ledger.checkpoint import CheckpointError, VerifierKey
+from models.ledger.signed_statement import EVIDENCE_TYPE, StatementError, signed_statement, verified_statement
 from models.ledger.tree import last_head
 from models.reading import Snapshot
 from models.transaction import Tenant
@@ -31,11 +31,10 @@ from resolvers.services import Services
 from resolvers.trail import Actor
 from resolvers.trail_verification import verify_trail
 
-FORMAT: Final = "fieldward-evidence/1"
 NOT_RIGHT: Final = 7
 """The exit code where the trail is not right, or an archive not what was signed."""
 MOST_FILE_BYTES: Final = 64 * 2**20
-MANIFEST, SIGNED = "manifest.json", "manifest.note"
+MANIFEST: Final = "manifest.json"
 README: Final = """\
 What proves the measures of an organization's data: figures of the running system, and no name or value of anybody's.
 
@@ -44,8 +43,7 @@ What proves the measures of an organization's data: figures of the running syste
   installation.json  keys, the database's role and settings, and columns by class
   settings.json      how the service is set: numbers and choices; of the rest only whether it is set
   trail.json         what the verification of the audit trail found, and the newest signed head
-  manifest.json      the SHA-256 and size of each of these, of what and when
-  manifest.note      the SHA-256 of manifest.json, signed (C2SP signed note, Ed25519)
+  manifest.json      the SHA-256 and size of each of these, of what and when, signed (DSSE, Ed25519)
 
 Have the verifier key from somebody whom you trust, and not from here:
 
@@ -92,7 +90,6 @@ def collect(
                 with showing_progress(as_json) as told:
                     files = await _gather(built, settings, actor, Pace(progress=told))
                 said = {
-                    "format": FORMAT,
                     "organization": organization,
                     "organization_id": str(organization_id),
                     "collected_at": at.isoformat(),
@@ -145,17 +142,13 @@ def wrong_with(file: Path, key: VerifierKey) -> str | None:
             held = {name: archive.read(name) for name in names}
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError):
         return "expected an archive that is whole"
-    manifest, signed = held.pop(MANIFEST, None), held.pop(SIGNED, None)
-    if manifest is None or signed is None:
-        return f"expected {MANIFEST} and {SIGNED} in it"
+    manifest = held.pop(MANIFEST, None)
+    if manifest is None:
+        return f"expected {MANIFEST} in it"
     try:
-        note = Note.parse(signed.decode())
-        key.verify(note)
-    except (CheckpointError, UnicodeDecodeError) as error:
-        return str(error) if isinstance(error, CheckpointError) else f"{SIGNED}: expected text"
-    if note.text != _text(manifest):
-        return f"{MANIFEST} is not what was signed"
-    files = json.loads(manifest)["files"]
+        files = verified_statement(manifest.decode(errors="replace"), key, EVIDENCE_TYPE)["files"]
+    except StatementError as error:
+        return f"{MANIFEST}: {error}"
     for name in sorted({*files, *held}):
         if name not in held or name not in files or files[name] != _digest(held[name]):
             return f"{name} is not what was signed"
@@ -206,20 +199,15 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
 def _write(out: Path, files: Mapping[str, Any], said: Mapping[str, Any], built: Services) -> None:
     written = {name: _json(content) for name, content in files.items()}
     written["README.txt"] = README.encode()
-    manifest = _json({**said, "files": {name: _digest(content) for name, content in written.items()}})
-    note = built.sealer.signer.sign_text(_signer_of(built), _text(manifest))
+    listed = {**said, "files": {name: _digest(content) for name, content in written.items()}}
+    manifest = signed_statement(built.sealer.signer, _signer_of(built), EVIDENCE_TYPE, listed)
     with writing(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in {**written, MANIFEST: manifest, SIGNED: str(note).encode()}.items():
+        for name, content in {**written, MANIFEST: manifest.encode()}.items():
             archive.writestr(name, content)
 
 
 def _signer_of(built: Services) -> str:
     return f"{built.sealer.name}/evidence"
-
-
-def _text(manifest: bytes) -> str:
-    """Return what is signed of a manifest."""
-    return f"{FORMAT}\n{base64.b64encode(hashlib.sha256(manifest).digest()).decode()}\n"
 
 
 def _digest(content: bytes) -> dict[str, Any]:

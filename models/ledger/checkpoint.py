@@ -191,15 +191,6 @@ class HeadSigner(StoredKey):
         key = self.verifier_key(head.origin)
         return Note(head.text, (Signature(head.origin, key.id, self._private.sign(head.text.encode())),))
 
-    def sign_text(self, name: str, text: str) -> Note:
-        """Return a text that is no head, signed under a name that no log has.
-
-        The name goes into the key's id, and no log is called by it: such a signature says nothing of any head.
-        """
-        if _NAME.fullmatch(name) is None or text.partition("\n")[0] == name or not text.endswith("\n"):
-            raise ValueError("Expected a name without spaces and plus signs, and lines that do not begin with it.")
-        return Note(text, (Signature(name, self.verifier_key(name).id, self._private.sign(text.encode())),))
-
     def cosign(self, name: str, text: str, *, time: int) -> Signature:
         """Return a witness's signature of the text of a checkpoint, as of a time in seconds since 1970."""
         key = self.verifier_key(name, SignatureType.COSIGNATURE)

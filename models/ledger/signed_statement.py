@@ -7,13 +7,23 @@ Standard: Dead Simple Signing Envelope 1.0 (secure-systems-lab/dsse).
 """
 
 import base64
+import binascii
 import json
 from typing import Any, Final
 
-from models.ledger.checkpoint import HeadSigner
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from models.ledger.checkpoint import HeadSigner, VerifierKey
 
 CERTIFICATE_TYPE: Final = "application/vnd.fieldward.erasure-certificate.v1+json"
 """The type of certificates of erasure."""
+EVIDENCE_TYPE: Final = "application/vnd.fieldward.evidence.v1+json"
+"""The type of what is said of an archive of evidence."""
+
+
+class StatementError(Exception):
+    """It is no signed document of the type, or not signed by the key. The message says what was expected."""
 
 
 def signed_statement(signer: HeadSigner, name: str, kind: str, said: dict[str, Any]) -> str:
@@ -30,6 +40,36 @@ def signed_statement(signer: HeadSigner, name: str, kind: str, said: dict[str, A
         ],
     }
     return json.dumps(envelope, indent=2) + "\n"
+
+
+def verified_statement(text: str, key: VerifierKey, kind: str) -> dict[str, Any]:
+    """Return what a signed document says.
+
+    Raises:
+        StatementError: it is none of that type, or the key did not sign it.
+    """
+    try:
+        envelope = json.loads(text)
+        named, payload = envelope["payloadType"], base64.b64decode(envelope["payload"], validate=True)
+        signatures = [
+            base64.b64decode(one["sig"], validate=True) for one in envelope["signatures"] if one["keyid"] == str(key)
+        ]
+    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+        raise StatementError("expected an envelope (DSSE) in JSON") from error
+    if named != kind:
+        raise StatementError(f"expected a document of the type {kind}")
+    message = pre_authentication_encoding(kind, payload)
+    if not any(_is_signed(key, one, message) for one in signatures):
+        raise StatementError(f"{key.name} did not sign it")
+    return dict(json.loads(payload))
+
+
+def _is_signed(key: VerifierKey, signature: bytes, message: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(key.public).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def pre_authentication_encoding(kind: str, payload: bytes) -> bytes:
