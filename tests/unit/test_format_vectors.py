@@ -100,6 +100,8 @@ KEYS: Final[dict[str, Key]] = {
     "other person": _key("other person", "PERSON", BEN, "VALUES"),
     "subject": _key("subject", "SUBJECT", SUBJECT, "VALUES", ACME),
     "subject index": _key("subject index", "SUBJECT", SUBJECT, "INDEX", ACME),
+    "import": _key("import", "IMPORT", OTHER_ROW, "CONTENT", ACME),
+    "erasure": _key("erasure", "ERASURE", ROW, "VALUES", ACME),
 }
 COMMENT: Final = page.Place(ACME, "record", "comment", ROW)
 FLOW: Final = "Turbid after the storm"
@@ -173,6 +175,10 @@ def _positive() -> list[dict[str, Any]]:
             page.Place(ACME, "record", "reviewer", ROW),
             "Ben Okafor",
             pad=True,
+        ),
+        _sealed("a piece of an import", "import", page.Place(ACME, "import_chunk", "content", ROW), "a,b\r\n1,2\r\n"),
+        _sealed(
+            "of an erasure", "erasure", page.Place(ACME, "erasure_request", "named", ROW), '["Ana Ruiz"]', pad=True
         ),
     ]
     # No column seals under these keys. That the format could tells that the purpose is no part of it.
@@ -378,7 +384,7 @@ def test_every_kind_of_owner_and_purpose_and_type_is_among_them() -> None:
     # An export's key seals the pieces of its file, and no values: tests/model/test_export_file.py reads those.
     assert {kind for kind, _ in owners} == set(OwnerKind) - {OwnerKind.EXPORT}
     # Nothing is sealed by what signs.
-    assert {purpose for _, purpose in owners} == set(KeyPurpose) - {KeyPurpose.SIGNING, KeyPurpose.CONTENT}
+    assert {purpose for _, purpose in owners} == set(KeyPurpose) - {KeyPurpose.SIGNING}
     assert {vector["type"] for vector in STORED["sealed"]} == set(CODECS)
     assert {codec for codec in Codec.__subclasses__() if codec.__module__ == Codec.__module__} == set(CODECS.values())
     assert {vector["algorithm"] for vector in STORED["sealed"]} == set(Algorithm)

@@ -42,11 +42,12 @@ HERE: Final = __file__
 PACKAGES: Final = ("auth", "models", "resolvers", "schema", "fieldward")
 MORE: Final = frozenset({"password", "token", "access_token", "refresh_token", "password_hash", "secret", "cells"})
 """Fields that hold something guarded, beside those named as a sealed column."""
-OTHERS: Final = frozenset({"name", "note", "reason"})
+OTHERS: Final = frozenset({"name", "named", "note", "reason"})
 """Names of sealed columns that other things have as well, and the classes in which they are guarded."""
 GUARDED_THERE: Final = {
     "NewPerson": {"name"},
     "Intent": {"reason"},
+    "ErasureRequest": {"named"},
     "ReportedMeasurement": {"source"},
     "Incident": {"note"},
     "CloseIncidentInput": {"note"},

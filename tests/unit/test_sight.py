@@ -122,6 +122,7 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
         "AcceptInvitationInput",
         "AcceptInvitationPayload",
         *("RequestPasswordResetInput", "ResetPasswordInput", "PasswordPayload"),
+        *("ConfirmErasureByLinkInput", "ConfirmErasureByLinkPayload"),
         "UserError",
         "ErrorCode",
         "DateTime",
