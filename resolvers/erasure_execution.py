@@ -28,7 +28,7 @@ from models.transaction import Tenant
 from resolvers.change import Change, Intent, commit_change
 from resolvers.erasure import Erased, carry_out
 from resolvers.erasure_certificate import certificate_of
-from resolvers.erasure_hold import holds_on
+from resolvers.erasure_hold import holds_on, require_nothing_held
 from resolvers.erasure_owner import Plan, address_of_account, plan_indexes, plan_organization, plan_person
 from resolvers.erasure_request import names_of
 from resolvers.mail_text import erasure_done_text
@@ -118,7 +118,8 @@ class ErasureRunning:
             if now < request.execute_after:
                 return False
             # Whether it can be done at all, before it is said that it has begun.
-            await self._plan(request, is_begun=False)
+            plan = await self._plan(request, is_begun=False)
+            await require_nothing_held(plan, but=request.organization_id)
             if not await self._begin(request):
                 return False
         await self._carry_out(request)

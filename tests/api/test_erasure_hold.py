@@ -1,0 +1,125 @@
+"""Erasures wait for legal holds, whoever asks for them and in whatever way, and go on once there are none."""
+
+from typing import Any
+
+import pytest
+
+from auth.role import OrganizationRole
+from fieldward.cli.environment import operator
+from models.errors import ConflictError
+from resolvers.account import NewPerson, create_person
+from resolvers.erasure import erase_name, erase_organization, erase_person
+from resolvers.trail import job_actor
+from tests.support.erasure import ask_for_name, done, later, look, of, refused, run_erasures
+from tests.support.keeping import hold, lift
+from tests.support.people import PASSWORD, a_person, sign_in_as
+from tests.support.world import World
+
+NAME = "Cora Lindqvist-Ode"
+RECORD = "mutation($input: CreateRecordInput!) { createRecord(input: $input) { record { id } errors { message } } }"
+KEYS = "select count(*) from wrapped_key where destroyed_at is not null"
+
+
+@pytest.fixture
+def keystore_database(own_keystore: str) -> str:
+    """A keystore of this test's own, whose keys end."""
+    return own_keystore
+
+
+async def a_record(world: World) -> str:
+    """Have somebody collect something in the name of a collector, and return the record's id."""
+    given = {
+        "projectId": f"Project:{await world.project_id('CANAL')}",
+        "siteCode": "W-1",
+        "collectedAt": "2026-02-03T04:05:06Z",
+        "medium": "WATER",
+        "collector": NAME,
+    }
+    answer = await (await world.client("collector")).run(RECORD, {"input": given})
+    return str(answer.data["createRecord"]["record"]["id"])
+
+
+async def collector_of(world: World, record: str) -> Any:
+    """Return who collected a record, as the owner is shown it."""
+    answer = await (await world.client("owner")).run(
+        "query($id: ID!) { record(id: $id) { collector } }", {"id": record}
+    )
+    return answer.data["record"]["collector"]
+
+
+async def test_a_name_that_a_held_record_has_is_not_erased_until_the_hold_is_lifted(world: World) -> None:
+    record = await a_record(world)
+    request, held = await ask_for_name(world, NAME), await hold(world, record)
+    owner = await world.client("owner")
+    confirming = of(request, password=owner.password)
+
+    assert await refused(owner, "confirmErasure", confirming) == "CONFLICT"
+    await lift(world, held)
+    request = await done(owner, "confirmErasure", confirming)
+    # One that is placed after that is obeyed as well.
+    held = await hold(world, record)
+    await later(world, request, days=7.1)
+    await run_erasures(world)
+
+    waiting = await look(owner, request)
+    assert (waiting["status"], waiting["startedAt"]) == ("CONFIRMED", None)
+    assert waiting["heldAt"] is not None
+    assert await collector_of(world, record) == NAME
+    await lift(world, held)
+    await run_erasures(world)
+    assert (await look(owner, request))["status"] == "DONE"
+
+
+async def test_a_command_erases_nothing_that_is_held(world: World) -> None:
+    record = await a_record(world)
+    held = await hold(world, record)
+    actor = job_actor(await world.organization_id("clearwater"))
+
+    with world.services.keyring.activate():
+        with pytest.raises(ConflictError, match="legal hold"):
+            await erase_name(world.services, actor, slug="clearwater", names=[NAME], reason="Asked for it.")
+        with pytest.raises(ConflictError, match="legal hold"):
+            await erase_organization(world.services, actor, slug="clearwater", reason="Asked for it.")
+        assert await collector_of(world, record) == NAME
+        await lift(world, held)
+        erased = await erase_name(world.services, actor, slug="clearwater", names=[NAME], reason="Asked for it.")
+    assert erased.key_ids
+
+
+async def test_a_person_on_whom_there_is_a_hold_is_not_erased_though_they_ask_themselves(world: World) -> None:
+    user_id, email = await a_person(world, NAME)
+    member = await world.value("select id from membership where user_id = $1", user_id)
+    client = await sign_in_as(world, email, PASSWORD)
+    request = await done(client, "requestMyErasure", {})
+    held = await hold(world, f"User:{member}")
+
+    assert await refused(client, "confirmErasure", of(request, password=PASSWORD)) == "CONFLICT"
+    actor = job_actor(await world.organization_id("clearwater"))
+    with world.services.keyring.activate(), pytest.raises(ConflictError, match="legal hold"):
+        await erase_person(world.services, actor, email=email, reason="Asked for it.")
+    assert await world.value("select status from user_account where id = $1", user_id) == "ACTIVE"
+    await lift(world, held)
+    assert (await done(client, "confirmErasure", of(request, password=PASSWORD)))["status"] == "CONFIRMED"
+
+
+async def test_a_hold_elsewhere_keeps_a_person_as_well(world: World) -> None:
+    user_id, email = await a_person(world, NAME)
+    client = await sign_in_as(world, email, PASSWORD)
+    request = await done(client, "requestMyErasure", {})
+    request = await done(client, "confirmErasure", of(request, password=PASSWORD))
+    # They have an account already: a membership is all that is made.
+    member = await create_person(
+        world.services,
+        operator(),
+        organization_id=await world.organization_id("suncoast"),
+        new=NewPerson(email, PASSWORD, NAME, OrganizationRole.MEMBER),
+    )
+    held = await hold(world, f"User:{member}", by="other-owner")
+
+    await later(world, request, days=7.1)
+    await run_erasures(world)
+    assert await world.value("select status from user_account where id = $1", user_id) == "ACTIVE"
+    assert (await look(client, request))["status"] == "CONFIRMED"
+    await lift(world, held, by="other-owner")
+    await run_erasures(world)
+    assert await world.value("select status from user_account where id = $1", user_id) == "ERASED"
