@@ -19,7 +19,7 @@ from models.reading import Snapshot
 from models.record import Record
 from models.transaction import Tenant
 from resolvers.account import member_viewer
-from tests.support.guarded import guarded, viewer_of_halves
+from tests.support.guarded import viewer_of_halves, with_guarded
 from tests.support.world import World
 
 RECORD, MEASUREMENT = entity_of(Record), entity_of(Measurement)
@@ -52,7 +52,7 @@ async def _counted(world: World, table: str, *codes: str) -> dict[UUID, int]:
 async def test_a_row_counts_only_in_the_project_where_the_columns_touched_may_be_read(world: World) -> None:
     viewer = await viewer_of_halves(world)
     both, canal = await _counted(world, "record", "CANAL", "PARKS"), await _counted(world, "record", "CANAL")
-    guarded = guarded(RECORD, "collected_at")
+    guarded = with_guarded(RECORD, "collected_at")
     project, moment = Key("project_id"), Measure(Function.MAX, "collected_at")
     condition = Condition("collected_at", Operator.LESS_THAN, await world.now())
 
@@ -74,7 +74,7 @@ async def test_a_row_counts_only_where_its_parents_columns_may_be_read(world: Wo
     viewer = await viewer_of_halves(world)
     both = await _counted(world, "measurement", "CANAL", "PARKS")
     canal = await _counted(world, "measurement", "CANAL")
-    guarded = guarded(RECORD, "medium")
+    guarded = with_guarded(RECORD, "medium")
     project, medium = Key("project_id"), Key("medium", of_parent=True)
     condition = Condition("medium", Operator.IN, ["WATER", "SEDIMENT", "SOIL", "AIR", "BIOLOGICAL", "OTHER"])
 

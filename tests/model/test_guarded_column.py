@@ -16,11 +16,11 @@ from models.reading import Snapshot
 from models.record import Record
 from models.series import SeriesOver, fetch_series
 from models.transaction import Tenant
-from tests.support.guarded import guarded, viewer_of_halves
+from tests.support.guarded import viewer_of_halves, with_guarded
 from tests.support.world import World
 
 RECORD, MEASUREMENT = entity_of(Record), entity_of(Measurement)
-GUARDED = guarded(RECORD, "site_code")
+GUARDED = with_guarded(RECORD, "site_code")
 ANY = Not(Condition("site_code", Operator.EQUALS, "nowhere"))
 
 
@@ -57,9 +57,9 @@ async def test_a_value_is_in_a_series_only_where_all_that_is_touched_may_be_read
     viewer = await viewer_of_halves(world)
     values, records = MEASUREMENT, RECORD
     if touched in {"value", "fraction"}:
-        values = guarded(values, touched)
+        values = with_guarded(values, touched)
     else:
-        records = guarded(records, touched)
+        records = with_guarded(records, touched)
 
     canal, parks = [await world.project_id(code) for code in ("CANAL", "PARKS")]
     assert await _projects_of_series(viewer, MEASUREMENT, RECORD) == {canal, parks}

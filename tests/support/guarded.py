@@ -15,7 +15,7 @@ from resolvers.account import member_viewer
 from tests.support.world import World
 
 
-def guarded(entity: Entity, column: str) -> Entity:
+def with_guarded(entity: Entity, column: str) -> Entity:
     """Return the table with one plain column behind a stronger guard, which not everyone has who sees the row."""
     stronger = replace(entity.columns[column], guard=Permission.RECORD_READ_CONFIDENTIAL)
     return replace(entity, columns=MappingProxyType({**entity.columns, column: stronger}))

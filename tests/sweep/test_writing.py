@@ -268,8 +268,8 @@ def _attempt_of_field(
 ) -> Attempt:
     """Return the attempt to write one field that may not be written, by a mutation that is open to them.
 
-    Who is shown rows of the type is told of that very field. Who is not writes none of its fields, and is told of one of
-    those that are given.
+    Who is shown rows of the type is told of that very field. Who is not writes none of its fields, and is told of one
+    that is given.
     """
     given = with_only(contract, mutation, whole, [place])
     if page.read_of(said.type_name) in who.held(project):
