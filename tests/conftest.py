@@ -159,8 +159,9 @@ async def databases(template: Template) -> AsyncIterator[str]:
     try:
         await superuser.execute(f"create database {name} template fieldward strategy file_copy owner fieldward_owner")
         # A copy has the template's content and not its grants.
-        await superuser.execute(f"revoke all on database {name} from public")
-        await superuser.execute(f"grant connect on database {name} to fieldward_service")
+        await superuser.execute(
+            f"revoke all on database {name} from public; grant connect on database {name} to fieldward_service"
+        )
         yield name
         await superuser.execute(f"drop database {name} with (force)")
     finally:
@@ -180,8 +181,9 @@ async def own_keystore(template: Template) -> AsyncIterator[str]:
     superuser = await connect(template.postgres.superuser())
     try:
         await superuser.execute(f"create database {name} template {KEYSTORE_TEMPLATE} owner fieldward_owner")
-        await superuser.execute(f"revoke all on database {name} from public")
-        await superuser.execute(f"grant connect on database {name} to fieldward_service")
+        await superuser.execute(
+            f"revoke all on database {name} from public; grant connect on database {name} to fieldward_service"
+        )
         yield name
         await superuser.execute(f"drop database {name} with (force)")
     finally:

@@ -207,7 +207,8 @@ class World:
 
 async def connect(endpoint: Endpoint, **more: Any) -> asyncpg.Connection:
     """Return a connection as the endpoint's role. more: arguments of asyncpg's."""
-    return await asyncpg.connect(**endpoint.dsn_parameters(), **more)
+    parameters: dict[str, Any] = {**endpoint.dsn_parameters(), **more}
+    return await asyncpg.connect(**parameters)
 
 
 def json_body(body: dict[str, Any]) -> bytes:

@@ -367,6 +367,9 @@ async def _fill_what_is_empty(world: World, targets: Stage, members: Mapping[str
             "deviceId": own,
             "measurements": [_measurement(code), {**_measurement(code), "value": 8.25, "valueReported": "8.25"}],
         }
+        for site, name in ((given["siteCode"], f"Weir {code}"), *([(f"{FIRST}-S0", "Its namesake")] if index else [])):
+            place = {"projectId": project, "code": site, "name": name, "latitude": 51.5, "longitude": -0.1}
+            await _done(owner, "createSite", place, "site { id }")
         maker = collector if code == FIRST else admin
         if maker is collector:
             given.pop("deviceId")

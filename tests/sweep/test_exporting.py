@@ -39,7 +39,19 @@ def test_an_export_has_what_its_requester_may_export_and_nothing_else(
     payload: Any = who.caller.run(ASK, {"input": GIVEN}).data["createExport"]
 
     if not any(who.may(door, place) for place in places):
-        refused = {"code": "FORBIDDEN", "field": None, "permission": "record:export", "scope": "ORGANIZATION"}
+        refused: dict[str, Any] = {
+            **{"code": "FORBIDDEN", "field": None},
+            **{"permission": "record:export", "scope": "ORGANIZATION"},
+        }
+        assert payload == {"export": None, "errors": [refused]}
+        tally.note("exports", key, "createExport", "refused")
+        return
+    if "w" not in who.letters(page, page.fields["Export"]["format"], None, own=who.scope is None):
+        # A person's export is their own. A program has nothing of its own, and writes what it may read.
+        refused = {
+            **{"code": "FORBIDDEN", "field": ["input", "format"]},
+            **{"permission": "export:read", "scope": "ORGANIZATION"},
+        }
         assert payload == {"export": None, "errors": [refused]}
         tally.note("exports", key, "createExport", "refused")
         return

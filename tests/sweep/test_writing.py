@@ -62,8 +62,7 @@ OF_ORGANIZATIONS = frozenset(
 ANYWHERE = frozenset({"createExport"})
 """What names no project, and is open to who has its permission in some: what comes of it is of those projects alone.
 
-They write all of its fields, since it is their own. `tests/sweep/test_exporting.py` has everybody ask for it, and holds
-what comes of it against the page.
+`tests/sweep/test_exporting.py` has everybody ask for it, and holds what comes of it against the page.
 """
 
 NOTED = {"blocked": "DEVICE_BLOCKED"}
@@ -157,6 +156,8 @@ def test_what_the_page_lets_be_written_is_written(
         ):
             # It can't be done without what they may not write: that it is refused is tried above.
             continue
+        if _is_hidden(page, who, complete(ground.standing(mutation))[mutation], project):
+            continue
         for variant in _variants(mutation):
             places = [
                 place
@@ -209,7 +210,7 @@ def test_who_is_not_let_in_signs_nobody_out(cast: Cast, key: str) -> None:
 
 
 REFUSED: Final = frozenset({"FORBIDDEN", "NOT_FOUND"})
-NO_ROW: Final[Place] = ("id",)
+NO_ROW: Final = frozenset[Place]({("id",)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,8 @@ def _attempts(cast: Cast, contract: Contract, page: Page, who: Principal, ground
                 yield Attempt(mutation, with_only(contract, mutation, whole, [place for _, place in fields]))
         elif mutation in ANYWHERE and any(who.may(door, one) for one in cast.projects.values()):
             continue
+        elif who.may(door, project) and not is_stranger and _is_hidden(page, who, whole, project):
+            yield Attempt(mutation, with_only(contract, mutation, whole, []), frozenset({"NOT_FOUND"}), NO_ROW)
         elif who.may(door, project) and not is_stranger:
             refused = {place for said, place in fields if not _may_write(page, who, mutation, said, place, project)}
             for said, place in fields:
@@ -265,17 +268,21 @@ def _attempt_of_field(
 ) -> Attempt:
     """Return the attempt to write one field that may not be written, by a mutation that is open to them.
 
-    Who is shown rows of the type is told of that very field. Who is not is told that there is no such row, where one is
-    named; and where it is to be made, of one of the fields that are given, of which none may be written by them.
+    Who is shown rows of the type is told of that very field. Who is not writes none of its fields, and is told of one
+    that is given.
     """
     given = with_only(contract, mutation, whole, [place])
     if page.read_of(said.type_name) in who.held(project):
         return Attempt(mutation, given, frozenset({"FORBIDDEN"}), frozenset({place}))
-    if "id" in given:
-        return Attempt(mutation, given, frozenset({"NOT_FOUND"}), frozenset({NO_ROW}))
     return Attempt(
         mutation, given, frozenset({"FORBIDDEN"}), frozenset(one for one in refused if one == place or one[0] in given)
     )
+
+
+def _is_hidden(page: Page, who: Principal, whole: Input, project: UUID | None) -> bool:
+    """Return whether what the mutation acts on is a row that they are not shown: they are told that there is none."""
+    subject = str(whole.get("id", "")).partition(":")[0]
+    return subject in page.fields and page.read_of(subject) not in who.held(project)
 
 
 def _may_write(page: Page, who: Principal, mutation: str, said: FieldRow, place: Place, project: UUID | None) -> bool:

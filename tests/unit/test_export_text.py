@@ -16,7 +16,7 @@ from resolvers.export_csv import guarded, unguarded
 from resolvers.import_report import Fate
 
 
-@given(st.text())
+@given(st.text() | st.text("'=+-@1a\t"))
 def test_a_guarded_text_comes_back_whatever_it_is(text: str) -> None:
     assert unguarded(guarded(text)) == text
 
