@@ -219,7 +219,7 @@ class PatroniCluster:
         following = [one for one in found if one["state"] == "streaming" and one["timeline"] == leader["timeline"]]
         return State(
             member.name,
-            [one["name"] for one in following if one["role"] == "sync_standby"],
+            [one["name"] for one in following if one["role"] == "quorum_standby"],
             [one["name"] for one in following if one.get("lag") in (0, "0", None)],
             int(leader["timeline"]),
         )
