@@ -32,7 +32,7 @@ from fieldward.embedded_roles import DATABASES, OWNER, SERVICE, SUPERUSER, setup
 from fieldward.os_access import DatabaseUser, database_user, let_in, let_read
 
 MEMBERS: Final = 3
-READY_S: Final = 120
+READY_S: Final = 240
 """Seconds that the members are given to be one primary, one synchronous standby and one other, all up to date."""
 _TEMPLATE: Final = ROOT / "deploy" / "patroni" / "patroni.yml"
 _HERE: Final = Path(__file__).resolve().parent

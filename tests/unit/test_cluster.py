@@ -57,7 +57,7 @@ async def test_of_several_servers_that_are_not_there_it_is_said_at_once_that_non
     with pytest.raises(NoStandbyError):
         await cluster.connect_standby()
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
 
 
 async def test_one_server_that_lets_nobody_in_holds_nobody_up_for_long() -> None:
@@ -73,7 +73,7 @@ async def test_one_server_that_lets_nobody_in_holds_nobody_up_for_long() -> None
     with pytest.raises(NoPrimaryError):
         await cluster.connect(ssl=False)
 
-    assert 1.5 < time.monotonic() - began < 4
+    assert 1.5 < time.monotonic() - began < 10
     server.close()
 
 
