@@ -281,12 +281,11 @@ def _failover_lines(found: FailedOver) -> list[str]:
     late = sum(one > GOAL_S for pauses in found.pauses_s.values() for one in pauses)
     rows = [
         ["rounds, seed", f"{found.rounds}, {found.seed}"],
-        *([what, f"{count}"] for what, count in sorted(found.blows.items())),
-        ["another one became primary", f"{found.promotions}"],
         *(
-            [f"seconds that a writer waited at the longest, median and longest: {what}", _spread(pauses)]
+            [f"{what}: times, and seconds until the last could write, median and longest", _spread(pauses)]
             for what, pauses in sorted(found.pauses_s.items())
         ),
+        ["another one became primary", f"{found.promotions}"],
         [f"longest of all, and how many longer than the goal of {GOAL_S:.0f} s", f"{found.longest_s:.1f}, {late}"],
         ["changes of records acknowledged, of which lost or doubled", f"{held['writes']:,}, 0"],
         ["operations of which nobody could say what became of them", f"{settled['done'] + settled['not done']:,}"],
@@ -354,7 +353,7 @@ def _restore_lines(found: RestoredTo) -> list[str]:
 
 
 def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.1f}, {max(values):.1f}"
+    return f"{len(values)}, {statistics.median(values):.1f}, {max(values):.1f}"
 
 
 def _malformed_lines(found: Malformed) -> list[str]:

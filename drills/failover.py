@@ -38,13 +38,13 @@ AFTERWARDS_S: Final = 3.0
 
 
 class Blow(StrEnum):
-    """What befalls the machine of the primary."""
+    """What befalls the primary, or all of its machine: SIGKILL, SIGTERM, SIGSTOP, a link that is down."""
 
-    KILLED = "PostgreSQL of the primary, killed by SIGKILL"
-    CRASHED = "the primary's machine, every process killed by SIGKILL"
-    STOPPED = "the primary, stopped in order"
-    FROZEN = "the primary's machine, stopped by SIGSTOP, and continued when another was primary"
-    CUT_OFF = "the primary's machine, cut off from the network, and back when another was primary"
+    KILLED = "PostgreSQL killed"
+    CRASHED = "machine killed"
+    STOPPED = "stopped in order"
+    FROZEN = "frozen, and continued"
+    CUT_OFF = "cut off, and back"
 
 
 @dataclass

@@ -32,7 +32,7 @@ from fieldward.embedded_roles import DATABASES, OWNER, SERVICE, SUPERUSER, setup
 from fieldward.os_access import DatabaseUser, database_user, let_in, let_read
 
 MEMBERS: Final = 3
-READY_S: Final = 120
+READY_S: Final = 240
 """Seconds that the members are given to be one primary, one synchronous standby and one other, all up to date."""
 _TEMPLATE: Final = ROOT / "deploy" / "patroni" / "patroni.yml"
 _HERE: Final = Path(__file__).resolve().parent
@@ -78,6 +78,9 @@ class State:
     def is_whole(self) -> bool:
         """Whether there is a primary that all others follow, one of them synchronously."""
         return self.primary is not None and bool(self.synchronous) and len(self.streaming) == MEMBERS - 1
+
+
+_NOTHING: Final = State(None, (), (), 0)
 
 
 class Member:
@@ -172,7 +175,7 @@ class PatroniCluster:
                 *("--listen-peer-urls", f"http://{address}:2380"),
                 *("--initial-advertise-peer-urls", f"http://{address}:2380"),
                 *("--initial-cluster", peers, "--initial-cluster-state", "new"),
-                *("--heartbeat-interval", "200", "--election-timeout", "2000", "--logger", "zap"),
+                *("--logger", "zap"),
             ],
             {},
         )
@@ -193,24 +196,33 @@ class PatroniCluster:
         self._patroni[member.name].stop(60)
 
     def state(self) -> State:
-        """Return what the members are, by what one of them that answers tells; nothing where none does."""
-        for member in self._members:
-            try:
-                told = httpx.get(f"http://{member.place.address}:8008/cluster", timeout=1.5).json()
-            except (httpx.HTTPError, ValueError):
-                continue
-            found: Sequence[Mapping[str, Any]] = told.get("members", [])
-            primary = next((one for one in found if one["role"] == "leader" and one["state"] == "running"), None)
-            streaming = [
-                one["name"] for one in found if one["state"] == "streaming" and one.get("lag") in (0, "0", None)
-            ]
-            return State(
-                primary["name"] if primary else None,
-                [one["name"] for one in found if one["role"] == "sync_standby" and one["state"] == "streaming"],
-                streaming,
-                int(primary["timeline"]) if primary and "timeline" in primary else 0,
-            )
-        return State(None, (), (), 0)
+        """Return what the members are, by what the primary tells; nothing where none says that it is one.
+
+        What the others know may be of a while ago. Of two that say so, the one on the newer timeline is.
+        """
+        told = [self._told_by(member) for member in self._members]
+        return max((one for one in told if one is not None), key=lambda one: one.timeline, default=_NOTHING)
+
+    @staticmethod
+    def _told_by(member: Member) -> State | None:
+        where = f"http://{member.place.address}:8008"
+        try:
+            if httpx.get(f"{where}/primary", timeout=1).status_code != 200:
+                return None
+            told = httpx.get(f"{where}/cluster", timeout=1).json()
+        except (httpx.HTTPError, ValueError):
+            return None
+        found: Sequence[Mapping[str, Any]] = told.get("members", [])
+        leader = next((one for one in found if one["role"] == "leader" and one["name"] == member.name), None)
+        if leader is None or "timeline" not in leader:
+            return None
+        following = [one for one in found if one["state"] == "streaming" and one["timeline"] == leader["timeline"]]
+        return State(
+            member.name,
+            [one["name"] for one in following if one["role"] == "quorum_standby"],
+            [one["name"] for one in following if one.get("lag") in (0, "0", None)],
+            int(leader["timeline"]),
+        )
 
     def wait_until_whole(self, timeout_s: float = READY_S) -> State:
         """Return what the members are once all are up to date.

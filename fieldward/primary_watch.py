@@ -20,8 +20,8 @@ log = structlog.get_logger()
 
 ROUND_S: Final = 1.0
 """Seconds from one question to the next."""
-AGAIN_S: Final = 0.5
-"""Seconds from one look for a primary to the next, while there is none."""
+AGAIN_S: Final = 1.0
+"""Seconds after which it goes on where it failed itself."""
 
 _UNREACHED: Final = (*AWAY, asyncpg.PostgresError)
 
@@ -63,7 +63,6 @@ async def _watch(cluster: Cluster, name: str, limits: Credentials) -> None:
                     if not cluster.is_lost:
                         log.error("primary_lost", database=name, failure=type(error).__name__)
                         cluster.lose()
-                    await asyncio.sleep(AGAIN_S)
                 else:
                     log.warning("primary_silent", database=name, failure=type(error).__name__)
             except Exception as error:

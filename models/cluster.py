@@ -13,7 +13,7 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +26,10 @@ Credentials = dict[str, Any]
 
 ANSWER_S: Final = 2.0
 """Seconds that a server of several may take to let somebody in, before another one is asked."""
+AGAIN_S: Final = 0.3
+"""Seconds after which a server that takes no writes is asked again, while none does."""
+PATIENCE_S: Final = 5.0
+"""Seconds for which they are asked in one go."""
 SILENT_MS: Final = 6_000
 """Milliseconds for which a server's machine may acknowledge nothing, before a connection to it counts as lost."""
 
@@ -120,10 +124,18 @@ class Cluster:
     async def look(self, **more: Any) -> asyncpg.Connection:
         """Look for the server that takes writes, also where it is known to be lost; return a connection to it.
 
+        Where it is, each server is asked again and again for a while, whatever the others are waited for.
+
         Raises:
             NoPrimaryError: there is none.
         """
-        return await self._find(more)
+        if not self.is_lost:
+            return await self._find(more)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await self._race([self._ask_on(one, more) for one in self.servers])
+        except TimeoutError as error:
+            raise NoPrimaryError("No server takes writes at the moment.") from error
 
     async def connect_standby(self, **more: Any) -> asyncpg.Connection:
         """Return a connection to one of the servers that follow, whichever it is.
@@ -182,7 +194,11 @@ class Cluster:
                 return await self._open_primary(known, more)
             except _UNREACHED:
                 pass
-        tasks = [asyncio.create_task(self._open_primary(one, more)) for one in self.servers]
+        return await self._race([self._open_primary(one, more) for one in self.servers])
+
+    async def _race(self, asked: Sequence[Coroutine[Any, Any, asyncpg.Connection]]) -> asyncpg.Connection:
+        """Return what comes first of what opens a connection to the primary."""
+        tasks = [asyncio.create_task(one) for one in asked]
         failure: Exception | None = None
         try:
             for finished in asyncio.as_completed(tasks):
@@ -220,6 +236,13 @@ class Cluster:
             raise
         self._see(server, standing)
         return connection
+
+    async def _ask_on(self, server: Server, more: Credentials) -> asyncpg.Connection:
+        while True:
+            try:
+                return await self._open_primary(server, more)
+            except _UNREACHED:
+                await asyncio.sleep(AGAIN_S)
 
     def _see(self, server: Server | None, standing: Standing) -> None:
         if server is None or standing.timeline < self.timeline:

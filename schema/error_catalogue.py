@@ -129,7 +129,8 @@ CODES: Final[Mapping[Code, ErrorFact]] = {
     Code.UNAVAILABLE: ErrorFact(
         "Something that the service stands on is away or slow: the database, the keystore, the key provider. Where"
         " nothing was changed, the message says so.",
-        "Wait some seconds, longer each time, and send it again; a mutation with its `Idempotency-Key`.",
+        "Wait as many seconds as `retryAfter` says, or else some, longer each time, and send it again; a mutation with"
+        " its `Idempotency-Key`.",
         "Any request and any field.",
         Again.BY_KEY,
         (503,),

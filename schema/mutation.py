@@ -257,9 +257,12 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
                     await record_attempt(replace(intent, done_at=None), error)
                     raise
 
+            said_before = len(context.headers)
+
             async def work(change: Change) -> Any:
-                # Where it is done a second time, what the first one read is of a transaction that is gone.
+                # Where it is done a second time, what the first one read and said is of a transaction that is gone.
                 await context.renew()
+                del context.headers[said_before:]
                 if once is not None:
                     await once.take(change.connection, name)
                 if said.fresh and _may(said, change):

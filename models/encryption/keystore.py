@@ -11,12 +11,14 @@ Whoever ends a key says so on the channel `CHANNEL`, in the statement that does 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from tortoise import fields
+from tortoise.backends.asyncpg.client import AsyncpgDBClient
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.connection import get_connection
+from tortoise.exceptions import TransactionManagementError
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 from tortoise.models import Model
 
@@ -379,9 +381,14 @@ class KeyStore:
         return [_stored(row) for row in await self._run(text, *arguments)]
 
     async def _run(self, text: str, *arguments: Any) -> list[dict[str, Any]]:
+        connection: BaseDBAsyncClient = get_connection(self._connection_name)
         with database_failures():
-            connection: BaseDBAsyncClient = get_connection(self._connection_name)
-            return [dict(row) for row in await connection.execute_query_dict(text, list(arguments))]
+            try:
+                return [dict(row) for row in await connection.execute_query_dict(text, list(arguments))]
+            except TransactionManagementError:
+                # The server takes no writes any more: the next statement gets a connection to one that does.
+                await cast(AsyncpgDBClient, connection)._expire_connections()
+                raise
 
 
 def _unzipped(owners: Iterable[KeyOwner]) -> tuple[list[str], list[UUID], list[str]]:

@@ -38,4 +38,3 @@ def test_nothing_acknowledged_is_lost_or_doubled_when_another_machine_becomes_pr
     assert found.records > 0
     assert found.opened > 0
     assert found.sealed > found.held["writes"]
-    assert found.longest_s < 60

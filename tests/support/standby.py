@@ -66,15 +66,24 @@ class PairedMachine(Machine):
             yield
         finally:
             self.stop()
+            self.signal_standby(signal.SIGCONT)
             self.signal_primary(signal.SIGCONT)
             self.standby.stop()
             self.primary.stop()
 
+    def require_standby(self) -> None:
+        """Have nothing be committed from now on that the standby does not have on its disk."""
+        with (self.primary._directory / "postgresql.conf").open("a") as settings:
+            settings.write("synchronous_standby_names = 'standby'\n")
+        self.primary._run("pg_ctl", "reload", "--silent", f"--pgdata={self.primary.data_directory}")
+
+    def signal_standby(self, number: signal.Signals) -> None:
+        """Send all of the standby's processes a signal, as far as it runs."""
+        _signal(self.standby, number)
+
     def signal_primary(self, number: signal.Signals) -> None:
         """Send all of the primary's processes a signal, as far as it runs."""
-        pid = self.primary.postmaster_pid
-        for one in [] if pid is None else [pid, *children_of(pid)]:
-            os.kill(one, number)
+        _signal(self.primary, number)
 
     async def found(self, *organizations: Sequence[Person]) -> None:
         """Make the tables, and organizations with their people."""
@@ -110,6 +119,12 @@ class PairedMachine(Machine):
             f"postgres://{quote(one.user)}:{quote(one.password, safe='')}@/{database}"
             f"?host={quote(hosts)}&target_session_attrs=read-write"
         )
+
+
+def _signal(server: EmbeddedPostgres, number: signal.Signals) -> None:
+    pid = server.postmaster_pid
+    for one in [] if pid is None else [pid, *children_of(pid)]:
+        os.kill(one, number)
 
 
 def _conninfo(endpoint: Endpoint) -> str:
