@@ -33,7 +33,7 @@ WRITER: Final = Person("wren@basin.example", OrganizationRole.MEMBER)
 LEAVER: Final = Person("lee@basin.example", OrganizationRole.MEMBER)
 ERASED: Final = Person("zuleika-qx7@basin.example", OrganizationRole.MEMBER)
 PEOPLE: Final = (OWNER, WRITER, LEAVER, ERASED)
-WAITS_S: Final = 60.0
+WAITS_S: Final = 300.0
 
 SIGN_IN: Final = (
     "mutation ($input: SignInInput!) { signIn(input: $input) { accessToken refreshToken errors { code } } }"
@@ -67,7 +67,7 @@ class House:
             env=self.machine.environment(**more),
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=600,
             check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr

@@ -13,7 +13,7 @@ from fieldward.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "backup.md").read_text()
 DEPLOY = ROOT / "deploy" / "backup"
-COMMAND = re.compile(r"^(?:    |ExecStart=\S+ -m )(fieldward .*(?:\\\n.*)*)", re.MULTILINE)
+COMMAND = re.compile(r"^(?:    |ExecStart=\S+ -m )(fieldward (?:.*\\\n)*.*)", re.MULTILINE)
 OPTION = re.compile(r"--[a-z][a-z-]+")
 
 
