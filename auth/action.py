@@ -27,6 +27,8 @@ class Action(StrEnum):
     AUTHENTICATOR_RENEW_CODES = "authenticator.renew_codes"
     AUTHENTICATOR_RESET = "authenticator.reset"
 
+    BACKUP_CREATE = "backup.create"
+
     DATA_IMPORT_CANCEL = "data_import.cancel"
     DATA_IMPORT_CREATE = "data_import.create"
     DATA_IMPORT_FINISH = "data_import.finish"

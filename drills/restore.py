@@ -39,6 +39,7 @@ from fieldward.cli.environment import embedded_databases, operator, services
 from fieldward.embedded import postgres_programs
 from fieldward.settings import Settings
 from models.base import new_id
+from models.project import Project
 from models.record import Medium, Record
 from resolvers.change import Change, Intent, commit_change
 
@@ -157,11 +158,8 @@ async def _fill(machine: Machine, size: int, outcome: RestoredTo, chance: random
         actor = replace(operator(), organization_id=organization_id)
 
         async def begin(change: Change) -> None:
-            await change.connection.execute_query(
-                "insert into project (organization_id, id, created_at, code, name)"
-                " values ($1, $2, $3, 'FILLED', 'What the drill is filled with')",
-                [organization_id, project_id, change.at],
-            )
+            made = {"id": project_id, "organization_id": organization_id, "created_at": change.at}
+            await change.insert_many(Project, [{**made, "code": "FILLED", "name": "What the drill is filled with"}])
 
         async def more(change: Change) -> None:
             await change.insert_many(

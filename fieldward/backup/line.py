@@ -113,7 +113,9 @@ def archive_settings(line: Line, timeout_s: int) -> Mapping[str, str]:
         "archive_timeout": f"{timeout_s}s",
         "archive_command": (
             f'if test -e {there}; then gzip -dc {there} | cmp -s - "%p";'
-            f' else made="{to}/.%f.$$"; gzip -1nc "%p" > "$made" && sync "$made" && mv "$made" {there}; fi'
+            # What a full disk has room for is no segment, and would only fill it.
+            f' else made="{to}/.%f.$$"; {{ gzip -1nc "%p" > "$made" && sync "$made" && mv "$made" {there}; }}'
+            ' || { rm -f "$made"; false; }; fi'
             f' && sync {there} "{to}"'
         ),
     }

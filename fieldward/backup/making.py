@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from auth.action import Action
 from fieldward.backup.catalogue import ABOUT, GOING, UNFINISHED, Backup
 from fieldward.backup.error import BackupError
 from fieldward.backup.line import Line, lines_of, locked, noted_line, sync_directory, write_whole
@@ -27,8 +28,12 @@ from fieldward.backup.program import run_program
 from fieldward.backup.wal import Segment, path_of
 from fieldward.embedded import EmbeddedPostgres
 from models.encryption.keystore import KeyStore, WrappedKey
+from models.inventory import entity_of
+from models.organization import Organization
+from resolvers.change import Change, Intent, commit_change
 from resolvers.key_rotation import Progress
 from resolvers.row_census import take_census
+from resolvers.trail import Actor
 
 ARCHIVED_WITHIN_S: Final = 60.0
 """Seconds after a backup within which the WAL of its end is to be archived."""
@@ -38,13 +43,14 @@ _LOCK_WAIT: Final = "30s"
 async def create_backup(
     postgres: EmbeddedPostgres,
     store: KeyStore,
+    actor: Actor,
     *,
     data_directory: Path,
     backups: Path,
     rate_mib: int | None = None,
     progress: Progress = lambda *_: None,
 ) -> Backup:
-    """Make a backup, and return it once it is whole and the archive goes on from it.
+    """Make a backup, and return it once it is whole and the archive goes on from it. The service's own trail says so.
 
     rate_mib: MiB in a second at the most, so that requests don't feel it.
 
@@ -90,6 +96,7 @@ async def create_backup(
         except BaseException:
             shutil.rmtree(made, ignore_errors=True)
             raise
+    await commit_change(Intent(Action.BACKUP_CREATE, actor, entity=entity_of(Organization).name), _nothing_else)
     await _wait_until_archived(line, about.last)
     return about
 
@@ -146,6 +153,10 @@ def _about(
 
 def _size_of(directory: Path) -> int:
     return sum(one.stat().st_size for one in os.scandir(directory) if one.is_file(follow_symlinks=False))
+
+
+async def _nothing_else(_: Change) -> None:
+    """Change no row: that everything was copied is an entry by itself."""
 
 
 async def _wait_until_archived(line: Line, last: Segment) -> None:

@@ -16,7 +16,7 @@ from fieldward.backup.making import create_backup
 from fieldward.backup.pruning import prune as prune_backups
 from fieldward.backup.verifying import VerifiedBackup, verify_backup
 from fieldward.backup.wal import run_from
-from fieldward.cli.environment import load_settings, reach, refuse, run, services
+from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.cli.progress import showing_progress
 from fieldward.embedded import postgres_programs
 from fieldward.settings import Settings
@@ -58,6 +58,7 @@ def create(
                     return await create_backup(
                         reached.embedded,
                         built.keystore,
+                        operator(),
                         data_directory=settings.data_directory,
                         backups=backups,
                         rate_mib=rate_mib,

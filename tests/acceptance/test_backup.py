@@ -33,7 +33,7 @@ WRITER: Final = Person("wren@basin.example", OrganizationRole.MEMBER)
 LEAVER: Final = Person("lee@basin.example", OrganizationRole.MEMBER)
 ERASED: Final = Person("zuleika-qx7@basin.example", OrganizationRole.MEMBER)
 PEOPLE: Final = (OWNER, WRITER, LEAVER, ERASED)
-WAITS_S: Final = 60.0
+WAITS_S: Final = 300.0
 
 SIGN_IN: Final = (
     "mutation ($input: SignInInput!) { signIn(input: $input) { accessToken refreshToken errors { code } } }"
@@ -67,7 +67,7 @@ class House:
             env=self.machine.environment(**more),
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=600,
             check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr
@@ -224,8 +224,8 @@ def test_who_restores_to_before_what_was_published_is_led_on(house: House) -> No
 
 def test_backups_are_closed_to_others_and_hold_no_key(house: House) -> None:
     for path in house.backups.rglob("*"):
-        mode = stat.S_IMODE(path.lstat().st_mode)
-        assert mode & 0o077 == 0, path
+        # PostgreSQL's user may pass through the directory of its line, by an access control list.
+        assert stat.S_IMODE(path.lstat().st_mode) & (0o007 if path.is_dir() else 0o077) == 0, path
     wrapping = (house.machine.data_directory / "key-encryption-key").read_bytes()
     names = {path.name for path in house.backups.rglob("*")}
     assert not names & {"key-encryption-key", "audit-signing-key.pem", "database.json"}
@@ -419,3 +419,26 @@ def test_missing_and_damaged_wal_is_told(house: House, directory: Path) -> None:
     assert any(gone.stem in one for one in found)
     assert any(broken.stem in one for one in found)
     assert gone.stem in refused.stderr
+
+
+def test_another_tools_restore_is_checked_and_settled(house: House, tmp_path: Path) -> None:
+    """It ends everybody's sign-ins, so it comes last."""
+    census = tmp_path / "census.json"
+    house.told("backup", "census", "--out", str(census))
+    with closing(Caller(house.machine, OWNER)) as owner:
+        assert not owner.data(CREATE, {"input": {"code": "LATER", "name": "Later"}})["createProject"]["errors"]
+
+    told = house.told("verify-restore", "--census", str(census), "--settle", "--reason", "The disk failed")
+
+    assert told["checked"]["miscounts"] == []
+    assert told["checked"]["trail_verified"]
+    assert told["settled"]["knows_ways_in"]
+    assert told["settled"]["sessions"] > 0
+    counted = json.loads(census.read_text())
+    (tables,) = [one for one in counted["rows"].values() if "project" in one]
+    tables["project"] += 1
+    census.write_text(json.dumps(counted))
+    wrong = house.told("verify-restore", "--census", str(census), code=7)
+    assert "project of" in wrong["checked"]["miscounts"][0]
+    refused = house.run("verify-restore", "--settle", code=2)
+    assert "--reason" in refused.stderr

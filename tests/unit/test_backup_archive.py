@@ -107,6 +107,12 @@ def test_a_segment_is_never_written_over(line: Line, data: Path) -> None:
     assert gzip.decompress((line.wal / f"{name}.gz").read_bytes()) == b"x" * SIZE
 
 
+def test_what_can_not_be_archived_leaves_nothing(line: Line, data: Path) -> None:
+    assert _archive(line, data, "000000010000000000000001") != 0
+
+    assert list(line.wal.iterdir()) == []
+
+
 def test_what_an_archiver_left_is_no_segment(line: Line, data: Path) -> None:
     left = line.wal / ".000000010000000000000001.123"
     left.write_bytes(b"half")
