@@ -74,6 +74,8 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["incidents", "list"],
         ["incidents", "close"],
         ["alarms", "test"],
+        ["retention", "status"],
+        ["retention", "run"],
     ],
 )
 def test_help_has_an_example(tmp_path: Path, arguments: list[str]) -> None:
@@ -99,6 +101,7 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
         "models.0010_export",
         "models.0011_idempotency",
         "models.0013_feed",
+        "models.0014_retention",
         "keystore.0001_initial",
     ]
     assert json.loads(run(data, "migrate", "--json").stdout)["applied"] == []
@@ -133,6 +136,8 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
     counted = run(data, "audit", "expire", "--dry-run", "--json")
     assert json.loads(counted.stdout) == {"dry_run": True, "organizations": {}}
     assert run(data, "audit", "expire").stdout == "Nothing may leave.\n"
+    assert run(data, "retention", "status").stdout == "No period is set: everything is kept.\n"
+    assert run(data, "retention", "run", "--dry-run").stdout == "Nothing is over.\n"
 
 
 def test_an_import_reports_each_row_that_it_could_not_take_and_exits_with_3(tmp_path: Path) -> None:
