@@ -52,4 +52,4 @@ async def test_an_operator_sees_what_would_go_has_it_deleted_and_sees_what_went(
     assert (status["last_run"]["deleted"], status["last_run"]["held"]) == (0, 1)
     assert shown.stdout.startswith(f"{organization} RECORD")
     [entry] = await world.sql("select channel, action from audit_entry where action = 'retention.run'")
-    assert entry["channel"] == "CLI"
+    assert entry["channel"] == "COMMAND"
