@@ -38,7 +38,7 @@ class HoldOn(StrEnum):
 class LegalHold(TenantModel):
     """What must not be deleted, since when, by whose decision and why; it holds until `lifted_at`.
 
-    `subject_id` is the row that it is on, of a person their membership. `project_id` and `site_code` say of a site or a
+    `subject` is the row that it is on, of a person their membership. `project_id` and `site_code` say of a site or a
     record where it lay when the hold was placed: records that name that code there are held, even where the site has
     another by now.
     """
@@ -48,7 +48,7 @@ class LegalHold(TenantModel):
     placement = Placement()
 
     subject_kind = ward(C.INTERNAL, fields.CharEnumField(HoldOn, max_length=16))
-    subject_id = ward(C.INTERNAL, fields.UUIDField())
+    subject = ward(C.INTERNAL, fields.UUIDField())
     project_id = ward(C.INTERNAL, fields.UUIDField(null=True))
     site_code = ward(C.INTERNAL, fields.CharField(max_length=64, null=True))
     reason = ward(C.CONFIDENTIAL, EncryptedField(max_length=2000))
@@ -71,21 +71,21 @@ class Held:
     subject_id: UUID
 
 
-_FOUND: Final = "select h.id, h.subject_kind, h.subject_id from legal_hold h where h.organization_id = $1"
+_FOUND: Final = "select h.id, h.subject_kind, h.subject from legal_hold h where h.organization_id = $1"
 _OPEN: Final = f"{_FOUND} and h.lifted_at is null"
 _IN_HOLD: Final = """
     case h.subject_kind
-      when 'PROJECT' then r.project_id = h.subject_id
-      when 'RECORD' then r.id = h.subject_id
+      when 'PROJECT' then r.project_id = h.subject
+      when 'RECORD' then r.id = h.subject
       when 'SITE' then r.project_id = h.project_id and (r.site_code = h.site_code or r.site_code = (
-        select s.code from site s where s.organization_id = $1 and s.id = h.subject_id))
-      when 'PERSON' then h.subject_id = r.created_by_id or h.subject_id = any(r.contributor_ids)
+        select s.code from site s where s.organization_id = $1 and s.id = h.subject))
+      when 'PERSON' then h.subject = r.created_by_id or h.subject = any(r.contributor_ids)
       else false
     end
 """
 _ON_PERSON: Final = f"""
     {_OPEN} and (
-      h.subject_kind = 'ORGANIZATION' or (h.subject_kind = 'PERSON' and h.subject_id = $2)
+      h.subject_kind = 'ORGANIZATION' or (h.subject_kind = 'PERSON' and h.subject = $2)
       or exists (select from record r where r.organization_id = $1 and {_IN_HOLD}
                    and ($2 in (r.created_by_id, r.reviewed_by_id) or $2 = any(r.contributor_ids))))
     order by h.id
@@ -104,8 +104,8 @@ _ON_RECORD: Final = f"""
 _ON_SITE: Final = f"""
     {_OPEN} and (h.subject_kind = 'ORGANIZATION'
       or exists (select from site s where s.organization_id = $1 and s.id = $2 and case h.subject_kind
-        when 'PROJECT' then s.project_id = h.subject_id
-        when 'SITE' then s.id = h.subject_id
+        when 'PROJECT' then s.project_id = h.subject
+        when 'SITE' then s.id = h.subject
         when 'RECORD' then s.project_id = h.project_id and s.code = h.site_code
         else false end))
     order by h.id
@@ -151,4 +151,4 @@ async def holds_on_site(connection: BaseDBAsyncClient, organization_id: UUID, si
 
 
 def _held(rows: Sequence[dict[str, Any]]) -> Sequence[Held]:
-    return [Held(row["id"], HoldOn(row["subject_kind"]), row["subject_id"]) for row in rows]
+    return [Held(row["id"], HoldOn(row["subject_kind"]), row["subject"]) for row in rows]

@@ -60,7 +60,7 @@ async def place_hold(change: Change, *, named: str, subject_id: UUID) -> UUID:
                 "organization_id": change.organization_id,
                 "created_at": change.at,
                 "subject_kind": kind,
-                "subject_id": subject_id,
+                "subject": subject_id,
                 "project_id": where.get("project_id"),
                 "site_code": where.get("code", where.get("site_code")),
                 "reason": reason,

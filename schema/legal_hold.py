@@ -34,9 +34,9 @@ TYPE_OF = {
 class LegalHold(Node):
     on: HoldOn | None = column("What it is on.", name="subject_kind")
 
-    @resolved("The id of that.", derived(Permission.HOLD_READ, needs=("subject_kind", "subject_id")))
+    @resolved("The id of that.", derived(Permission.HOLD_READ, needs=("subject_kind", "subject")))
     def subject_id(src: strawberry.Parent[Any]) -> strawberry.ID | None:
-        return strawberry.ID(f"{TYPE_OF[HoldOn(src['subject_kind'])]}:{src['subject_id']}")
+        return strawberry.ID(f"{TYPE_OF[HoldOn(src['subject_kind'])]}:{src['subject']}")
 
     site_code: str | None = column("At which site it lay when the hold was placed, of a site or a record.")
     reason: str | None = column("Why it was placed.")

@@ -13,7 +13,7 @@ from schema.node import parse_id, split_id
 from schema.written import writes
 
 
-@writes(LegalHoldModel)
+@writes(LegalHoldModel, subject_id="subject")
 @strawberry.input(description="What must not be deleted.")
 class PlaceLegalHoldInput:
     subject_id: strawberry.ID = strawberry.field(

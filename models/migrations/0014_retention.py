@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
             "LegalHold",
             "legal_hold",
             ("subject_kind", fields.CharEnumField(enum_type=HoldOn, max_length=16)),
-            ("subject_id", fields.UUIDField()),
+            ("subject", fields.UUIDField()),
             ("project_id", fields.UUIDField(null=True)),
             ("site_code", fields.CharField(null=True, max_length=64)),
             ("reason", EncryptedField(max_length=2000)),

@@ -75,6 +75,8 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["incidents", "close"],
         ["alarms", "test"],
         ["check"],
+        ["retention", "status"],
+        ["retention", "run"],
     ],
 )
 def test_help_has_an_example(tmp_path: Path, arguments: list[str]) -> None:
@@ -100,6 +102,7 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
         "models.0010_export",
         "models.0011_idempotency",
         "models.0013_feed",
+        "models.0014_retention",
         "models.0015_erasure_request",
         "keystore.0001_initial",
     ]
@@ -135,6 +138,8 @@ def test_from_nothing_to_imported_records(tmp_path: Path) -> None:
     counted = run(data, "audit", "expire", "--dry-run", "--json")
     assert json.loads(counted.stdout) == {"dry_run": True, "organizations": {}}
     assert run(data, "audit", "expire").stdout == "Nothing may leave.\n"
+    assert run(data, "retention", "status").stdout == "No period is set: everything is kept.\n"
+    assert run(data, "retention", "run", "--dry-run").stdout == "Nothing is over.\n"
 
 
 def test_an_import_reports_each_row_that_it_could_not_take_and_exits_with_3(tmp_path: Path) -> None:

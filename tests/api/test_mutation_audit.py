@@ -148,7 +148,7 @@ CASES: dict[str, tuple[str, Callable[[Stage], dict[str, Any]], str, str, set[str
         lambda stage: {"subjectId": stage.project, "reason": REASON},
         "hold.place",
         "legal_hold",
-        {"subject_kind", "subject_id", "reason", "placed_by_id"},
+        {"subject_kind", "subject", "reason", "placed_by_id"},
     ),
     "liftLegalHold": (
         "owner",

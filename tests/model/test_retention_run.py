@@ -7,13 +7,15 @@ import asyncpg
 import pytest
 
 from models.data_kind import DataKind
+from resolvers.incident_judging import Judge
 from resolvers.retention_due import DELETED, periods
 from resolvers.retention_run import RetentionRuns
-from resolvers.retention_watch import retention_is_behind
+from resolvers.retention_watch import note_retention, retention_is_behind
 from resolvers.trail import job_actor
 from tests.support.access import behind_the_triggers
 from tests.support.entry import insert_entry
 from tests.support.filling import fill
+from tests.support.incident import incidents, look_through
 from tests.support.keeping import grow_old, hold, keep_for, lift, records_of, run_now
 from tests.support.mutation import prepare
 from tests.support.retention import age
@@ -255,6 +257,11 @@ async def test_a_batch_that_fails_is_in_the_trail_and_in_the_run_and_leaves_all_
     assert (run["status"], run["error_code"]) == ("FAILED", "INTERNAL")
     [entry] = await world.entries(since=since)
     assert (entry["kind"], entry["action"], entry["outcome"]) == ("ATTEMPT", "retention.run", "FAILED")
+    (found,) = await look_through(world)
+    assert (found["rule"], found["organization_id"]) == (
+        "retention_failure",
+        await world.organization_id("clearwater"),
+    )
     assert (await run_now(world))["RECORD"].deleted == 3
 
 
@@ -292,6 +299,15 @@ async def test_a_run_that_does_not_begin_is_behind(world: World) -> None:
     assert not await retention_is_behind(organization)
     await age(world, 3, "action = 'retention.set'")
     assert await retention_is_behind(organization)
+    # Whoever looks, and however often: there is one incident until somebody closes it.
+    opened = [len((await note_retention(Judge(), organization)).opened) for _ in range(3)]
+    assert opened == [1, 0, 0]
+    (found,) = await incidents(world)
+    assert (found["rule"], found["organization_id"], found["newest_entry_id"]) == (
+        "retention_behind",
+        organization,
+        None,
+    )
     await run_now(world)
     assert not await retention_is_behind(organization)
     await behind_the_triggers(world, "retention_run", "created_at = created_at - interval '4 days'", "true")

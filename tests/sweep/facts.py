@@ -126,6 +126,7 @@ COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("Export", "filter"): "filter_given",
     ("Export", "progress"): "id",
     ("LegalHold", "on"): "subject_kind",
+    ("LegalHold", "subjectId"): "subject",
 }
 """The columns that have another name than their field."""
 GROWING: Final[Mapping[str, tuple[str, str]]] = {"AuditEntry": ("at", "at"), "Incident": ("openedAt", "opened_at")}

@@ -27,6 +27,7 @@ alter table data_retention
   add constraint data_retention_days check (
     days between case when kind in ('SESSION', 'DEVICE', 'MEMBERSHIP', 'EXPORT') then 90 else 30 end and 36500);
 alter table legal_hold
+  add foreign key (organization_id, project_id) references project (organization_id, id),
   add foreign key (organization_id, placed_by_id) references membership (organization_id, id),
   add foreign key (organization_id, lifted_by_id) references membership (organization_id, id),
   add constraint legal_hold_lifted check (num_nulls(lifted_at, lifted_by_id, lift_reason) in (0, 3));
@@ -68,15 +69,15 @@ create function fieldward_held(organization uuid, record_id uuid, site_id uuid, 
      where h.organization_id = organization and h.lifted_at is null
        and case h.subject_kind
              when 'ORGANIZATION' then true
-             when 'PROJECT' then h.subject_id = project
-             when 'RECORD' then h.subject_id = record_id
+             when 'PROJECT' then h.subject = project
+             when 'RECORD' then h.subject = record_id
                                 or (site_id is not null and h.project_id = project and h.site_code = site)
-             when 'SITE' then h.subject_id = site_id
+             when 'SITE' then h.subject = site_id
                               or (h.project_id = project
                                   and (h.site_code = site
                                        or site = (select s.code from public.site s
-                                                   where s.organization_id = organization and s.id = h.subject_id)))
-             when 'PERSON' then h.subject_id = any (people)
+                                                   where s.organization_id = organization and s.id = h.subject)))
+             when 'PERSON' then h.subject = any (people)
              else false
            end) $$;
 
