@@ -89,6 +89,7 @@ TABLES: Final[Mapping[str, Table]] = {
     "ImportMapping": Table("import_mapping", project="project_id", order="name"),
     "Export": Table("data_export", own="created_by_id"),
     "ExportProgress": Table("data_export_progress", own="created_by_id"),
+    "ErasureRequest": Table("erasure_request", own="membership_id"),
 }
 CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Project", "records"): ("Record", "project_id"),
@@ -122,6 +123,8 @@ COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("DataImport", "dryRun"): "is_dry_run",
     ("Export", "filter"): "filter_given",
     ("Export", "progress"): "id",
+    ("ErasureRequest", "user"): "membership_id",
+    ("ErasureRequest", "names"): "named",
 }
 """The columns that have another name than their field."""
 GROWING: Final[Mapping[str, tuple[str, str]]] = {"AuditEntry": ("at", "at"), "Incident": ("openedAt", "opened_at")}
@@ -130,7 +133,9 @@ Sign-ins are none of them: who asks has one sign-in, from before the facts were 
 """
 NEWEST_FIRST: Final[Mapping[str, str]] = {
     **{name: column for name, (_, column) in GROWING.items()},
-    **dict.fromkeys(("Invitation", "AccessReview", "TrustedDocument", "DataImport", "Export"), "created_at"),
+    **dict.fromkeys(
+        ("Invitation", "AccessReview", "TrustedDocument", "DataImport", "Export", "ErasureRequest"), "created_at"
+    ),
 }
 """The types whose lists have one order, by when a row was made, the newest first: by the column."""
 ONE_ORDER: Final[Mapping[str, str]] = {**NEWEST_FIRST, "ImportMapping": "name"}

@@ -53,7 +53,7 @@ OF_ORGANIZATIONS = frozenset(
         *("createProject", "createRole", "createServiceAccount", "setTrailRetention", "setSignInPolicy"),
         *("openAccessReview", "inviteUser"),
         *("registerTrustedDocuments", "removeTrustedDocuments", "setTrustedDocumentPolicy"),
-        *("createExport", "createArchive"),
+        *("createExport", "createArchive", "requestErasure"),
     }
 )
 """What acts on the organization of whoever asks."""
