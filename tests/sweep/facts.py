@@ -133,9 +133,8 @@ Sign-ins are none of them: who asks has one sign-in, from before the facts were 
 """
 NEWEST_FIRST: Final[Mapping[str, str]] = {
     **{name: column for name, (_, column) in GROWING.items()},
-    **dict.fromkeys(
-        ("Invitation", "AccessReview", "TrustedDocument", "DataImport", "Export", "ErasureRequest"), "created_at"
-    ),
+    **dict.fromkeys(("Invitation", "AccessReview", "TrustedDocument", "DataImport", "Export"), "created_at"),
+    "ErasureRequest": "created_at",
 }
 """The types whose lists have one order, by when a row was made, the newest first: by the column."""
 ONE_ORDER: Final[Mapping[str, str]] = {**NEWEST_FIRST, "ImportMapping": "name"}

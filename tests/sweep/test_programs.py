@@ -45,6 +45,7 @@ from tests.support.mutation import (
     mutate,
     prepare,
     prepare_with_incident,
+    with_erasure,
     with_import,
     with_invitation,
     with_review,
