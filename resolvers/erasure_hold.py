@@ -1,30 +1,63 @@
 """Whether something keeps what is to be erased: the one place where that is asked.
 
 A legal hold is somebody else's claim that data stay; the law lets an erasure wait for it (GDPR, article 17(3)). It is
-asked for when a request is confirmed, and again, in the transaction that begins to carry it out.
+asked for when a request is confirmed, again in the transaction that begins to carry it out, and before an operator's
+command destroys the first key. What was begun is finished, whatever is placed on it then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
-from models.erasure_request import ErasureRequest
+from models.erasure_request import ErasureKind, ErasureRequest
 from models.errors import ConflictError
+from models.transaction import Tenant, write_transaction
+from resolvers.erasure_owner import Plan
 
 HELD = "A legal hold keeps this."
 
 
-async def holds_on(connection: BaseDBAsyncClient, request: ErasureRequest) -> Sequence[UUID]:  # noqa: ARG001
-    """Return the ids of the holds that keep what a request would erase, inside a transaction of its tenant.
+async def holds_in(
+    connection: BaseDBAsyncClient,  # noqa: ARG001
+    organization_id: UUID,  # noqa: ARG001
+    *,
+    person_id: UUID | None = None,  # noqa: ARG001
+    names: Iterable[bytes] = (),  # noqa: ARG001
+    is_whole: bool = False,  # noqa: ARG001
+) -> Sequence[UUID]:
+    """Return the ids of the holds that keep, in one organization, what an erasure would destroy.
 
-    There is nothing yet that places a hold: what does is asked here, by the kind of the request.
+    connection: of a transaction of that tenant. person_id: whose account it is about. names: the blind indexes of a
+    name that records have. is_whole: it is about all of the organization.
+
+    There is nothing yet that places a hold: what does is asked here.
     """
     return ()
 
 
-async def require_no_hold(connection: BaseDBAsyncClient, request: ErasureRequest) -> None:
-    """Raise `ConflictError`, naming the holds by their ids and not by their reasons, where one keeps it."""
-    holds = await holds_on(connection, request)
-    if holds:
-        raise ConflictError(f"{HELD} {', '.join(map(str, holds))}", field=("input", "id"))
+async def holds_on_request(connection: BaseDBAsyncClient, request: ErasureRequest, names: Iterable[bytes]) -> bool:
+    """Return whether a hold in a request's own organization keeps what it would erase, inside a transaction there."""
+    is_whole = request.kind is ErasureKind.ORGANIZATION
+    return bool(
+        await holds_in(connection, request.organization_id, person_id=request.user_id, names=names, is_whole=is_whole)
+    )
+
+
+async def require_no_hold(plan: Plan) -> None:
+    """Raise `ConflictError`, naming holds by their ids and not by their reasons, where one keeps what a plan destroys.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    for organization_id in sorted(plan.within):
+        async with write_transaction(Tenant(organization_id=organization_id)) as connection:
+            holds = await holds_in(
+                connection,
+                organization_id,
+                person_id=plan.person_id,
+                names=plan.names_in(organization_id),
+                is_whole=plan.organization_id is not None,
+            )
+        if holds:
+            raise ConflictError(f"{HELD} {', '.join(map(str, holds))}")
