@@ -26,7 +26,7 @@ from models.transaction import Tenant
 from resolvers.account_index import email_index_of
 from resolvers.checking import require_reason, require_storable, require_text
 from resolvers.collector import COLLECTOR
-from resolvers.erasure_hold import require_nothing_held
+from resolvers.erasure_hold import require_no_hold
 from resolvers.erasure_owner import Plan, keys_to_destroy, plan_names, plan_organization, plan_person
 from resolvers.erasure_row import change_rows, is_changed
 from resolvers.services import Services
@@ -81,7 +81,7 @@ async def erase_person(
     if user_id is None:
         raise NotFoundError("Nobody has that address.")
     plan = await plan_person(services, user_id, also_named=also_named)
-    await require_nothing_held(plan)
+    await require_no_hold(plan)
     return await carry_out(services, actor, plan, reason=reason)
 
 
@@ -91,7 +91,7 @@ async def erase_name(services: Services, actor: Actor, *, slug: str, names: Coll
     Raises:
         InvalidInputError: the reason or a name does not fit.
         NotFoundError: there is no such organization, or no record names them.
-        ConflictError: a legal hold keeps a record that does.
+        ConflictError: a legal hold keeps a record that names them.
     """
     reason = require_reason(reason, at=("reason",))
     for name in names:
@@ -99,7 +99,7 @@ async def erase_name(services: Services, actor: Actor, *, slug: str, names: Coll
     plan = await plan_names(services, await organization_named(services, slug), names)
     if len(plan.unknown) == len(names):
         raise NotFoundError("No record of the organization names them.")
-    await require_nothing_held(plan)
+    await require_no_hold(plan)
     return await carry_out(services, actor, plan, reason=reason)
 
 
@@ -111,11 +111,11 @@ async def erase_organization(services: Services, actor: Actor, *, slug: str, rea
     Raises:
         InvalidInputError: the reason does not fit.
         NotFoundError: there is no such organization.
-        ConflictError: there is a legal hold in it.
+        ConflictError: a legal hold keeps something of it.
     """
     reason = require_reason(reason, at=("reason",))
     plan = plan_organization(await organization_named(services, slug))
-    await require_nothing_held(plan)
+    await require_no_hold(plan)
     return await carry_out(services, actor, plan, reason=reason)
 
 

@@ -28,7 +28,7 @@ from models.transaction import Tenant
 from resolvers.change import Change, Intent, commit_change
 from resolvers.erasure import Erased, carry_out
 from resolvers.erasure_certificate import certificate_of
-from resolvers.erasure_hold import holds_on, require_nothing_held
+from resolvers.erasure_hold import holds_on_request, require_no_hold
 from resolvers.erasure_owner import Plan, address_of_account, plan_indexes, plan_organization, plan_person
 from resolvers.erasure_request import names_of
 from resolvers.mail_text import erasure_done_text
@@ -119,20 +119,22 @@ class ErasureRunning:
                 return False
             # Whether it can be done at all, before it is said that it has begun.
             plan = await self._plan(request, is_begun=False)
-            await require_nothing_held(plan, but=request.organization_id)
-            if not await self._begin(request):
+            if not await self._begin(request, is_held=await _is_held(plan)):
                 return False
         await self._carry_out(request)
         return True
 
-    async def _begin(self, request: ErasureRequest) -> bool:
-        """Mark the request as begun; return whether it may begin: it was not taken back, and nothing keeps it."""
+    async def _begin(self, request: ErasureRequest, *, is_held: bool) -> bool:
+        """Mark the request as begun; return whether it may begin: it was not taken back, and nothing keeps it.
+
+        is_held: whether a hold keeps it, in any organization, as of a moment ago.
+        """
 
         async def work(change: Change) -> bool:
             locked = await _locked(change, request.id)
             if locked is None or locked.status is not ErasureStatus.CONFIRMED:
                 return False
-            if await holds_on(change.connection, locked):
+            if is_held or await holds_on_request(change.connection, locked, names_of(locked)):
                 if locked.held_at is None:
                     locked.held_at = change.at
                     await locked.save(using_db=change.connection, update_fields=["held_at"])
@@ -243,6 +245,14 @@ async def _open(organization_id: UUID) -> list[tuple[ErasureRequest, datetime]]:
 def _read(columns: dict[str, Any]) -> tuple[ErasureRequest, datetime]:
     now = columns.pop("now")
     return ErasureRequest._init_from_db(**columns), now.astimezone(UTC)
+
+
+async def _is_held(plan: Plan) -> bool:
+    try:
+        await require_no_hold(plan)
+    except ConflictError:
+        return True
+    return False
 
 
 async def _opened_names(request: ErasureRequest) -> list[str]:

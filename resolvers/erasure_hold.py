@@ -1,73 +1,73 @@
 """Whether something keeps what is to be erased: the one place where that is asked.
 
 A legal hold is somebody else's claim that data stay; the law lets an erasure wait for it (GDPR, article 17(3)). It is
-asked for when a request is confirmed, and again, in the transaction that begins to carry it out; a command asks before
-it destroys anything. A person's erasure reaches every organization that they belong to, and so waits for the holds of
-each.
+asked for when a request is confirmed, again in the transaction that begins to carry it out, and before an operator's
+command destroys the first key. What was begun is finished, whatever is placed on it then.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from models.erasure_request import ErasureKind, ErasureRequest
 from models.errors import ConflictError
-from models.legal_hold import Held, holds_on_name, holds_on_organization, holds_on_person, lock_holds
+from models.legal_hold import holds_on_name, holds_on_organization, holds_on_person, lock_holds
 from models.transaction import Tenant, fetch, write_transaction
-from resolvers.erasure_owner import INDEX_BYTES, Plan
+from resolvers.erasure_owner import Plan
 
 HELD = "A legal hold keeps this."
 
 _MEMBERSHIP = "select id from membership where organization_id = $1 and user_id = $2"
 
 
-async def holds_on(connection: BaseDBAsyncClient, request: ErasureRequest) -> Sequence[UUID]:
-    """Return the ids of the holds that keep what a request would erase, inside a transaction of its tenant."""
-    stored = request.name_indexes or b""
-    names = [stored[start : start + INDEX_BYTES] for start in range(0, len(stored), INDEX_BYTES)]
-    memberships = [] if request.membership_id is None else [request.membership_id]
-    is_whole = request.kind is ErasureKind.ORGANIZATION
-    held = await _held(connection, request.organization_id, names, memberships, is_whole=is_whole)
-    return [one.hold_id for one in held]
-
-
-async def require_no_hold(connection: BaseDBAsyncClient, request: ErasureRequest) -> None:
-    """Raise `ConflictError`, naming the holds by their ids and not by their reasons, where one keeps it."""
-    holds = await holds_on(connection, request)
-    if holds:
-        raise ConflictError(f"{HELD} {', '.join(map(str, holds))}", field=("input", "id"))
-
-
-async def require_nothing_held(plan: Plan, *, but: UUID | None = None) -> None:
-    """Raise `ConflictError` where a hold in any of the organizations keeps what an erasure is to destroy there.
-
-    but: an organization that is asked about elsewhere. Holds of several organizations are not named: whoever asks in
-    one has no business in the others.
-    """
-    for organization_id in sorted(plan.within - {but}):
-        async with write_transaction(Tenant(organization_id=organization_id)) as connection:
-            memberships: list[UUID] = []
-            if plan.person_id is not None:
-                rows = await fetch(connection, _MEMBERSHIP, organization_id, plan.person_id)
-                memberships = [row["id"] for row in rows]
-            names, is_whole = plan.names_in(organization_id), plan.organization_id == organization_id
-            if await _held(connection, organization_id, names, memberships, is_whole=is_whole):
-                raise ConflictError(HELD)
-
-
-async def _held(
+async def holds_in(
     connection: BaseDBAsyncClient,
     organization_id: UUID,
-    names: Collection[bytes],
-    memberships: Collection[UUID],
     *,
-    is_whole: bool,
-) -> Sequence[Held]:
-    """Return the holds that keep a whole organization, or what is of these names and people in it, each once."""
+    person_id: UUID | None = None,
+    names: Iterable[bytes] = (),
+    is_whole: bool = False,
+) -> Sequence[UUID]:
+    """Return the ids of the holds that keep, in one organization, what an erasure would destroy.
+
+    Whoever places a hold waits for the end of the transaction, and one that was placed before is seen.
+
+    connection: of a transaction of that tenant. person_id: whose account it is about. names: the blind indexes of a
+    name that records have. is_whole: it is about all of the organization.
+    """
     await lock_holds(connection, organization_id)
     if is_whole:
-        return await holds_on_organization(connection, organization_id)
-    held = [one for name in names for one in await holds_on_name(connection, organization_id, name)]
-    held += [one for person in memberships for one in await holds_on_person(connection, organization_id, person)]
-    return list({one.hold_id: one for one in held}.values())
+        held = list(await holds_on_organization(connection, organization_id))
+    else:
+        held = [one for name in names for one in await holds_on_name(connection, organization_id, name)]
+        for row in await fetch(connection, _MEMBERSHIP, organization_id, person_id):
+            held += await holds_on_person(connection, organization_id, row["id"])
+    return list(dict.fromkeys(one.hold_id for one in held))
+
+
+async def holds_on_request(connection: BaseDBAsyncClient, request: ErasureRequest, names: Iterable[bytes]) -> bool:
+    """Return whether a hold in a request's own organization keeps what it would erase, inside a transaction there."""
+    is_whole = request.kind is ErasureKind.ORGANIZATION
+    return bool(
+        await holds_in(connection, request.organization_id, person_id=request.user_id, names=names, is_whole=is_whole)
+    )
+
+
+async def require_no_hold(plan: Plan) -> None:
+    """Raise `ConflictError`, naming holds by their ids and not by their reasons, where one keeps what a plan destroys.
+
+    Raises:
+        UnavailableError: the database is away.
+    """
+    for organization_id in sorted(plan.within):
+        async with write_transaction(Tenant(organization_id=organization_id)) as connection:
+            holds = await holds_in(
+                connection,
+                organization_id,
+                person_id=plan.person_id,
+                names=plan.names_in(organization_id),
+                is_whole=plan.organization_id is not None,
+            )
+        if holds:
+            raise ConflictError(f"{HELD} {', '.join(map(str, holds))}")

@@ -40,7 +40,7 @@ from resolvers.change import Change, Intent, commit_change, record_attempt
 from resolvers.checking import require_some, require_text
 from resolvers.collector import COLLECTOR
 from resolvers.creating import constraint_of
-from resolvers.erasure_hold import require_no_hold
+from resolvers.erasure_hold import HELD, holds_on_request
 from resolvers.erasure_owner import indexes_of_names, require_no_last_owner
 from resolvers.fresh_sign_in import STALE, require_strong
 from resolvers.locking import lock_visible, require_version
@@ -341,7 +341,8 @@ async def _require_may_confirm(change: Change, request: ErasureRequest) -> None:
 async def _confirm(services: Services, change: Change, request: ErasureRequest) -> UUID:
     if request.status is not ErasureStatus.REQUESTED:
         raise ConflictError(f"A request that is {request.status} is not confirmed.", field=("input", "id"))
-    await require_no_hold(change.connection, request)
+    if await holds_on_request(change.connection, request, names_of(request)):
+        raise ConflictError(HELD, field=("input", "id"))
     request.status = ErasureStatus.CONFIRMED
     request.confirmed_at = change.at
     request.confirmed_by_id = (

@@ -29,7 +29,7 @@ AT_ID = ("input", "id")
 _VERSION = "The version that you saw."
 
 
-@writes(ErasureRequestModel, also_named="named")
+@writes(ErasureRequestModel, beside=("also_named",))
 @strawberry.input(description="Under which names you stand, besides your own.")
 class RequestMyErasureInput:
     also_named: list[str] = strawberry.field(

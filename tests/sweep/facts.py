@@ -92,6 +92,7 @@ TABLES: Final[Mapping[str, Table]] = {
     "ImportMapping": Table("import_mapping", project="project_id", order="name"),
     "Export": Table("data_export", own="created_by_id"),
     "ExportProgress": Table("data_export_progress", own="created_by_id"),
+    "ErasureRequest": Table("erasure_request", own="membership_id"),
 }
 CHILDREN: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("Project", "records"): ("Record", "project_id"),
@@ -127,6 +128,8 @@ COLUMNS: Final[Mapping[tuple[str, str], str]] = {
     ("Export", "progress"): "id",
     ("LegalHold", "on"): "subject_kind",
     ("LegalHold", "subjectId"): "subject",
+    ("ErasureRequest", "user"): "membership_id",
+    ("ErasureRequest", "names"): "named",
 }
 """The columns that have another name than their field."""
 GROWING: Final[Mapping[str, tuple[str, str]]] = {"AuditEntry": ("at", "at"), "Incident": ("openedAt", "opened_at")}
@@ -136,7 +139,7 @@ Sign-ins are none of them: who asks has one sign-in, from before the facts were 
 NEWEST_FIRST: Final[Mapping[str, str]] = {
     **{name: column for name, (_, column) in GROWING.items()},
     **dict.fromkeys(("Invitation", "AccessReview", "TrustedDocument", "DataImport", "Export"), "created_at"),
-    **dict.fromkeys(("RetentionRun", "LegalHold"), "created_at"),
+    **dict.fromkeys(("RetentionRun", "LegalHold", "ErasureRequest"), "created_at"),
 }
 """The types whose lists have one order, by when a row was made, the newest first: by the column."""
 ONE_ORDER: Final[Mapping[str, str]] = {**NEWEST_FIRST, "ImportMapping": "name"}

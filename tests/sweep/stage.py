@@ -143,6 +143,7 @@ async def set_the_stage(world: World, calls: httpx.Client) -> Cast:
     targets = replace(targets, incident=await _find_incidents(world, owner, targets))
     targets = await with_import(world, await with_review(world, await with_invitation(world, targets)))
     targets = replace(targets, export=await _exported(world))
+    await _request_erasures(world, organization, members["viewer"])
     over = {"id": targets.review, "expectedVersion": 1, "reason": "Set up."}
     await _done(owner, "closeAccessReview", over, "accessReview { id }")
     device = await _device_of(owner, members["blocked"])
@@ -209,6 +210,28 @@ def _signed_anew(signer: SigningKey, token: str) -> str:
     return issue_access_token(
         signer, claims, now=now, issuer=said["iss"], audience=said["aud"], lifetime_s=LONGEST_LIFETIME_S
     )
+
+
+async def _request_erasures(world: World, organization: UUID, person: UUID) -> None:
+    """Have it asked that a name and somebody be erased; of one request, everything is said that ever is."""
+    admin, owner = await world.client("admin"), await world.client("owner")
+    given = {"kind": "NAME", "names": ["Noel Nord"], "reason": "Asked for by letter."}
+    asked = (await _done(admin, "requestErasure", given, "erasureRequest { id }"))["erasureRequest"]["id"]
+    confirmed = {"id": asked, "expectedVersion": 1, "password": owner.password}
+    await _done(owner, "confirmErasure", confirmed, "erasureRequest { id }")
+    about = {"kind": "PERSON", "userId": f"User:{person}", "reason": "They wrote to us."}
+    await _done(admin, "requestErasure", about, "erasureRequest { id }")
+    connection = await connect(world.superuser)
+    try:
+        async with connection.transaction():
+            await _answer_for(connection, organization)
+            await connection.execute(
+                "update erasure_request set status = 'DONE', certificate = '{}', held_at = now(), started_at = now(),"
+                " finished_at = now(), withdrawn_by_id = requested_by_id where id = $1",
+                UUID(asked.partition(":")[2]),
+            )
+    finally:
+        await connection.close()
 
 
 async def _exported(world: World) -> str:

@@ -45,6 +45,7 @@ from tests.support.mutation import (
     mutate,
     prepare,
     prepare_with_incident,
+    with_erasure,
     with_import,
     with_invitation,
     with_review,
@@ -85,7 +86,7 @@ async def _program(world: World, kind: str) -> Program:
 async def _with_more(world: World, stage: Stage) -> Stage:
     """Return the stage with what takes more to be there."""
     stage = await with_review(world, await with_invitation(world, stage))
-    return await with_export(world, await with_import(world, stage))
+    return await with_erasure(world, await with_export(world, await with_import(world, stage)))
 
 
 async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
@@ -120,6 +121,7 @@ async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:
         "DataImport": stage.data_import,
         "ImportMapping": stage.import_mapping,
         "Export": stage.export,
+        "ErasureRequest": stage.erasure,
     }
 
 

@@ -55,6 +55,7 @@ OF_ORGANIZATIONS = frozenset(
         *("openAccessReview", "inviteUser"),
         *("registerTrustedDocuments", "removeTrustedDocuments", "setTrustedDocumentPolicy"),
         *("createExport", "createArchive", "setRetention", "placeLegalHold", "liftLegalHold"),
+        "requestErasure",
     }
 )
 """What acts on the organization of whoever asks."""

@@ -30,6 +30,7 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("assignOrganizationRole", "roleExpiresAt"): "expiresAt",
     ("setLocationSensitivity", "locationsAreSensitive"): "sensitive",
     ("registerTrustedDocuments", "text"): "documents",
+    ("requestErasure", "named"): "names",
     ("setTrustedDocumentPolicy", "peopleDocuments"): "people",
     ("setTrustedDocumentPolicy", "programDocuments"): "programs",
     ("startImport", "dropsSwitchedOff"): "dropSwitchedOff",
@@ -39,6 +40,7 @@ NOT_WRITTEN: Final = frozenset(
         *((name, "userId") for name in ("assignOrganizationRole", "removeOrganizationRole", "removeUser")),
         *((name, "userId") for name in ("suspendUser", "reinstateUser", "startPasswordReset", "resetSecondFactors")),
         ("removeUser", "handOverTo"),
+        ("requestErasure", "userId"),
         *(("removeTrustedDocuments", name) for name in ("clientName", "clientVersion")),
     }
 )
@@ -68,21 +70,27 @@ SESSION: Final = frozenset(
         *("beginTotp", "confirmTotp", "beginPasskeyRegistration", "registerPasskey"),
         *("renewRecoveryCodes", "renameAuthenticator", "removeAuthenticator"),
         *("changePassword", "requestPasswordReset", "resetPassword", "acceptInvitation", "revokeOtherSessions"),
+        *("requestMyErasure", "exportMyData", "confirmErasureByLink"),
     }
 )
-"""What is about who signs in, and writes nothing that the page has."""
+"""What is about who signs in, and writes nothing that the page has; what everybody does with what is about them,
+`tests/api/test_erasure_request.py` and `tests/api/test_person_archive.py` do.
+"""
 DONE_ELSEWHERE: Final = frozenset(
     {
         *("setSignInPolicy", "resetSecondFactors", "setTrustedDocumentPolicy"),
         *("createExport", "createArchive", "cancelExport", "deleteExport", "createExportLink"),
+        *("confirmErasure", "withdrawErasure"),
     }
 )
 """What shuts out whoever else is signed in, where it is done: `tests/api/test_fresh_sign_in.py`,
-`tests/api/test_factor_reset.py` and `tests/api/test_trusted_document.py` do it. And what waits for a file:
-`tests/sweep/test_exporting.py` and `tests/api/test_export.py` do.
+`tests/api/test_factor_reset.py` and `tests/api/test_trusted_document.py` do it. And what waits for a file, or for a
+second person: `tests/sweep/test_exporting.py`, `tests/api/test_export.py` and `tests/api/test_erasure_request.py` do.
 """
 NO_EXPORT: Final = "Export:0198c1de-0000-7000-8000-000000000000"
 """There is none on the stage: who is refused is told so of one that never was."""
+NO_ERASURE: Final = "ErasureRequest:0198c1de-0000-7000-8000-000000000000"
+"""As that."""
 OF_ONES_OWN: Final = frozenset({"renameSession", "revokeSession"})
 """What every person does with what is their own, whatever their roles. Who assigns roles ends others' sign-ins, too."""
 OF_THE_SPARE: Final = frozenset(
@@ -251,6 +259,8 @@ def complete(aim: Aim) -> dict[str, Input]:
         "closeIncident": {**subject, "note": "A test of ours."},
         "createExport": {"format": "CSV", "filter": {"siteCode": {"startsWith": "W"}}, "reason": REASON},
         "createArchive": {"reason": REASON},
+        "requestErasure": {"kind": "NAME", "userId": None, "names": ["Somebody new"], "reason": REASON},
+        **dict.fromkeys(("confirmErasure", "withdrawErasure"), reasoned),
         **{
             name: {"id": aim.subject, "reason": REASON} for name in ("cancelExport", "deleteExport", "createExportLink")
         },
@@ -357,6 +367,7 @@ class Ground:
             **dict.fromkeys(("updateImportMapping", "deleteImportMapping"), (targets.import_mapping, 1)),
             **dict.fromkeys(("cancelExport", "deleteExport", "createExportLink"), (NO_EXPORT, 1)),
             "liftLegalHold": (targets.hold, 1),
+            **dict.fromkeys(("confirmErasure", "withdrawErasure"), (NO_ERASURE, 1)),
         }
         subject, version = subjects.get(mutation, ("", 1))
         role = self._role(mutation)

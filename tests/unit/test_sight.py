@@ -121,6 +121,7 @@ def test_nobody_is_shown_how_to_sign_in_and_no_more() -> None:
         "RefreshSessionInput",
         "AcceptInvitationInput",
         "AcceptInvitationPayload",
+        *("ConfirmErasureByLinkInput", "ConfirmErasureByLinkPayload"),
         *("RequestPasswordResetInput", "ResetPasswordInput", "PasswordPayload"),
         *("ConfirmErasureByLinkInput", "ConfirmErasureByLinkPayload"),
         "UserError",
