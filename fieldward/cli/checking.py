@@ -10,6 +10,7 @@ import typer
 
 from fieldward.check.deployment import check_deployment
 from fieldward.check.finding import Finding, Severity
+from fieldward.check.rule import RULES
 from fieldward.cli.environment import load_settings, reach, refuse, run
 
 FOUND: Final = 9
@@ -19,7 +20,10 @@ _GRAVE: Final = frozenset({Severity.REFUSED, Severity.HIGH})
 
 
 def check(
-    deploy: Annotated[bool, typer.Option("--deploy", help="Look at settings, files, databases, and what is around.")],
+    deploy: Annotated[
+        bool, typer.Option("--deploy", help="Look at settings, files, databases, and what is around.")
+    ] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="Print what is looked for, as in docs/security.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Say what is not as it must be where other people's data are served: why, what to do, and by which control.
@@ -31,8 +35,11 @@ def check(
 
     Example: fieldward check --deploy --json
     """
+    if rules:
+        print(rule_table())
+        return
     if not deploy:
-        refuse("check: expected --deploy")
+        refuse("check: expected --deploy, or --rules")
     settings = load_settings()
     if settings.is_embedded and not (settings.data_directory / "postgres").exists():
         found = run(check_deployment(settings, None, is_embedded=True))
@@ -42,6 +49,15 @@ def check(
     print(json.dumps({"findings": [shown(one) for one in found]}) if as_json else told(found))
     if any(one.rule.severity in _GRAVE for one in found):
         raise typer.Exit(FOUND)
+
+
+def rule_table() -> str:
+    """Return every rule as a table, as `docs/security/hardening.md` has it."""
+    lines = ["| Finding | Severity | What is wrong | ASVS | CIS |", "| --- | --- | --- | --- | --- |"]
+    for rule in RULES.values():
+        numbers = (", ".join(rule.asvs) or "–", ", ".join(rule.cis) or "–")
+        lines.append(f"| `{rule.name}` | {rule.severity} | {rule.title} | {numbers[0]} | {numbers[1]} |")
+    return "\n".join(lines)
 
 
 def shown(finding: Finding) -> dict[str, Any]:

@@ -107,8 +107,9 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
+        """Begin a request. One that came in the same packet, behind one that was turned away, ends the wait for it."""
         self._is_arriving = True
+        self._unset_keepalive_if_required()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
