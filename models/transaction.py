@@ -5,6 +5,7 @@ no row of any tenant is seen, whatever the query. What only reads goes by `model
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -44,6 +45,20 @@ AWAY: Final = (
     asyncpg.QueryCanceledError,
 )
 """What a database that is away, or takes too long, raises."""
+
+
+WAIT_S: Final = 0.001
+"""Seconds from which on taking a connection is a wait."""
+
+
+class Waits:
+    """How a connection of the pool of changes was waited for in this process: how often so far, for how many seconds in
+    all, and by how many now.
+    """
+
+    waits = 0
+    waited_s = 0.0
+    queue = 0
 
 
 _BE: Final = "select set_config('fieldward.user_id', $1, true)"
@@ -142,8 +157,7 @@ async def raw_write_transaction(tenant: Tenant, *, telling: UUID | None = None) 
     try:
         async with AsyncExitStack() as stack:
             client = cast(AsyncpgDBClient, get_connection(MAIN))
-            async with asyncio.timeout(LONGEST_WAIT_S):
-                connection: asyncpg.Connection = await stack.enter_async_context(client.acquire_connection())
+            connection = await _acquired(stack, client)
             await connection.execute("begin;" + tenant.entering())
             try:
                 yield connection
@@ -159,6 +173,22 @@ async def raw_write_transaction(tenant: Tenant, *, telling: UUID | None = None) 
                 "The connection was lost while the change was being saved. Look whether it happened before you repeat."
             ) from error
         raise _unchanged(error) from error
+
+
+async def _acquired(stack: AsyncExitStack, client: AsyncpgDBClient) -> asyncpg.Connection:
+    """Return a connection of the pool of changes until the stack ends, and note how long it was waited for."""
+    began = time.perf_counter()
+    Waits.queue += 1
+    try:
+        async with asyncio.timeout(LONGEST_WAIT_S):
+            connection: asyncpg.Connection = await stack.enter_async_context(client.acquire_connection())
+    finally:
+        Waits.queue -= 1
+        waited_s = time.perf_counter() - began
+        if waited_s >= WAIT_S:
+            Waits.waits += 1
+            Waits.waited_s += waited_s
+    return connection
 
 
 async def _commit(connection: asyncpg.Connection, telling: UUID | None) -> None:

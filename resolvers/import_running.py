@@ -112,6 +112,11 @@ class ImportRunning:
     def __init__(self) -> None:
         self._open: dict[UUID, _Open] = {}
 
+    @property
+    def open_count(self) -> int:
+        """How many imports this process has open."""
+        return len(self._open)
+
     async def step(self) -> bool:
         """Do a batch of one import of each organization that has one, and return whether any had.
 

@@ -13,10 +13,12 @@ from models.encryption.destruction import DestructionLog
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from models.encryption.signing import SigningKeys
+from models.tracing import Tracing
 from resolvers.allowance import Allowances, Quota
 from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
 from resolvers.mailer import MailRoute
+from resolvers.meter import Meter
 from resolvers.relying_party import RelyingParty
 from resolvers.sealing import Sealer
 from resolvers.standing import session_states, token_states
@@ -83,6 +85,7 @@ class Services:
     enforces_limits: whether an operation that asks for too much is refused, or only noted in the log.
     allowances: how much each caller may ask for in a while.
     import_limit: bytes of the largest file that is imported.
+    meter: what is counted of requests. tracing: what makes spans; None where nothing is traced.
     """
 
     keyring: Keyring
@@ -107,3 +110,5 @@ class Services:
     enforces_limits: bool = True
     allowances: Allowances = field(default_factory=lambda: Allowances(Quota(None, None), Quota(None, None)))
     import_limit: int = 2047 * 1024**2
+    meter: Meter = field(default_factory=Meter)
+    tracing: Tracing | None = None

@@ -31,6 +31,7 @@ import schema.enum  # noqa: F401  (declares the enums before any type uses them)
 from auth.permission import Permission
 from auth.policy import can
 from auth.scope import ORGANIZATION
+from models.tracing import Value, say
 from resolvers.allowance import OverspentError
 from resolvers.idempotency import Once
 from resolvers.run_as import record_looking
@@ -147,7 +148,8 @@ class Api(Schema):
             if context.following is None:
                 # A subscription was counted when it began: what happens is not asked for.
                 context.allowance.ask()
-            result = await self._run(context, query, variable_values or {}, operation_name, allowed_operation_types)
+            run = self._run if context.services.tracing is None else self._run_traced
+            result = await run(context, query, variable_values or {}, operation_name, allowed_operation_types)
             if context.actor.viewer is not None:
                 try:
                     if context.actor.acting_as is not None:
@@ -168,6 +170,8 @@ class Api(Schema):
         if result.errors:
             request_id = str(context.actor.origin.request_id)
             result.errors = [presented(error, request_id) for error in result.errors]
+            for error in result.errors:
+                context.services.meter.refuse((error.extensions or {})["code"])
         return result
 
     async def is_subscription(self, query: str, operation_name: str | None, *, enforced: bool) -> bool:
@@ -252,6 +256,41 @@ class Api(Schema):
         done: CoreResult = executing if isinstance(executing, CoreResult) else await executing
         found = [*(done.errors or ()), *context.denials.errors(done.data)]
         return ExecutionResult(data=done.data, errors=found or None)
+
+    async def _run_traced(
+        self,
+        context: RequestContext,
+        query: str,
+        variables: dict[str, Any],
+        name: str | None,
+        allowed: Iterable[OperationType] | None,
+    ) -> ExecutionResult:
+        """Do as `_run`, in a span that says of which kind the operation is, and nothing of what it asks."""
+        tracing = context.services.tracing
+        if tracing is None:
+            raise LookupError("Nothing is traced here.")
+        with tracing.span("operation", {}) as span:
+            result = await self._run(context, query, variables, name, allowed)
+            measure = context.measure
+            kind = (
+                "subscription"
+                if context.following is not None
+                else "none"
+                if measure is None
+                else "mutation"
+                if context.changes
+                else "query"
+            )
+            span.update_name(kind)
+            said: dict[str, Value] = {
+                "fieldward.operation.kind": kind,
+                "fieldward.operation.statements": context.reader.statements,
+                "fieldward.operation.errors": len(result.errors or ()),
+            }
+            if measure is not None:
+                said["fieldward.operation.cost"] = measure.requested
+            say(span, said)
+            return result
 
     @staticmethod
     def _note_excess(context: RequestContext) -> None:

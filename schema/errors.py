@@ -7,7 +7,7 @@ graphql-core makes quote the input; none of them leaves.
 from typing import Any
 
 import structlog
-from graphql import GraphQLError
+from graphql import FieldNode, GraphQLError
 
 from auth.errors import Code, FieldwardError, ForbiddenError, RateLimitedError
 
@@ -29,7 +29,7 @@ def presented(error: GraphQLError, request_id: str) -> GraphQLError:
         return _with(error, error.message.partition(" Did you mean")[0], {"code": Code.INVALID_INPUT})
     if isinstance(cause, RecursionError):
         return _with(error, "The operation is nested too deeply.", {"code": Code.TOO_COMPLEX})
-    log.error("unexpected_error", request_id=request_id, path=error.path, exc_info=cause)
+    log.error("unexpected_error", request_id=request_id, field=_field_of(error), exc_info=cause)
     return _with(error, MASKED, {"code": Code.INTERNAL, "requestId": request_id})
 
 
@@ -55,6 +55,14 @@ def extensions_of(error: FieldwardError) -> dict[str, Any]:
 def input_error(message: str, field: list[str | int], nodes: Any = None) -> GraphQLError:
     """Return the error of an input value that does not fit its type."""
     return GraphQLError(message, nodes, extensions={"code": Code.INVALID_INPUT, "field": [str(part) for part in field]})
+
+
+def _field_of(error: GraphQLError) -> str | None:
+    """Return which field of the schema failed. The path of the answer has the names that the client gave."""
+    for node in error.nodes or ():
+        if isinstance(node, FieldNode):
+            return node.name.value
+    return None
 
 
 def _with(error: GraphQLError, message: str, extensions: dict[str, Any]) -> GraphQLError:

@@ -1,7 +1,6 @@
 """`serve` and `migrate`."""
 
 import asyncio
-import gc
 import json
 import signal
 import socket
@@ -14,19 +13,20 @@ import uvicorn
 import uvloop
 
 from fieldward.cli.environment import Reach, load_settings, reach, refuse, run
+from fieldward.cli.listening import listen, notify, url_of
 from fieldward.database import migrate
 from fieldward.logs import configure_logs
 from fieldward.settings import Settings
 from fieldward.web.app import build_app
+from fieldward.web.draining import Draining
 from fieldward.web.live import LARGEST_MESSAGE
-from fieldward.web.protocol import BoundedProtocol
+from fieldward.web.protocol import protocol_of
+from fieldward.web.server import DrainingServer
 from resolvers.mailer import Mailer
 
 _TURN_S: Final = 0.0005
 """Seconds that one thread computes while another wants to. A thread that prepares a large operation computes all the
 time, and each answer that is waited for meanwhile takes several turns."""
-_OBJECTS_BEFORE_COLLECTING: Final = 20_000
-"""How many more objects there may be before the youngest are looked at: an answer of a page makes thousands."""
 
 
 def serve() -> None:
@@ -40,7 +40,7 @@ def serve() -> None:
     with reach(settings) as reached:
         if reached.embedded is not None and reached.owner is not None:
             run(migrate(reached.owner, settings))
-        address = f"http://{settings.host}:{settings.port}"
+        address = url_of(listening)
         serve_on(
             listening, settings, reached, ready=lambda: print(f"Serving on {address}", file=sys.stderr, flush=True)
         )
@@ -70,26 +70,6 @@ def migrate_command(
         print("\n".join(f"applied {one}" for one in applied) or "The schema is up to date.")
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Return the socket to serve on, or exit with 1 if the port is taken."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Connections have it from the socket that takes them. With Nagle's algorithm on, each answer over a connection that
-    # is kept waits 40 ms for the client's delayed acknowledgement.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-        listening.listen(1024)
-    except OSError as error:
-        listening.close()
-        refuse(
-            f"can't listen on {settings.host}:{settings.port}: {error.strerror}. FIELDWARD_PORT chooses another port.",
-            code=1,
-        )
-    return listening
-
-
 def serve_on(
     listening: socket.socket,
     settings: Settings,
@@ -102,10 +82,16 @@ def serve_on(
 
     mailer: what takes letters to people where no mail server is set.
     """
-    server = _Server(
+    draining = Draining()
+
+    def say_ready() -> None:
+        notify("READY=1")
+        ready()
+
+    server = DrainingServer(
         uvicorn.Config(
-            build_app(settings, reached.service, mailer=mailer),
-            http=BoundedProtocol,
+            build_app(settings, reached.service, mailer=mailer, draining=draining),
+            http=protocol_of(draining),
             ws="websockets-sansio",
             ws_max_size=LARGEST_MESSAGE,
             # Compressed, what is secret and what somebody else chose would tell of each other by their length.
@@ -116,9 +102,12 @@ def serve_on(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=10,
+            timeout_graceful_shutdown=round(settings.shutdown_grace_s),
         ),
-        ready,
+        draining,
+        ready=say_ready,
+        ending=lambda: notify("STOPPING=1"),
+        delay_s=settings.shutdown_delay_s,
     )
     sys.setswitchinterval(_TURN_S)
     # uvicorn raises the signal again once it has shut down; what we started must be stopped before that ends us.
@@ -128,19 +117,3 @@ def serve_on(
         runner.run(server.serve(sockets=[listening]))
     if not server.started:
         refuse("the service did not start; see the log", code=1)
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            # What is there now, the schema above all, stays: the collector need not look at it again and again. What
-            # requests make is freed by counting references, cycles excepted.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(_OBJECTS_BEFORE_COLLECTING)
-            self._ready()
