@@ -112,9 +112,7 @@ def credentials_of(url: str) -> Credentials:
     return credentials
 
 
-def pools(
-    databases: Databases, settings: Settings, by: type[CountedConnection] = CountedConnection
-) -> dict[str, Any]:
+def pools(databases: Databases, settings: Settings, by: type[CountedConnection] = CountedConnection) -> dict[str, Any]:
     """Return Tortoise's configuration: the pool of changes, and the keystore's. by: the class of connections."""
 
     def connection(credentials: Credentials, *, largest: int, name: str) -> dict[str, Any]:

@@ -45,9 +45,7 @@ def pool_figures() -> Sequence[PoolFigures]:
     if pool is not None:
         # asyncpg tells how many it has and how many of those nobody holds.
         in_use = pool.get_size() - pool.get_idle_size()
-        found.append(
-            PoolFigures("changing", pool.get_max_size(), in_use, Waits.queue, Waits.waits, Waits.waited_s)
-        )
+        found.append(PoolFigures("changing", pool.get_max_size(), in_use, Waits.queue, Waits.waits, Waits.waited_s))
     return found
 
 

@@ -170,8 +170,8 @@ class Api(Schema):
         if result.errors:
             request_id = str(context.actor.origin.request_id)
             result.errors = [presented(error, request_id) for error in result.errors]
-            for error in result.errors:
-                context.services.meter.refuse((error.extensions or {})["code"])
+            for shown in result.errors:
+                context.services.meter.refuse((shown.extensions or {})["code"])
         return result
 
     async def is_subscription(self, query: str, operation_name: str | None, *, enforced: bool) -> bool:

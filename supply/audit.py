@@ -1,8 +1,8 @@
 """Known vulnerabilities of what is locked: asked of those who know, if they are to be reached.
 
-pip-audit asks for the Python packages and npm for its own. Where nobody answers, that is said and is no failure: a build
-without a network builds on. What was looked at and is no danger here stands in `supply/accepted.toml`, with why and
-until when.
+pip-audit asks for the Python packages and npm for its own. Where nobody answers, that is said and is no failure: a
+build without a network builds on. What was looked at and is no danger here stands in `supply/accepted.toml`, with why
+and until when.
 """
 
 import datetime

@@ -86,11 +86,10 @@ def licence_of(distribution: Distribution) -> str | None:
     name = str(said["Name"]).lower()
     if name in READ_BY_US:
         return READ_BY_US[name]
-    expression = said.get("License-Expression")
-    if expression:
-        return str(expression)
+    if "License-Expression" in said:
+        return str(said["License-Expression"])
     # A whole text, where somebody put it there, is no name.
-    named = str(said.get("License") or "").strip()
+    named = str(said["License"]).strip() if "License" in said else ""
     if named.lower() in _NAMES:
         return _NAMES[named.lower()]
     if named in ALLOWED or (named and allows(named)):
@@ -139,7 +138,8 @@ def _closes_at_end(text: str) -> bool:
 
 def _split(text: str, operator: str) -> Iterable[str]:
     """Yield the parts of an expression around an operator that is in no parentheses."""
-    depth, part = 0, []
+    depth = 0
+    part: list[str] = []
     for word in re.findall(r"\(|\)|[^\s()]+", text):
         depth += (word == "(") - (word == ")")
         if word == operator and depth == 0:

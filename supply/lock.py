@@ -16,7 +16,9 @@ DEVELOPED: Final = ROOT / "requirements-dev.txt"
 PAGES: Final = ROOT / "fieldward" / "pages" / "build" / "package-lock.json"
 CLIENTS: Final = ROOT / "tests" / "clients" / "package-lock.json"
 
-_PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)[^\\\n]*((?:\\\n\s+--hash=\S+\s*)*)", re.MULTILINE)
+_PIN: Final = re.compile(
+    r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)[^\\\n]*((?:\\\n\s+--hash=\S+\s*)*)", re.MULTILINE
+)
 _HASH: Final = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 

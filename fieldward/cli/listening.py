@@ -51,7 +51,7 @@ def _handed_over() -> socket.socket | None:
     # What this process starts is not meant by them.
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         os.environ.pop(name, None)
-    os.set_inheritable(_FIRST, False)  # noqa: FBT003
+    os.set_inheritable(_FIRST, False)
     listening = socket.socket(fileno=_FIRST)
     if listening.family not in {socket.AF_INET, socket.AF_INET6} or listening.type != socket.SOCK_STREAM:
         refuse("LISTEN_FDS: expected a socket of TCP")

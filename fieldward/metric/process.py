@@ -14,7 +14,7 @@ from resolvers.process_metric import KeyringFigures, PoolFigures
 
 def pool_metrics(pools: Sequence[PoolFigures]) -> list[Metric]:
     """Return the figures of the pools, each by its name."""
-    told = {
+    told: dict[str, CounterMetricFamily | GaugeMetricFamily] = {
         "largest": GaugeMetricFamily("fieldward_pool_size", "Connections there may be.", labels=("pool",)),
         "in_use": GaugeMetricFamily("fieldward_pool_in_use", "Connections that somebody holds.", labels=("pool",)),
         "queue": GaugeMetricFamily("fieldward_pool_queue", "Who waits for a connection now.", labels=("pool",)),

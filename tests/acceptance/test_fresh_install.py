@@ -141,7 +141,14 @@ def test_systemd_finds_the_service_well_locked_in(units: Path) -> None:
     unit = units / "etc" / "systemd" / "system" / "fieldward.service"
 
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", f"--threshold={round(EXPOSURE * 10)}", "--no-pager", str(unit)],
+        [
+            "systemd-analyze",
+            "security",
+            "--offline=true",
+            f"--threshold={round(EXPOSURE * 10)}",
+            "--no-pager",
+            str(unit),
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -208,4 +208,3 @@ async def test_from_a_terminal_it_ends_at_once(template: Template, world: World,
             assert await asyncio.to_thread(received, idle) == b""
             await asyncio.to_thread(only.ended)
             assert time.monotonic() - began < 4
-

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from models.tracing import ATTRIBUTES
 from tests.conftest import Template
@@ -15,14 +16,14 @@ from tests.support.server import free_port
 from tests.support.world import World, json_body
 
 SERVER, CLIENT = 2, 3
-AT_ONCE = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
+AT_ONCE: dict[str, Any] = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
 PAGE = "{ projects(first: 2) { nodes { code records(first: 2) { nodes { siteCode comment } } } } viewer { role } }"
 CREATE = """
 mutation Creating($input: CreateRecordInput!) { createRecord(input: $input) { record { id } errors { code message } } }
 """
 # Names of what is called by names of ours.
 NAME = re.compile(
-    r"(GET|POST|_OTHER) (/[\w/{}.-]*|unknown)|query|mutation|subscription|none"
+    r"(GET|POST|PUT|_OTHER) (/[\w/{}.-]*|unknown)|query|mutation|subscription|none"
     r"|(Query|Mutation)\.\w+|(select|insert|update|delete|with|begin|commit|rollback|other)( [a-z_]+)?"
 )
 
@@ -33,7 +34,7 @@ async def traced(
 ) -> AsyncIterator[tuple[Flow, Collector]]:
     """Run a server process whose traces go to a collector."""
     with collecting() as collector:
-        wanted = {"FIELDWARD_OTLP_ENDPOINT": collector.url, **AT_ONCE, **settings}
+        wanted: dict[str, Any] = {"FIELDWARD_OTLP_ENDPOINT": collector.url, **AT_ONCE, **settings}
         async with flowing(template, world, directory, **wanted) as flow:
             yield flow, collector
 
@@ -116,7 +117,9 @@ async def test_no_canary_is_in_a_trace(template: Template, world: World, tmp_pat
         alias, text = word("an alias"), word("an argument in the text")
         await owner.run(f'{{ {alias}: records(search: "{text}") {{ nodes {{ comment }} }} }} # {word("a comment")}')
         await owner.run(f'{{ record(id: "{record}") {{ comment {word("a field")} }} }}')
-        await owner.run("query($c: String!) { records(filter: {collector: {eq: $c}}) { totalCount } }", {"c": word("x")})
+        await owner.run(
+            "query($c: String!) { records(filter: {collector: {eq: $c}}) { totalCount } }", {"c": word("x")}
+        )
         await owner.run("{ record(id: $id) { comment } }", {"id": word("an id")})
         await owner.post(word("a body").encode(), **{"user-agent": word("an agent"), "cookie": f"x={word('a cookie')}"})
         await anonymous.run(
@@ -127,7 +130,11 @@ async def test_no_canary_is_in_a_trace(template: Template, world: World, tmp_pat
             await flow.world.http.request(method, f"/{word('an address')}/{method}?{word('a query')}={word('a value')}")
         await flow.world.http.get(
             f"/exports/{word('an export')}/{word('a file')}",
-            headers={"traceparent": word("no trace"), "tracestate": f"x={word('a state')}", "baggage": f"{word('y')}=1"},
+            headers={
+                "traceparent": word("no trace"),
+                "tracestate": f"x={word('a state')}",
+                "baggage": f"{word('y')}=1",
+            },
         )
         await world.sql("alter table record rename column comment to gone")
         broken = await owner.run(f'{{ record(id: "{record}") {{ comment }} }}', {"unused": word("of what fails")})
@@ -188,8 +195,11 @@ async def test_where_nobody_wants_traces_nothing_is_traced(template: Template, w
 
 async def test_the_variables_of_opentelemetry_are_known(template: Template, world: World, tmp_path: Path) -> None:
     with collecting() as collector:
-        standard = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_RESOURCE_ATTRIBUTES": "deployment.name=test"}
-        async with flowing(template, world, tmp_path, **standard, **AT_ONCE) as flow:
+        standard: dict[str, Any] = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_RESOURCE_ATTRIBUTES": "deployment.name=test",
+        }
+        async with flowing(template, world, tmp_path, **(standard | AT_ONCE)) as flow:
             await (await flow.world.client("manager")).run(PAGE)
     # What was not sent yet is sent at the end.
     assert {one.name for one in _ended(collector.spans)} >= {"POST /graphql"}
@@ -200,7 +210,7 @@ async def test_a_collector_that_is_away_delays_nobody_and_its_address_is_in_no_l
     template: Template, world: World, tmp_path: Path
 ) -> None:
     away = f"http://127.0.0.1:{free_port()}"
-    async with flowing(template, world, tmp_path, FIELDWARD_OTLP_ENDPOINT=away, **AT_ONCE) as flow:
+    async with flowing(template, world, tmp_path, **{"FIELDWARD_OTLP_ENDPOINT": away, **AT_ONCE}) as flow:
         client = await flow.world.client("manager")
         for _ in range(5):
             assert (await client.run(PAGE)).data["viewer"]

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from fieldward.background import Background
 from fieldward.database import Databases
-from fieldward.web.app import build_app
 from fieldward.metric.incident import incident_metrics
+from fieldward.web.app import build_app
 from fieldward.web.metrics import exposed
 from models.outside.place import FilePlace
 from models.pool import Purpose, pool_for
@@ -148,15 +148,15 @@ async def test_requests_are_told_by_their_address_kind_and_status_and_by_nothing
         if "/metrics" not in labels
     }
     assert {labels: count for labels, count in grown.items() if count} == {
-        ("/graphql", "query", "2xx"): 1,
-        ("/graphql", "mutation", "2xx"): 1,
-        ("/graphql", "none", "2xx"): 1,
-        ("/graphql", "none", "4xx"): 2,
-        ("unknown", "none", "4xx"): 1,
-        ("/exports/{export}/{name}", "none", "4xx"): 1,
+        ("query", "/graphql", "2xx"): 1,
+        ("mutation", "/graphql", "2xx"): 1,
+        ("none", "/graphql", "2xx"): 1,
+        ("none", "/graphql", "4xx"): 2,
+        ("none", "unknown", "4xx"): 1,
+        ("none", "/exports/{export}/{name}", "4xx"): 1,
     }
     codes = {code: count - before["fieldward_errors"][code] for code, count in after["fieldward_errors"].items()}
-    assert codes[("INVALID_INPUT",)] == 4
+    assert (codes[("INVALID_INPUT",)], codes[("FORBIDDEN",)]) == (3, 1)
     assert codes[("INTERNAL",)] == 0
     for word in ("ada", "secret", str(UUID(int=7)), "PURGE", "csv"):
         assert word not in answer.text.lower()
@@ -173,6 +173,7 @@ async def test_a_thousand_different_requests_make_no_series(world: World, collec
     await collector.get("/one")
     await here.run("{ viewer { role } }")
     await here.run("{ nothing }")
+    await series()
     before = await series()
     for number in range(100):
         await collector.request(f"METHOD{number}", f"/{number}/{number}?{number}")

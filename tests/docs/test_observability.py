@@ -119,7 +119,7 @@ def test_prometheus_itself_takes_the_rules() -> None:
     ("expression", "metrics"),
     [
         ('sum by (kind) (rate(a_total{b="c{d}", e!="f"}[5m])) > 0.01 * b', {"a_total": {"b", "e"}, "b": set()}),
-        ("time() - x{y=~\"z\"} > 600 and on (p) q offset 5m", {"x": {"y"}, "q": set()}),
+        ('time() - x{y=~"z"} > 600 and on (p) q offset 5m', {"x": {"y"}, "q": set()}),
         ("histogram_quantile(0.99, sum by (le) (rate(h_bucket[5m])))", {"h_bucket": set()}),
     ],
 )

@@ -1,4 +1,4 @@
-"""Migrations hold nobody up for long: by their text, by the locks that the newest hold, and where locks are not to be had.
+"""Migrations hold nobody up: by their text, by the locks that the newest holds, and where locks are not to be had.
 
 What is measured is how long others wait; the bound is far above what it takes on a quiet machine.
 """
@@ -99,7 +99,9 @@ async def test_the_newest_migration_holds_no_table_with_rows_beyond_the_budget_w
         await migrate(
             _owner(template, database),
             template.settings,
-            progress=lambda event, app, name: applied.append(name) if (event, app) == ("apply_done", "models") else None,
+            progress=lambda event, app, name: (
+                applied.append(name) if (event, app) == ("apply_done", "models") else None
+            ),
         )
     columns = await looking.fetchval("select count(*) from record")
     await looking.close()
@@ -138,9 +140,7 @@ async def test_no_migration_does_by_its_text_what_holds_others_up(name: str, tem
 async def test_the_text_of_a_migration_is_read_as_it_is_executed(template: Template) -> None:
     sql = await _sql_of("0013_feed", template)
 
-    assert [(one.table, one.why) for one in objections(sql)] == [
-        ("audit_entry", "writes wait while an index is built")
-    ]
+    assert [(one.table, one.why) for one in objections(sql)] == [("audit_entry", "writes wait while an index is built")]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 Run as root in a mount namespace of its own, it builds each stage below a directory: what the machine has under `/usr`
 stands for the image that the file begins with, with this Python in `/usr/local` as images of Python have it. Then it
-runs what the file says is to be run, as the user that it names, without capabilities, with everything read-only but the
-volumes, asks whether it is healthy, and tells what it found as JSON. What it can't do is done by nobody here: nothing is
-pulled, there are no layers, and no seccomp profile of a runtime.
+runs what the file says is to be run, as the user that it names, without capabilities, with everything read-only but
+the volumes, asks whether it is healthy, and tells what it found as JSON. What it can't do is done by nobody here:
+nothing is pulled, there are no layers, and no seccomp profile of a runtime.
 """
 
 import fnmatch
@@ -18,7 +18,7 @@ import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 INSTRUCTIONS: Final = frozenset(
@@ -28,7 +28,17 @@ INSTRUCTIONS: Final = frozenset(
     }
 )
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-_OF_PIP: Final = ("PIP_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_", "REQUESTS_")
+_OF_PIP: Final = (
+    "PIP_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_",
+    "REQUESTS_",
+)
 _READY_WITHIN_S: Final = 120
 
 
@@ -130,7 +140,7 @@ class Machine:
         if words[0].startswith("--from="):
             begins_in, is_context = self._roots[words.pop(0).removeprefix("--from=")], False
         *sources, to = words
-        target = root / os.path.join(directory, to).lstrip("/")
+        target = root / str(PurePosixPath(directory, to)).lstrip("/")
         for source in sources:
             path = begins_in / source.lstrip("/")
             if path.is_dir():
@@ -185,9 +195,15 @@ class Running:
             if kind == "ENV":
                 name, _, value = said.partition("=")
                 environment[name] = value
-        environment |= {"FIELDWARD_PORT": str(self.port), "FIELDWARD_HOST": "127.0.0.1", "FIELDWARD_PASSWORD_COST": "test"}
+        environment |= {
+            "FIELDWARD_PORT": str(self.port),
+            "FIELDWARD_HOST": "127.0.0.1",
+            "FIELDWARD_PASSWORD_COST": "test",
+        }
         directory = shlex.quote(self.stage.last("WORKDIR") or "/")
-        privileges = f"setpriv --reuid={uid} --regid={gid} --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs"
+        privileges = (
+            f"setpriv --reuid={uid} --regid={gid} --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs"
+        )
         text = f"cd {directory} && exec {privileges} -- {shlex.join(command)}"
         output = subprocess.DEVNULL if log is None else log.open("wb")
         return subprocess.Popen(
@@ -210,7 +226,9 @@ def tried(containerfile: Path, context: Path, work: Path, port: int) -> dict[str
     running = Running(roots[-1], final, port)
     running.prepare()
     log = work / "log"
-    service = running.start([*json.loads(final.last("ENTRYPOINT") or "[]"), *json.loads(final.last("CMD") or "[]")], log)
+    service = running.start(
+        [*json.loads(final.last("ENTRYPOINT") or "[]"), *json.loads(final.last("CMD") or "[]")], log
+    )
     health = json.loads((final.last("HEALTHCHECK") or "").partition(" CMD ")[2])
     found: dict[str, Any] = {"before": running.start(health).wait(30)}
     try:
@@ -220,7 +238,7 @@ def tried(containerfile: Path, context: Path, work: Path, port: int) -> dict[str
                 raise ValueError(f"It did not become healthy: {log.read_text()}")
             time.sleep(0.5)
         found["healthy"] = True
-        asked = urllib.request.Request(  # noqa: S310  (this machine)
+        asked = urllib.request.Request(
             f"http://127.0.0.1:{port}/graphql",
             data=b'{"query": "{ viewer { role } }"}',
             headers={"content-type": "application/json"},
@@ -231,7 +249,7 @@ def tried(containerfile: Path, context: Path, work: Path, port: int) -> dict[str
             line.split(":", 1) for line in Path(f"/proc/{service.pid}/status").read_text().splitlines() if ":" in line
         )
         found["status"] = {name: status[name].split() for name in ("Uid", "Gid", "CapEff", "CapBnd", "NoNewPrivs")}
-        probe = "touch /opt/fieldward/x; touch /etc/x; touch /usr/x; touch /tmp/x; touch /var/lib/fieldward/x && ls /var/lib"
+        probe = "; ".join(f"touch /{place}/x" for place in ("opt/fieldward", "etc", "usr", "tmp", "var/lib/fieldward"))
         written = running.start(["/bin/sh", "-c", probe])
         found["may write"] = written.wait(30) == 0
         found["written"] = [
@@ -240,7 +258,9 @@ def tried(containerfile: Path, context: Path, work: Path, port: int) -> dict[str
             if (roots[-1] / place).exists()
         ]
         found["unbuilt"] = [
-            name for name in ("tests", "docs", ".git", "fieldward/pages/build") if (roots[-1] / "opt/fieldward" / name).exists()
+            name
+            for name in ("tests", "docs", ".git", "fieldward/pages/build")
+            if (roots[-1] / "opt/fieldward" / name).exists()
         ]
     finally:
         service.terminate()
@@ -254,4 +274,5 @@ def _mount(*words: str | Path) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(tried(*map(Path, sys.argv[1:4]), int(sys.argv[4]))))
+    _file, _context, _work, _port = sys.argv[1:]
+    print(json.dumps(tried(Path(_file), Path(_context), Path(_work), int(_port))))

@@ -72,10 +72,7 @@ def objections(sql: str) -> Iterator[Objection]:
 
 @dataclass
 class Watched:
-    """Which tables were locked for one alone, and for how long at the longest; and how long a reader and a writer waited.
-
-    In seconds.
-    """
+    """Which tables were one's alone, and for how many seconds at the longest; how long a reader and a writer waited."""
 
     held_s: dict[str, float] = field(default_factory=dict)
     reader_s: float = 0.0
@@ -142,7 +139,9 @@ async def _counted(
 
 async def tables_with_rows(connection: asyncpg.Connection) -> list[str]:
     """Return the tables of the schema that have rows."""
-    names = await connection.fetch("select relname from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace")
+    names = await connection.fetch(
+        "select relname from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"
+    )
     found = [row["relname"] for row in names]
     return [name for name in found if await connection.fetchval(f'select exists (select from "{name}")')]
 

@@ -7,7 +7,7 @@ from typing import Final
 _TEXT: Final = re.compile(r'"(?:\\.|[^"\\])*"')
 _SPAN: Final = re.compile(r"\[[^\]]*\]")
 _GROUP: Final = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
-_SELECTOR: Final = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(\{[^}]*\})?(\s*\()?")
+_SELECTOR: Final = re.compile(r"(?<![\w.])([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(\{[^}]*\})?(\s*\()?")
 _MATCHER: Final = re.compile(r"([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)")
 _KEYWORDS: Final = frozenset({"and", "or", "unless", "bool", "offset", "inf", "nan"})
 OF_PROMETHEUS: Final = frozenset({"up"})

@@ -16,7 +16,12 @@ def test_a_duration_falls_into_the_bucket_of_the_first_bound_that_it_does_not_ex
     cumulative = dict(durations.cumulative)
 
     assert durations.count == 4
-    assert (cumulative[BOUNDS_S[0]], cumulative[BOUNDS_S[1]], cumulative[BOUNDS_S[-1]], cumulative[None]) == (2, 3, 3, 4)
+    assert (cumulative[BOUNDS_S[0]], cumulative[BOUNDS_S[1]], cumulative[BOUNDS_S[-1]], cumulative[None]) == (
+        2,
+        3,
+        3,
+        4,
+    )
     assert durations.total_s == 0.001 + BOUNDS_S[0] + 0.0051 + 11.0
 
 

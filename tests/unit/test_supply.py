@@ -30,7 +30,9 @@ TODAY = datetime.date(2026, 3, 1)
 @pytest.mark.parametrize("path", [SERVED, PROVIDERS, DEVELOPED], ids=lambda path: path.name)
 def test_every_python_package_is_locked_by_hashes(path: Path) -> None:
     found = python_packages(path)
-    named = [line for line in path.read_text().splitlines() if line and line[0] not in " #" and not line.startswith("-")]
+    named = [
+        line for line in path.read_text().splitlines() if line and line[0] not in " #" and not line.startswith("-")
+    ]
 
     assert len(found) == len(named) > 30
     assert all(one.hashes for one in found)
