@@ -122,10 +122,32 @@ class Machine:
         _mount("--bind", "/usr", root / "usr")
         _mount("-o", "remount,ro,bind", root / "usr")
         self._overlay(name, [Path("/etc")], root / "etc")
-        self._overlay(f"{name}-python", [Path(sys.base_prefix), Path("/usr/local")], root / "usr/local")
+        self._overlay(f"{name}-python", [self._python()], root / "usr/local")
+        program = root / "usr/local/bin/python"
+        if not program.exists():
+            program.symlink_to(Path(sys.base_prefix, "bin", "python3") if self._is_of_system else "python3")
+        # A library that this Python has beside it is found there, and not that of the system's own.
+        self._run(root, "/", {"PATH": _PATH}, "ldconfig")
+        # Where packages lie on the machine, pip finds them.
+        for one in Path("/opt").iterdir():
+            if one.is_dir() and one.name != "fieldward":
+                (root / "opt" / one.name).mkdir()
+                _mount("--bind", "-o", "ro", one, root / "opt" / one.name)
         _mount("--rbind", "/dev", root / "dev")
         _mount("-t", "proc", "proc", root / "proc")
         return root
+
+    @property
+    def _is_of_system(self) -> bool:
+        return sys.base_prefix == "/usr"
+
+    def _python(self) -> Path:
+        """Return where this Python is installed, which stands in the place of the image's `/usr/local`."""
+        if not self._is_of_system:
+            return Path(sys.base_prefix)
+        empty = self._work / "empty" / "bin"
+        empty.mkdir(parents=True, exist_ok=True)
+        return empty.parent
 
     def _overlay(self, name: str, lower: Sequence[Path], target: Path) -> None:
         upper, working = self._work / f"{name}.upper", self._work / f"{name}.work"

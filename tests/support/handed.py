@@ -16,8 +16,17 @@ from tests.support.served import url_of
 from tests.support.server import ROOT, UNLIMITED
 from tests.support.world import World
 
-# What follows is run in the place of the shell, whose process id it has.
-_HAND_OVER = 'LISTEN_PID=$$ LISTEN_FDS=1; export LISTEN_PID LISTEN_FDS; exec "$@" 3<&"$HANDED"'
+# The service is run in the place of this, and has its process id.
+_HAND_OVER = """
+import os, sys
+handed = int(sys.argv[1])
+if handed != 3:
+    os.dup2(handed, 3)
+    os.close(handed)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.executable, [sys.executable, "-m", "fieldward", "serve"])
+"""
 
 
 @contextmanager
@@ -67,13 +76,12 @@ def handed(
             "FIELDWARD_DATABASE_URL": url_of(world.service),
             "FIELDWARD_KEYSTORE_URL": url_of(world.keystore),
             "FIELDWARD_PASSWORD_COST": "test",
-            "HANDED": str(held.fileno()),
             "NOTIFY_SOCKET": f"@{told.getsockname()[1:].decode()}",
             **settings,
         }
         with log.open("w") as errors:
             process = subprocess.Popen(
-                ["sh", "-c", _HAND_OVER, "sh", sys.executable, "-m", "fieldward", "serve"],
+                [sys.executable, "-c", _HAND_OVER, str(held.fileno())],
                 cwd=ROOT,
                 env=environment,
                 stdout=subprocess.DEVNULL,
