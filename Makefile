@@ -56,6 +56,19 @@ check: $(VENV)/.develop $(CLIENTS)  ## format, lint, types, import directions, t
 	@$(BIN)/python -m fieldward inventory --check docs/data-inventory.md
 	@$(BIN)/python -m fieldward errors --check docs/errors.md
 	@$(BIN)/python -m fieldward measures --check docs/security/measures.md
+	@$(BIN)/python -m supply licences --check docs/licences.md
+
+.PHONY: sbom
+sbom: $(VENV)/.develop  ## write the bill of materials of what is served into sbom.json, as CycloneDX
+	@$(BIN)/python -m supply sbom > sbom.json
+
+.PHONY: licences
+licences: $(VENV)/.develop  ## print the licences of what is served with into docs/licences.md; fails for one that is not taken
+	@$(BIN)/python -m supply licences > docs/licences.md
+
+.PHONY: audit
+audit: $(VENV)/.develop $(CLIENTS)  ## ask what vulnerabilities are known of all that is locked; without a network NOT CHECKED
+	@$(BIN)/python -m supply audit
 
 .PHONY: bench
 bench: $(VENV)/.develop  ## measure Fieldward beside its peers, with ARGS="run --seconds 3" a part of it; see bench/README.md

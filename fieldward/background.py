@@ -6,7 +6,8 @@ a process ends, and takes no more than a moment each time, so that a process can
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -28,10 +29,27 @@ GRACE_S: Final = 5.0
 
 
 @dataclass(slots=True)
+class JobFigures:
+    """What is counted of a job: how often it was called, raised, and for how long it ran in all.
+
+    every_s: seconds between two calls without work. succeeded_at: when it last came to an end, as time since 1970 in
+        seconds; 0 for never.
+    """
+
+    name: str
+    every_s: float
+    runs: int = 0
+    failures: int = 0
+    spent_s: float = 0.0
+    succeeded_at: float = 0.0
+
+
+@dataclass(slots=True)
 class _Named:
     name: str
     job: Job
     every_s: float
+    figures: JobFigures
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -53,8 +71,16 @@ class Background:
         but_s: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self._keyring = keyring
-        self._jobs = {name: _Named(name, job, but_s.get(name, every_s)) for name, job in jobs.items()}
+        self._jobs = {}
+        for name, job in jobs.items():
+            between_s = but_s.get(name, every_s)
+            self._jobs[name] = _Named(name, job, between_s, JobFigures(name, between_s))
         self._is_ending = False
+
+    @property
+    def figures(self) -> Sequence[JobFigures]:
+        """What is counted of each job."""
+        return [one.figures for one in self._jobs.values()]
 
     def wake(self, name: str) -> None:
         """Have a job called at once, or once more where it is at work.
@@ -109,8 +135,15 @@ class Background:
                     pass
 
     async def _call(self, one: _Named) -> bool:
+        figures, began = one.figures, time.monotonic()
+        figures.runs += 1
         try:
-            return await one.job()
+            found = await one.job()
         except Exception as error:
+            figures.failures += 1
             log.error("background_job_failed", job=one.name, exc_info=error)
             return False
+        finally:
+            figures.spent_s += time.monotonic() - began
+        figures.succeeded_at = time.time()
+        return found

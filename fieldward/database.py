@@ -8,11 +8,14 @@ from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import asyncpg
 from tortoise import Tortoise
+from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.connection import get_connection
 from tortoise.migrations.executor import MigrationExecutor
 
+from fieldward.lock_patience import with_patience
 from fieldward.settings import Settings
 from models.cluster import Cluster, Credentials, requires_writes
+from models.counted_connection import CountedConnection
 from models.pool import Connect, Purpose, open_pool
 
 MODELS_APP: Final = {
@@ -132,8 +135,8 @@ def credentials_of(url: str) -> Credentials:
     return credentials
 
 
-def pools(databases: Databases, settings: Settings) -> dict[str, Any]:
-    """Return Tortoise's configuration: the pool of changes, and the keystore's."""
+def pools(databases: Databases, settings: Settings, by: type[CountedConnection] = CountedConnection) -> dict[str, Any]:
+    """Return Tortoise's configuration: the pool of changes, and the keystore's. by: the class of connections."""
 
     def connection(cluster: Cluster, credentials: Credentials, *, largest: int, name: str) -> dict[str, Any]:
         first = cluster.servers[0]
@@ -146,6 +149,7 @@ def pools(databases: Databases, settings: Settings) -> dict[str, Any]:
                 "host": first.host,
                 "port": first.port,
                 "connect": _reaching(cluster),
+                "connection_class": by,
                 "minsize": 1,
                 "maxsize": largest,
                 "application_name": name,
@@ -190,24 +194,28 @@ async def _leave_as_it_is(_: asyncpg.Connection) -> None:
 
 
 @asynccontextmanager
-async def open_pools(databases: Databases, settings: Settings) -> AsyncIterator[None]:
-    """Open the pools for as long as the block runs."""
+async def open_pools(
+    databases: Databases, settings: Settings, by: type[CountedConnection] = CountedConnection
+) -> AsyncIterator[None]:
+    """Open the pools for as long as the block runs. by: the class of their connections."""
     # Requests run in tasks that do not descend from the one that starts the service.
-    await Tortoise.init(config=pools(databases, settings), _enable_global_fallback=True)
+    await Tortoise.init(config=pools(databases, settings, by), _enable_global_fallback=True)
     try:
-        async with open_tenant_pools(databases, settings):
+        async with open_tenant_pools(databases, settings, by):
             yield
     finally:
         await Tortoise.close_connections()
 
 
 @asynccontextmanager
-async def open_tenant_pools(databases: Databases, settings: Settings) -> AsyncIterator[None]:
+async def open_tenant_pools(
+    databases: Databases, settings: Settings, by: type[CountedConnection] = CountedConnection
+) -> AsyncIterator[None]:
     """Open the pool of what reads, and that of what is appended to the trail although, or before, something else is
     not: refused attempts, the read log."""
     cluster, read_only = databases.main_cluster, {"default_transaction_read_only": "on"}
-    reading = opening(cluster, settings, name="fieldward reading", **read_only)
-    appending = opening(cluster, settings, name="fieldward audit")
+    reading = opening(cluster, settings, by, name="fieldward reading", **read_only)
+    appending = opening(cluster, settings, by, name="fieldward audit")
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(open_pool(Purpose.READING, reading, largest=settings.reading_pool_size))
         await stack.enter_async_context(open_pool(Purpose.APPENDING, appending, largest=4))
@@ -215,19 +223,26 @@ async def open_tenant_pools(databases: Databases, settings: Settings) -> AsyncIt
             limits = limits_of(settings, name="fieldward standby", **read_only)
 
             async def standing_by() -> asyncpg.Connection:
-                return await cluster.connect_standby(**limits)
+                return await cluster.connect_standby(connection_class=by, **limits)
 
             pool = open_pool(Purpose.STANDBY, standing_by, largest=settings.reading_pool_size)
             await stack.enter_async_context(pool)
         yield
 
 
-def opening(cluster: Cluster, settings: Settings, *, name: str, **server_settings: str) -> Connect:
-    """Return what opens a connection to the server that takes writes. name: see `limits_of`."""
+def opening(
+    cluster: Cluster,
+    settings: Settings,
+    by: type[asyncpg.Connection] = asyncpg.Connection,
+    *,
+    name: str,
+    **server_settings: str,
+) -> Connect:
+    """Return what opens a connection to the server that takes writes. by: its class. name: see `limits_of`."""
     limits = limits_of(settings, name=name, **server_settings)
 
     async def connect() -> asyncpg.Connection:
-        return await cluster.connect(**limits)
+        return await cluster.connect(connection_class=by, **limits)
 
     return connect
 
@@ -254,18 +269,51 @@ def _limits(settings: Settings) -> Credentials:
     }
 
 
+@asynccontextmanager
+async def _migrating_pools(databases: Databases, settings: Settings) -> AsyncIterator[dict[str, Any]]:
+    """Open the pools for migrations, which wait for locks briefly and work for as long as it takes. Yields the apps."""
+    config = pools(databases, settings)
+    for one in config["connections"].values():
+        limits = {
+            "lock_timeout": str(int(settings.migration_lock_timeout_s * 1000)),
+            "statement_timeout": "0",
+        }
+        settled = one["credentials"]["server_settings"] | limits
+        one["credentials"] |= {"command_timeout": None, "server_settings": settled}
+    await Tortoise.init(config=config, _enable_global_fallback=True)
+    try:
+        yield config["apps"]
+    finally:
+        await Tortoise.close_connections()
+
+
 async def migrate(
     databases: Databases, settings: Settings, *, progress: Callable[[str, str, str], object] | None = None
 ) -> None:
-    """Bring both databases to the newest schema, as their owner, one migration at a time across all who try."""
+    """Bring both databases to the newest schema, as their owner, one migration at a time across all who try.
+
+    Raises:
+        UnavailableError: a migration did not get its locks (`fieldward/lock_patience.py`). Those before it are applied.
+    """
+    current = ""
+
+    def note(event: str, app: str, name: str) -> None:
+        nonlocal current
+        current = name
+        if progress is not None:
+            progress(event, app, name)
+
     for app, cluster in (("models", databases.main_cluster), ("keystore", databases.keystore_cluster)):
         lock = await cluster.connect()
         try:
             await lock.execute("select pg_advisory_lock($1)", MIGRATION_LOCK)
-            async with open_pools(databases, settings):
-                config = pools(databases, settings)["apps"]
-                connection = get_connection(config[app]["default_connection"])
-                executor = MigrationExecutor(connection, {app: config[app]})
-                await executor.migrate(direction="forward", progress=progress)
+            async with _migrating_pools(databases, settings) as apps:
+                connection = get_connection(apps[app]["default_connection"])
+
+                async def attempt(app: str = app, connection: BaseDBAsyncClient = connection) -> None:
+                    executor = MigrationExecutor(connection, {app: apps[app]})
+                    await executor.migrate(direction="forward", progress=note)
+
+                await with_patience(attempt, lambda: current, attempts=settings.migration_attempts)
         finally:
             await lock.close()

@@ -121,6 +121,11 @@ def intervals_s(settings: Settings) -> Mapping[str, float]:
     }
 
 
+def build_exporting(services: Services, settings: Settings) -> Exporting:
+    """Return who makes exports."""
+    return Exporting(services, lifetime=timedelta(hours=settings.export_lifetime_h))
+
+
 async def _always() -> bool:
     return True
 
@@ -131,11 +136,14 @@ def build_jobs(
     *,
     leads: Callable[[], Awaitable[bool]] = _always,
     wake: Callable[[str], None] = lambda _: None,
+    importing: ImportRunning | None = None,
+    exporting: Exporting | None = None,
 ) -> Mapping[str, Job]:
     """Return the jobs, by their names.
 
     leads: says whether this process does what only one of several need do.
     wake: has a job called at once, by its name.
+    importing, exporting: who imports and exports, where somebody else wants to know what they are at.
 
     A connection of the service sees the rows of one organization at a time; the keystore says which there are.
     """
@@ -283,7 +291,7 @@ def build_jobs(
                 wake(DELIVER_ALARMS)
         return False
 
-    importing = ImportRunning()
+    importing, exporting = importing or ImportRunning(), exporting or build_exporting(services, settings)
 
     async def run_imports() -> bool:
         return await importing.step() if await leads() else False
@@ -308,7 +316,7 @@ def build_jobs(
         FORGET: forget_failures,
         SEND_MAIL: send_mail,
         OPEN_REVIEWS: open_reviews,
-        MAKE_EXPORTS: Exporting(services, lifetime=timedelta(hours=settings.export_lifetime_h)).step,
+        MAKE_EXPORTS: exporting.step,
     }
 
 

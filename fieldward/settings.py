@@ -23,6 +23,23 @@ from resolvers.relying_party import relying_party
 from resolvers.sending import LOOPBACK
 
 
+class _OpenTelemetry(BaseSettings):
+    """What OpenTelemetry's specification calls these, for whoever sets them for all services of a machine."""
+
+    model_config = SettingsConfigDict(env_prefix="OTEL_", extra="ignore")
+
+    sdk_disabled: bool = False
+    exporter_otlp_endpoint: str | None = None
+    exporter_otlp_traces_endpoint: str | None = None
+
+    @field_validator("exporter_otlp_endpoint", "exporter_otlp_traces_endpoint")
+    @classmethod
+    def _require_sound(cls, url: str | None) -> str | None:
+        if url and not is_sound_url(url):
+            raise PydanticCustomError("insecure", "expected https, or this machine")
+        return url or None
+
+
 class Settings(BaseSettings):
     """What an operator decides. Without a `database_url` the embedded PostgreSQL is used."""
 
@@ -249,6 +266,26 @@ class Settings(BaseSettings):
     incident_archiving_lag_s: int = Field(
         DEFAULTS.archiving_lag_s, ge=10, description="Seconds that WAL waits to be archived that are an incident."
     )
+    shutdown_delay_s: float = Field(
+        0.0,
+        ge=0,
+        le=600,
+        description="Seconds that a process serves on after SIGTERM, while it says that it is not ready.",
+    )
+    shutdown_grace_s: float = Field(
+        30.0, gt=0, le=600, description="Seconds that requests in progress have to end after that."
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        description="Where traces are sent to, by OTLP over HTTP: https://collector.example:4318, or this machine.",
+    )
+    trace_share: float = Field(1.0, ge=0, le=1, description="The part of all traces that is recorded.")
+    migration_lock_timeout_s: float = Field(
+        1.0, gt=0, le=60, description="Seconds that a migration waits for a lock before it lets others go first."
+    )
+    migration_attempts: int = Field(
+        20, ge=1, le=1000, description="How often each migration is tried that waits for a lock too long."
+    )
     limits: Literal["enforce", "measure"] = Field(
         "enforce",
         description="Whether an operation that asks for too much is refused, or run and noted in the log.",
@@ -320,6 +357,17 @@ class Settings(BaseSettings):
         return url
 
     @property
+    def traces_url(self) -> str | None:
+        """Where traces are posted to: by our own variable, or by those of OpenTelemetry; None for nowhere."""
+        standard = _OpenTelemetry()
+        if standard.sdk_disabled:
+            return None
+        if self.otlp_endpoint is None and standard.exporter_otlp_traces_endpoint is not None:
+            return standard.exporter_otlp_traces_endpoint
+        endpoint = self.otlp_endpoint or standard.exporter_otlp_endpoint
+        return None if endpoint is None else f"{endpoint.rstrip('/')}/v1/traces"
+
+    @property
     def witnesses(self) -> Sequence[tuple[str, str]]:
         """Of each witness its verifier key and its URL."""
         return _pairs(self.audit_witnesses)
@@ -358,6 +406,8 @@ class Settings(BaseSettings):
                     )
         if self.smtp_security == "none" and self.smtp_host and self.smtp_host not in LOOPBACK:
             raise PydanticCustomError("insecure", "FIELDWARD_SMTP_SECURITY: none is for a server on this machine alone")
+        if self.otlp_endpoint and not is_sound_url(self.otlp_endpoint):
+            raise PydanticCustomError("insecure", "FIELDWARD_OTLP_ENDPOINT: expected https, or this machine")
         if self.public_url and not is_sound_url(self.public_url):
             raise PydanticCustomError("insecure", "FIELDWARD_PUBLIC_URL: expected https, or this machine")
         if self.alarm_webhook_url and not is_sound_url(self.alarm_webhook_url):

@@ -7,8 +7,9 @@ can say what it is set to, or what it is doing, is closed.
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 from typing import Any, Final
@@ -57,12 +58,15 @@ class TenantPool:
 
     connect: opens one.
     largest: how many there are at the most.
+    waits, waited_s: how often somebody had to wait until one was opened or given back, and for how long in all.
     """
 
     def __init__(self, connect: Connect, *, largest: int) -> None:
         self._connect = connect
         self._largest = largest
         self._places = 0
+        self.waits = 0
+        self.waited_s = 0.0
         self._seats: set[Seat] = set()
         self._idle: list[Seat] = []
         self._waiting: deque[asyncio.Future[Seat | None]] = deque()
@@ -75,6 +79,16 @@ class TenantPool:
         """How many connections somebody holds, or is about to."""
         return self._places - len(self._idle)
 
+    @property
+    def largest(self) -> int:
+        """How many connections there are at the most."""
+        return self._largest
+
+    @property
+    def queue(self) -> int:
+        """How many are waiting for a connection now."""
+        return sum(not waiter.done() for waiter in self._waiting)
+
     async def take(self, tenant: Tenant) -> Seat:
         """Return a connection that is set to the tenant, for `give_back` or `settle`. Who came first is served first.
 
@@ -84,8 +98,13 @@ class TenantPool:
         """
         seat = self._idle_seat(tenant)
         if seat is None:
-            async with asyncio.timeout(LONGEST_WAIT_S):
-                seat = await self._open_or_wait()
+            began = time.perf_counter()
+            self.waits += 1
+            try:
+                async with asyncio.timeout(LONGEST_WAIT_S):
+                    seat = await self._open_or_wait()
+            finally:
+                self.waited_s += time.perf_counter() - began
         if seat.tenant != tenant:
             await self._enter(seat, tenant)
         return seat
@@ -272,6 +291,12 @@ async def open_pool(purpose: Purpose, connect: Connect, *, largest: int) -> Asyn
         if not pools:
             del _open_pools[key]
         await pool.close()
+
+
+def pools_here() -> Mapping[Purpose, TenantPool]:
+    """Return the pools that are open."""
+    loop = asyncio.get_running_loop()
+    return {purpose: pools[-1] for (its, purpose), pools in _open_pools.items() if its is loop}
 
 
 def pool_for(purpose: Purpose) -> TenantPool:

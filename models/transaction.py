@@ -5,6 +5,7 @@ no row of any tenant is seen, whatever the query. What only reads goes by `model
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,20 @@ _UNKNOWN: Final = (
 )
 # What writes to the log has its commit wait for the standby; anybody may write this, and nobody reads it.
 _MARK: Final = "select pg_logical_emit_message(true, 'fieldward', '')"
+WAIT_S: Final = 0.001
+"""Seconds from which on taking a connection is a wait."""
+
+
+class Waits:
+    """How a connection of the pool of changes was waited for in this process: how often so far, for how many seconds in
+    all, and by how many now.
+    """
+
+    waits = 0
+    waited_s = 0.0
+    queue = 0
+
+
 _BE: Final = "select set_config('fieldward.user_id', $1, true)"
 _SETTINGS: Final = ("organization_id", "user_id", "email_index", "challenge")
 
@@ -196,8 +211,7 @@ async def raw_write_transaction(tenant: Tenant, *, telling: UUID | None = None) 
     try:
         async with AsyncExitStack() as stack:
             client = cast(AsyncpgDBClient, get_connection(MAIN))
-            async with asyncio.timeout(LONGEST_WAIT_S):
-                connection: asyncpg.Connection = await stack.enter_async_context(client.acquire_connection())
+            connection = await _acquired(stack, client)
             await connection.execute("begin;" + tenant.entering())
             try:
                 yield connection
@@ -232,6 +246,22 @@ async def settle_before() -> None:
     """
     async with raw_write_transaction(Tenant()) as connection:
         await connection.execute(_MARK)
+
+
+async def _acquired(stack: AsyncExitStack, client: AsyncpgDBClient) -> asyncpg.Connection:
+    """Return a connection of the pool of changes until the stack ends, and note how long it was waited for."""
+    began = time.perf_counter()
+    Waits.queue += 1
+    try:
+        async with asyncio.timeout(LONGEST_WAIT_S):
+            connection: asyncpg.Connection = await stack.enter_async_context(client.acquire_connection())
+    finally:
+        Waits.queue -= 1
+        waited_s = time.perf_counter() - began
+        if waited_s >= WAIT_S:
+            Waits.waits += 1
+            Waits.waited_s += waited_s
+    return connection
 
 
 async def _commit(connection: asyncpg.Connection, telling: UUID | None) -> None:

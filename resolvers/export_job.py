@@ -156,6 +156,11 @@ class Exporting:
         self._id = new_id()
         self._runs: list[_Run] = []
 
+    @property
+    def open_count(self) -> int:
+        """How many exports this process is making."""
+        return len(self._runs)
+
     async def step(self) -> bool:
         """Begin what waits, go on with what is begun, let go of what is over. Returns whether there is more.
 

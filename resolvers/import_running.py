@@ -124,6 +124,11 @@ class ImportRunning:
         # At which batch of a run it seemed that another process was faster.
         self._overtaken: dict[UUID, tuple[int, int | None]] = {}
 
+    @property
+    def open_count(self) -> int:
+        """How many imports this process has open."""
+        return len(self._open)
+
     async def step(self) -> bool:
         """Do a batch of one import of each organization that has one, and return whether any had.
 

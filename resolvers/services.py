@@ -13,10 +13,12 @@ from models.encryption.destruction import DestructionLog
 from models.encryption.keyring import Keyring
 from models.encryption.keystore import KeyStore
 from models.encryption.signing import SigningKeys
+from models.tracing import Tracing
 from resolvers.allowance import Allowances, Quota
 from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
 from resolvers.mailer import MailRoute
+from resolvers.meter import Meter
 from resolvers.relying_party import RelyingParty
 from resolvers.sealing import Sealer
 from resolvers.stale_reads import StaleReads
@@ -87,6 +89,7 @@ class Services:
     stale_reads: what may be answered from standbys.
     erasure_grace: how long an erasure that was confirmed can be taken back.
     operation_timeout_s: seconds that an operation may take in all.
+    meter: what is counted of requests. tracing: what makes spans; None where nothing is traced.
     """
 
     keyring: Keyring
@@ -114,3 +117,5 @@ class Services:
     stale_reads: StaleReads = field(default_factory=StaleReads)
     erasure_grace: timedelta = timedelta(days=7)
     operation_timeout_s: float = 30.0
+    meter: Meter = field(default_factory=Meter)
+    tracing: Tracing | None = None

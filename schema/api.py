@@ -32,6 +32,7 @@ from auth.permission import Permission
 from auth.policy import can
 from auth.scope import ORGANIZATION
 from models.deadline import deadline, within_deadline
+from models.tracing import Value, say
 from resolvers.allowance import OverspentError
 from resolvers.idempotency import Once
 from resolvers.run_as import record_looking
@@ -155,15 +156,16 @@ class Api(Schema):
         context = context_value
         context.name_operation(operation_name, self.operations.digest(query))
         variables = variable_values or {}
+        run = self._run if context.services.tracing is None else self._run_traced
         try:
             if context.following is None:
                 # A subscription was counted when it began: what happens is not asked for.
                 allowance = context.allowance
                 allowance.ask()
                 with allowance, deadline(context.services.operation_timeout_s):
-                    result = await self._run(context, query, variables, operation_name, allowed_operation_types)
+                    result = await run(context, query, variables, operation_name, allowed_operation_types)
             else:
-                result = await self._run(context, query, variables, operation_name, allowed_operation_types)
+                result = await run(context, query, variables, operation_name, allowed_operation_types)
             if context.actor.viewer is not None:
                 try:
                     if context.actor.acting_as is not None:
@@ -184,6 +186,8 @@ class Api(Schema):
         if result.errors:
             request_id = str(context.actor.origin.request_id)
             result.errors = [presented(error, request_id) for error in result.errors]
+            for shown in result.errors:
+                context.services.meter.refuse((shown.extensions or {})["code"])
         return result
 
     async def is_subscription(self, context: RequestContext, query: str, operation_name: str | None) -> bool:
@@ -279,6 +283,41 @@ class Api(Schema):
         done: CoreResult = executing if isinstance(executing, CoreResult) else await _timely(executing, context)
         found = [*(done.errors or ()), *context.denials.errors(done.data)]
         return ExecutionResult(data=done.data, errors=found or None)
+
+    async def _run_traced(
+        self,
+        context: RequestContext,
+        query: str,
+        variables: dict[str, Any],
+        name: str | None,
+        allowed: Iterable[OperationType] | None,
+    ) -> ExecutionResult:
+        """Do as `_run`, in a span that says of which kind the operation is, and nothing of what it asks."""
+        tracing = context.services.tracing
+        if tracing is None:
+            raise LookupError("Nothing is traced here.")
+        with tracing.span("operation", {}) as span:
+            result = await self._run(context, query, variables, name, allowed)
+            measure = context.measure
+            kind = (
+                "subscription"
+                if context.following is not None
+                else "none"
+                if measure is None
+                else "mutation"
+                if context.changes
+                else "query"
+            )
+            span.update_name(kind)
+            said: dict[str, Value] = {
+                "fieldward.operation.kind": kind,
+                "fieldward.operation.statements": context.reader.statements,
+                "fieldward.operation.errors": len(result.errors or ()),
+            }
+            if measure is not None:
+                said["fieldward.operation.cost"] = measure.requested
+            say(span, said)
+            return result
 
     @staticmethod
     def _note_excess(context: RequestContext) -> None:

@@ -7,7 +7,7 @@ graphql-core makes quote the input; none of them leaves.
 from typing import Any
 
 import structlog
-from graphql import GraphQLError
+from graphql import FieldNode, GraphQLError
 
 from auth.errors import Code, FieldwardError, ForbiddenError, RateLimitedError
 from models.errors import UnavailableError
@@ -30,7 +30,7 @@ def presented(error: GraphQLError, request_id: str) -> GraphQLError:
         return _with(error, error.message.partition(" Did you mean")[0], {"code": Code.INVALID_INPUT})
     if isinstance(cause, RecursionError):
         return _with(error, "The operation is nested too deeply.", {"code": Code.TOO_COMPLEX})
-    log.error("unexpected_error", request_id=request_id, path=error.path, exc_info=cause)
+    log.error("unexpected_error", request_id=request_id, field=_field_of(error), exc_info=cause)
     return _with(error, MASKED, {"code": Code.INTERNAL, "requestId": request_id})
 
 
@@ -61,6 +61,14 @@ def retry_after_of(error: BaseException | None) -> int | None:
 def input_error(message: str, field: list[str | int], nodes: Any = None) -> GraphQLError:
     """Return the error of an input value that does not fit its type."""
     return GraphQLError(message, nodes, extensions={"code": Code.INVALID_INPUT, "field": [str(part) for part in field]})
+
+
+def _field_of(error: GraphQLError) -> str | None:
+    """Return which field of the schema failed. The path of the answer has the names that the client gave."""
+    for node in error.nodes or ():
+        if isinstance(node, FieldNode):
+            return node.name.value
+    return None
 
 
 def _with(error: GraphQLError, message: str, extensions: dict[str, Any]) -> GraphQLError:

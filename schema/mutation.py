@@ -286,6 +286,7 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
         except FieldwardError as error:
             if error.code not in IN_PAYLOAD:
                 raise
+            context.services.meter.refuse(error.code)
             return Payload(errors=errors_of(error))
 
     return run

@@ -7,7 +7,7 @@ plan knows is left to the executor.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 from graphql import (
@@ -25,6 +25,7 @@ from graphql.pyutils import Path, gather_with_cancel, is_awaitable
 from strawberry import Info, Schema
 from strawberry.types.field import StrawberryField
 
+from models.tracing import Tracing
 from schema.argument import Arguments
 from schema.collector import Collector
 from schema.field import RootField
@@ -55,17 +56,28 @@ class Plan:
 
     async def _made(self, executor: PlanExecutor) -> Sequence[Any]:
         if self._is_serial:
-            return [await root.resolve(executor) for root in self.roots]
+            return [await _resolved(root, executor) for root in self.roots]
         if len(self.roots) > 1:
             # Together, so that what they read of the same table is read at once.
-            return await gather_with_cancel(*(root.resolve(executor) for root in self.roots))
+            return await gather_with_cancel(*(_resolved(root, executor) for root in self.roots))
         (root,) = self.roots
         context = executor.context_value
         context.is_alone = True
         # Where who asks was found out by the reader, it is in a transaction already.
         if root.takes_one_statement and not context.reader.statements:
             context.reader.expect_one()
-        return [await root.resolve(executor)]
+        return [await _resolved(root, executor)]
+
+
+def _resolved(root: "Root", executor: PlanExecutor) -> Awaitable[Any]:
+    """Return an awaitable of what stands under a root's key; where traces are on, in a span of the root's name."""
+    tracing = executor.context_value.services.tracing
+    return root.resolve(executor) if tracing is None else _traced(tracing, root, executor)
+
+
+async def _traced(tracing: Tracing, root: "Root", executor: PlanExecutor) -> Any:
+    with tracing.span(root.name, {"fieldward.field": root.name}):
+        return await root.resolve(executor)
 
 
 def plan_of(
@@ -101,12 +113,16 @@ def _root(collector: Collector, root_type: GraphQLObjectType, key: str, details:
 
 
 class Root:
-    """One of an operation's own fields: here left to the executor."""
+    """One of an operation's own fields: here left to the executor.
+
+    key: under which it stands in the answer. name: of the field, with its type, as the schema calls it.
+    """
 
     takes_one_statement = False
 
     def __init__(self, root_type: GraphQLObjectType, key: str, details: FieldDetailsList) -> None:
         self.key = key
+        self.name = f"{root_type.name}.{details[0].node.name.value}"
         self._root_type = root_type
         self._details = details
         self._path = Path(None, key, root_type.name)

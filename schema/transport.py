@@ -28,6 +28,11 @@ from schema.negotiation import JSON, RESPONSE_TYPE, media_type_for
 from schema.operation import OperationKindError
 
 _CONTEXT: Final = "fieldward.context"
+NOTHING: Final = "none"
+QUERY: Final = "query"
+MUTATION: Final = "mutation"
+KINDS: Final = (QUERY, MUTATION, NOTHING)
+"""What an answer may be of."""
 STATUS_OF_REFUSAL: Final = {
     Code.UNAVAILABLE: 503,
     Code.FORBIDDEN: 403,
@@ -52,6 +57,8 @@ class Answer(NamedTuple):
 
     is_secret: whether there may be a secret in it that was made for it, or a cookie beside it. Such an answer is not
         compressed (`fieldward/web/compression.py`).
+    kind: of what operation it is, `QUERY` or `MUTATION`; `NOTHING` where none ran. code: why the request was refused as
+        a whole, where it was.
     """
 
     status: int
@@ -59,6 +66,8 @@ class Answer(NamedTuple):
     body: bytes
     headers: Sequence[tuple[bytes, bytes]] = ()
     is_secret: bool = False
+    kind: str = NOTHING
+    code: Code | None = None
 
     def __repr__(self) -> str:
         return f"<answer {self.status}>"
@@ -78,7 +87,7 @@ class RefusedError(Exception):
     ) -> None:
         super().__init__(message)
         shown = {"message": message, "extensions": {"code": code, **extensions}}
-        self.answer = Answer(status, JSON, orjson.dumps({"errors": [shown]}), headers)
+        self.answer = Answer(status, JSON, orjson.dumps({"errors": [shown]}), headers, code=code)
 
 
 class GraphQLTransport:
@@ -147,7 +156,8 @@ class GraphQLTransport:
         shaped = _shaped(result, is_own=media_type == RESPONSE_TYPE)
         is_secret = context.changes or bool(context.headers)
         limits = _limits(context, *((error.extensions or {}).get("retryAfter") for error in result.errors or ()))
-        return shaped._replace(headers=[*context.headers, *limits], is_secret=is_secret)
+        kind = NOTHING if context.measure is None else MUTATION if context.changes else QUERY
+        return shaped._replace(headers=[*context.headers, *limits], is_secret=is_secret, kind=kind)
 
 
 def _limits(context: RequestContext | None, *waits: int | None) -> list[tuple[bytes, bytes]]:
@@ -164,7 +174,8 @@ def _retry_after(*waits: int | None) -> list[tuple[bytes, bytes]]:
 def refusal(error: FieldwardError, status: int) -> Answer:
     """Return the answer to a request that never became an operation."""
     shown = {"message": error.message, "extensions": extensions_of(error)}
-    return Answer(status, JSON, orjson.dumps({"errors": [shown]}), _retry_after(retry_after_of(error)))
+    retry_after = _retry_after(retry_after_of(error))
+    return Answer(status, JSON, orjson.dumps({"errors": [shown]}), retry_after, code=error.code)
 
 
 def require_no_cookie(headers: Mapping[bytes, bytes]) -> None:

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from fieldward.cli.environment import Reach, load_settings, operator, reach, refuse, run, services
-from fieldward.cli.serving import listen, require_startable, serve_on
+from fieldward.cli.listening import listen
+from fieldward.cli.serving import require_startable, serve_on
 from fieldward.database import migrate
 from fieldward.demo.load import load_demo, new_passwords
 from fieldward.demo.people import ORGANIZATIONS, PEOPLE, PROGRAM

@@ -1,7 +1,6 @@
 """`serve` and `migrate`."""
 
 import asyncio
-import gc
 import json
 import signal
 import socket
@@ -17,13 +16,16 @@ import uvloop
 from fieldward.check.deployment import RefusedStartError, refused_at_start, require_safe_databases
 from fieldward.check.finding import Finding
 from fieldward.cli.environment import Reach, load_settings, reach, refuse, run
+from fieldward.cli.listening import listen, notify, url_of
 from fieldward.database import migrate
 from fieldward.logs import configure_logs
 from fieldward.settings import Settings
 from fieldward.web.admission import Admission
 from fieldward.web.app import build_app
+from fieldward.web.draining import Draining
 from fieldward.web.live import LARGEST_MESSAGE
 from fieldward.web.protocol import bounded_protocol, most_connections
+from fieldward.web.server import DrainingServer
 from fieldward.web.tls import Certificate, CertificateError
 from models.errors import UnavailableError
 from resolvers.mailer import Mailer
@@ -31,8 +33,6 @@ from resolvers.mailer import Mailer
 _TURN_S: Final = 0.0001
 """Seconds that one thread computes while another wants to. A thread that prepares a large operation computes all the
 time, and each answer that is waited for meanwhile takes several turns."""
-_OBJECTS_BEFORE_COLLECTING: Final = 20_000
-"""How many more objects there may be before the youngest are looked at: an answer of a page makes thousands."""
 
 
 def serve() -> None:
@@ -49,7 +49,7 @@ def serve() -> None:
             run(migrate(reached.owner, settings))
         if settings.is_production:
             run(_require_safe(reached))
-        address = settings.own_address()
+        address = url_of(listening, is_tls=settings.tls_certificate is not None)
         serve_on(
             listening, settings, reached, ready=lambda: print(f"Serving on {address}", file=sys.stderr, flush=True)
         )
@@ -114,26 +114,6 @@ def migrate_command(
         print("\n".join(f"applied {one}" for one in applied) or "The schema is up to date.")
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Return the socket to serve on, or exit with 1 if the port is taken."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Connections have it from the socket that takes them. With Nagle's algorithm on, each answer over a connection that
-    # is kept waits 40 ms for the client's delayed acknowledgement.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-        listening.listen(1024)
-    except OSError as error:
-        listening.close()
-        refuse(
-            f"can't listen on {settings.host}:{settings.port}: {error.strerror}. FIELDWARD_PORT chooses another port.",
-            code=1,
-        )
-    return listening
-
-
 def serve_on(
     listening: socket.socket,
     settings: Settings,
@@ -146,13 +126,18 @@ def serve_on(
 
     mailer: what takes letters to people where no mail server is set.
     """
-    admission = Admission(settings.requests_at_once)
+    admission, draining = Admission(settings.requests_at_once), Draining()
     certificate = _certificate(settings)
     tls: dict[str, Any] = {} if certificate is None else {"ssl_context_factory": lambda *_: certificate.context}
-    server = _Server(
+
+    def say_ready() -> None:
+        notify("READY=1")
+        ready()
+
+    server = DrainingServer(
         uvicorn.Config(
-            build_app(settings, reached.service, mailer=mailer, admission=admission),
-            http=bounded_protocol(admission, is_production=settings.is_production, most=most_connections()),
+            build_app(settings, reached.service, mailer=mailer, admission=admission, draining=draining),
+            http=bounded_protocol(admission, draining, is_production=settings.is_production, most=most_connections()),
             ws="websockets-sansio",
             ws_max_size=LARGEST_MESSAGE,
             # Compressed, what is secret and what somebody else chose would tell of each other by their length.
@@ -163,10 +148,13 @@ def serve_on(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=10,
+            timeout_graceful_shutdown=round(settings.shutdown_grace_s),
             **tls,
         ),
-        ready,
+        draining,
+        ready=say_ready,
+        ending=lambda: notify("STOPPING=1"),
+        delay_s=settings.shutdown_delay_s,
     )
     sys.setswitchinterval(_TURN_S)
     # uvicorn raises the signal again once it has shut down; what we started must be stopped before that ends us.
@@ -193,19 +181,3 @@ def _certificate(settings: Settings) -> Certificate | None:
         return Certificate(settings.tls_certificate, settings.tls_key)
     except CertificateError as error:
         refuse(f"FIELDWARD_TLS_CERTIFICATE: {error}")
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            # What is there now, the schema above all, stays: the collector need not look at it again and again. What
-            # requests make is freed by counting references, cycles excepted.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(_OBJECTS_BEFORE_COLLECTING)
-            self._ready()

@@ -14,15 +14,18 @@ from fieldward.background import Background
 from fieldward.check.deployment import require_safe_databases
 from fieldward.container import build_services
 from fieldward.database import Databases, limits_of, open_pools, opening
-from fieldward.jobs import build_jobs, intervals_s
+from fieldward.jobs import build_exporting, build_jobs, intervals_s
 from fieldward.key_watch import watching_keys
 from fieldward.live_watch import watching_changes
+from fieldward.metric.parts import build_parts
 from fieldward.primary_watch import watching_primary
 from fieldward.settings import Settings
+from fieldward.tracing import build_tracing
 from fieldward.web.admission import Admission
 from fieldward.web.authentication import context_factory, holds_our_token
 from fieldward.web.checkpoint import checkpoint_routes
 from fieldward.web.cookie import OwnPage
+from fieldward.web.draining import Draining
 from fieldward.web.endpoint import GraphQLEndpoint
 from fieldward.web.export import export_routes
 from fieldward.web.failure import LastResort, answer_refusal
@@ -38,9 +41,12 @@ from fieldward.web.pages import page_routes
 from fieldward.web.proxy import networks_of
 from fieldward.web.published_key import published_key_routes
 from fieldward.web.request import Frame
+from fieldward.web.traced import TracedRequests
 from fieldward.web.transport import Transport
 from fieldward.web.upload import upload_routes
+from models.counted_connection import CountedConnection, traced_connection
 from models.leadership import SEALING, Leadership
+from resolvers.import_running import ImportRunning
 from resolvers.live import Listeners
 from resolvers.mailer import Mailer
 from resolvers.stale_reads import StaleReads
@@ -59,12 +65,14 @@ def build_app(
     has_background: bool = True,
     mailer: Mailer | None = None,
     admission: Admission | None = None,
+    draining: Draining | None = None,
 ) -> ASGIApp:
     """Build the application. Its pools are open, and its background jobs run, while its lifespan lasts.
 
     api: the schema, where it is built already. has_background: whether the jobs run, too; without them what is left to
         do is done by other processes. mailer: what takes letters to people where the settings name no mail server.
         admission: the places of the process, where its protocol looks at them as well.
+    draining: says when the process was asked to end.
 
     Raises:
         SchemaError, InventoryError: something in the schema is unguarded; nothing is served.
@@ -72,9 +80,20 @@ def build_app(
     api = api or build_api()
     admission = admission or Admission(settings.requests_at_once)
     services = build_services(settings, mailer=mailer)
-    gate = Gate()
+    traced = build_tracing(settings)
+    tracing = None if traced is None else traced.tracing
+    services = replace(services, tracing=tracing)
+    gate, draining = Gate(), draining or Draining()
     leadership = Leadership(opening(databases.main_cluster, settings, name="fieldward sealing"), SEALING)
-    jobs = build_jobs(services, settings, leads=leadership.is_ours, wake=lambda name: background.wake(name))
+    importing, exporting = ImportRunning(), build_exporting(services, settings)
+    jobs = build_jobs(
+        services,
+        settings,
+        leads=leadership.is_ours,
+        wake=lambda name: background.wake(name),
+        importing=importing,
+        exporting=exporting,
+    )
     background = Background(
         services.keyring, {name: gate.behind(job) for name, job in jobs.items()}, but_s=intervals_s(settings)
     )
@@ -93,16 +112,22 @@ def build_app(
         stale_reads,
     )
 
+    live_endpoint = LiveEndpoint(live, services, gate, own_page, proxies)
+    parts = build_parts(services, settings, background, importing, exporting, live_endpoint, draining)
+
     async def require_safe() -> None:
         await require_safe_databases(databases)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            if traced is not None:
+                stack.callback(traced.end)
             for name, cluster in (("main", databases.main_cluster), ("keystore", databases.keystore_cluster)):
                 limits = limits_of(settings, name=f"fieldward {name} watch")
                 await stack.enter_async_context(watching_primary(cluster, name, limits))
-            await stack.enter_async_context(open_pools(databases, settings))
+            by = CountedConnection if tracing is None else traced_connection(tracing)
+            await stack.enter_async_context(open_pools(databases, settings, by))
             connect = opening(databases.keystore_cluster, settings, name="fieldward key watch")
             await stack.enter_async_context(watching_keys(services.keyring, services.signing_keys, connect))
             await stack.enter_async_context(gate.opening(services, require_safe if settings.is_production else None))
@@ -115,8 +140,8 @@ def build_app(
 
     others = Starlette(
         routes=[
-            *health_routes(gate, stale_reads),
-            *metrics_routes(settings.metrics_token, is_published=settings.audit_publish_url is not None),
+            *health_routes(gate, draining, stale_reads),
+            *metrics_routes(settings.metrics_token, parts),
             *checkpoint_routes(services.sealer),
             *published_key_routes(services.signing_keys),
             *oauth_routes(services, admission, public_url=settings.public_url, proxies=proxies),
@@ -130,11 +155,13 @@ def build_app(
     )
     # A redirect would go to whatever host the client named.
     others.router.redirect_slashes = False
-    return Frame(
+    frame = Frame(
         services.keyring,
         endpoint,
-        LiveEndpoint(live, services, gate, own_page, proxies),
+        live_endpoint,
         others,
+        services.meter,
         headers=security_headers(is_production=settings.is_production),
         transport=Transport(is_tls_demanded=settings.is_production, proxies=proxies),
     )
+    return frame if tracing is None else TracedRequests(tracing, frame)

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth.errors import Code, FieldwardError
-from fieldward.web.request import REQUEST_ID
+from fieldward.web.request import REQUEST_ID, route_of
 from schema.errors import MASKED
 from schema.negotiation import JSON
 from schema.transport import Answer, refusal
@@ -21,9 +21,9 @@ def unexpected(scope: Scope, error: Exception) -> Answer:
     if isinstance(error, FieldwardError):
         return refusal(error, 503 if error.code is Code.UNAVAILABLE else 400)
     request_id = str(scope.get(REQUEST_ID, ""))
-    log.error("unexpected_error", request_id=request_id, path=scope.get("path"), exc_info=error)
+    log.error("unexpected_error", request_id=request_id, route=route_of(scope), exc_info=error)
     shown = {"message": MASKED, "extensions": {"code": Code.INTERNAL, "requestId": request_id}}
-    return Answer(500, JSON, orjson.dumps({"errors": [shown]}))
+    return Answer(500, JSON, orjson.dumps({"errors": [shown]}), code=Code.INTERNAL)
 
 
 class LastResort:

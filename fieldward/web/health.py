@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from tortoise.exceptions import OperationalError
 
+from fieldward.web.draining import Draining
 from fieldward.web.gate import Gate
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import SYSTEM
@@ -25,10 +26,12 @@ _NOT_READY = (
 )
 
 
-def health_routes(gate: Gate, stale_reads: StaleReads) -> list[Route]:
+def health_routes(gate: Gate, draining: Draining, stale_reads: StaleReads) -> list[Route]:
     """Return `/health/live` and `/health/ready`. Neither tells anything about data or versions."""
 
     async def ready(_: Request) -> JSONResponse:
+        if draining.is_ending:
+            return JSONResponse({"status": "ending"}, status_code=503)
         return await _ready(gate, stale_reads)
 
     return [Route("/health/live", _live), Route("/health/ready", ready)]

@@ -83,6 +83,11 @@ class LiveEndpoint:
         self._of_each: Counter[UUID] = Counter()
         self._unknown: Counter[bytes] = Counter()
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return self._connections
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a connection and talk over it until it is closed."""
         if (await receive())["type"] != "websocket.connect":

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from fieldward.web.admission import BODY, MEDIA_TYPE, Admission
+from fieldward.web.draining import Draining
 from fieldward.web.header import Header, security_headers
 from fieldward.web.limits import ANONYMOUS_LIMIT
 from models.base import new_id
@@ -44,22 +45,26 @@ def most_connections() -> int:
 
 
 def bounded_protocol(
-    admission: Admission, *, is_production: bool, most: int = MOST_CONNECTIONS
+    admission: Admission, draining: Draining, *, is_production: bool, most: int = MOST_CONNECTIONS
 ) -> type["BoundedProtocol"]:
-    """Return the protocol of a server. most: how many connections it takes."""
+    """Return the protocol of a server. draining: says there when it ends. most: how many connections it takes."""
 
     class OfServer(BoundedProtocol):
         """The protocol of one server."""
 
-    OfServer.admission, OfServer.most = admission, most
+    OfServer.admission, OfServer.draining, OfServer.most = admission, draining, most
     OfServer.said = security_headers(is_production=is_production)
     return OfServer
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection, which is closed where it brings too much that is no body, or takes too long to bring it."""
+    """One connection, which is closed where it brings too much that is no body, or takes too long to bring it.
+
+    draining: says whether the process ends.
+    """
 
     admission: ClassVar[Admission]
+    draining: ClassVar[Draining]
     said: ClassVar[Sequence[Header]]
     most: ClassVar[int]
 
@@ -113,13 +118,16 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Begin to work on a request whose head is there; or turn it away."""
+        """Begin to work on a request whose head is there, or turn it away; where the process ends, say that the
+        connection does, too."""
         self._is_arriving = False
         if self.transport.is_closing():
             self._turned_away = 0
             return
         if not self.admission.is_full or not self._is_free or not self._may_be_turned_away():
             super().on_headers_complete()
+            if self.draining.is_ending:
+                self.let_end()
             return
         self._turned_away = 0
         if self._brings_much() or self.expect_100_continue:
@@ -149,6 +157,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._turned_away = None
             is_last = self.parser.get_http_version() != "1.1" or not self.parser.should_keep_alive()
             self._answer_away(self.admission.turn_away(), is_last=is_last)
+
+    def let_end(self) -> None:
+        """Have the connection close with the answer that is being made. One that nothing was asked on is left alone.
+
+        An answer that has begun has not said that it is the last: the next one will.
+        """
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_started:
+            cycle.keep_alive = False
 
     def handle_websocket_upgrade(self) -> None:
         """Leave the connection to the protocol of WebSockets, which has times of its own."""

@@ -1,16 +1,19 @@
 """The frame of each request: its id, the keyring that opens values within it, and the headers of every answer."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fieldward.logs import running_request
 from fieldward.web.header import Header
 from fieldward.web.transport import Transport, refused
 from models.base import new_id
 from models.encryption.keyring import Keyring
-from schema.transport import Answer
+from resolvers.meter import Meter
+from schema.transport import NOTHING, Answer
 
 GRAPHQL: Final = "/graphql"
 REQUEST_ID: Final = "fieldward.request_id"
@@ -22,6 +25,8 @@ _VARY: Final = (b"vary", b"accept, accept-encoding, authorization, cookie")
 """What answers of `/graphql` depend on. Nothing keeps them; what does all the same keeps them apart."""
 
 _BEGUN: Final = frozenset({"websocket.accept", "websocket.http.response.body"})
+UNKNOWN: Final = "unknown"
+"""What an address counts as that leads nowhere."""
 
 Endpoint = Callable[[Scope, Receive], Awaitable[Answer | None]]
 
@@ -34,7 +39,7 @@ class Frame:
     endpoint: returns the answer to a request for `/graphql`, or None where nobody waits for it.
     live: talks over WebSockets.
     others: the application behind all other addresses, which has the lifespan.
-    headers: those of every answer. transport: says what came by TLS.
+    headers: those of every answer. transport: says what came by TLS. meter: counts the requests.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Frame:
         endpoint: Endpoint,
         live: ASGIApp,
         others: ASGIApp,
+        meter: Meter,
         *,
         headers: Sequence[Header],
         transport: Transport,
@@ -54,6 +60,7 @@ class Frame:
         self._headers = headers
         self._shown_headers = [(name.decode(), value.decode()) for name, value in headers]
         self._transport = transport
+        self._meter = meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the request inside its frame."""
@@ -63,30 +70,47 @@ class Frame:
         if scope["type"] != "http":
             await self._others(scope, receive, send)
             return
+        began, meter = perf_counter(), self._meter
         request_id = scope[REQUEST_ID] = new_id()
         shown_id = str(request_id).encode()
         if not self._transport.lets_in(scope):
             await self._send(refused().answer, shown_id, send)
             return
-        with self._keyring.activate():
-            if scope["path"] == GRAPHQL:
-                answer = await self._endpoint(scope, receive)
-                if answer is not None:
-                    await self._send(answer, shown_id, send)
-                return
+        running_request.set(request_id)
+        meter.in_progress += 1
+        try:
+            with self._keyring.activate():
+                if scope["path"] == GRAPHQL:
+                    answer = await self._endpoint(scope, receive)
+                    if answer is not None:
+                        await self._send(answer, shown_id, send)
+                        meter.note(GRAPHQL, answer.kind, answer.status, perf_counter() - began)
+                        if answer.code is not None:
+                            meter.refuse(answer.code)
+                else:
+                    status = await self._send_other(scope, receive, send, shown_id)
+                    meter.note(route_of(scope), NOTHING, status, perf_counter() - began)
+        finally:
+            meter.in_progress -= 1
 
-            # What an address asks for may be the secret of a link: it is taken out before anything notes the address.
-            scope[QUERY], scope["query_string"] = scope["query_string"], b""
+    async def _send_other(self, scope: Scope, receive: Receive, send: Send, shown_id: bytes) -> int:
+        """Have another address answered, and return with which status."""
+        status = 500
 
-            async def send_with_headers(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    headers = MutableHeaders(scope=message)
-                    headers["x-request-id"] = shown_id.decode()
-                    for name, value in self._shown_headers:
-                        headers.setdefault(name, value)
-                await send(message)
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = shown_id.decode()
+                for name, value in self._shown_headers:
+                    headers.setdefault(name, value)
+            await send(message)
 
-            await self._others(scope, receive, send_with_headers)
+        # What an address asks for may be the secret of a link: it is taken out before anything notes the address.
+        scope[QUERY], scope["query_string"] = scope["query_string"], b""
+        await self._others(scope, receive, send_with_headers)
+        return status
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Talk over a WebSocket. What its handshake is answered has the headers, too."""
@@ -112,7 +136,7 @@ class Frame:
             await self._live(scope, receive, send_with_headers)
 
     async def _send(self, answer: Answer, request_id: bytes, send: Send) -> None:
-        status, media_type, body, more, _ = answer
+        status, media_type, body, more, *_ = answer
         headers = [
             (b"content-length", b"%d" % len(body)),
             (b"content-type", media_type),
@@ -127,3 +151,10 @@ class Frame:
 
 def _headed(headers: Sequence[Header]) -> list[Header]:
     return [(b"content-length", b"0"), (b"x-request-id", str(new_id()).encode()), *headers]
+
+
+def route_of(scope: Scope) -> str:
+    """Return the address that a request was answered at, as it is declared; never as it was asked for."""
+    if scope["path"] == GRAPHQL:
+        return GRAPHQL
+    return getattr(scope.get("route"), "path", UNKNOWN)

@@ -15,6 +15,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
+import structlog
+
 from models.encryption.provider import Wrapped, WrappingKeyError
 from models.errors import TamperedError, UnavailableError
 
@@ -34,7 +36,7 @@ _BUSY: Final = frozenset(
 
 T = TypeVar("T")
 
-_logger = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 class AwsKmsProvider:
@@ -152,7 +154,7 @@ def _keep_bodies_out_of_the_log() -> None:
 
 def _away(operation: str, reason: str) -> Exception:
     # The error's text is shown to clients, so the reason is for the log.
-    _logger.warning("AWS KMS did not answer %s: %s.", operation, reason)
+    log.warning("key_provider_away", provider="aws-kms", doing=operation, failure=reason)
     return UnavailableError("The key provider does not answer. Try again later.")
 
 

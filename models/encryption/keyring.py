@@ -10,7 +10,6 @@ Take a key where it is used, and don't hold it across an `await`: it may be wipe
 
 import asyncio
 import contextlib
-import logging
 import math
 import os
 import time
@@ -21,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 from uuid import UUID
 
+import structlog
 import uuid_utils.compat
 
 from models.encryption.envelope import SECRET_LENGTH, Algorithm, DataKey, KeyOwner, key_bytes_of
@@ -38,7 +38,7 @@ are lost when it is killed."""
 
 T = TypeVar("T")
 
-_logger = logging.getLogger(__name__)
+log = structlog.get_logger()
 _active: ContextVar["Keyring"] = ContextVar("active keyring")
 
 
@@ -97,6 +97,8 @@ class Keyring:
     lifetime_s: for how long a key stays in memory after it was unwrapped.
     algorithm: what its keys seal with.
     clock: seconds that never go back.
+    asked: how often keys were to be loaded. fetched: how often not all were in memory, so that the keystore was asked.
+    failures: how often it, or the provider, was away then.
     """
 
     def __init__(
@@ -123,6 +125,14 @@ class Keyring:
         self._told: dict[UUID, int] = {}
         self._untold: dict[UUID, int] = {}
         self._loading = asyncio.Lock()
+        self.asked = 0
+        self.fetched = 0
+        self.failures = 0
+
+    @property
+    def held(self) -> int:
+        """How many keys are in memory."""
+        return len(self._held)
 
     @property
     def provider(self) -> KeyProvider:
@@ -333,6 +343,7 @@ class Keyring:
         fetch: Callable[[list[T]], Awaitable[None]],
     ) -> None:
         self.wipe_expired()
+        self.asked += 1
         if not self._due(wanted, held):
             return
         if self._loading.locked() and all(map(is_warm, wanted)):
@@ -341,12 +352,14 @@ class Keyring:
             due = self._due(wanted, held)
             if not due:
                 return
+            self.fetched += 1
             try:
                 await fetch(due)
-            except UnavailableError:
+            except UnavailableError as error:
+                self.failures += 1
                 if not all(map(is_warm, wanted)):
                     raise
-                _logger.warning("Data keys could not be renewed; those in memory serve on.", exc_info=True)
+                log.warning("data_keys_not_renewed", failure=type(error.__cause__ or error).__name__)
 
     def _due(self, wanted: Iterable[T], held: Callable[[T], _Held | None]) -> list[T]:
         now = self._clock()

@@ -15,10 +15,11 @@ import asyncio
 import base64
 import binascii
 import json
-import logging
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+
+import structlog
 
 from models.encryption.provider import Wrapped, WrappingKeyError
 from models.errors import TamperedError, UnavailableError
@@ -27,7 +28,7 @@ _CIPHERTEXT: Final = re.compile(r"vault:v([1-9][0-9]{0,9}):([A-Za-z0-9+/]+={0,2}
 _UNOPENED: Final = ("message authentication failed", "invalid ciphertext")
 _UNKNOWN_VERSION: Final = ("version is too new", "too old")
 
-_logger = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 class VaultTransitProvider:
@@ -156,7 +157,7 @@ def _refusal(operation: str, status: int, errors: str) -> Exception:
 
 def _away(operation: str, reason: str) -> Exception:
     # The error's text is shown to clients, so the reason is for the log.
-    _logger.warning("Vault did not answer %s: %s.", operation, reason)
+    log.warning("key_provider_away", provider="vault-transit", doing=operation, failure=reason)
     return UnavailableError("The key provider does not answer. Try again later.")
 
 

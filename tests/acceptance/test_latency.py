@@ -2,7 +2,7 @@
 
 import socket
 
-from fieldward.cli.serving import listen
+from fieldward.cli.listening import listen
 from fieldward.settings import Settings
 from tests.support.server import free_port
 

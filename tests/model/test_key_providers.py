@@ -148,7 +148,9 @@ async def test_after_a_rotation_another_key_wraps_and_the_former_still_opens(cas
     assert await case.provider.unwrap(after.content, CONTEXT) == SECRET
 
 
-async def test_nothing_secret_is_shown_or_logged(places: Places, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_secret_is_shown_or_logged(
+    places: Places, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     # As if none was made before in this process.
     logging.getLogger("botocore").setLevel(logging.NOTSET)
     caplog.set_level(logging.DEBUG)
@@ -167,7 +169,9 @@ async def test_nothing_secret_is_shown_or_logged(places: Places, caplog: pytest.
         assert away.value.__cause__ is away.value.__context__ is None
         shown += [caplog.text, *traceback.format_exception(away.value)]
 
-    text = "".join(shown)
+    written = capfd.readouterr()
+    assert "key_provider_away" in written.err
+    text = "".join((*shown, *written))
     for secret in (SECRET, SERVICE_TOKEN.encode(), AWS_SECRET.encode()):
         for form in (secret.decode(), base64.b64encode(secret).decode(), secret.hex()):
             assert form not in text

@@ -1,0 +1,67 @@
+"""Which parts tell figures to `/metrics`. A part is hooked in by a line here."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from fieldward.background import Background
+from fieldward.metric.incident import incident_metrics
+from fieldward.metric.part import Part, counter, gauges
+from fieldward.metric.process import job_metrics, keyring_metrics, machine_metrics, pool_metrics
+from fieldward.metric.request import request_metrics
+from fieldward.settings import Settings
+from fieldward.web.draining import Draining
+from fieldward.web.live import LiveEndpoint
+from resolvers.export_job import Exporting
+from resolvers.import_running import ImportRunning
+from resolvers.incident_metric import figures
+from resolvers.process_metric import keyring_figures, pool_figures, statements_sent
+from resolvers.services import Services
+
+
+def build_parts(
+    services: Services,
+    settings: Settings,
+    background: Background,
+    importing: ImportRunning,
+    exporting: Exporting,
+    live: LiveEndpoint,
+    draining: Draining,
+) -> Mapping[str, Part]:
+    """Return the parts, by their names. Each is asked at each look."""
+    is_published = settings.audit_publish_url is not None
+
+    async def incidents() -> Iterable[Metric]:
+        return incident_metrics(await figures(is_published=is_published))
+
+    return {
+        "requests": _now(lambda: request_metrics(services.meter)),
+        "pools": _now(lambda: pool_metrics(pool_figures())),
+        "statements": _now(
+            lambda: [counter("fieldward_statements", "Statements sent to the databases.", statements_sent())]
+        ),
+        "keyring": _now(lambda: keyring_metrics(keyring_figures(services.keyring))),
+        "jobs": _now(lambda: job_metrics(background.figures)),
+        "work": _now(lambda: _work(importing, exporting)),
+        "live": _now(lambda: gauges("live", live, {"connections": "WebSockets that are open."})),
+        "draining": _now(lambda: gauges("process", draining, {"is_ending": "Whether the process was asked to end."})),
+        "incidents": incidents,
+        "process": machine_metrics,
+    }
+
+
+def _work(importing: ImportRunning, exporting: Exporting) -> list[Metric]:
+    """Return how many imports and exports this process is at."""
+    running = GaugeMetricFamily("fieldward_work_running", "What this process has open.", labels=("of",))
+    running.add_metric(("import",), importing.open_count)
+    running.add_metric(("export",), exporting.open_count)
+    return [running]
+
+
+def _now(tell: Callable[[], Iterable[Metric]]) -> Part:
+    """Return a part that asks nobody for its figures."""
+
+    async def told() -> Iterable[Metric]:
+        return tell()
+
+    return told

@@ -1,0 +1,39 @@
+"""What the pages on the supply chain and on observability have somebody do: files and targets that there are."""
+
+import re
+from pathlib import Path
+
+from tests.support.containerfile import parsed
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "supply-chain.md").read_text()
+COMMANDS = [line.strip() for line in PAGE.splitlines() if line.startswith("    ")]
+
+
+def test_every_target_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {line.removeprefix("make ") for line in COMMANDS if line.startswith("make ")}
+
+    assert {"sbom", "licences", "audit"} <= named <= targets
+
+
+def test_every_file_of_deploy_that_is_named_is_there() -> None:
+    pages = PAGE + (ROOT / "docs" / "observability.md").read_text()
+    named = set(re.findall(r"deploy/[\w./-]+\w", pages))
+
+    assert len(named) >= 8
+    assert [one for one in named if not (ROOT / one).exists()] == []
+    for path in (ROOT / "deploy").rglob("*"):
+        # What nobody is told of is not used.
+        relative = path.relative_to(ROOT).as_posix()
+        assert path.is_dir() or any(one in relative for one in named), relative
+
+
+def test_the_container_is_run_as_it_was_built() -> None:
+    final = parsed((ROOT / "deploy" / "container" / "Containerfile").read_text())[-1]
+    run = " ".join(COMMANDS)
+
+    assert "--read-only --cap-drop=all --security-opt=no-new-privileges" in run
+    assert f"fieldward-data:{re.findall(r'/[a-z/]+', final.last('VOLUME') or '')[0]}" in run
+    assert f":{final.last('EXPOSE')}:{final.last('EXPOSE')} fieldward" in run
+    assert f"user {(final.last('USER') or '').partition(':')[0]}" in PAGE

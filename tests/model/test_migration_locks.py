@@ -1,0 +1,245 @@
+"""Migrations hold nobody up: by their text, by the locks that the newest holds, and where locks are not to be had.
+
+What is measured is how long others wait; the bound is far above what it takes on a quiet machine.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+from tortoise import Tortoise
+from tortoise.connection import get_connection
+from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
+
+from fieldward.database import Databases, migrate, pools
+from fieldward.lock_patience import with_patience
+from models.errors import UnavailableError
+from tests.conftest import Template
+from tests.support.migration import Watched, copy_rows, objections, tables_with_rows, watching
+from tests.support.world import World, connect
+
+BUDGET_S = 1.0
+"""Seconds for which a table that has rows may be one's alone."""
+ROWS = 20_000
+DIRECTORY = Path(__file__).resolve().parents[2] / "models" / "migrations"
+NAMES = sorted(path.stem for path in DIRECTORY.glob("0*.py"))
+UNRELEASED = frozenset(name for name in NAMES if name <= "0016")
+"""Those that were written before there was a release: no data of anybody's was there when they ran."""
+READ = "select count(*) from (select id from record limit 50) r"
+WRITE = "update organization set name = name where false; insert into throttle select * from throttle where false"
+MULTIPLY = (
+    "insert into record select p.* from record r, generate_series(1, $1) n, lateral jsonb_populate_record(r,"
+    " jsonb_build_object('id', md5(n::text)::uuid, 'comment', null, 'collector', null, 'creation_digest', null)) p"
+    " where r.id = (select id from record limit 1)"
+)
+
+
+async def _sql_of(name: str, template: Template) -> str:
+    """Return all that a migration executes."""
+    config = pools(_owner(template, "fieldward"), template.settings)
+    await Tortoise.init(config=config, _enable_global_fallback=True)
+    try:
+        executor = MigrationExecutor(get_connection("default"), {"models": config["apps"]["models"]})
+        return ";\n".join(await executor.collect_sql("models", name))
+    finally:
+        await Tortoise.close_connections()
+
+
+def _owner(template: Template, database: str) -> Databases:
+    return Databases(
+        main=template.postgres.owner(database).dsn_parameters(),
+        keystore=template.postgres.owner("fieldward_keys").dsn_parameters(),
+    )
+
+
+@pytest.fixture
+async def older(template: Template) -> AsyncIterator[tuple[str, str]]:
+    """The name of a database that lacks the newest migration and has rows, and that migration's name."""
+    superuser = await connect(template.postgres.superuser())
+    name = "before_newest"
+    await superuser.execute(f"create database {name} owner fieldward_owner")
+    owner = _owner(template, name)
+    config = pools(owner, template.settings)
+    made = await connect(template.postgres.superuser(name))
+    # As `setup_script` leaves it.
+    await made.execute("alter schema public owner to fieldward_owner; revoke create on schema public from public")
+    try:
+        await Tortoise.init(config=config, _enable_global_fallback=True)
+        executor = MigrationExecutor(get_connection("default"), {"models": config["apps"]["models"]})
+        await executor.migrate([MigrationTarget("models", NAMES[-2])], direction="forward")
+        await Tortoise.close_connections()
+        source = await connect(template.postgres.superuser("fieldward"))
+        try:
+            assert await copy_rows(source, made) > 1000
+        finally:
+            await source.close()
+        await made.execute("set session_replication_role = replica")
+        await made.execute(MULTIPLY, ROWS)
+        yield name, NAMES[-1]
+    finally:
+        await made.close()
+        await superuser.execute(f"drop database {name} with (force)")
+        await superuser.close()
+
+
+async def test_the_newest_migration_holds_no_table_with_rows_beyond_the_budget_while_others_read_and_write(
+    older: tuple[str, str], template: Template
+) -> None:
+    database, newest = older
+    superuser = template.postgres.superuser(database)
+    looking = await connect(superuser)
+    filled = await tables_with_rows(looking)
+    applied: list[str] = []
+
+    async with watching(superuser, read=READ, write=WRITE) as watched:
+        await asyncio.sleep(0.2)
+        await migrate(
+            _owner(template, database),
+            template.settings,
+            progress=lambda event, app, name: (
+                applied.append(name) if (event, app) == ("apply_done", "models") else None
+            ),
+        )
+    columns = await looking.fetchval("select count(*) from record")
+    await looking.close()
+
+    assert applied == [newest]
+    assert {"record", "organization", "audit_entry"} <= set(filled)
+    assert columns > ROWS
+    _require_within(watched, filled)
+    assert watched.reads > 20
+    assert watched.writes > 20
+
+
+def _require_within(watched: Watched, filled: list[str]) -> None:
+    beyond = {name: held for name, held in watched.held_s.items() if name in filled and held > BUDGET_S}
+    assert not beyond, f"tables with rows were one's alone for seconds: {beyond}"
+    assert watched.reader_s < BUDGET_S
+    assert watched.writer_s < BUDGET_S
+
+
+async def test_a_lock_that_is_held_too_long_is_noticed(world: World) -> None:
+    holding = await connect(world.superuser)
+    async with watching(world.superuser, read=READ, write=WRITE) as watched:
+        await holding.execute("begin; alter table record add column more int; select pg_sleep(1.3); rollback")
+    await holding.close()
+
+    with pytest.raises(AssertionError, match="record"):
+        _require_within(watched, ["record"])
+    assert watched.reader_s > BUDGET_S
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in UNRELEASED])
+async def test_no_migration_does_by_its_text_what_holds_others_up(name: str, template: Template) -> None:
+    assert list(objections(await _sql_of(name, template))) == []
+
+
+async def test_the_text_of_a_migration_is_read_as_it_is_executed(template: Template) -> None:
+    sql = await _sql_of("0013_feed", template)
+
+    assert [(one.table, one.why) for one in objections(sql)] == [("audit_entry", "writes wait while an index is built")]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "create index on record (site_code)",
+        "create unique index a on public.record (site_code)",
+        "alter table record alter column site_code type text",
+        "alter table only record alter site_code set data type text",
+        "alter table record alter column site_code set not null",
+        "alter table record add check (site_code <> '')",
+        'alter table "record" add constraint c foreign key (organization_id) references organization (id)',
+        "alter table record add column a uuid default gen_random_uuid()",
+        "alter table record add column a int generated always as (1) stored",
+        "alter table record add column a int not null",
+        "alter table record drop column site_code",
+        "alter table record rename column site_code to code",
+        "drop table record",
+        "truncate record",
+        "lock table record",
+        "do $$ begin update record set site_code = 'x'; end $$",
+        "delete from record where true",
+    ],
+)
+def test_a_statement_that_holds_others_up_is_found(sql: str) -> None:
+    assert [one.table for one in objections(sql)] == ["record"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "create index concurrently a on record (site_code)",
+        "alter table record add column a int",
+        "alter table record add column a timestamptz not null default now()",
+        "alter table record add column a int not null default 0",
+        "alter table record add constraint c check (a > 0) not valid",
+        "alter table record validate constraint c",
+        "create table more (id uuid primary key); create index on more (id); alter table more add check (true)",
+        "create function f() returns void language sql as $$ delete from record; update record set a = 1 $$",
+        "-- drop table record\nselect 'truncate record'",
+    ],
+)
+def test_a_statement_that_holds_nobody_up_is_let_be(sql: str) -> None:
+    assert list(objections(sql)) == []
+
+
+async def test_a_migration_that_waits_for_a_lock_lets_others_go_first_and_is_tried_again(world: World) -> None:
+    holding, changing = await connect(world.superuser), await connect(world.superuser)
+    await changing.execute("set lock_timeout = '150ms'")
+    await holding.execute("begin; select count(*) from record")
+    slept: list[float] = []
+
+    async def sleep(wait_s: float) -> None:
+        slept.append(wait_s)
+        if len(slept) == 3:
+            await holding.execute("commit")
+
+    async def attempt() -> None:
+        await changing.execute("alter table record add column more int")
+
+    async with watching(world.superuser, read=READ, write=WRITE) as watched:
+        with capture_logs() as logged:
+            await with_patience(attempt, lambda: "0099_more", attempts=5, sleep=sleep)
+
+    assert [one["attempt"] for one in logged] == [1, 2, 3]
+    assert {one["event"] for one in logged} == {"migration_waits"}
+    assert slept[0] < slept[2]
+    # Readers stand behind who waits for the lock, and no longer than that one waits.
+    assert watched.reader_s < BUDGET_S
+    await holding.close()
+    await changing.close()
+
+
+async def test_a_migration_that_never_gets_its_lock_gives_up_and_says_which(world: World) -> None:
+    holding, changing = await connect(world.superuser), await connect(world.superuser)
+    await changing.execute("set lock_timeout = '50ms'")
+    await holding.execute("begin; select count(*) from record")
+
+    async def attempt() -> None:
+        await changing.execute("alter table record add column more int")
+
+    async def sleep(_: float) -> None:
+        return
+
+    with pytest.raises(UnavailableError, match="0099_more did not get its locks in 4 attempts"):
+        await with_patience(attempt, lambda: "0099_more", attempts=4, sleep=sleep)
+    await holding.close()
+    await changing.close()
+
+
+async def test_what_fails_for_another_reason_is_not_tried_again(world: World) -> None:
+    changing, attempts = await connect(world.superuser), 0
+
+    async def attempt() -> None:
+        nonlocal attempts
+        attempts += 1
+        await changing.execute("alter table nothing add column more int")
+
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await with_patience(attempt, lambda: "0099_more", attempts=5)
+    assert attempts == 1
+    await changing.close()

@@ -1,0 +1,181 @@
+"""What a migration does to whoever reads and writes meanwhile: by its text, and by the locks that it holds."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import asyncpg
+
+from fieldward.embedded import Endpoint
+from tests.support.world import connect
+
+_FUNCTION: Final = re.compile(
+    r"create\s+(?:or\s+replace\s+)?(?:function|procedure)\b.*?\bas\s+(\$\w*\$).*?\1", re.IGNORECASE | re.DOTALL
+)
+_COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_TEXT: Final = re.compile(r"'(?:[^']|'')*'")
+_CREATED: Final = re.compile(r'create\s+table\s+(?:if\s+not\s+exists\s+)?(?:public\.)?"?(\w+)', re.IGNORECASE)
+_NAME: Final = r'(?:only\s+)?(?:public\.)?"?(?P<table>\w+)"?'
+
+RULES: Final[Sequence[tuple[str, str]]] = (
+    (rf"create\s+(?:unique\s+)?index\s+(?!concurrently)(?:\S+\s+)?on\s+{_NAME}", "writes wait while an index is built"),
+    (rf"alter\s+table\s+{_NAME}[^;]*\balter\s+(?:column\s+)?\S+\s+(?:set\s+data\s+)?type\b", "a type is rewritten"),
+    (rf"alter\s+table\s+{_NAME}[^;]*\bset\s+not\s+null", "all rows are looked at under the table's lock"),
+    (
+        rf"alter\s+table\s+{_NAME}[^;]*\badd\s+(?:constraint\s+\S+\s+)?"
+        r"(?:check|foreign\s+key|unique|primary\s+key|exclude)\b(?![^;,]*(?:not\s+valid|using\s+index))",
+        "a constraint looks at all rows under the table's lock: add it NOT VALID, and validate it after",
+    ),
+    (
+        rf"alter\s+table\s+{_NAME}[^;]*\badd\s+(?:column\s+)?[^;,]*\bdefault\s+(?!now\s*\()\w+\s*\(",
+        "a default that is worked out for each row rewrites the table",
+    ),
+    (rf"alter\s+table\s+{_NAME}[^;]*\badd\s+(?:column\s+)?[^;,]*\bgenerated\s+always\s+as\b", "the table is rewritten"),
+    (
+        rf"alter\s+table\s+{_NAME}[^;]*\badd\s+column\s+(?![^;,]*\bdefault\b)[^;,]*\bnot\s+null",
+        "what the version before writes lacks the column",
+    ),
+    (rf"alter\s+table\s+{_NAME}[^;]*\bdrop\s+column\b", "the version before asks for the column"),
+    (rf"alter\s+table\s+{_NAME}[^;]*\brename\b", "the version before knows it by its old name"),
+    (rf"drop\s+table\s+(?:if\s+exists\s+)?{_NAME}", "the version before asks for the table"),
+    (rf"truncate\s+(?:table\s+)?{_NAME}", "nothing is emptied by a migration"),
+    (rf"lock\s+table\s+{_NAME}", "a lock is taken that no statement needs"),
+    (rf"(?:cluster|vacuum\s+full)\s+{_NAME}", "the table is rewritten"),
+    (rf"\bupdate\s+{_NAME}\s+set\b", "all rows are changed at once: a job does it in batches"),
+    (rf"\bdelete\s+from\s+{_NAME}", "rows go by retention, in batches"),
+)
+"""What a migration does not do to a table that was there before it, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """A statement that holds others up, or that the version before could not live with."""
+
+    table: str
+    why: str
+    text: str
+
+
+def objections(sql: str) -> Iterator[Objection]:
+    """Yield what is wrong with a migration's text. What it does to tables that it makes is up to it."""
+    text = _TEXT.sub("''", _COMMENT.sub(" ", _FUNCTION.sub(" ", sql)))
+    made = {name.lower() for name in _CREATED.findall(text)}
+    for pattern, why in RULES:
+        for found in re.finditer(pattern, text, re.IGNORECASE):
+            if found["table"].lower() not in made:
+                yield Objection(found["table"], why, " ".join(found[0].split())[:120])
+
+
+@dataclass
+class Watched:
+    """Which tables were one's alone, and for how many seconds at the longest; how long a reader and a writer waited."""
+
+    held_s: dict[str, float] = field(default_factory=dict)
+    reader_s: float = 0.0
+    writer_s: float = 0.0
+    reads: int = 0
+    writes: int = 0
+
+
+_LOCKED: Final = """
+    select l.pid, c.relname from pg_locks l join pg_class c on c.oid = l.relation
+     where l.mode = 'AccessExclusiveLock' and l.granted and c.relkind = 'r'
+       and l.database = (select oid from pg_database where datname = current_database())
+"""
+
+
+@asynccontextmanager
+async def watching(superuser: Endpoint, *, read: str, write: str, every_s: float = 0.002) -> AsyncIterator[Watched]:
+    """Watch the locks while the block runs, and read and write all the time, each statement by itself.
+
+    Tables without rows count as others do: only who is there before the block is told apart by the caller.
+    """
+    watched, over = Watched(), asyncio.Event()
+    since: dict[tuple[int, str], float] = {}
+
+    async def look(connection: asyncpg.Connection) -> None:
+        while not over.is_set():
+            now = time.perf_counter()
+            found = {(row["pid"], row["relname"]) for row in await connection.fetch(_LOCKED)}
+            for key in found:
+                held = now - since.setdefault(key, now)
+                watched.held_s[key[1]] = max(watched.held_s.get(key[1], 0.0), held)
+            for key in since.keys() - found:
+                del since[key]
+            await asyncio.sleep(every_s)
+
+    connections = [await connect(superuser) for _ in range(3)]
+    tasks = [
+        asyncio.create_task(look(connections[0])),
+        asyncio.create_task(_counted(connections[1], read, over, watched, "read", every_s)),
+        asyncio.create_task(_counted(connections[2], write, over, watched, "write", every_s)),
+    ]
+    try:
+        yield watched
+    finally:
+        over.set()
+        await asyncio.gather(*tasks)
+        for one in connections:
+            await one.close()
+
+
+async def _counted(
+    connection: asyncpg.Connection, text: str, over: asyncio.Event, watched: Watched, kind: str, every_s: float
+) -> None:
+    while not over.is_set():
+        began = time.perf_counter()
+        await connection.execute(text)
+        took = time.perf_counter() - began
+        if kind == "read":
+            watched.reads, watched.reader_s = watched.reads + 1, max(watched.reader_s, took)
+        else:
+            watched.writes, watched.writer_s = watched.writes + 1, max(watched.writer_s, took)
+        await asyncio.sleep(every_s)
+
+
+async def tables_with_rows(connection: asyncpg.Connection) -> list[str]:
+    """Return the tables of the schema that have rows."""
+    names = await connection.fetch(
+        "select relname from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"
+    )
+    found = [row["relname"] for row in names]
+    return [name for name in found if await connection.fetchval(f'select exists (select from "{name}")')]
+
+
+async def copy_rows(source: asyncpg.Connection, target: asyncpg.Connection) -> int:
+    """Copy the rows of one database to another of an older schema, as far as that has tables and columns for them.
+
+    Both are a superuser's. Triggers and foreign keys are left aside. Returns how many rows there are then.
+    """
+    columns = (
+        "select c.relname, array_agg(quote_ident(a.attname) order by a.attnum) as names from pg_class c"
+        " join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''"
+        " where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace group by 1"
+    )
+    theirs = {row["relname"]: set(row["names"]) for row in await source.fetch(columns)}
+    await target.execute("set session_replication_role = replica")
+    copied = 0
+    for row in await target.fetch(columns):
+        table, names = row["relname"], [one for one in row["names"] if one in theirs.get(row["relname"], ())]
+        if not names or "migration" in table:
+            continue
+        content = bytearray()
+
+        async def take(piece: bytes, content: bytearray = content) -> None:
+            content.extend(piece)
+
+        listed = ", ".join(names)
+        await source.copy_from_query(f'select {listed} from "{table}"', output=take, format="binary")
+
+        async def give(content: bytearray = content) -> AsyncIterator[bytes]:
+            yield bytes(content)
+
+        unquoted = [one.strip('"') for one in names]
+        done = await target.copy_to_table(table, source=give(), columns=unquoted, format="binary")
+        copied += int(done.split()[-1])
+    await target.execute("set session_replication_role = origin")
+    return copied
