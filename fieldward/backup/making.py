@@ -12,7 +12,9 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -62,7 +64,7 @@ async def create_backup(
     line = noted_line(data_directory, backups)
     if line is None:
         raise BackupError("The database is not archived: start it with FIELDWARD_BACKUP_DIRECTORY.")
-    with locked(backups) as lock:
+    with locked(backups):
         clear_half_made(backups)
         server = await _prepare(postgres)
         census = await take_census(store, progress=progress)
@@ -83,7 +85,6 @@ async def create_backup(
                 endpoint=postgres.superuser(),
                 step="Copying, kB",
                 progress=progress,
-                inherited=[] if lock is None else [lock],
             )
             manifest = read_manifest(made / "data")
             await asyncio.to_thread(verify_files, made / "data", manifest, progress=progress)
@@ -106,7 +107,20 @@ def clear_half_made(backups: Path) -> None:
     for line in lines_of(backups):
         for left in line.base.iterdir():
             if left.suffix in {UNFINISHED, GOING}:
+                _end_what_was_left(left)
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _end_what_was_left(directory: Path) -> None:
+    """End the processes that still copy into a directory although who started them was killed.
+
+    pg_basebackup has a process of its own for WAL, which goes on for good, and the server keeps WAL for it.
+    """
+    argument = os.fsencode(f"--pgdata={directory / 'data'}")
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if argument in (process / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 async def _prepare(postgres: EmbeddedPostgres) -> dict[str, Any]:
