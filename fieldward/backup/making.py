@@ -66,13 +66,14 @@ async def create_backup(
         raise BackupError("The database is not archived: start it with FIELDWARD_BACKUP_DIRECTORY.")
     with locked(backups):
         clear_half_made(backups)
+        # What is destroyed from here on may be in it.
+        began = datetime.now(UTC)
         server = await _prepare(postgres)
         census = await take_census(store, progress=progress)
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         made = line.base / f"{name}{UNFINISHED}"
         made.mkdir(mode=0o700)
         try:
-            began = datetime.now(UTC)
             await run_program(
                 postgres.bin_directory / "pg_basebackup",
                 f"--pgdata={made / 'data'}",

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 import httpx
 import pytest
 from click.testing import Result
@@ -59,6 +60,7 @@ class House:
     backups: Path
     moment: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     tokens: dict[str, str] = field(default_factory=dict)
+    destroyed: list[bytes] = field(default_factory=list)
 
     def run(self, *arguments: str, code: int = 0, **more: str) -> "subprocess.CompletedProcess[str]":
         """Run a command beside the service."""
@@ -147,7 +149,9 @@ def house(directory: Path) -> Iterator[House]:
                 leaver_id = leaver.data(WHO)["viewer"]["user"]["id"]
             given = {"userId": leaver_id, "reason": "Their laptop was stolen."}
             assert not owner.data(SUSPEND, {"input": given})["suspendUser"]["errors"]
+        keys = asyncio.run(_wrapped(machine))
         house.run("erase", "person", ERASED.email, "--reason", "Asked for it", "--yes")
+        house.destroyed = sorted(keys - asyncio.run(_wrapped(machine)))
         noted = newest_note([machine.data / WAYS_IN])
         assert noted is not None
         # At its start a service notes what stands, and then every minute.
@@ -159,6 +163,16 @@ def house(directory: Path) -> Iterator[House]:
             time.sleep(0.1)
         asyncio.run(_archived(machine))
         yield house
+
+
+async def _wrapped(machine: Machine) -> set[bytes]:
+    """Return the data keys as they are stored."""
+    parameters: dict[str, Any] = dict(machine.joined().superuser("fieldward_keys").dsn_parameters())
+    connection = await asyncpg.connect(**parameters)
+    try:
+        return {row[0] for row in await connection.fetch("select wrapped from wrapped_key where wrapped is not null")}
+    finally:
+        await connection.close()
 
 
 async def _archived(machine: Machine) -> None:
@@ -277,6 +291,24 @@ def _command_lines() -> Iterator[bytes]:
     for one in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             yield one.read_bytes()
+
+
+def test_a_backup_that_began_after_an_erasure_holds_nothing_of_its_keys(house: House) -> None:
+    assert house.destroyed
+    house.run("backup", "create")
+    first, *_, newest = [one["id"] for one in house.told("backup", "list")["backups"]]
+
+    held = {name: _holding(house.backups, name, house.destroyed) for name in (first, newest)}
+
+    # From before it is as it was, or this would find nothing.
+    assert held[first]
+    assert not held[newest]
+
+
+def _holding(backups: Path, name: str, keys: list[bytes]) -> list[Path]:
+    (files,) = backups.glob(f"line-*/base/{name}/data")
+    paths = [path for path in files.rglob("*") if path.is_file()]
+    return [path for path in paths if any(key in path.read_bytes() for key in keys)]
 
 
 def test_what_is_not_empty_is_not_restored_into(house: House, tmp_path: Path) -> None:

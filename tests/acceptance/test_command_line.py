@@ -74,6 +74,13 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["incidents", "list"],
         ["incidents", "close"],
         ["alarms", "test"],
+        ["backup", "create"],
+        ["backup", "list"],
+        ["backup", "verify"],
+        ["backup", "prune"],
+        ["backup", "census"],
+        ["restore"],
+        ["verify-restore"],
     ],
 )
 def test_help_has_an_example(tmp_path: Path, arguments: list[str]) -> None:
