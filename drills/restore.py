@@ -28,7 +28,7 @@ import asyncpg
 from auth.action import Action
 from bench.process import ROOT
 from drills.crash import scene
-from drills.error import require
+from drills.error import DrillError, require
 from drills.fold import untold
 from drills.journal import Kept
 from drills.machine import ORGANIZATION, Machine
@@ -53,6 +53,8 @@ WORDS: Final = ("silt", "reed", "riffle", "gauge", "turbid", "upstream", "culver
 COMMENT_WORDS: Final = 90
 WRITING_S: Final = 4.0
 """Seconds that writers write before, and after, the moment."""
+SHIFT_S: Final = 20.0
+"""Seconds after which a writer looks whether its sign-in is still good."""
 ARCHIVED_WITHIN_S: Final = 120.0
 
 _COMMITTED: Final = re.compile(r"desc: COMMIT (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+) UTC")
@@ -198,7 +200,7 @@ def _write_and_back_up(
 ) -> tuple[TimedRound, datetime]:
     """Have them write, make a backup in their midst, take a moment, have them go on; return what they were told."""
     journal, stop = TimedRound(), threading.Event()
-    threads = [threading.Thread(target=writer.work, args=(journal, stop)) for writer in writers]
+    threads = [threading.Thread(target=_keep_writing, args=(writer, journal, stop)) for writer in writers]
     for thread in threads:
         thread.start()
     try:
@@ -213,9 +215,30 @@ def _write_and_back_up(
         stop.set()
         for thread in threads:
             thread.join()
-    for writer in writers:
-        writer.settle(journal)
     return journal, moment
+
+
+class _Shift(threading.Event):
+    """Says to stop after a while, or when another says so."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__()
+        self._until = time.monotonic() + SHIFT_S
+        self._told = stop
+
+    def is_set(self) -> bool:
+        """Return whether to stop."""
+        return self._told.is_set() or time.monotonic() > self._until
+
+
+def _keep_writing(writer: Writer, journal: TimedRound, stop: threading.Event) -> None:
+    """Write until told to stop, and sign in anew before a sign-in runs out: a backup may take longer than that."""
+    try:
+        while not stop.is_set():
+            writer.work(journal, _Shift(stop))
+            writer.settle(journal)
+    except DrillError as error:
+        journal.note_odd(f"a writer ended: {error}")
 
 
 async def _wait_until_archived(machine: Machine) -> None:

@@ -128,10 +128,10 @@ def clear_unfinished(line: Line) -> None:
 
 
 @contextmanager
-def locked(backups: Path, *, shared: bool = False) -> Iterator[int | None]:
-    """Hold the lock on a directory of backups, and yield its descriptor: who inherits it holds it, too.
+def locked(backups: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock on a directory of backups.
 
-    shared: with others who only read. Without a lock, None, where the directory can't be written.
+    shared: with others who only read. Without a lock where the directory can't be written.
 
     Raises:
         BackupError: somebody makes or deletes backups there, or restores one.
@@ -140,7 +140,7 @@ def locked(backups: Path, *, shared: bool = False) -> Iterator[int | None]:
         descriptor = os.open(backups / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         if shared:
-            yield None
+            yield
             return
         raise BackupError(f"{backups} can't be written: {error.strerror}.") from error
     try:
@@ -148,7 +148,7 @@ def locked(backups: Path, *, shared: bool = False) -> Iterator[int | None]:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BackupError(f"Somebody else makes, deletes or restores backups in {backups} now.") from error
-        yield descriptor
+        yield
     finally:
         os.close(descriptor)
 

@@ -12,7 +12,9 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -62,15 +64,16 @@ async def create_backup(
     line = noted_line(data_directory, backups)
     if line is None:
         raise BackupError("The database is not archived: start it with FIELDWARD_BACKUP_DIRECTORY.")
-    with locked(backups) as lock:
+    with locked(backups):
         clear_half_made(backups)
+        # What is destroyed from here on may be in it.
+        began = datetime.now(UTC)
         server = await _prepare(postgres)
         census = await take_census(store, progress=progress)
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         made = line.base / f"{name}{UNFINISHED}"
         made.mkdir(mode=0o700)
         try:
-            began = datetime.now(UTC)
             await run_program(
                 postgres.bin_directory / "pg_basebackup",
                 f"--pgdata={made / 'data'}",
@@ -83,7 +86,6 @@ async def create_backup(
                 endpoint=postgres.superuser(),
                 step="Copying, kB",
                 progress=progress,
-                inherited=[] if lock is None else [lock],
             )
             manifest = read_manifest(made / "data")
             await asyncio.to_thread(verify_files, made / "data", manifest, progress=progress)
@@ -106,7 +108,20 @@ def clear_half_made(backups: Path) -> None:
     for line in lines_of(backups):
         for left in line.base.iterdir():
             if left.suffix in {UNFINISHED, GOING}:
+                _end_what_was_left(left)
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _end_what_was_left(directory: Path) -> None:
+    """End the processes that still copy into a directory although who started them was killed.
+
+    pg_basebackup has a process of its own for WAL, which goes on for good, and the server keeps WAL for it.
+    """
+    argument = os.fsencode(f"--pgdata={directory / 'data'}")
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if argument in (process / "cmdline").read_bytes().split(b"\0"):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 async def _prepare(postgres: EmbeddedPostgres) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +20,10 @@ async def run_program(
     endpoint: Endpoint | None = None,
     step: str = "",
     progress: Progress = lambda *_: None,
-    inherited: Sequence[int] = (),
 ) -> None:
     """Run a program to its end; where it is cancelled, end it.
 
     endpoint: the server that it connects to. step: under what name it is told how many kB are done.
-    inherited: descriptors that it has as well, and so what they lock, should it outlive us.
 
     Raises:
         BackupError: it failed. The message is what it said last.
@@ -44,7 +41,6 @@ async def run_program(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        pass_fds=list(inherited),
         start_new_session=True,
     )
     said = b""

@@ -164,7 +164,7 @@ async def recover(into: Path, run: Run, to: datetime | None) -> Recovered:
         await asyncio.to_thread(postgres.start)
         await asyncio.to_thread(postgres.stop)
     except EmbeddedPostgresError as error:
-        if _NOT_REACHED in str(error):
+        if _NOT_REACHED in _log_of(into):
             after = (
                 "" if run.missing is None else f" The segment {run.missing.name} is missing, and some after it are not."
             )
@@ -175,13 +175,18 @@ async def recover(into: Path, run: Run, to: datetime | None) -> Recovered:
         raise BackupError(str(error)) from error
     finally:
         hba.unlink(missing_ok=True)
-    said = (into / "postgresql.log").read_text(errors="replace")
-    stopped = _STOPPED.findall(said)
+    stopped = _STOPPED.findall(_log_of(into))
     return Recovered(
         # Its log is in UTC, and says so by its name.
         datetime.fromisoformat(stopped[-1].strip().replace(" UTC", "+00:00")) if stopped else None,
         len(run.segments),
     )
+
+
+def _log_of(into: Path) -> str:
+    """Return what PostgreSQL said; it has said nothing else in this directory."""
+    log = into / "postgresql.log"
+    return log.read_text(errors="replace") if log.exists() else ""
 
 
 def finish(into: Path) -> None:

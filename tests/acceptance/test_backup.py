@@ -2,23 +2,24 @@
 
 import asyncio
 import json
-import os
 import shutil
-import signal
 import stat
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 import httpx
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from auth.role import OrganizationRole
 from bench.process import children_of, free_port
@@ -26,6 +27,7 @@ from drills.caller import Caller
 from drills.machine import Machine, Person
 from fieldward.backup.job import newest_note
 from fieldward.backup.restoring import WAYS_IN
+from fieldward.cli.app import app
 from tests.support.server import ROOT
 
 OWNER: Final = Person("olive@basin.example", OrganizationRole.OWNER)
@@ -58,6 +60,7 @@ class House:
     backups: Path
     moment: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     tokens: dict[str, str] = field(default_factory=dict)
+    destroyed: list[bytes] = field(default_factory=list)
 
     def run(self, *arguments: str, code: int = 0, **more: str) -> "subprocess.CompletedProcess[str]":
         """Run a command beside the service."""
@@ -73,9 +76,15 @@ class House:
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
+    def inside(self, *arguments: str, code: int = 0, **more: str) -> Result:
+        """Run a command in this process, where nothing of it has to outlive the command."""
+        done = CliRunner().invoke(app, list(arguments), env=self.machine.environment(**more))
+        assert done.exit_code == code, done.output
+        return done
+
     def told(self, *arguments: str, code: int = 0, **more: str) -> Any:
         """Run a command and return what it prints as JSON."""
-        return json.loads(self.run(*arguments, "--json", code=code, **more).stdout)
+        return json.loads(self.inside(*arguments, "--json", code=code, **more).stdout)
 
     def restore(self, into: Path, *arguments: str, code: int = 0) -> Any:
         """Restore, and return what it prints."""
@@ -127,7 +136,7 @@ def house(directory: Path) -> Iterator[House]:
     with machine.standing():
         asyncio.run(machine.found(PEOPLE))
         machine.start()
-        house.told("backup", "create")
+        house.run("backup", "create")
         opened = signed_in(machine, WRITER)
         house.tokens = {"access": opened["accessToken"], "refresh": opened["refreshToken"]}
         with closing(Caller(machine, OWNER)) as owner:
@@ -140,8 +149,14 @@ def house(directory: Path) -> Iterator[House]:
                 leaver_id = leaver.data(WHO)["viewer"]["user"]["id"]
             given = {"userId": leaver_id, "reason": "Their laptop was stolen."}
             assert not owner.data(SUSPEND, {"input": given})["suspendUser"]["errors"]
+        keys = asyncio.run(_wrapped(machine))
         house.run("erase", "person", ERASED.email, "--reason", "Asked for it", "--yes")
+<<<<<<< HEAD
         noted = newest_note([machine.data_directory / WAYS_IN])
+=======
+        house.destroyed = sorted(keys - asyncio.run(_wrapped(machine)))
+        noted = newest_note([machine.data / WAYS_IN])
+>>>>>>> i10-backup
         assert noted is not None
         # At its start a service notes what stands, and then every minute.
         machine.stop()
@@ -152,6 +167,16 @@ def house(directory: Path) -> Iterator[House]:
             time.sleep(0.1)
         asyncio.run(_archived(machine))
         yield house
+
+
+async def _wrapped(machine: Machine) -> set[bytes]:
+    """Return the data keys as they are stored."""
+    parameters: dict[str, Any] = dict(machine.joined().superuser("fieldward_keys").dsn_parameters())
+    connection = await asyncpg.connect(**parameters)
+    try:
+        return {row[0] for row in await connection.fetch("select wrapped from wrapped_key where wrapped is not null")}
+    finally:
+        await connection.close()
 
 
 async def _archived(machine: Machine) -> None:
@@ -248,27 +273,52 @@ def test_a_backup_that_was_killed_is_not_taken_for_whole(house: House) -> None:
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.02)
-    copying = children_of(process.pid)
+    assert children_of(process.pid)
 
     process.kill()
     process.wait()
 
     assert [one["id"] for one in house.told("backup", "list")["backups"]] == before
     assert list(house.backups.glob("line-*/base/*.unfinished"))
-    for pid in copying:
-        # What it had begun may go on by itself, and holds the lock for as long as it does.
-        if Path(f"/proc/{pid}").exists():
-            os.kill(pid, signal.SIGKILL)
-        while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
-            time.sleep(0.02)
-    made = house.told("backup", "create")
-    assert [one["id"] for one in house.told("backup", "list")["backups"]] == [*before, made["id"]]
+    # What it had begun goes on by itself, until the next one ends it.
+    house.run("backup", "create")
+    after = [one["id"] for one in house.told("backup", "list")["backups"]]
+    assert (after[:-1], len(after)) == (before, len(before) + 1)
     assert not list(house.backups.glob("line-*/base/*.unfinished"))
+    deadline = time.monotonic() + WAITS_S
+    while any(str(house.backups).encode() in one and b".unfinished" in one for one in _command_lines()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _command_lines() -> Iterator[bytes]:
+    for one in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield one.read_bytes()
+
+
+def test_a_backup_that_began_after_an_erasure_holds_nothing_of_its_keys(house: House) -> None:
+    assert house.destroyed
+    house.run("backup", "create")
+    first, *_, newest = [one["id"] for one in house.told("backup", "list")["backups"]]
+
+    held = {name: _holding(house.backups, name, house.destroyed) for name in (first, newest)}
+
+    # From before it is as it was, or this would find nothing.
+    assert held[first]
+    assert not held[newest]
+
+
+def _holding(backups: Path, name: str, keys: list[bytes]) -> list[Path]:
+    (files,) = backups.glob(f"line-*/base/{name}/data")
+    paths = [path for path in files.rglob("*") if path.is_file()]
+    return [path for path in paths if any(key in path.read_bytes() for key in keys)]
 
 
 def test_what_is_not_empty_is_not_restored_into(house: House, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("mine")
 
+<<<<<<< HEAD
     refused = house.run(
         *(
             "restore",
@@ -279,6 +329,10 @@ def test_what_is_not_empty_is_not_restored_into(house: House, tmp_path: Path) ->
             "--keys",
             str(house.machine.data_directory),
         ),
+=======
+    refused = house.inside(
+        *("restore", "--from", str(house.backups), "--into", str(tmp_path), "--keys", str(house.machine.data)),
+>>>>>>> i10-backup
         *("--latest", "--reason", "The disk failed"),
         code=1,
     )
@@ -301,8 +355,13 @@ def test_a_moment_that_can_not_be_had_is_told(
 ) -> None:
     into = Path(tempfile.mkdtemp(dir=directory)) / "into"
 
+<<<<<<< HEAD
     refused = house.run(
         *("restore", "--from", str(house.backups), "--into", str(into), "--keys", str(house.machine.data_directory)),
+=======
+    refused = house.inside(
+        *("restore", "--from", str(house.backups), "--into", str(into), "--keys", str(house.machine.data)),
+>>>>>>> i10-backup
         *(*arguments, "--reason", "The disk failed"),
         code=1,
     )
@@ -315,7 +374,7 @@ def test_a_moment_that_can_not_be_had_is_told(
 
 
 def test_without_the_key_nothing_is_restored(house: House, tmp_path: Path) -> None:
-    refused = house.run(
+    refused = house.inside(
         *("restore", "--from", str(house.backups), "--into", str(tmp_path / "into"), "--keys", str(tmp_path)),
         *("--latest", "--reason", "The disk failed"),
         code=1,
@@ -369,6 +428,7 @@ def test_a_damaged_file_is_told_and_not_restored(house: House, directory: Path) 
     largest.write_bytes(content)
 
     verified = house.told("backup", "verify", code=8, FIELDWARD_BACKUP_DIRECTORY=str(copy))
+<<<<<<< HEAD
     refused = house.run(
         *(
             "restore",
@@ -379,6 +439,10 @@ def test_a_damaged_file_is_told_and_not_restored(house: House, directory: Path) 
             "--keys",
             str(house.machine.data_directory),
         ),
+=======
+    refused = house.inside(
+        *("restore", "--from", str(copy), "--into", str(directory / "damaged"), "--keys", str(house.machine.data)),
+>>>>>>> i10-backup
         *("--latest", "--reason", "The disk failed"),
         code=8,
     )
@@ -401,6 +465,7 @@ def test_missing_and_damaged_wal_is_told(house: House, directory: Path) -> None:
     listed = house.told("backup", "list", FIELDWARD_BACKUP_DIRECTORY=str(copy))["backups"][0]
     told = house.told("backup", "verify", first, code=8, FIELDWARD_BACKUP_DIRECTORY=str(copy))
     found = told["backups"][0]["findings"]
+<<<<<<< HEAD
     refused = house.run(
         *(
             "restore",
@@ -411,6 +476,10 @@ def test_missing_and_damaged_wal_is_told(house: House, directory: Path) -> None:
             "--keys",
             str(house.machine.data_directory),
         ),
+=======
+    refused = house.inside(
+        *("restore", "--from", str(copy), "--into", str(directory / "gap"), "--keys", str(house.machine.data)),
+>>>>>>> i10-backup
         *("--latest", "--backup", first, "--reason", "The disk failed"),
         code=8,
     )
@@ -440,5 +509,5 @@ def test_another_tools_restore_is_checked_and_settled(house: House, tmp_path: Pa
     census.write_text(json.dumps(counted))
     wrong = house.told("verify-restore", "--census", str(census), code=7)
     assert "project of" in wrong["checked"]["miscounts"][0]
-    refused = house.run("verify-restore", "--settle", code=2)
+    refused = house.inside("verify-restore", "--settle", code=2)
     assert "--reason" in refused.stderr

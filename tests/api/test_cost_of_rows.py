@@ -38,7 +38,7 @@ def _places() -> Iterator[tuple[str, str]]:
     assert _CORE.query_type is not None
     for root, field in _CORE.query_type.fields.items():
         page: Any = get_named_type(field.type)
-        if "first" not in field.args or root == _FEED:
+        if "first" not in field.args or "nodes" not in page.fields or root == _FEED:
             continue
         rows: Any = get_named_type(page.fields["nodes"].type)
         who = _WHO.get(root, "manager")

@@ -23,7 +23,7 @@ COMMANDS: Final = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTA
 EXPRESSION: Final = re.compile(re.findall(r"^```regex\n(.*?)\n```$", PAGE, re.MULTILINE)[0])
 PROGRAM: Final = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0]
 PATIENCE_S: Final = 20.0
-_ORDER: Final = ("fws_", "fwr_", "fwb_", "fwi_", "fwx_")
+_ORDER: Final = ("fws_", "fwr_", "fwb_", "fwi_", "fwe_", "fwx_")
 
 
 def kinds(of: type[OpaqueToken] = OpaqueToken) -> Iterator[type[OpaqueToken]]:
