@@ -151,12 +151,8 @@ def house(directory: Path) -> Iterator[House]:
             assert not owner.data(SUSPEND, {"input": given})["suspendUser"]["errors"]
         keys = asyncio.run(_wrapped(machine))
         house.run("erase", "person", ERASED.email, "--reason", "Asked for it", "--yes")
-<<<<<<< HEAD
-        noted = newest_note([machine.data_directory / WAYS_IN])
-=======
         house.destroyed = sorted(keys - asyncio.run(_wrapped(machine)))
-        noted = newest_note([machine.data / WAYS_IN])
->>>>>>> i10-backup
+        noted = newest_note([machine.data_directory / WAYS_IN])
         assert noted is not None
         # At its start a service notes what stands, and then every minute.
         machine.stop()
@@ -318,8 +314,7 @@ def _holding(backups: Path, name: str, keys: list[bytes]) -> list[Path]:
 def test_what_is_not_empty_is_not_restored_into(house: House, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("mine")
 
-<<<<<<< HEAD
-    refused = house.run(
+    refused = house.inside(
         *(
             "restore",
             "--from",
@@ -329,10 +324,6 @@ def test_what_is_not_empty_is_not_restored_into(house: House, tmp_path: Path) ->
             "--keys",
             str(house.machine.data_directory),
         ),
-=======
-    refused = house.inside(
-        *("restore", "--from", str(house.backups), "--into", str(tmp_path), "--keys", str(house.machine.data)),
->>>>>>> i10-backup
         *("--latest", "--reason", "The disk failed"),
         code=1,
     )
@@ -355,13 +346,8 @@ def test_a_moment_that_can_not_be_had_is_told(
 ) -> None:
     into = Path(tempfile.mkdtemp(dir=directory)) / "into"
 
-<<<<<<< HEAD
-    refused = house.run(
-        *("restore", "--from", str(house.backups), "--into", str(into), "--keys", str(house.machine.data_directory)),
-=======
     refused = house.inside(
-        *("restore", "--from", str(house.backups), "--into", str(into), "--keys", str(house.machine.data)),
->>>>>>> i10-backup
+        *("restore", "--from", str(house.backups), "--into", str(into), "--keys", str(house.machine.data_directory)),
         *(*arguments, "--reason", "The disk failed"),
         code=1,
     )
@@ -428,8 +414,7 @@ def test_a_damaged_file_is_told_and_not_restored(house: House, directory: Path) 
     largest.write_bytes(content)
 
     verified = house.told("backup", "verify", code=8, FIELDWARD_BACKUP_DIRECTORY=str(copy))
-<<<<<<< HEAD
-    refused = house.run(
+    refused = house.inside(
         *(
             "restore",
             "--from",
@@ -439,10 +424,6 @@ def test_a_damaged_file_is_told_and_not_restored(house: House, directory: Path) 
             "--keys",
             str(house.machine.data_directory),
         ),
-=======
-    refused = house.inside(
-        *("restore", "--from", str(copy), "--into", str(directory / "damaged"), "--keys", str(house.machine.data)),
->>>>>>> i10-backup
         *("--latest", "--reason", "The disk failed"),
         code=8,
     )
@@ -465,8 +446,7 @@ def test_missing_and_damaged_wal_is_told(house: House, directory: Path) -> None:
     listed = house.told("backup", "list", FIELDWARD_BACKUP_DIRECTORY=str(copy))["backups"][0]
     told = house.told("backup", "verify", first, code=8, FIELDWARD_BACKUP_DIRECTORY=str(copy))
     found = told["backups"][0]["findings"]
-<<<<<<< HEAD
-    refused = house.run(
+    refused = house.inside(
         *(
             "restore",
             "--from",
@@ -476,10 +456,6 @@ def test_missing_and_damaged_wal_is_told(house: House, directory: Path) -> None:
             "--keys",
             str(house.machine.data_directory),
         ),
-=======
-    refused = house.inside(
-        *("restore", "--from", str(copy), "--into", str(directory / "gap"), "--keys", str(house.machine.data)),
->>>>>>> i10-backup
         *("--latest", "--backup", first, "--reason", "The disk failed"),
         code=8,
     )

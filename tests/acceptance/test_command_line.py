@@ -74,11 +74,9 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["incidents", "list"],
         ["incidents", "close"],
         ["alarms", "test"],
-<<<<<<< HEAD
         ["check"],
         ["retention", "status"],
         ["retention", "run"],
-=======
         ["backup", "create"],
         ["backup", "list"],
         ["backup", "verify"],
@@ -86,7 +84,6 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
         ["backup", "census"],
         ["restore"],
         ["verify-restore"],
->>>>>>> i10-backup
     ],
 )
 def test_help_has_an_example(tmp_path: Path, arguments: list[str]) -> None:
