@@ -62,7 +62,7 @@ class Machine:
         self.directory = directory
         self.settings = settings
         self.logs: list[Path] = []
-        self.data_directory = directory / "data"
+        self.data = directory / "data"
         self._service: Process | None = None
         self._port = 0
 
@@ -86,15 +86,15 @@ class Machine:
             yield
         finally:
             self.stop()
-            if self.data_directory.exists():
-                with EmbeddedPostgres(self.data_directory):
+            if self.data.exists():
+                with EmbeddedPostgres(self.data):
                     # Takes over what is left running, and stops it.
                     pass
 
     async def found(self, *organizations: Sequence[Person]) -> None:
         """Make the databases, and organizations with their people: the first one of each founds it."""
-        settings = Settings(data_directory=self.data_directory, password_cost="test")
-        with EmbeddedPostgres(self.data_directory) as postgres:
+        settings = Settings(data_directory=self.data, password_cost="test")
+        with EmbeddedPostgres(self.data) as postgres:
             await migrate(embedded_databases(postgres, owner=True), settings)
             async with services(settings, embedded_databases(postgres, owner=False)) as built:
                 for people in organizations:
@@ -103,7 +103,7 @@ class Machine:
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of the service, and of commands beside it."""
         return plain_environment(
-            FIELDWARD_DATA_DIRECTORY=str(self.data_directory), FIELDWARD_PASSWORD_COST="test", **(self.settings | more)
+            FIELDWARD_DATA_DIRECTORY=str(self.data), FIELDWARD_PASSWORD_COST="test", **(self.settings | more)
         )
 
     def start(self) -> None:
@@ -172,7 +172,7 @@ class Machine:
 
     def joined(self) -> EmbeddedPostgres:
         """Return its PostgreSQL, as a process beside the service reaches it."""
-        postgres = EmbeddedPostgres(self.data_directory)
+        postgres = EmbeddedPostgres(self.data)
         postgres.join()
         return postgres
 

@@ -151,7 +151,7 @@ def restore_under_load(directory: Path, size_gb: float, *, seed: int, say: Any =
 async def _fill(machine: Machine, size: int, outcome: RestoredTo, chance: random.Random, say: Any) -> UUID:
     """Fill the database, and return the project that the records lie in."""
     postgres = machine.joined()
-    settings = Settings(data_directory=machine.data_directory, password_cost="test")
+    settings = Settings(data_directory=machine.data, password_cost="test")
     async with machine.superuser() as superuser, services(settings, embedded_databases(postgres, owner=False)) as built:
         del built
         organization_id = await superuser.fetchval("select id from organization where slug = $1", ORGANIZATION)
@@ -252,7 +252,7 @@ async def _wait_until_archived(machine: Machine) -> None:
 
 def _last_commit(machine: Machine, backups: Path, moment: datetime) -> datetime:
     """Return when the last transaction before the moment was committed, as PostgreSQL reads the archived WAL."""
-    line = noted_line(machine.data_directory, backups)
+    line = noted_line(machine.data, backups)
     require(line is not None, "nothing is archived")
     assert line is not None
     newest: datetime | None = None
@@ -287,9 +287,9 @@ def _restore(machine: Machine, other: Machine, backups: Path, moment: datetime, 
             "--from",
             str(backups),
             "--into",
-            str(other.data_directory),
+            str(other.data),
             "--keys",
-            str(machine.data_directory),
+            str(machine.data),
         ),
         *("--to-time", moment.isoformat(), "--restart-trail", "--reason", "The restore drill"),
     )

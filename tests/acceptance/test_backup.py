@@ -89,7 +89,7 @@ class House:
     def restore(self, into: Path, *arguments: str, code: int = 0) -> Any:
         """Restore, and return what it prints."""
         return self.told(
-            *("restore", "--from", str(self.backups), "--into", str(into), "--keys", str(self.machine.data_directory)),
+            *("restore", "--from", str(self.backups), "--into", str(into), "--keys", str(self.machine.data)),
             *("--reason", "The disk failed", *arguments),
             code=code,
         )
@@ -152,13 +152,13 @@ def house(directory: Path) -> Iterator[House]:
         keys = asyncio.run(_wrapped(machine))
         house.run("erase", "person", ERASED.email, "--reason", "Asked for it", "--yes")
         house.destroyed = sorted(keys - asyncio.run(_wrapped(machine)))
-        noted = newest_note([machine.data_directory / WAYS_IN])
+        noted = newest_note([machine.data / WAYS_IN])
         assert noted is not None
         # At its start a service notes what stands, and then every minute.
         machine.stop()
         machine.start()
         deadline = time.monotonic() + WAITS_S
-        while (now := newest_note([machine.data_directory / WAYS_IN])) is None or now.at <= noted.at:
+        while (now := newest_note([machine.data / WAYS_IN])) is None or now.at <= noted.at:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         asyncio.run(_archived(machine))
@@ -187,7 +187,7 @@ async def _archived(machine: Machine) -> None:
 def test_a_moment_comes_back_and_nothing_that_had_ended(house: House) -> None:
     other = house.restored("moment")
 
-    told = house.restore(other.data_directory, "--to-time", house.moment.isoformat(), "--restart-trail")
+    told = house.restore(other.data, "--to-time", house.moment.isoformat(), "--restart-trail")
 
     assert datetime.fromisoformat(told["last_transaction_at"]) <= house.moment
     assert told["checked"]["miscounts"] == []
@@ -213,13 +213,13 @@ def test_a_moment_comes_back_and_nothing_that_had_ended(house: House) -> None:
         assert "accessToken" not in signed_in(other, ERASED)
         said = ask(other, RESTORED, token=owner)
         assert [one["reason"] for one in said["data"]["auditEntries"]["nodes"]] == ["The disk failed"]
-    assert ERASED.email.encode() not in b"".join(one.read_bytes() for one in other.data_directory.glob("*.log"))
+    assert ERASED.email.encode() not in b"".join(one.read_bytes() for one in other.data.glob("*.log"))
 
 
 def test_the_newest_comes_back_whole(house: House) -> None:
     other = house.restored("newest")
 
-    told = house.restore(other.data_directory, "--latest")
+    told = house.restore(other.data, "--latest")
 
     assert told["checked"]["miscounts"] == []
     assert told["settled"]["closed"] == {}
@@ -234,7 +234,7 @@ def test_who_restores_to_before_what_was_published_is_led_on(house: House) -> No
     other = house.restored("set-back")
     arguments = ("--to-time", house.moment.isoformat())
 
-    told = house.restore(other.data_directory, *arguments, code=6)
+    told = house.restore(other.data, *arguments, code=6)
 
     slugs = {one["slug"] for one in told["checked"]["set_back"]}
     assert {"basin", "-"} & slugs
@@ -247,7 +247,7 @@ def test_backups_are_closed_to_others_and_hold_no_key(house: House) -> None:
     for path in house.backups.rglob("*"):
         # PostgreSQL's user may pass through the directory of its line, by an access control list.
         assert stat.S_IMODE(path.lstat().st_mode) & (0o007 if path.is_dir() else 0o077) == 0, path
-    wrapping = (house.machine.data_directory / "key-encryption-key").read_bytes()
+    wrapping = (house.machine.data / "key-encryption-key").read_bytes()
     names = {path.name for path in house.backups.rglob("*")}
     assert not names & {"key-encryption-key", "audit-signing-key.pem", "database.json"}
     for path in house.backups.rglob("*"):
@@ -322,7 +322,7 @@ def test_what_is_not_empty_is_not_restored_into(house: House, tmp_path: Path) ->
             "--into",
             str(tmp_path),
             "--keys",
-            str(house.machine.data_directory),
+            str(house.machine.data),
         ),
         *("--latest", "--reason", "The disk failed"),
         code=1,
@@ -347,7 +347,7 @@ def test_a_moment_that_can_not_be_had_is_told(
     into = Path(tempfile.mkdtemp(dir=directory)) / "into"
 
     refused = house.inside(
-        *("restore", "--from", str(house.backups), "--into", str(into), "--keys", str(house.machine.data_directory)),
+        *("restore", "--from", str(house.backups), "--into", str(into), "--keys", str(house.machine.data)),
         *(*arguments, "--reason", "The disk failed"),
         code=1,
     )
@@ -371,10 +371,10 @@ def test_without_the_key_nothing_is_restored(house: House, tmp_path: Path) -> No
 
 def test_another_key_file_opens_nothing_and_is_refused(house: House, directory: Path) -> None:
     keys = Path(tempfile.mkdtemp(dir=directory))
-    shutil.copy(house.machine.data_directory / "audit-signing-key.pem", keys)
+    shutil.copy(house.machine.data / "audit-signing-key.pem", keys)
     other = Machine(directory / "stranger")
     asyncio.run(_found(other))
-    shutil.copy(other.data_directory / "key-encryption-key", keys)
+    shutil.copy(other.data / "key-encryption-key", keys)
     into = directory / "locked"
 
     refused = house.run(
@@ -422,7 +422,7 @@ def test_a_damaged_file_is_told_and_not_restored(house: House, directory: Path) 
             "--into",
             str(directory / "damaged"),
             "--keys",
-            str(house.machine.data_directory),
+            str(house.machine.data),
         ),
         *("--latest", "--reason", "The disk failed"),
         code=8,
@@ -454,7 +454,7 @@ def test_missing_and_damaged_wal_is_told(house: House, directory: Path) -> None:
             "--into",
             str(directory / "gap"),
             "--keys",
-            str(house.machine.data_directory),
+            str(house.machine.data),
         ),
         *("--latest", "--backup", first, "--reason", "The disk failed"),
         code=8,
