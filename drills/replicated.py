@@ -34,7 +34,7 @@ class ReplicatedMachine(Machine):
 
     async def found(self, *organizations: Sequence[Person]) -> None:
         """Make the tables, and organizations with their people."""
-        settings = Settings(data_directory=self.data_directory, password_cost="test")
+        settings = Settings(data_directory=self.data, password_cost="test")
         await migrate(self._databases(OWNER), settings)
         async with services(settings, self._databases(SERVICE)) as built:
             for people in organizations:
