@@ -4,6 +4,7 @@ import json
 import secrets
 import shlex
 import shutil
+import signal
 import statistics
 import sys
 from collections.abc import Sequence
@@ -150,6 +151,8 @@ def failover(
     """
     if kills + stops + cuts == 0:
         raise typer.BadParameter("Expected something to be done to the primary.")
+    # Asked to end, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     directory = directory.resolve() / "failover"
     shutil.rmtree(directory, ignore_errors=True)
     seed = secrets.randbelow(1_000_000) if seed is None else seed

@@ -4,6 +4,7 @@ Linux alone, and as root. Nothing of it listens where anybody else can reach it.
 """
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from drills.error import DrillError
+from fieldward.os_access import is_alive
 
 _GONE_S: Final = 15
 
@@ -84,7 +86,8 @@ class Namespace:
 @contextmanager
 def namespaces(count: int) -> Iterator[list[Namespace]]:
     """Yield so many machines with a network of their own; at the end, all of their processes and they are gone."""
-    run = secrets.token_hex(2)
+    _remove_left_over()
+    run = f"{os.getpid():x}"
     bridge, taken = f"fwd{run}", _ip("-4", "-o", "address")
     network = next(
         one
@@ -117,6 +120,21 @@ def namespaces(count: int) -> Iterator[list[Namespace]]:
                 _ip("link", "delete", one.link)
         with suppress(DrillError):
             _ip("link", "delete", bridge)
+
+
+def _remove_left_over() -> None:
+    """Remove the machines of a drill whose process is gone: one that was killed cleans nothing up."""
+    for name, run in re.findall(r"^(fwd([0-9a-f]+)-\d+)", _ip("netns", "list"), re.MULTILINE):
+        if not is_alive(int(run, 16)):
+            left = Namespace(name, "", f"fwd{run}v{name.rpartition('-')[2]}")
+            left.kill()
+            for arguments in (
+                ("netns", "delete", name),
+                ("link", "delete", left.link),
+                ("link", "delete", f"fwd{run}"),
+            ):
+                with suppress(DrillError):
+                    _ip(*arguments)
 
 
 def _ip(*arguments: str) -> str:

@@ -43,6 +43,7 @@ class _Taken:
             if not stale.or_primary:
                 raise
             return False
+        stale.note()
         return True
 
     async def _take(self, purpose: Purpose, stale: Stale | None = None) -> None:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import asyncpg
@@ -33,6 +33,16 @@ class Stale:
 
     position: int
     or_primary: bool
+    _reads: list[None] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def is_from_standby(self) -> bool:
+        """Whether something was read from a standby."""
+        return bool(self._reads)
+
+    def note(self) -> None:
+        """Remember that a standby is read."""
+        self._reads.append(None)
 
     async def reach(self, connection: asyncpg.Connection) -> None:
         """Return as soon as the standby of a connection has come as far as it must.

@@ -59,24 +59,27 @@ class StaleReads:
         finally:
             _most.reset(token)
 
-    async def spare_primary(self) -> int | None:
+    async def spare_primary(self) -> bool:
         """Have a query that may be stale read the rest of what it reads from a standby, if there is one.
 
-        Returns how many seconds old at the most it is what is read there, or None where the primary is read.
+        Returns whether it may be; the primary is read all the same where no standby is far enough.
         """
-        if self._cluster is None or _most.get() is None:
-            return None
-        if staleness() is not None:
-            return math.ceil(self._cluster.silent_for_s)
-        if self._cluster.is_lost:
-            return None
+        if self._cluster is None or _most.get() is None or staleness() is not None or self._cluster.is_lost:
+            return False
         try:
             async with OneStatement(Tenant()) as connection:
                 position = int(await connection.fetchval(_POSITION))
         except UnavailableError:
-            return None
+            return False
         read_from_standby(Stale(position, or_primary=True))
-        return 0
+        return True
+
+    def age_s(self) -> int | None:
+        """Return how many seconds old at the most it is what the request read from a standby; None where it did not."""
+        stale = staleness()
+        if self._cluster is None or stale is None or not stale.is_from_standby:
+            return None
+        return 0 if stale.or_primary else math.ceil(self._cluster.silent_for_s)
 
     def _without_primary(self, most_s: int | None) -> Stale | None:
         cluster = self._cluster

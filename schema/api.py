@@ -180,6 +180,9 @@ class Api(Schema):
             raise
         finally:
             await context.reader.end()
+        age_s = context.services.stale_reads.age_s()
+        if age_s is not None:
+            context.headers.append((READ_FROM, b"standby; age=%d" % age_s))
         extensions = self._extensions(context, operation_extensions)
         if extensions:
             result.extensions = {**(result.extensions or {}), **extensions}
@@ -253,12 +256,10 @@ class Api(Schema):
         key, viewer = context.idempotency_key, context.actor.viewer
         if key is not None and viewer is not None and context.changes:
             context.once = await Once.of(viewer, key, text=query, name=name, variables=variables)
-        if not context.changes and context.following is None:
-            age_s = await context.services.stale_reads.spare_primary()
-            if age_s is not None:
-                # What was read to find out who asks is of the primary, and of a moment before.
-                await context.reader.close()
-                context.headers.append((READ_FROM, b"standby; age=%d" % age_s))
+        is_query = not context.changes and context.following is None
+        if is_query and await context.services.stale_reads.spare_primary():
+            # What was read to find out who asks is of the primary, and of a moment before.
+            await context.reader.close()
         choice = operation.choice(self, values)
         context.follow(prepared.columns, choice.completions)
         executor_class = SchemaExecutor if prepared.asks_for_schema else self.executor

@@ -145,6 +145,7 @@ def test_a_standby_that_has_not_replayed_enough_is_not_read(machine: PairedMachi
         asyncio.run(_replay(machine, "resume"))
 
     assert "LATE" in [one["code"] for one in answer.json()["data"]["projects"]["nodes"]]
+    assert "fieldward-read-from" not in answer.headers
 
 
 async def _replay(machine: PairedMachine, what: str) -> None:
