@@ -219,9 +219,17 @@ class _Run:
             self.found.late_ms.append((time.perf_counter() - due) * 1000)
         connection.send(next(self._requests))
 
-    async def _as_answered(self) -> None:
+    def _free(self) -> _Connection | None:
+        """Return a connection with nothing on its way, of those that the server has not closed meanwhile."""
         while self._idle:
-            self._send(self._idle.popleft())
+            connection = self._idle.popleft()
+            if connection in self._connections:
+                return connection
+        return None
+
+    async def _as_answered(self) -> None:
+        while (connection := self._free()) is not None:
+            self._send(connection)
         await asyncio.sleep(self._flood.seconds)
 
     async def _at_pace(self, began: float, rate: float) -> None:
@@ -234,8 +242,9 @@ class _Run:
                 # Behind: answers are read nevertheless.
                 await asyncio.sleep(0)
             self.found.due += 1
-            if self._idle:
-                self._send(self._idle.popleft(), due)
+            connection = self._free()
+            if connection is not None:
+                self._send(connection, due)
             else:
                 self._waiting.append(due)
         # What found no connection until here was never sent: the flood is over.

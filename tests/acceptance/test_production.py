@@ -178,7 +178,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
     trusted = authority.write(with_path / "authority.pem")
     made = Production(process, port, data, with_path / "tls", authority, trusted, log, settings, token)
     try:
-        end = time.monotonic() + 90
+        end = time.monotonic() + 240
         while "Serving on" not in log.read_text():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()

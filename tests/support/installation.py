@@ -33,7 +33,8 @@ EMAIL, PASSWORD = "olive@basin.example", "a long enough pass phrase of olive"
 PROJECT = "mutation($i: CreateProjectInput!) { createProject(input: $i) { project { id } errors { code } } }"
 CREATE = "mutation($i: CreateRecordInput!) { createRecord(input: $i) { record { id } errors { code } } }"
 SITES = "{ records(first: 1000) { nodes { id siteCode } } }"
-READY_S = 60
+READY_S = 240
+"""Far more than any start takes: a machine that is busy with others takes long."""
 
 
 @dataclass
