@@ -77,7 +77,11 @@ async def _loaded(load: Load, during: "asyncio.Future[None] | asyncio.Task[None]
     ]
     try:
         await during
-        await asyncio.sleep(1)
+        # Who is there then has to answer all of them.
+        enough = load.answered + 3 * len(tasks)
+        async with asyncio.timeout(120):
+            while load.answered < enough:
+                await asyncio.sleep(0.1)
     finally:
         load.is_over = True
         await asyncio.gather(*tasks)
@@ -95,10 +99,10 @@ async def _load(world: World, held: socket.socket) -> Load:
 
 async def _require_nothing_lost(world: World, load: Load) -> None:
     assert load.failures == []
-    assert load.answered > 50
+    assert load.answered > 30
     rows = await world.sql("select site_code from record where site_code like 'S-%'")
     assert sorted(row["site_code"] for row in rows) == sorted(load.created)
-    assert len(load.created) > 10
+    assert len(load.created) > 4
 
 
 @pytest.mark.parametrize("overlaps", [True, False], ids=["the next one beside it", "the next one after it"])
