@@ -44,7 +44,7 @@ class Standby(EmbeddedPostgres):
 
     def promote(self) -> None:
         """Follow nobody any more."""
-        self._run("pg_ctl", "promote", "--wait", "--silent", f"--pgdata={self.data}")
+        self._run("pg_ctl", "promote", "--wait", "--silent", f"--pgdata={self.data_directory}")
 
 
 class PairedMachine(Machine):
@@ -75,7 +75,7 @@ class PairedMachine(Machine):
         """Have nothing be committed from now on that the standby does not have on its disk."""
         with (self.primary._directory / "postgresql.conf").open("a") as settings:
             settings.write("synchronous_standby_names = 'standby'\n")
-        self.primary._run("pg_ctl", "reload", "--silent", f"--pgdata={self.primary.data}")
+        self.primary._run("pg_ctl", "reload", "--silent", f"--pgdata={self.primary.data_directory}")
 
     def signal_standby(self, number: signal.Signals) -> None:
         """Send all of the standby's processes a signal, as far as it runs."""
