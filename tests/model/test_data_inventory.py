@@ -30,9 +30,12 @@ from models.inventory import InventoryError, entities, entity_named, entity_of
 from models.trail_retention import LEAST_DAYS
 from resolvers.service_account import LONGEST_LIFE
 from tests.support.browser import Browser
+from tests.support.erasure import ask_for_name
 from tests.support.export import make
 from tests.support.factor import add_totp, challenged
 from tests.support.importing import fill_imports
+from tests.support.keeping import hold, keep_for, lift
+from tests.support.mail import send_mail, taking_mail
 from tests.support.mutation import mutate, prepare_with_incident, with_invitation
 from tests.support.people import link_of
 from tests.support.scene import create_program, done
@@ -40,6 +43,8 @@ from tests.support.world import Client, World, connect, json_body
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TABLES: Final = {table.name: table for table in data_inventory()}
+SEVERAL: Final = frozenset({("data_export", "searched_for"), ("erasure_request", "name_indexes")})
+"""Columns that hold the blind indexes of what was asked for, one behind the other, and not of a value beside them."""
 PROJECT: Final = UUID(int=7)
 # Of the database's own words for types, those that ours stand for.
 DATA_TYPES: Final = {
@@ -102,6 +107,14 @@ async def fill(world: World) -> None:
     assert (await mutate(world.anonymous, "refreshSession", {"refreshToken": token})).data
     assert (await world.sign_in("viewer", password="not the one that it is")).status == 200
     await fill_imports(world)
+    await make(world, owner, filter={"collector": {"eq": "Cleo Cole"}})
+    await lift(world, await hold(world, stage.project))
+    await keep_for(world, "RECORD", 3650)
+    await ask_for_name(world, "Cleo Cole")
+    about = {"kind": "PERSON", "userId": f"User:{await world.member_id('member')}", "reason": "Asked for it by letter."}
+    with taking_mail(world):
+        await done(owner, "requestErasure", about)
+        await send_mail(world)
     await _fill_sign_ins(world, stage.invitation)
     export = await make(world, owner, filter={"siteCode": {"startsWith": "W"}})
     await done(owner, "createExportLink", {"id": export.shown["id"]})
@@ -211,6 +224,8 @@ async def test_blind_indexes_are_those_of_the_values_beside_them(world: World) -
     beside = {(table.name, column.index_column): column for table in TABLES.values() for column in table.columns}
 
     for table, column in columns_held(Storage.BLIND_INDEX):
+        if (table.name, column.name) in SEVERAL:
+            continue
         of, rows = beside[table.name, column.name], await rows_of(world, table, column.name)
         searched = entity_named(table.name).columns[of.name].search
         assert searched is not None
@@ -257,7 +272,7 @@ async def test_pseudonyms_are_made_under_the_name_s_own_key(world: World) -> Non
         (Storage.PASSWORD_HASH, lambda value: value.startswith("$argon2id$")),
         (Storage.TOKEN_DIGEST, lambda value: len(value) == 32),
         (Storage.CONTENT_DIGEST, lambda value: len(value) == 32),
-        (Storage.BLIND_INDEX, lambda value: len(value) == 16),
+        (Storage.BLIND_INDEX, lambda value: len(value) > 0 and len(value) % 16 == 0),
     ],
 )
 async def test_what_stands_for_a_secret_is_what_it_is_said_to_be(
