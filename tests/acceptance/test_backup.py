@@ -18,8 +18,7 @@ from typing import Any, Final
 import asyncpg
 import httpx
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from auth.role import OrganizationRole
 from bench.process import children_of, free_port
