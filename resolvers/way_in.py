@@ -169,10 +169,6 @@ class WaysIn:
         what it does not know any more."""
         return any(now.sizes.get(organization_id, 0) < size for organization_id, size in self.sizes.items())
 
-    def says_the_same(self, other: "WaysIn") -> bool:
-        """Return whether the same stands in both."""
-        return self.standing == other.standing
-
 
 async def ways_in(store: KeyStore) -> WaysIn:
     """Return what stands now, in all organizations, as of one moment. Raises `UnavailableError`."""
