@@ -29,6 +29,7 @@ from models.encryption.keyring import active_keyring
 from models.encryption.owner import person_owner
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import Entity, entity_of
+from models.legal_hold import HoldOn, LegalHold
 from models.measurement import Measurement
 from models.membership import Membership, MembershipStatus
 from models.organization import Organization
@@ -360,6 +361,8 @@ class _Importing:
             raise _not_a_row(entity, number) from None
         if "organization_id" in entity.columns:
             row["organization_id"] = self._organization_id
+        if entity.model is LegalHold and row["subject_kind"] == HoldOn.ORGANIZATION:
+            row["subject"] = self._organization_id
         return row
 
     def _named(self, value: Any) -> Any:

@@ -24,7 +24,7 @@ from tests.api.test_site import a_site
 from tests.support.access import make_program
 from tests.support.export import exporting, look, take, work
 from tests.support.importing import many_rows, run_to_the_end, start, uploaded
-from tests.support.keeping import hold
+from tests.support.keeping import hold, lift
 from tests.support.mutation import mutate, prepare_with_people, with_import, with_review
 from tests.support.scene import done
 from tests.support.world import Client, World
@@ -64,7 +64,7 @@ async def furnish(world: World) -> None:
     await a_site(world, code="WELL-9", description="Behind the mill.")
     build = {"clientName": "dashboard", "clientVersion": "1", "documents": ["{ __typename }"]}
     await done(owner, "registerTrustedDocuments", build)
-    await hold(world, stage.project)
+    await lift(world, await hold(world, stage.project))
     program = await make_program(world, {P.PROJECT_READ, P.DATA_IMPORT_READ, P.RECORD_IMPORT, *READS})
     sheet = await uploaded(world, "manager", "CANAL", many_rows(2))
     assert (await start(program.client, sheet))["errors"] == []

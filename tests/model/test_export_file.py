@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from models.encryption.envelope import DataKey
+from models.encryption.envelope import DataKey, KeyPurpose, OwnerKind
 from models.encryption.owner import export_owner
 from models.encryption.piece import PiecePlace, open_piece, seal_piece
 from models.errors import SealedError, TamperedError
