@@ -69,7 +69,7 @@ def test_a_jump_forward_ends_what_has_run_out_and_a_jump_back_lets_nobody_in_lon
         clock.jump(-HOUR)
         assert _name(served, renewed["accessToken"]) is None
         assert _name(served, tokens["accessToken"]) is None
-        # Whoever signs in is let in by any clock.
+        # Whoever signs in is let in by a clock that runs behind.
         again = _asked(served, SIGN_IN, {"input": given})["signIn"]
         assert _name(served, again["accessToken"]) == "Olive"
         # A session's end is written down; a clock that jumps a day past it ends it.
@@ -88,12 +88,18 @@ def test_times_of_the_trail_and_its_heads_are_the_databases_whatever_the_service
     with installation.served(settings=clock.environment) as served:
         owner = served.signed_in()
         served.begin(owner, "CLOCK")
-        for seconds in (0, 7200, -7200, 86_400, 0, -86_400):
+        for seconds in (0, 1800, -7200, 0, -86_400):
             clock.jump(seconds)
             caller = served.signed_in()
             assert served.create(caller, f"AT{seconds}") is None
             _wait_until_sealed(installation)
+        # A session's end is the database's: by a clock that runs ahead by more than that, every session is over, and
+        # nobody is let in before it is right again.
+        clock.jump(86_400)
+        assert served.create(served.signed_in(), "AHEAD") == "UNAUTHENTICATED"
         clock.jump(0)
+        assert served.create(served.signed_in(), "RIGHT") is None
+        assert "AHEAD" not in served.sites(served.signed_in())
     ended = datetime.now(UTC)
 
     rows = _rows(installation, "select at from audit_entry where at >= $1 order by id", began - timedelta(seconds=5))
@@ -131,13 +137,13 @@ def test_a_code_of_another_time_is_refused_and_one_that_was_used_stays_used(
         confirmed = owner.run(CONFIRM, {"i": {"id": begun["authenticatorId"], "code": app.now(), "name": "App"}})
         assert confirmed.data["confirmTotp"]["errors"] == [], confirmed.data
 
-        ahead = HOUR
+        ahead = HOUR // 2
         clock.jump(ahead)
         code_then = app.at(datetime.now(UTC) + timedelta(seconds=ahead))
-        # By the service's clock the code of this hour is an old one.
+        # By the service's clock the code of now is an old one.
         assert _completed(served, app.now()) != []
         assert _completed(served, code_then) == []
-        # Used is used: not in the hour from which it is, nor in that to which the clock comes back.
+        # Used is used: not at the time that it is of, nor at that to which the clock comes back.
         assert _completed(served, code_then) != []
         clock.jump(0)
         assert _completed(served, code_then) != []

@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from fieldward.check.database_rule import OF_ROLES, OF_SERVERS
 from fieldward.check.deployment import (
     RefusedStartError,
     check_deployment,
@@ -23,7 +24,6 @@ from fieldward.check.deployment import (
 )
 from fieldward.check.finding import Finding
 from fieldward.check.role import ROLE, judged, role_findings
-from fieldward.check.rule import OF_ROLES, OF_SERVERS
 from fieldward.check.server import durability_findings, server_findings
 from fieldward.cli.environment import embedded_databases
 from fieldward.database import Databases, migrate
