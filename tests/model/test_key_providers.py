@@ -14,8 +14,8 @@ from typing import Final
 from uuid import uuid4
 
 import pytest
-from structlog.testing import capture_logs
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from fieldward.container import load_providers
 from fieldward.settings import Settings

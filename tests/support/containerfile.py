@@ -129,10 +129,10 @@ class Machine:
         # A library that this Python has beside it is found there, and not that of the system's own.
         self._run(root, "/", {"PATH": _PATH}, "ldconfig")
         # Where packages lie on the machine, pip finds them.
-        for one in Path("/opt").iterdir():
-            if one.is_dir() and one.name != "fieldward":
-                (root / "opt" / one.name).mkdir()
-                _mount("--bind", "-o", "ro", one, root / "opt" / one.name)
+        for lying in Path("/opt").iterdir():
+            if lying.is_dir() and lying.name != "fieldward":
+                (root / "opt" / lying.name).mkdir()
+                _mount("--bind", "-o", "ro", lying, root / "opt" / lying.name)
         _mount("--rbind", "/dev", root / "dev")
         _mount("-t", "proc", "proc", root / "proc")
         return root
