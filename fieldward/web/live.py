@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from auth.errors import ForbiddenError, UnauthenticatedError
 from auth.opaque_token import CookieToken, ServiceToken
 from auth.principal import Origin, Viewer
+from fieldward.logs import running_request
 from fieldward.web.authentication import (
     RUN_AS,
     Said,
@@ -94,6 +95,7 @@ class LiveEndpoint:
             return
         said = said_of(scope["headers"])
         scope[REQUEST_ID] = new_id()
+        running_request.set(scope[REQUEST_ID])
         origin = origin_said(HTTPConnection(scope), said, self._proxies)
         is_own_page = self._own_page.opened(said)
         if scope["path"] != GRAPHQL or not await self._is_let_in(said, origin, is_own_page=is_own_page):

