@@ -197,11 +197,13 @@ def build_jobs(
             with _holding_up_no_other("data_not_deleted", organization_id):
                 for one in await runs.step(job_actor(organization_id)):
                     found |= not one.is_over
-                    told = {"organization_id": str(organization_id), "kind": one.kind}
+                    whose = str(organization_id)
                     if one.error_code is not None:
-                        log.error("data_not_deleted", **told, error_code=one.error_code)
+                        log.error("data_not_deleted", organization_id=whose, kind=one.kind, code=one.error_code)
                     elif one.deleted:
-                        log.info("data_deleted", **told, deleted=one.deleted, parts=one.parts)
+                        log.info(
+                            "data_deleted", organization_id=whose, kind=one.kind, rows=one.deleted, parts=one.parts
+                        )
         return found
 
     async def empty_fields() -> bool:

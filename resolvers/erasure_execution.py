@@ -103,9 +103,9 @@ class ErasureRunning:
             except UnavailableError:
                 raise
             except ConflictError as error:
-                log.warning("erasure_waits", request=str(request.id), why=error.message)
+                log.warning("erasure_waits", erasure_id=str(request.id), said=error.message)
             except Exception as error:
-                log.error("erasure_failed", request=str(request.id), exc_info=error)
+                log.error("erasure_failed", erasure_id=str(request.id), exc_info=error)
         return done
 
     async def _advance(self, request: ErasureRequest, now: datetime, *, is_begun: bool) -> bool:
@@ -155,7 +155,7 @@ class ErasureRunning:
         actor = job_actor(request.organization_id)
         erased = await carry_out(services, actor, plan, reason=None, erasure_id=request.id)
         certificate = await self._finish(request, erased)
-        log.info("erasure_done", request=str(request.id), kind=request.kind, keys=erased.keys)
+        log.info("erasure_done", erasure_id=str(request.id), kind=request.kind, count=erased.keys)
         if address is not None and certificate is not None:
             await self._tell(address, certificate)
 
