@@ -31,7 +31,7 @@ GOAL_S: Final = 30.0
 SOONEST_S: Final = 0.5
 LATEST_S: Final = 3.0
 """When the primary is struck, after a round began."""
-LONGEST_S: Final = 90.0
+LONGEST_S: Final = 180.0
 """Seconds after which an outage counts as one that does not end."""
 AFTERWARDS_S: Final = 3.0
 """For so long they go on when the machine that was struck is back, and believes what it believed."""

@@ -15,7 +15,7 @@ from models.base import new_id
 
 PAUSE_S: Final = 0.2
 """Seconds that they wait before they ask again for what was not answered well."""
-RESOLVED_WITHIN_S: Final = 120
+RESOLVED_WITHIN_S: Final = 300
 _IN_USE: Final = "IDEMPOTENCY_KEY_IN_USE"
 
 
