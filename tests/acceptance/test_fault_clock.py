@@ -34,9 +34,9 @@ CONFIRM = "mutation($i: ConfirmTotpInput!) { confirmTotp(input: $i) { recoveryCo
 COMPLETE = "mutation($i: CompleteSignInInput!) { completeSignIn(input: $i) { accessToken errors { code } } }"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def installation() -> Iterator[Installation]:
-    """One for this module."""
+    """One for each test: what a clock that ran ahead has left behind is no other test's."""
     with installed() as made:
         yield made
 

@@ -116,7 +116,7 @@ class Installation:
             finally:
                 if process.poll() is None:
                     process.send_signal(signal.SIGINT)
-                process.wait(30)
+                process.wait(120)
 
 
 @dataclass
