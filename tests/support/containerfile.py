@@ -114,6 +114,9 @@ class Machine:
 
     def _base(self, name: str) -> Path:
         root = self._work / name
+        root.mkdir()
+        # A mount of its own, that can be made read-only by itself.
+        _mount("--bind", root, root)
         for one in ("usr", "etc", "dev", "proc", "tmp", "root", "opt", "var/lib", "run"):
             (root / one).mkdir(parents=True)
         for link in ("bin", "sbin", "lib", "lib64"):
@@ -202,12 +205,10 @@ class Running:
     def prepare(self) -> None:
         """Make everything read-only but the volumes, which belong to the user."""
         uid, gid = self._user
-        _mount("--bind", self.root, self.root)
         for volume in json.loads(self.stage.last("VOLUME") or "[]"):
             _mount("-t", "tmpfs", "-o", f"mode=0700,uid={uid},gid={gid}", "tmpfs", self.root / volume.lstrip("/"))
-        _mount("-o", "remount,ro,bind", self.root)
-        for one in ("etc", "usr/local"):
-            _mount("-o", "remount,ro", self.root / one)
+        for one in ("", "etc", "usr/local"):
+            _mount("-o", "remount,ro,bind", self.root / one)
 
     def start(self, command: Sequence[str], log: Path | None = None) -> subprocess.Popen[bytes]:
         """Start a command as the image would, without any capability."""
