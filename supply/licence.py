@@ -40,6 +40,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "bsd": "BSD-3-Clause",
     "bsd license": "BSD-3-Clause",
     "bsd 3-clause": "BSD-3-Clause",
+    "3-clause bsd license": "BSD-3-Clause",
     "bsd-3-clause": "BSD-3-Clause",
     "bsd-2-clause": "BSD-2-Clause",
     "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
