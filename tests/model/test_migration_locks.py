@@ -18,7 +18,7 @@ from fieldward.database import Databases, migrate, pools
 from fieldward.lock_patience import with_patience
 from models.errors import UnavailableError
 from tests.conftest import Template
-from tests.support.migration import Watched, copy_rows, objections, tables_with_rows, watching
+from tests.support.migration import Watched, copy_rows, objections, tables_with_rows, watching, without_triggers
 from tests.support.world import World, connect
 
 BUDGET_S = 1.0
@@ -29,7 +29,8 @@ NAMES = sorted(path.stem for path in DIRECTORY.glob("0*.py"))
 UNRELEASED = frozenset(name for name in NAMES if name <= "0016")
 """Those that were written before there was a release: no data of anybody's was there when they ran."""
 READ = "select count(*) from (select id from record limit 50) r"
-WRITE = "update organization set name = name where false; insert into throttle select * from throttle where false"
+WRITE = "begin; lock table organization, record in row exclusive mode; commit"
+"""What every change begins with: the locks that it takes, without an entry of the trail that it would have to have."""
 MULTIPLY = (
     "insert into record select p.* from record r, generate_series(1, $1) n, lateral jsonb_populate_record(r,"
     " jsonb_build_object('id', md5(n::text)::uuid, 'comment', null, 'collector', null, 'creation_digest', null)) p"
@@ -73,11 +74,11 @@ async def older(template: Template) -> AsyncIterator[tuple[str, str]]:
         await Tortoise.close_connections()
         source = await connect(template.postgres.superuser("fieldward"))
         try:
-            assert await copy_rows(source, made) > 1000
+            async with without_triggers(made):
+                assert await copy_rows(source, made) > 500
+                await made.execute(MULTIPLY, ROWS)
         finally:
             await source.close()
-        await made.execute("set session_replication_role = replica")
-        await made.execute(MULTIPLY, ROWS)
         yield name, NAMES[-1]
     finally:
         await made.close()

@@ -146,10 +146,28 @@ async def tables_with_rows(connection: asyncpg.Connection) -> list[str]:
     return [name for name in found if await connection.fetchval(f'select exists (select from "{name}")')]
 
 
+@asynccontextmanager
+async def without_triggers(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Take a superuser's hands off the triggers that are always enabled, and put them back as they were."""
+    found = await connection.fetch(
+        "select c.relname, t.tgname from pg_trigger t join pg_class c on c.oid = t.tgrelid"
+        " where t.tgenabled = 'A' and not t.tgisinternal and c.relnamespace = 'public'::regnamespace"
+    )
+    for row in found:
+        await connection.execute(f'alter table "{row["relname"]}" disable trigger "{row["tgname"]}"')
+    await connection.execute("set session_replication_role = replica")
+    try:
+        yield
+    finally:
+        await connection.execute("set session_replication_role = origin")
+        for row in found:
+            await connection.execute(f'alter table "{row["relname"]}" enable always trigger "{row["tgname"]}"')
+
+
 async def copy_rows(source: asyncpg.Connection, target: asyncpg.Connection) -> int:
     """Copy the rows of one database to another of an older schema, as far as that has tables and columns for them.
 
-    Both are a superuser's. Triggers and foreign keys are left aside. Returns how many rows there are then.
+    Both are a superuser's, and the other is `without_triggers`. Returns how many rows there are then.
     """
     columns = (
         "select c.relname, array_agg(quote_ident(a.attname) order by a.attnum) as names from pg_class c"
@@ -157,7 +175,6 @@ async def copy_rows(source: asyncpg.Connection, target: asyncpg.Connection) -> i
         " where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace group by 1"
     )
     theirs = {row["relname"]: set(row["names"]) for row in await source.fetch(columns)}
-    await target.execute("set session_replication_role = replica")
     copied = 0
     for row in await target.fetch(columns):
         table, names = row["relname"], [one for one in row["names"] if one in theirs.get(row["relname"], ())]
@@ -177,5 +194,4 @@ async def copy_rows(source: asyncpg.Connection, target: asyncpg.Connection) -> i
         unquoted = [one.strip('"') for one in names]
         done = await target.copy_to_table(table, source=give(), columns=unquoted, format="binary")
         copied += int(done.split()[-1])
-    await target.execute("set session_replication_role = origin")
     return copied
