@@ -3,7 +3,7 @@
 Nobody has somebody else erased alone. A person who asks for themselves confirms it by their password, or by a link in a
 letter to their own address. Whoever asks for a person with an account only has that letter sent: an account reaches
 into other organizations, and is its person's. For a name that records have, a second person confirms. For an
-organization it is a second owner; where there is one owner, they may do it themselves, by two factors. See decision 30.
+organization it is a second owner; where there is one owner, they may do it themselves, by two factors. See decision 33.
 """
 
 from collections.abc import Sequence

@@ -12,6 +12,7 @@ from fieldward.metric.request import request_metrics
 from fieldward.settings import Settings
 from fieldward.web.draining import Draining
 from fieldward.web.live import LiveEndpoint
+from resolvers.erasure_metric import erasure_figures
 from resolvers.export_job import Exporting
 from resolvers.import_running import ImportRunning
 from resolvers.incident_metric import figures
@@ -34,6 +35,10 @@ def build_parts(
     async def incidents() -> Iterable[Metric]:
         return incident_metrics(await figures(is_published=is_published))
 
+    async def erasures() -> Iterable[Metric]:
+        told = {"open": "Requests for erasure that are not done.", "overdue": "Those that should be."}
+        return gauges("erasure", await erasure_figures(), told)
+
     return {
         "requests": _now(lambda: request_metrics(services.meter)),
         "pools": _now(lambda: pool_metrics(pool_figures())),
@@ -46,6 +51,7 @@ def build_parts(
         "live": _now(lambda: gauges("live", live, {"connections": "WebSockets that are open."})),
         "draining": _now(lambda: gauges("process", draining, {"is_ending": "Whether the process was asked to end."})),
         "incidents": incidents,
+        "erasures": erasures,
         "process": machine_metrics,
     }
 
