@@ -29,7 +29,7 @@ SIGN_IN = (
 REFRESH = (
     "mutation($t: String!) { refreshSession(input: {refreshToken: $t}) { accessToken refreshToken errors { code } } }"
 )
-BEGIN = "mutation { beginTotp(input: {}) { authenticatorId secret errors { code } } }"
+BEGIN = "mutation { beginTotp { authenticatorId secret errors { code } } }"
 CONFIRM = "mutation($i: ConfirmTotpInput!) { confirmTotp(input: $i) { recoveryCodes errors { code } } }"
 COMPLETE = "mutation($i: CompleteSignInInput!) { completeSignIn(input: $i) { accessToken errors { code } } }"
 
@@ -107,7 +107,8 @@ def test_times_of_the_trail_and_its_heads_are_the_databases_whatever_the_service
     assert len(rows) > 6
     heads = _rows(
         installation,
-        "select organization_id, size, at from sealed_batch where at >= $1 order by organization_id, size",
+        "select organization_id, tree_size as size, sealed_at as at from sealed_batch where sealed_at >= $1"
+        " order by organization_id, tree_size",
         began - timedelta(seconds=5),
     )
     assert len(heads) > 5
