@@ -19,29 +19,8 @@ from uuid import UUID
 import httpx
 import orjson
 from graphql import (
-    ArgumentNode,
-    GraphQLError,
-    GraphQLInputObjectType,
-    GraphQLInterfaceType,
-    GraphQLObjectType,
-    GraphQLSchema,
-    ObjectFieldNode,
-    TypeInfo,
-    TypeInfoVisitor,
-    ValueNode,
-    Visitor,
     build_schema,
-    get_named_type,
-    parse,
-    visit,
 )
-from hypothesis import HealthCheck, Phase, given
-from hypothesis import seed as seeded
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from hypothesis.errors import InvalidArgument
-from hypothesis_graphql import Mode, nodes
-from hypothesis_graphql import strategies as operations
 
 from auth.action import Action
 from auth.role import OrganizationRole
@@ -51,17 +30,11 @@ from drills.crash import verify_keys, verify_trail
 from drills.error import DrillError, require
 from drills.fold import untold
 from drills.machine import Machine, Person
+from drills.malformed_operation import Tried, malformed_operations
 
 CONTRACT: Final = ROOT / "schema" / "schema.graphql"
-BROKEN_SHARE: Final = 0.8
-"""The part of the operations that break the contract; the others keep to it, which takes longer to make."""
 RECORDS: Final = 6
 LONGEST_TOLD: Final = 2000
-
-_KEEPING_OUT: Final = frozenset({"setSignInPolicy", "setTrustedDocumentPolicy"})
-"""Mutations that are not asked in a way that would do: everybody would have to add a second factor before all else, or
-could ask nothing that was not registered.
-"""
 
 _INNARDS: Final = ("Traceback", 'File "', "asyncpg", "tortoise", "graphql.error", "psycopg", "site-packages", "SELECT ")
 """What of the server no answer says: names of what it is made of, and lines of its code."""
@@ -137,7 +110,7 @@ def malformed_under_watch(
     say(f"seed {seed}")
     with _scene(machine) as (askers, ids), httpx.Client(timeout=60) as http:
         began, watch = time.monotonic(), Watch(outcome)
-        for number, (text, is_broken) in enumerate(_operations(contract, count, seed=seed, ids=ids)):
+        for number, (text, is_broken) in enumerate(malformed_operations(contract, count, seed=seed, ids=ids)):
             asker = askers[number % len(askers)]
             tried.note(text)
             watch.look(asker, text, _ask(http, machine.url, asker, text))
@@ -219,117 +192,6 @@ def _payloads(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _may_have_written(body: Mapping[str, Any]) -> bool:
     """Return whether an answer leaves it open that something was done: it has data that is not all refusals."""
     return any(not payload.get("errors") for payload in _payloads(body))
-
-
-class Tried:
-    """Which arguments, and which fields of inputs, operations have given, of all that the contract has."""
-
-    def __init__(self, contract: GraphQLSchema) -> None:
-        self._contract = contract
-        self.reached: set[str] = set()
-        self.reachable = set(_given_names(contract))
-
-    def note(self, text: str) -> None:
-        """Note what an operation gives. What can't be parsed gives nothing."""
-        try:
-            document = parse(text, no_location=True)
-        except GraphQLError:
-            return
-        info = TypeInfo(self._contract)
-        visit(document, TypeInfoVisitor(info, _Noting(info, self.reached)))
-
-
-class _Noting(Visitor):
-    def __init__(self, info: TypeInfo, reached: set[str]) -> None:
-        super().__init__()
-        self._info = info
-        self._reached = reached
-
-    def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
-        parent, definition = self._info.get_parent_type(), self._info.get_field_def()
-        if parent is not None and definition is not None and node.name.value in definition.args:
-            name = next(name for name, one in getattr(parent, "fields", {}).items() if one is definition)
-            self._reached.add(f"{parent.name}.{name}({node.name.value})")
-
-    def enter_object_field(self, node: ObjectFieldNode, *_: Any) -> None:
-        parent = get_named_type(self._info.get_parent_input_type())
-        if isinstance(parent, GraphQLInputObjectType) and node.name.value in parent.fields:
-            self._reached.add(f"{parent.name}.{node.name.value}")
-
-
-def _given_names(contract: GraphQLSchema) -> Iterator[str]:
-    for named in contract.type_map.values():
-        if named.name.startswith("__"):
-            continue
-        if isinstance(named, GraphQLObjectType | GraphQLInterfaceType) and named is not contract.subscription_type:
-            for name, one in named.fields.items():
-                yield from (f"{named.name}.{name}({argument})" for argument in one.args)
-        elif isinstance(named, GraphQLInputObjectType):
-            yield from (f"{named.name}.{name}" for name in named.fields)
-
-
-def _operations(contract: GraphQLSchema, count: int, *, seed: int, ids: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """Yield operations, each root field's as many, and whether they break the contract."""
-    roots = ((contract.query_type, operations.queries), (contract.mutation_type, operations.mutations))
-    made = [(strategy, name) for root, strategy in roots if root is not None for name in root.fields]
-    scalars = _scalars(ids)
-    # An id is one of those that are broken.
-    breaking = {name: one for name, one in scalars.items() if name != "ID"}
-    wanted = -(-count // len(made))
-    for place, (strategy, name) in enumerate(made):
-        texts: Any = strategy(contract, fields=[name], custom_scalars=breaking, mode=Mode.NEGATIVE)
-        try:
-            broken = _drawn(texts, round(wanted * BROKEN_SHARE), seed + place)
-        except InvalidArgument:
-            # Such as a field that is given nothing: there is nothing to break.
-            broken = []
-        yield from ((text, True) for text in broken)
-        if name not in _KEEPING_OUT:
-            texts = strategy(contract, fields=[name], custom_scalars=scalars, mode=Mode.POSITIVE)
-            yield from ((text, False) for text in _drawn(texts, wanted - len(broken), seed + place))
-
-
-def _drawn(strategy: st.SearchStrategy[str], count: int, seed: int) -> list[str]:
-    drawn: list[str] = []
-
-    @seeded(seed)
-    @hypothesis_settings(
-        max_examples=count,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(strategy)
-    def draw(text: str) -> None:
-        drawn.append(text)
-
-    draw()
-    return drawn[:count]
-
-
-def _scalars(ids: Sequence[str]) -> Mapping[str, st.SearchStrategy[ValueNode]]:
-    """Return what is given as scalars: what looks right, what nearly does, and what a database stumbles over."""
-    odd = st.sampled_from(
-        ["", "0", "-1", "\u0000", "\ud7ff", "'; drop table record; --", "%", "\\", "a" * 5000, "𝔘", "\u202e"]
-    )
-    moments = st.sampled_from(
-        [
-            "2026-01-02T03:04:05Z",
-            "0000-01-01T00:00:00Z",
-            "9999-12-31T23:59:59-12:00",
-            "2026-02-30T00:00:00Z",
-            "2026-01-01",
-        ]
-    )
-    wrong_ids = st.sampled_from(["Record:", ":", "Record:0", f"Record:{UUID(int=0)}", "__Type:1", "UmVjb3JkOjE="])
-    uuids = st.uuids().map(str)
-    return {
-        "ID": st.one_of(st.sampled_from(list(ids)), wrong_ids, odd, uuids.map("Record:{}".format)).map(nodes.String),
-        "DateTime": st.one_of(moments, odd).map(nodes.String),
-        "Date": st.one_of(moments.map(lambda one: one[:10]), odd).map(nodes.String),
-        "UUID": st.one_of(uuids, odd).map(nodes.String),
-    }
 
 
 @contextmanager

@@ -106,7 +106,8 @@ class DataImport(TenantModel):
 
 
 class ImportMapping(TenantModel):
-    """How a table of some layout is read: which column is what. `mapping` is that in JSON (`resolvers/csv_mapping.py`).
+    """How a table of some layout is read: which column is what. `mapping` is that in JSON
+    (`resolvers/csv_mapping_text.py`).
 
     It belongs to a project, and is copied into each import that is made by it.
     """

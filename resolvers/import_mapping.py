@@ -14,7 +14,8 @@ from models.inventory import entity_of
 from models.project import Project
 from resolvers.change import Change
 from resolvers.checking import require_fit
-from resolvers.csv_mapping import CsvMapping, mapping_text, require_sound
+from resolvers.csv_mapping import CsvMapping, require_sound
+from resolvers.csv_mapping_text import mapping_text
 from resolvers.locking import Wanted, hold_visible, lock_visible, require_on, require_version
 from resolvers.project import require_active
 from resolvers.record_import import require_may_import

@@ -31,10 +31,13 @@ from models.transaction import Tenant, fetch, write_transaction
 from models.writing import insert_rows
 from resolvers.activity_stream import Batch, look_through, read_batches
 from resolvers.change import Change
-from resolvers.csv_mapping import CsvLayout, mapping_from
+from resolvers.csv_layout import CsvLayout
+from resolvers.csv_mapping_text import mapping_from
 from resolvers.data_import import finish_import, forget_file
 from resolvers.import_file import ImportFile
-from resolvers.record_import import Fate, Outcome, Prepared, commit_batch, judge_batch, look_anew, prepare_batch
+from resolvers.import_preparing import Prepared, prepare_batch
+from resolvers.import_report import Fate, Outcome
+from resolvers.record_import import commit_batch, judge_batch, look_anew
 from resolvers.site_geojson import read_sites
 from resolvers.site_import import SiteBatch, commit_sites, judge_sites, site_batches
 from resolvers.standing import (

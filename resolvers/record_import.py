@@ -7,15 +7,12 @@ New results of a record that is there already go into it as a change of it: by w
 a draft again. A record that is under review or approved takes none: what is signed is not added to by a file.
 """
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from dataclasses import dataclass
 from typing import Any, Final, TextIO
 from uuid import UUID
 
 import asyncpg
-import orjson
 
 from auth.action import Action
 from auth.errors import NotFoundError
@@ -24,19 +21,19 @@ from auth.policy import permissions_in, require
 from auth.principal import Viewer
 from auth.scope import Scope, project_scope
 from models.data_import import RowFate
-from models.errors import InvalidInputError
 from models.inventory import entity_of
 from models.measurement import Measurement
 from models.project import Project
 from models.reading import Snapshot
-from models.record import Medium, Record, RecordStatus
+from models.record import Record, RecordStatus
 from models.statement import Statement
 from models.transaction import Tenant, raw_write_transaction
 from models.visibility import visible
-from resolvers.activity_stream import Batch, Rejection, ReportedRecord, look_through, read_batches
+from resolvers.activity_stream import Rejection, ReportedRecord, look_through, read_batches
 from resolvers.change import Change, Intent, commit_change
-from resolvers.checking import require_fit
 from resolvers.collector import load_collectors
+from resolvers.import_preparing import Prepared, prepare_batch
+from resolvers.import_report import Fate, ImportReport, Outcome
 from resolvers.locking import Wanted, hold_visible
 from resolvers.project import require_active
 from resolvers.record import (
@@ -52,81 +49,8 @@ from resolvers.trail import Actor
 from resolvers.wqx_layout import LEGACY, Layout
 from resolvers.wqx_row import ReportedMeasurement
 
-MOST_REPORTED: Final = 10_000
-"""Rejections that a report holds; all of them are counted."""
-
-_MEDIA = {medium.value: medium for medium in Medium}
 _AT_PROJECT: Final = ("project",)
 _SIGNED: Final = "is of a record that is under review or approved"
-
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """What became of a row. `column` and `reason` are empty but where it was rejected."""
-
-    line: int
-    fate: RowFate
-    column: str = ""
-    reason: str = ""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of a batch: each of its rows once, in the order of their lines."""
-
-    fates: list[Fate]
-    rejections: list[Rejection]
-    records_created: int = 0
-    records_known: int = 0
-    measurements_created: int = 0
-    measurements_known: int = 0
-
-    @property
-    def counted(self) -> Counter[RowFate]:
-        """How many rows came to what."""
-        return Counter(one.fate for one in self.fates)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A batch with all that is to be known of it before anything is looked up: what is stored of each record that fits.
-
-    Made apart, since it is most of an import's work and needs nothing but the batch: a server does it in a thread.
-    """
-
-    records: Sequence[tuple[ReportedRecord, NewRecord]]
-    rejections: Sequence[Rejection]
-    blank: Sequence[int]
-
-
-@dataclass(slots=True)
-class ImportReport:
-    """What became of a file. Every row is in exactly one of created, known, rejected and blank.
-
-    rejections: the first `MOST_REPORTED` of them.
-    """
-
-    rows: int = 0
-    created: int = 0
-    known: int = 0
-    rejected: int = 0
-    blank: int = 0
-    records_created: int = 0
-    records_known: int = 0
-    measurements_created: int = 0
-    measurements_known: int = 0
-    rejections: list[Rejection] = field(default_factory=list)
-
-    def add(self, outcome: Outcome) -> None:
-        """Count a batch in."""
-        counted = outcome.counted
-        self.created += counted[RowFate.CREATED]
-        self.known += counted[RowFate.KNOWN]
-        self.rejected += counted[RowFate.REJECTED]
-        self.blank += counted[RowFate.BLANK]
-        for name in ("records_created", "records_known", "measurements_created", "measurements_known"):
-            setattr(self, name, getattr(self, name) + getattr(outcome, name))
-        self.rejections += outcome.rejections[: MOST_REPORTED - len(self.rejections)]
 
 
 async def import_results(
@@ -172,15 +96,6 @@ async def import_results(
         tell(outcome.fates)
         progress(done, survey.rows)
     return report
-
-
-def prepare_batch(project_id: UUID, batch: Batch) -> Prepared:
-    """Return the batch as it would be stored, with what fits no column among its rejections."""
-    rejections = list(batch.rejections)
-    records = [
-        (record, new) for record in batch.records if (new := _fitting(project_id, record, rejections)) is not None
-    ]
-    return Prepared(records, rejections, batch.blank)
 
 
 async def commit_batch(
@@ -392,65 +307,3 @@ async def _note_growth(change: Change, record_ids: Sequence[UUID]) -> None:
             record_ids,
             sorted(change.viewer.hands),
         )
-
-
-def _fitting(project_id: UUID, record: ReportedRecord, rejections: list[Rejection]) -> NewRecord | None:
-    """Return what is stored of a record. One whose values no column takes is rejected, and so are all of its rows."""
-    new = _record(project_id, record)
-    try:
-        require_fit(entity_of(Record), new.values, at=())
-        for one in new.measurements:
-            require_fit(entity_of(Measurement), one.values, at=())
-    except InvalidInputError as error:
-        column = str(error.field[-1]) if error.field else ""
-        lines = sorted({one.line for one in record.measurements})
-        rejections += [Rejection(line, column, error.message, "") for line in lines]
-        return None
-    return new
-
-
-def _record(project_id: UUID, reported: ReportedRecord) -> NewRecord:
-    return NewRecord(
-        project_id=project_id,
-        site_code=reported.site_code,
-        site_name=reported.site_name,
-        latitude=_float(reported.latitude),
-        longitude=_float(reported.longitude),
-        collected_at=reported.collected_at,
-        collected_at_reported=reported.collected_at_reported,
-        medium=_MEDIA.get((reported.medium or "").upper(), Medium.OTHER),
-        activity_type=reported.activity_type,
-        method=reported.method,
-        collector=reported.collector,
-        comment=reported.comment,
-        measurements=[_measurement(one) for one in reported.measurements],
-    )
-
-
-def _measurement(reported: ReportedMeasurement) -> NewMeasurement:
-    return NewMeasurement(
-        characteristic=reported.characteristic,
-        fraction=reported.fraction,
-        value=_float(reported.value),
-        value_reported=reported.value_reported,
-        unit=_unit(reported),
-        qualifier=reported.qualifier,
-        detection_condition=reported.detection_condition,
-        detection_limit=_float(reported.detection_limit),
-        detection_limit_unit=reported.detection_limit_unit,
-        detection_limit_type=reported.detection_limit_type,
-        method=reported.method,
-        result_status=reported.result_status,
-        value_type=reported.value_type,
-        comment=reported.comment,
-        source_row=orjson.dumps(dict(reported.source)).decode(),
-    )
-
-
-def _unit(reported: ReportedMeasurement) -> str | None:
-    """Return the unit with what a concentration is counted as, if that is said: `mg/l as N`."""
-    return " ".join(filter(None, (reported.unit, reported.speciation))) or None
-
-
-def _float(value: Decimal | None) -> float | None:
-    return None if value is None else float(value)

@@ -31,10 +31,10 @@ from models.statement import Statement
 from models.transaction import Tenant, fetch
 from resolvers.change import Change, Intent, commit_change
 from resolvers.creating import constraint_of
+from resolvers.import_report import Fate, Outcome
 from resolvers.locking import Wanted, hold_visible
 from resolvers.project import require_active
 from resolvers.record import PROJECT_COLUMNS
-from resolvers.record_import import Fate, Outcome
 from resolvers.site import NewSite, site_values
 from resolvers.site_geojson import ReportedSite, SiteFile, SiteMapping, read_sites
 from resolvers.trail import Actor

@@ -33,13 +33,8 @@ from resolvers.pace import Pace
 from resolvers.row_verification import verify_rows
 from resolvers.sealing import Sealer, heads_leaf
 from resolvers.trail import Actor, new_entry
-from resolvers.tree_verification import (
-    KnownLeaves,
-    VerifiedTree,
-    verify_cosignatures,
-    verify_heads_tree,
-    verify_organization_tree,
-)
+from resolvers.tree_comparison import VerifiedTree, verify_cosignatures
+from resolvers.tree_verification import KnownLeaves, verify_heads_tree, verify_organization_tree
 from resolvers.wall_verification import verify_walls
 
 HEADS: Final = "Signed heads"

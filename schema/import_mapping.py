@@ -18,8 +18,8 @@ from resolvers.csv_mapping import (
     MappedColumn,
     MappedConstant,
     ResultColumn,
-    mapping_from,
 )
+from resolvers.csv_mapping_text import mapping_from
 from resolvers.csv_moment import DateOrder
 from schema.connection import OrderDirection, PageArguments, page_of
 from schema.field import column, derived, link, resolved, stands_for, structure

@@ -6,7 +6,8 @@ answer with the viewer's part.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Final
 
@@ -14,13 +15,22 @@ from graphql import (
     DocumentNode,
     ExecutionResult,
     FieldNode,
+    GraphQLArgument,
+    GraphQLEnumType,
     GraphQLError,
     GraphQLField,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
     GraphQLObjectType,
     GraphQLSchema,
+    GraphQLType,
     OperationDefinitionNode,
     OperationType,
     introspection_types,
+    is_abstract_type,
+    is_wrapping_type,
     parse,
 )
 from graphql.pyutils import Path
@@ -35,10 +45,10 @@ from schema.text import extent_of
 
 MOST_KEPT: Final = 64
 """Schemas in memory, one for each set of permissions: 230 KiB each, and 4 ms to make another."""
-MOST_SHOWN: Final = 60_000
-"""Fields of an answer about the schema. All that there is to ask of it, asked by an owner, takes less than half."""
-MOST_SHOWN_TO_ANYONE: Final = 5_000
-"""The same where nobody is signed in."""
+ROOM: Final = 8
+"""An answer about the schema has at most an eighth more fields than all of the schema takes, shown once
+(`fields_of`): tools ask for a type by its name besides, and for little twice.
+"""
 MOST_TO_ASK: Final = 1_000
 """Tokens of a text that is looked at for whether it asks for the schema alone. Clients ask with some three hundred."""
 
@@ -55,9 +65,29 @@ def reach_of(viewer: Viewer) -> Reach:
     return Reach(anywhere=access.reach, everywhere=access.everywhere, own_alone=access.reach - by_roles)
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What all who reach the same are shown of the schema. most: how many fields an answer about it may have."""
+
+    part: GraphQLSchema
+    most: int
+
+
 def publish_sights(core: GraphQLSchema) -> None:
     """Let the schema be shown: each part of it is made once for all who reach the same."""
-    core.extensions[_VISIBLE] = lru_cache(MOST_KEPT)(partial(visible_schema, core))
+    core.extensions[_VISIBLE] = lru_cache(MOST_KEPT)(partial(_shown, core))
+
+
+def fields_of(part: GraphQLSchema) -> int:
+    """Return how many fields an answer has that shows all of a schema once, with the `__typename` of each object.
+
+    No tool's query for the whole schema is answered with more: all that there is of each type, field, argument, value
+    and directive, and of what they lead to the name and the kind, down to the innermost.
+    """
+    roots = [one for one in (part.query_type, part.mutation_type, part.subscription_type) if one is not None]
+    types = sum(_fields_of_type(part, one) for one in part.type_map.values())
+    directives = sum(_size("__Directive") + _fields_of_inputs(one.args) for one in part.directives)
+    return 1 + _size("__Schema") + sum(map(_fields_of_reference, roots)) + types + directives
 
 
 def asks_for_schema(document: DocumentNode) -> bool:
@@ -89,9 +119,8 @@ class SchemaExecutor(StrawberryGraphQLCoreExecutionContext):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._visible: GraphQLSchema | None = None
-        self._shown = 0
-        self._most = MOST_SHOWN
+        self._shown: Shown | None = None
+        self._counted = 0
 
     def build_resolve_info(
         self, field_def: GraphQLField, field_nodes: list[FieldNode], parent_type: GraphQLObjectType, path: Path
@@ -99,30 +128,73 @@ class SchemaExecutor(StrawberryGraphQLCoreExecutionContext):
         """Return what a field resolves with: introspection's own fields read the schema from it, and nowhere else."""
         info: Any = super().build_resolve_info(field_def, field_nodes, parent_type, path)
         if parent_type in _TYPES or field_def is SchemaMetaFieldDef or field_def is TypeMetaFieldDef:
-            self._shown += 1
-            if self._shown > self._most:
+            shown = self._what_is_shown()
+            self._counted += 1
+            if self._counted > shown.most:
                 raise GraphQLError("The operation asks for too much of the schema.")
-            return info._replace(schema=self._visible_schema())
+            return info._replace(schema=shown.part)
         return info
 
     def build_response(self, data: dict[str, Any] | None) -> Any:
         """Return the answer, or nothing but that too much was asked for."""
         response = super().build_response(data)
-        if self._shown <= self._most:
+        if self._shown is None or self._counted <= self._shown.most:
             return response
         error = TooComplexError(
-            f"The operation asks for more than {self._most} fields of the schema. Ask for less at once."
+            f"The operation asks for more than {self._shown.most} fields of the schema. Ask for less at once."
         )
         return ExecutionResult(None, [GraphQLError(error.message, original_error=error)])
 
-    def _visible_schema(self) -> GraphQLSchema:
-        if self._visible is None:
+    def _what_is_shown(self) -> Shown:
+        if self._shown is None:
             context: RequestContext = self.context_value
             if context.refusal is not None:
                 # Who came with a token is not shown what anyone is, as if it were theirs.
                 raise GraphQLError(context.refusal.message, original_error=context.refusal)
             viewer = context.actor.viewer
-            self._most = MOST_SHOWN if viewer else MOST_SHOWN_TO_ANYONE
-            visible: Callable[[Reach | None], GraphQLSchema] = self.schema.extensions[_VISIBLE]
-            self._visible = visible(reach_of(viewer) if viewer else None)
-        return self._visible
+            shown: Callable[[Reach | None], Shown] = self.schema.extensions[_VISIBLE]
+            self._shown = shown(reach_of(viewer) if viewer else None)
+        return self._shown
+
+
+def _shown(core: GraphQLSchema, reach: Reach | None) -> Shown:
+    part = visible_schema(core, reach)
+    whole = fields_of(part)
+    return Shown(part, whole + whole // ROOM)
+
+
+def _size(name: str) -> int:
+    """Return how many fields an object of introspection has, its `__typename` among them."""
+    of = introspection_types[name]
+    assert isinstance(of, GraphQLObjectType)
+    return len(of.fields) + 1
+
+
+def _fields_of_type(part: GraphQLSchema, one: GraphQLNamedType) -> int:
+    found = _size("__Type")
+    if isinstance(one, GraphQLObjectType | GraphQLInterfaceType):
+        found += sum(map(_fields_of_field, one.fields.values()))
+        found += sum(map(_fields_of_reference, one.interfaces))
+    if is_abstract_type(one):
+        found += sum(map(_fields_of_reference, part.get_possible_types(one)))
+    if isinstance(one, GraphQLInputObjectType):
+        found += _fields_of_inputs(one.fields)
+    if isinstance(one, GraphQLEnumType):
+        found += len(one.values) * _size("__EnumValue")
+    return found
+
+
+def _fields_of_field(one: GraphQLField) -> int:
+    return _size("__Field") + _fields_of_reference(one.type) + _fields_of_inputs(one.args)
+
+
+def _fields_of_inputs(given: Mapping[str, GraphQLArgument] | Mapping[str, GraphQLInputField]) -> int:
+    return sum(_size("__InputValue") + _fields_of_reference(one.type) for one in given.values())
+
+
+def _fields_of_reference(of: GraphQLType) -> int:
+    """Return what it takes to name a type: `kind`, `name`, `ofType` and `__typename`, of what it wraps as well."""
+    found = 4
+    while is_wrapping_type(of):
+        of, found = of.of_type, found + 4
+    return found

@@ -21,6 +21,7 @@ from models.base import WardModel
 from models.inventory import entity_of
 from schema.context import RequestContext, ResolveInfo
 from schema.field import TYPES, LinkField, RowsField, types_of_rows
+from schema.node import parse_id
 
 NEEDS: Final = "needs"
 """The key of the schema's extensions that holds what each field needs."""
@@ -155,6 +156,15 @@ async def load_selected(info: Info, model: type[WardModel], row_id: UUID) -> Any
     """Return the row with what the selection under this field needs, if the viewer sees it."""
     raw: ResolveInfo = info._raw_info
     return await raw.context.load_row(entity_of(model), selected_of(raw, _type_of(model)), row_id)
+
+
+async def load_by_id(info: Info, model: type[WardModel], type_name: str, value: str) -> Any:
+    """Return the row that an entry's `id` names, as `load_selected` does.
+
+    Raises:
+        InvalidInputError: it is no id, or the id of something else.
+    """
+    return await load_selected(info, model, parse_id(value, type_name, at=("id",)))
 
 
 @cache

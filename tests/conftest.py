@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import tortoise.apps
 from hypothesis import settings as hypothesis_settings
 
 from fieldward.cli.environment import embedded_databases, operator, services
@@ -68,6 +69,20 @@ KEYSTORE_TEMPLATE = "keys_of_the_demo"
 """The keystore as the demo leaves it, without what tests make in the run's."""
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models() -> Iterator[None]:
+    """Have Tortoise set up the models once a process, and not for each test: they are the same for all databases."""
+    kept: dict[str, tortoise.apps.Apps] = {}
+    set_up = tortoise.apps.Apps
+
+    def once(config: dict[str, Any], *arguments: Any, **named: Any) -> tortoise.apps.Apps:
+        return kept.get(repr(config)) or kept.setdefault(repr(config), set_up(config, *arguments, **named))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tortoise.apps, "Apps", once)
+        yield
 
 
 @dataclass(frozen=True)
@@ -140,10 +155,11 @@ async def databases(template: Template) -> AsyncIterator[str]:
     name = f"test_{next(_numbers)}"
     superuser = await connect(template.postgres.superuser())
     try:
-        await superuser.execute(f"create database {name} template fieldward strategy wal_log owner fieldward_owner")
+        await superuser.execute(f"create database {name} template fieldward strategy file_copy owner fieldward_owner")
         # A copy has the template's content and not its grants.
-        await superuser.execute(f"revoke all on database {name} from public")
-        await superuser.execute(f"grant connect on database {name} to fieldward_service")
+        await superuser.execute(
+            f"revoke all on database {name} from public; grant connect on database {name} to fieldward_service"
+        )
         yield name
         await superuser.execute(f"drop database {name} with (force)")
     finally:
@@ -163,8 +179,9 @@ async def own_keystore(template: Template) -> AsyncIterator[str]:
     superuser = await connect(template.postgres.superuser())
     try:
         await superuser.execute(f"create database {name} template {KEYSTORE_TEMPLATE} owner fieldward_owner")
-        await superuser.execute(f"revoke all on database {name} from public")
-        await superuser.execute(f"grant connect on database {name} to fieldward_service")
+        await superuser.execute(
+            f"revoke all on database {name} from public; grant connect on database {name} to fieldward_service"
+        )
         yield name
         await superuser.execute(f"drop database {name} with (force)")
     finally:
@@ -188,17 +205,20 @@ async def world(template: Template, databases: str, keystore_database: str, api:
         open_pools(reached, settings),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://fieldward.test") as http,
     ):
+        made = World(
+            http=http,
+            api=api,
+            services=built,
+            passwords=template.passwords,
+            superuser=postgres.superuser(databases),
+            service=postgres.service(databases),
+            owner=postgres.owner(databases),
+            keystore=postgres.service(keystore_database),
+            keeps_connection=True,
+        )
         with built.keyring.activate():
-            yield World(
-                http=http,
-                api=api,
-                services=built,
-                passwords=template.passwords,
-                superuser=postgres.superuser(databases),
-                service=postgres.service(databases),
-                owner=postgres.owner(databases),
-                keystore=postgres.service(keystore_database),
-            )
+            yield made
+        await made.close()
 
 
 @pytest.fixture(scope="session")

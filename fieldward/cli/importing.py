@@ -29,9 +29,11 @@ from models.reading import OneStatement
 from models.transaction import Tenant
 from resolvers.account import member_viewer
 from resolvers.archive_import import ArchiveImport, import_archive
-from resolvers.csv_mapping import CsvLayout, mapping_from
+from resolvers.csv_layout import CsvLayout
+from resolvers.csv_mapping_text import mapping_from
 from resolvers.erasure import organization_named
-from resolvers.record_import import Fate, ImportReport, import_results
+from resolvers.import_report import Fate, ImportReport
+from resolvers.record_import import import_results
 from resolvers.site_geojson import SiteMapping
 from resolvers.site_import import SiteImportReport, import_sites
 from resolvers.trail import Actor

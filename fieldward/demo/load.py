@@ -22,10 +22,11 @@ from resolvers.account import NewPerson, create_organization, create_person, mem
 from resolvers.change import Change, Intent, commit_change
 from resolvers.custom_role import NewRole, create_role
 from resolvers.device import NewDevice, register_device
+from resolvers.import_report import ImportReport
 from resolvers.membership import Assignment, assign_project_role
 from resolvers.project import NewProject, create_project
 from resolvers.record import NewMeasurement, NewRecord, create_record
-from resolvers.record_import import ImportReport, import_results
+from resolvers.record_import import import_results
 from resolvers.record_review import submit_record
 from resolvers.service_account import NewServiceAccount, create_service_account
 from resolvers.services import Services

@@ -1,12 +1,16 @@
-"""Counting what operations cost, and the option that writes the counts down."""
+"""The application alone; counting what operations cost, and the option that writes the counts down."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import pytest
+from starlette.types import ASGIApp
 
 from bench.decisions import counting_decisions
 from bench.statement_log import StatementLog
+from fieldward.database import Databases
+from fieldward.web.app import build_app
+from schema.api import Api
 from tests.conftest import Template
 from tests.support.cost import CostBook, Meter
 from tests.support.world import connect
@@ -17,6 +21,12 @@ _BOOK: Final = pytest.StashKey[CostBook]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--write-costs`, for `pytest tests/api/test_cost.py`."""
     parser.addoption("--write-costs", action="store_true", help="write what was counted into tests/api/costs.toml")
+
+
+@pytest.fixture(scope="module")
+def app(template: Template, api: Api) -> ASGIApp:
+    """The application without its databases, for what needs none; where a test has a world, it uses that one's."""
+    return build_app(template.settings, Databases(main={}, keystore={}), api=api)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from resolvers.import_running import ImportRunning
 from schema.cookie import SESSION
+from tests.support.access import give_in_project
 from tests.support.browser import OWN_PAGE, Browser
 from tests.support.importing import (
     CANCEL,
@@ -279,6 +282,23 @@ async def test_who_may_not_any_more_imports_no_further_row(world: World) -> None
     assert (await manager.run(SHOW, {"id": made.id})).data["dataImport"] is None
 
 
+@pytest.mark.parametrize("dry_run", [True, False], ids=["a dry run", "an import"])
+async def test_who_sees_the_project_and_may_not_import_any_more_gets_no_further(world: World, dry_run: bool) -> None:
+    owner, manager = await world.client("owner"), await world.client("manager")
+    made = await uploaded(world, "manager", "CANAL", many_rows(1_200))
+    await start(manager, made, dry_run=dry_run)
+    running = ImportRunning()
+    await running.step()
+    before = await world.value("select count(*) from record")
+
+    await give_in_project(world, "manager", role="VIEWER")
+    await run_to_the_end(running)
+
+    assert await world.value("select count(*) from record") == before
+    shown = await show(owner, made, first=0)
+    assert (shown["status"], shown["errorCode"], shown["createdRows"]) == ("FAILED", "FORBIDDEN", 500)
+
+
 async def test_new_results_of_a_record_under_review_are_refused(world: World) -> None:
     owner = await world.client("owner")
     code = await fresh_project(world)
@@ -293,10 +313,14 @@ async def test_new_results_of_a_record_under_review_are_refused(world: World) ->
     assert (await owner.run(submit, {"i": given})).data["submitRecord"]["errors"] == []
 
     more = await uploaded(world, "owner", code, many_rows(2, characteristic="pH"))
+    await start(owner, more, dry_run=True)
+    await run_to_the_end()
+    foreseen = await show(owner, more)
     await start(owner, more)
     await run_to_the_end()
 
     shown = await show(owner, more)
+    assert foreseen["rows"]["nodes"] == shown["rows"]["nodes"]
     assert [(row["fate"], row["reason"]) for row in shown["rows"]["nodes"]] == [
         ("REJECTED", "is of a record that is under review or approved"),
         ("CREATED", None),

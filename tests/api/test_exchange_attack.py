@@ -18,7 +18,6 @@ from resolvers.change import Intent, commit_change
 from resolvers.import_ending import end_imports
 from resolvers.trail import job_actor
 from tests.api.test_export_download import attempts, link_to, refused
-from tests.api.test_location import declare, rewrite
 from tests.api.test_service_account_token import _from
 from tests.conftest import Template
 from tests.support.access import program_input
@@ -35,6 +34,7 @@ from tests.support.importing import (
     uploaded,
 )
 from tests.support.importing import make as make_import
+from tests.support.location import declare, rewrite
 from tests.support.mutation import mutate
 from tests.support.world import Client, World, json_body
 

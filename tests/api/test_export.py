@@ -17,7 +17,7 @@ from models.encryption.envelope import KeyOwner
 from models.encryption.owner import export_owner
 from resolvers.erasure import erase_person
 from resolvers.export_csv import unguarded
-from tests.support.access import make_program, person_with
+from tests.support.access import define_role, give_in_project, make_program, person_with
 from tests.support.export import ask, exporting, look, make, take, work
 from tests.support.mutation import mutate
 from tests.support.people import a_person
@@ -62,6 +62,20 @@ async def test_a_file_says_what_a_query_says_to_the_same_person(world: World, wh
         assert reported == [measured["valueReported"] or "" for measured in one["measurements"]]
     assert made.shown["records"] == len(shown)
     assert made.shown["measurements"] == sum(len(one["measurements"]) for one in shown)
+
+
+async def test_who_may_export_one_project_and_only_see_another_gets_the_one(world: World) -> None:
+    role = await define_role(await world.client("owner"), [P.PROJECT_READ, P.RECORD_READ], name="Looks on")
+    await give_in_project(world, "viewer", code="PARKS", customRoleId=role)
+    viewer = await world.client("viewer")
+    shown = await records_of(viewer)
+    assert {one["project"]["code"] for one in shown} == {"CANAL", "PARKS"}
+
+    made = await make(world, viewer)
+
+    wanted = {one["id"] for one in shown if one["project"]["code"] == "CANAL"}
+    assert {f"Record:{row['record_id']}" for row in rows_of(made.content)} == wanted
+    assert made.shown["records"] == len(wanted)
 
 
 async def test_a_viewer_gets_pseudonyms_and_no_secrets(world: World) -> None:

@@ -7,10 +7,10 @@ from lxml import etree
 
 from auth.permission import Permission as P
 from resolvers.wqx_xml import NAMESPACE
-from tests.api.test_location import EXACT, add_record, make_sensitive
 from tests.api.test_site import a_site
 from tests.support.access import person_with
 from tests.support.export import ask, exporting, look, make, take, work
+from tests.support.location import EXACT, add_record, make_sensitive
 from tests.support.world import Client, World
 from tests.unit.test_wqx_xml import SCHEMA
 

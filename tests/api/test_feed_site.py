@@ -3,10 +3,10 @@
 import pytest
 
 from auth.permission import Permission as P
-from tests.api.test_location import make_sensitive
 from tests.api.test_site import REASON, a_site, change
 from tests.support.access import person_with
 from tests.support.feed import cursor_of, page, pull, told
+from tests.support.location import make_sensitive
 from tests.support.mutation import mutate
 from tests.support.world import World
 

@@ -15,8 +15,8 @@ from fieldward.database import Databases
 from fieldward.web.app import build_app
 from schema.api import Api
 from schema.operation import LARGEST_KEPT
-from tests.api.test_transport import Sent, answered, given
 from tests.conftest import Template
+from tests.support.raw_request import Sent, answered, given
 from tests.support.world import World
 
 NESTED = "query($n: Int) { projects(first: $n) { nodes { records(first: $n) { nodes { id } } } } }"

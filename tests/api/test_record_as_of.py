@@ -9,7 +9,6 @@ import pytest
 from fieldward.cli.environment import operator
 from models.base import new_id
 from resolvers.erasure import erase_name
-from tests.api.test_location import declare, make_sensitive
 from tests.conftest import Template
 from tests.support.access import in_project, refusals
 from tests.support.history import (
@@ -26,6 +25,7 @@ from tests.support.history import (
     done,
     make_past,
 )
+from tests.support.location import declare, make_sensitive
 from tests.support.mutation import mutate
 from tests.support.priced import fresh_process
 from tests.support.world import Client, World

@@ -10,7 +10,6 @@ from auth.permission import Permission as P
 from fieldward.cli.environment import operator
 from models.base import new_id
 from resolvers.erasure import erase_name
-from tests.api.test_location import make_sensitive
 from tests.conftest import Template
 from tests.support.access import make_program, person_with
 from tests.support.history import (
@@ -27,6 +26,7 @@ from tests.support.history import (
     history_of,
     make_past,
 )
+from tests.support.location import make_sensitive
 from tests.support.mutation import mutate
 from tests.support.priced import fresh_process
 from tests.support.world import Client, World

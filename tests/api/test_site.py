@@ -8,8 +8,8 @@ import pytest
 from auth.permission import Permission as P
 from models.base import new_id
 from resolvers.location_rewrite import LocationRewrite
-from tests.api.test_location import CELL, DIGITS, EXACT, declare, make_sensitive, rewrite, told_where
 from tests.support.access import person_with
+from tests.support.location import CELL, DIGITS, EXACT, declare, make_sensitive, rewrite, told_where
 from tests.support.mutation import mutate
 from tests.support.world import Client, World
 

@@ -7,10 +7,10 @@ import pytest
 
 from auth.permission import Permission as P
 from resolvers.import_running import ImportRunning
-from tests.api.test_location import make_sensitive
 from tests.model.test_site_import import a_file
 from tests.support.access import person_with
 from tests.support.importing import CANCEL, CREATE, Made, counts, make, run_to_the_end, send, show, start, uploaded
+from tests.support.location import make_sensitive
 from tests.support.world import World
 
 KIND = "GEOJSON_SITES"

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from resolvers.csv_mapping import mapping_from
+from resolvers.csv_mapping_text import mapping_from
 from tests.acceptance.test_command_line import run
 from tests.docs.test_audit import SHOWN, shape
 from tests.support.importing import FIELD_SHEET, as_wqx3, demo_file, fresh_project, run_to_the_end, send

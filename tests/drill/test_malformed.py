@@ -10,7 +10,8 @@ import pytest
 from graphql import build_schema
 
 from drills.error import DrillError
-from drills.malformed import Asker, Malformed, Tried, Watch, malformed_under_watch
+from drills.malformed import Asker, Malformed, Watch, malformed_under_watch
+from drills.malformed_operation import Tried
 from tests.support.server import ROOT
 
 SEED = 3

@@ -3,17 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 
-from auth.access import Grant, access_of
 from auth.permission import Permission
 from auth.principal import Viewer
-from auth.role import PROJECT_ROLES, ProjectRole
 from models.aggregation import Aggregation, Bucket, Function, Group, Joined, Key, Measure, fetch_groups
 from models.condition import Condition, Operator
 from models.inventory import Entity, entity_of
@@ -22,31 +19,15 @@ from models.reading import Snapshot
 from models.record import Record
 from models.transaction import Tenant
 from resolvers.account import member_viewer
+from tests.support.guarded import viewer_of_halves, with_guarded
 from tests.support.world import World
 
 RECORD, MEASUREMENT = entity_of(Record), entity_of(Measurement)
 COUNT = Measure(Function.COUNT)
 
 
-def _guarded(entity: Entity, column: str) -> Entity:
-    """Return the table with one plain column behind a stronger guard, which not everyone has who sees the row."""
-    stronger = replace(entity.columns[column], guard=Permission.RECORD_READ_CONFIDENTIAL)
-    return replace(entity, columns=MappingProxyType({**entity.columns, column: stronger}))
-
-
 def _aggregation(entity: Entity, *keys: Key, measures: Sequence[Measure] = (COUNT,), **more: Any) -> Aggregation:
     return Aggregation(entity=entity, keys=keys, measures=measures, limit=1000, **more)
-
-
-async def _viewer(world: World) -> Viewer:
-    """Return who may read everything of a record in CANAL, and in PARKS what is not confidential."""
-    member = await member_viewer("clearwater", email="member@clearwater.example")
-    roles = {
-        await world.project_id("CANAL"): ProjectRole.REVIEWER,
-        await world.project_id("PARKS"): ProjectRole.VIEWER,
-    }
-    grants = tuple(Grant(role, PROJECT_ROLES[role], project) for project, role in roles.items())
-    return replace(member, grants=grants, access=access_of(grants))
 
 
 async def _groups(viewer: Viewer, aggregation: Aggregation) -> list[Group]:
@@ -69,9 +50,9 @@ async def _counted(world: World, table: str, *codes: str) -> dict[UUID, int]:
 
 
 async def test_a_row_counts_only_in_the_project_where_the_columns_touched_may_be_read(world: World) -> None:
-    viewer = await _viewer(world)
+    viewer = await viewer_of_halves(world)
     both, canal = await _counted(world, "record", "CANAL", "PARKS"), await _counted(world, "record", "CANAL")
-    guarded = _guarded(RECORD, "collected_at")
+    guarded = with_guarded(RECORD, "collected_at")
     project, moment = Key("project_id"), Measure(Function.MAX, "collected_at")
     condition = Condition("collected_at", Operator.LESS_THAN, await world.now())
 
@@ -90,10 +71,10 @@ async def test_a_row_counts_only_in_the_project_where_the_columns_touched_may_be
 
 
 async def test_a_row_counts_only_where_its_parents_columns_may_be_read(world: World) -> None:
-    viewer = await _viewer(world)
+    viewer = await viewer_of_halves(world)
     both = await _counted(world, "measurement", "CANAL", "PARKS")
     canal = await _counted(world, "measurement", "CANAL")
-    guarded = _guarded(RECORD, "medium")
+    guarded = with_guarded(RECORD, "medium")
     project, medium = Key("project_id"), Key("medium", of_parent=True)
     condition = Condition("medium", Operator.IN, ["WATER", "SEDIMENT", "SOIL", "AIR", "BIOLOGICAL", "OTHER"])
 
@@ -108,7 +89,7 @@ async def test_a_row_counts_only_where_its_parents_columns_may_be_read(world: Wo
 
 async def test_the_parent_must_be_visible_too(world: World) -> None:
     """A child in sight whose parent is not: the two tables' read permissions are asked for each on its own."""
-    viewer = await _viewer(world)
+    viewer = await viewer_of_halves(world)
     hidden = replace(RECORD, read=Permission.RECORD_READ_PERSONAL)
 
     counted = await _per_project(
@@ -120,7 +101,7 @@ async def test_the_parent_must_be_visible_too(world: World) -> None:
 
 @pytest.mark.parametrize("column", ["comment", "collector", "collector_index", "creation_digest", "no_such", "id; --"])
 async def test_what_is_encrypted_secret_or_unknown_is_no_key_and_no_measure(world: World, column: str) -> None:
-    viewer = await _viewer(world)
+    viewer = await viewer_of_halves(world)
     condition = Condition(column, Operator.EQUALS, "x")
 
     for refused in (
@@ -150,7 +131,7 @@ async def test_what_is_encrypted_secret_or_unknown_is_no_key_and_no_measure(worl
 async def test_what_makes_no_statement_is_refused_before_the_database_is_asked(
     world: World, refused: Aggregation
 ) -> None:
-    viewer = await _viewer(world)
+    viewer = await viewer_of_halves(world)
     async with Snapshot(Tenant(organization_id=viewer.organization_id)) as connection:
         with pytest.raises(LookupError):
             await fetch_groups(connection, viewer, refused)
@@ -183,7 +164,7 @@ async def test_a_viewer_in_a_transaction_of_another_tenant_counts_nothing(world:
 
 
 async def test_the_database_is_asked_once(world: World) -> None:
-    viewer = await _viewer(world)
+    viewer = await viewer_of_halves(world)
     asked: list[str] = []
     aggregation = _aggregation(
         MEASUREMENT,
@@ -220,7 +201,7 @@ async def test_the_database_is_asked_once(world: World) -> None:
 async def test_a_searchable_column_is_compared_by_blind_indexes_for_equality_alone(
     world: World, operator: Operator, value: Any
 ) -> None:
-    viewer = await _viewer(world)
+    viewer = await viewer_of_halves(world)
 
     with pytest.raises(LookupError, match=r"record\.collector is found by the blind index") as refused:
         await _groups(viewer, _aggregation(RECORD, conditions=[Condition("collector", operator, value)]))

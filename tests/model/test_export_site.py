@@ -10,8 +10,8 @@ from models.transaction import Tenant
 from resolvers.account import member_viewer
 from resolvers.export_site import export_sites
 from resolvers.export_writer import ExportedSite
-from tests.api.test_location import CELL, EXACT, add_record, declare, make_sensitive
 from tests.api.test_site import a_site
+from tests.support.location import CELL, EXACT, add_record, declare, make_sensitive
 from tests.support.world import World
 
 

@@ -13,7 +13,7 @@ from models.errors import ConflictError, InvalidInputError
 from resolvers.account import member_viewer
 from resolvers.site_import import SiteImportReport, import_sites
 from resolvers.trail import Actor
-from tests.api.test_location import make_sensitive
+from tests.support.location import make_sensitive
 from tests.support.world import World
 
 

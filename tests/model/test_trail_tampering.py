@@ -51,7 +51,7 @@ def long_trail(template: Template) -> Iterator[str]:
 
     async def make() -> None:
         superuser = await connect(postgres.superuser())
-        await superuser.execute(f"create database {LONG} template fieldward strategy wal_log owner fieldward_owner")
+        await superuser.execute(f"create database {LONG} template fieldward strategy file_copy owner fieldward_owner")
         await superuser.execute(f"revoke all on database {LONG} from public")
         await superuser.execute(f"grant connect on database {LONG} to fieldward_service")
         organization_id = await _organization(postgres.superuser(LONG))
@@ -88,7 +88,9 @@ async def databases(template: Template, long_trail: str) -> AsyncIterator[str]:
     name = f"{long_trail}_copy"
     superuser = await connect(template.postgres.superuser())
     try:
-        await superuser.execute(f"create database {name} template {long_trail} strategy wal_log owner fieldward_owner")
+        await superuser.execute(
+            f"create database {name} template {long_trail} strategy file_copy owner fieldward_owner"
+        )
         await superuser.execute(f"revoke all on database {name} from public")
         await superuser.execute(f"grant connect on database {name} to fieldward_service")
         yield name

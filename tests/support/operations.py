@@ -59,11 +59,15 @@ PARTS: Final = st.lists(st.binary(min_size=100, max_size=1000), min_size=1, max_
 bytes each is new, and they shrink all the same: towards zeros, which choose the least."""
 
 
-def queries(schema: GraphQLSchema, values: Values) -> st.SearchStrategy[Operation]:
-    """Return the strategy of the schema's queries."""
+def queries(schema: GraphQLSchema, values: Values, *, seen_first: bool = False) -> st.SearchStrategy[Operation]:
+    """Return the strategy of the schema's queries.
+
+    seen_first: rather ask for what the viewer sees, and narrow it less: for who wants answers with rows in them, and
+        not to learn what is hidden.
+    """
     assert schema.query_type is not None
     root, names = schema.query_type, list(schema.query_type.fields)
-    return PARTS.map(lambda parts: _Writer(schema, values).write("query", root, names, parts))
+    return PARTS.map(lambda parts: _Writer(schema, values, seen_first=seen_first).write("query", root, names, parts))
 
 
 def mutations(schema: GraphQLSchema, values: Values) -> st.SearchStrategy[Operation]:
@@ -81,9 +85,10 @@ def mutations(schema: GraphQLSchema, values: Values) -> st.SearchStrategy[Operat
 class _Writer:
     """Writes one operation."""
 
-    def __init__(self, schema: GraphQLSchema, values: Values) -> None:
+    def __init__(self, schema: GraphQLSchema, values: Values, *, seen_first: bool = False) -> None:
         self._schema = schema
         self._values = values
+        self._seen_first = seen_first
         self._tape = Tape(b"")
         self._aliases = 0
         self._declared: dict[str, str] = {}
@@ -113,7 +118,8 @@ class _Writer:
         named = get_named_type(declared.type)
         if declared.args.keys() >= PAGED:
             rows = get_named_type(named.fields["nodes"].type) if isinstance(named, GraphQLObjectType) else named
-            return 6 if self._values.seen.get(rows.name, 0) > 1 else 2
+            seen = self._values.seen.get(rows.name, 0)
+            return (12 if seen else 1) if self._seen_first else (6 if seen > 1 else 2)
         said = mutation_of(declared)
         if said is not None and said.subject is not None:
             return 4 if self._values.seen.get(said.subject, 0) > 1 else 1
@@ -148,7 +154,8 @@ class _Writer:
         given += [
             f"{one}: {self._argument(one, argument, declared)}"
             for one, argument in declared.args.items()
-            if one not in PAGED and (is_required_argument(argument) or self._tape.happens(55))
+            if one not in PAGED
+            and (is_required_argument(argument) or self._tape.happens(25 if self._seen_first else 55))
         ]
         arguments = f"({', '.join(given)})" if given else ""
         selection = "" if is_leaf_type(named) else f" {self._selection(named, depth - 1, rows, below, extra=extra)}"
@@ -221,7 +228,7 @@ class _Writer:
         said = mutation_of(of)
         entity = entity_of(said.entity) if said is not None and said.entity is not None else None
         returned = said.subject if said is not None and said.subject else get_named_type(of.type).name
-        value = Arguments(self._tape, self._values, seen_first=said is not None).value(
+        value = Arguments(self._tape, self._values, seen_first=self._seen_first or said is not None).value(
             argument.type, Subject(name, entity, None, returned)
         )
         return self._written(argument.type, value)

@@ -143,7 +143,7 @@ class Twins:
 
     def _copy(self, source: str, name: str) -> str:
         self._sql(
-            f"create database {name} template {source} strategy wal_log owner fieldward_owner",
+            f"create database {name} template {source} strategy file_copy owner fieldward_owner",
             f"revoke all on database {name} from public",
             f"grant connect on database {name} to fieldward_service",
         )

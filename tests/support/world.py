@@ -1,7 +1,8 @@
 """The world of the tests: a copy of a database in which the demo was loaded, and clients of its people."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -81,7 +82,10 @@ class Client:
 
 @dataclass
 class World:
-    """Everything a test needs to act as somebody and to look behind the API."""
+    """Everything a test needs to act as somebody and to look behind the API.
+
+    keeps_connection: whether the superuser's connection is kept for the next statement, until `close`.
+    """
 
     http: httpx.AsyncClient
     api: Api
@@ -91,7 +95,9 @@ class World:
     service: Endpoint
     owner: Endpoint
     keystore: Endpoint
+    keeps_connection: bool = False
     _clients: dict[str, Client] = field(default_factory=dict)
+    _kept: list[asyncpg.Connection] = field(default_factory=list)
 
     @property
     def anonymous(self) -> Client:
@@ -136,12 +142,9 @@ class World:
 
     async def sql(self, text: str, *arguments: Any) -> list[asyncpg.Record]:
         """Run a statement as the superuser, who sees everything."""
-        connection = await connect(self.superuser)
-        try:
+        async with self._looking() as connection:
             rows: list[asyncpg.Record] = await connection.fetch(text, *arguments)
             return rows
-        finally:
-            await connection.close()
 
     async def value(self, text: str, *arguments: Any) -> Any:
         """Return the one value of a statement run as the superuser."""
@@ -171,20 +174,40 @@ class World:
 
     async def fingerprint(self) -> dict[str, str]:
         """Return a digest of each audited table's content, to see whether anything changed."""
-        return {
-            entity.name: await self.value(f"select md5(string_agg(t::text, '' order by t::text)) from {entity.name} t")
-            for entity in entities()
-            if entity.model.is_audited
-        }
+        names = [entity.name for entity in entities() if entity.model.is_audited]
+        digests = (f"(select md5(string_agg(t::text, '' order by t::text)) from {name} t)" for name in names)
+        (row,) = await self.sql(f"select {', '.join(digests)}")
+        return dict(zip(names, row, strict=True))
 
     async def now(self) -> Any:
         """Return the database's time."""
         return await self.value("select clock_timestamp()")
 
+    async def close(self) -> None:
+        """Close the connection that is kept."""
+        while self._kept:
+            await self._kept.pop().close()
 
-async def connect(endpoint: Endpoint) -> asyncpg.Connection:
-    """Return a connection as the endpoint's role."""
-    parameters: dict[str, Any] = dict(endpoint.dsn_parameters())
+    @asynccontextmanager
+    async def _looking(self) -> AsyncIterator[asyncpg.Connection]:
+        """Yield a connection of the superuser: the one that is kept, or where that is in use, or gone, another."""
+        connection = self._kept.pop() if self._kept else None
+        if connection is None or connection.is_closed():
+            connection = await connect(self.superuser, statement_cache_size=0)
+        try:
+            yield connection
+            if self.keeps_connection and not self._kept:
+                # Nothing of what was set is there for the next statement.
+                await connection.reset()
+                self._kept.append(connection)
+        finally:
+            if connection not in self._kept:
+                await connection.close()
+
+
+async def connect(endpoint: Endpoint, **more: Any) -> asyncpg.Connection:
+    """Return a connection as the endpoint's role. more: arguments of asyncpg's."""
+    parameters: dict[str, Any] = {**endpoint.dsn_parameters(), **more}
     return await asyncpg.connect(**parameters)
 
 

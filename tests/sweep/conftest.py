@@ -72,7 +72,7 @@ def cast(template: Template, api: Api, tmp_path_factory: pytest.TempPathFactory)
     async def create() -> None:
         superuser = await connect(postgres.superuser())
         try:
-            await superuser.execute(f"create database {DATABASE} template fieldward strategy wal_log")
+            await superuser.execute(f"create database {DATABASE} template fieldward strategy file_copy")
             await superuser.execute(f"grant connect on database {DATABASE} to fieldward_service")
         finally:
             await superuser.close()

@@ -58,9 +58,8 @@ MENDS: Final = frozenset(
     }
 )
 """In a project: changes records, and may not read what is noted in them."""
-RECORDS: Final = frozenset(str(one) for one in SERVICE_ACCOUNT_LEVEL if one.noun == "record") | {
-    *("project:read", "data_import:read"),
-}
+RECORDS: Final = frozenset(str(one) for one in SERVICE_ACCOUNT_LEVEL if one.noun == "record") | {"project:read"}
+"""All of records, and nothing of imports: what it may import by it does not read, and so does not write."""
 READS: Final = tuple(sorted(str(one) for one in SERVICE_ACCOUNT_LEVEL if one.is_reading))
 """What there is to read for a program: one of them for each."""
 
@@ -360,6 +359,9 @@ async def _fill_what_is_empty(world: World, targets: Stage, members: Mapping[str
             "deviceId": own,
             "measurements": [_measurement(code), {**_measurement(code), "value": 8.25, "valueReported": "8.25"}],
         }
+        for site, name in ((given["siteCode"], f"Weir {code}"), *([(f"{FIRST}-S0", "Its namesake")] if index else [])):
+            place = {"projectId": project, "code": site, "name": name, "latitude": 51.5, "longitude": -0.1}
+            await _done(owner, "createSite", place, "site { id }")
         maker = collector if code == FIRST else admin
         if maker is collector:
             given.pop("deviceId")

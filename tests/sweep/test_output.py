@@ -188,6 +188,25 @@ def test_everybody_is_told_of_themselves_what_their_roles_give(
     assert {one["project"]["id"] for one in viewer["projectRoles"] if one["project"]} <= seen
 
 
+def test_records_lead_to_sites_of_their_own_project_that_some_who_see_the_record_do_not_see(
+    facts: Facts, cast: Cast
+) -> None:
+    sites = facts.rows["Site"]
+    found = [
+        (record, sites[site_id])
+        for record in facts.rows["Record"].values()
+        if (site_id := facts.linked("Record", "site", record)) is not None
+    ]
+    codes = [site["code"] for site in sites.values()]
+
+    assert any(codes.count(site["code"]) > 1 for _, site in found)
+    assert any(
+        facts.sees(who, "Record", record) and not facts.sees(who, "Site", site)
+        for who in cast.principals.values()
+        for record, site in found
+    )
+
+
 def _lists(contract: Contract, facts: Facts) -> list[tuple[str, Compare]]:
     """Return every list of the entries with all that its rows show and lead to."""
     found: list[tuple[str, Compare]] = []

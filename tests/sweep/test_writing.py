@@ -4,13 +4,14 @@ a whole, with nothing changed and an entry of the attempt.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 import pytest
+from graphql import is_required_input_field
 
 from models.inventory import entities
 from tests.api.test_mutation_audit import CASES
@@ -59,7 +60,10 @@ OF_ORGANIZATIONS = frozenset(
 """What acts on the organization of whoever asks."""
 
 ANYWHERE = frozenset({"createExport"})
-"""What is open to who has its permission in some project: what comes of it is of the projects in which they have it."""
+"""What names no project, and is open to who has its permission in some: what comes of it is of those projects alone.
+
+`tests/sweep/test_exporting.py` has everybody ask for it, and holds what comes of it against the page.
+"""
 
 NOTED = {"blocked": "DEVICE_BLOCKED"}
 """What the trail says of somebody's attempts, where it tells more than they are told."""
@@ -93,27 +97,31 @@ def test_what_the_page_does_not_let_be_written_is_refused_and_changes_nothing(
     findings, codes = [], Counter[tuple[str, str]]()
     for start in range(0, len(attempts), AT_ONCE):
         batch = attempts[start : start + AT_ONCE]
-        reply = run_mutations(contract, who.caller, [(mutation, given) for mutation, given, _ in batch])
+        reply = run_mutations(contract, who.caller, [(one.mutation, one.given) for one in batch])
         told = {error["path"][0]: error["extensions"]["code"] for error in reply.errors}
-        for index, (mutation, given, place) in enumerate(batch):
+        for index, tried in enumerate(batch):
             payload: Any = (reply.data or {}).get(f"m{index}")
             if not who.is_let_in:
-                got, wanted = [told.get(f"m{index}")], {"UNAUTHENTICATED"}
+                got, wanted = [told.get(f"m{index}")], frozenset({"UNAUTHENTICATED"})
             else:
                 errors = payload["errors"] if payload else []
-                got, wanted = [error["code"] for error in errors], {"FORBIDDEN", "NOT_FOUND"}
-                if place is not None and errors and errors[0]["field"] != ["input", *map(str, place)]:
-                    findings.append(f"{key} {mutation} {place}: expected its path, got {errors}")
+                got, wanted = [error["code"] for error in errors], tried.codes
+                if (
+                    tried.places
+                    and errors
+                    and errors[0]["field"] not in [["input", *map(str, p)] for p in tried.places]
+                ):
+                    findings.append(f"{key} {tried.mutation}: expected one of {tried.places}, got {errors}")
             if len(got) != 1 or got[0] not in wanted:
-                findings.append(f"{key} {mutation} {given}: expected {wanted}, got {got or 'done'}"[:500])
-            codes[CASES[mutation][2], NOTED.get(key, str(got[0])) if got else ""] += 1
+                findings.append(f"{key} {tried.mutation} {tried.given}: expected {wanted}, got {got or 'done'}"[:500])
+            codes[CASES[tried.mutation][2], NOTED.get(key, str(got[0])) if got else ""] += 1
 
     after, _ = asyncio.run(_fingerprint(cast))
     changed = [name for name in before if before[name] != after[name]]
     entries = asyncio.run(_attempts_in_the_trail(cast, who, since))
-    for kind, tried in codes.items():
-        if who.is_let_in and not min(tried, WRITTEN_EACH) <= entries[kind] <= tried:
-            findings.append(f"{key} {kind}: expected {tried} attempts in the trail, got {entries[kind]}")
+    for kind, times in codes.items():
+        if who.is_let_in and not min(times, WRITTEN_EACH) <= entries[kind] <= times:
+            findings.append(f"{key} {kind}: expected {times} attempts in the trail, got {entries[kind]}")
         elif not entries[kind] >= 1:
             findings.append(f"{key} {kind}: expected an attempt in the trail, got none")
     for mutation, said, _ in written(page, contract):
@@ -142,6 +150,14 @@ def test_what_the_page_lets_be_written_is_written(
             continue
         project = open_in[0]
         fields = [(said, place) for name, said, place in written(page, contract) if name == mutation]
+        needed = {name for name, one in input_of(contract, mutation).fields.items() if is_required_input_field(one)}
+        if any(
+            place[0] in needed and not _may_write(page, who, mutation, said, place, project) for said, place in fields
+        ):
+            # It can't be done without what they may not write: that it is refused is tried above.
+            continue
+        if _is_hidden(page, who, complete(ground.standing(mutation))[mutation], project):
+            continue
         for variant in _variants(mutation):
             places = [
                 place
@@ -193,11 +209,22 @@ def test_who_is_not_let_in_signs_nobody_out(cast: Cast, key: str) -> None:
     assert reply.data == {"signOut": None}
 
 
-def _attempts(
-    cast: Cast, contract: Contract, page: Page, who: Principal, ground: Ground
-) -> Sequence[tuple[str, Input, Place | None]]:
-    """Return what must be refused: the mutation, its input, and the path at fault where it is one field's."""
-    attempts: list[tuple[str, Input, Place | None]] = []
+REFUSED: Final = frozenset({"FORBIDDEN", "NOT_FOUND"})
+NO_ROW: Final = frozenset[Place]({("id",)})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What must be refused, and how. places: where in the input the fault is, one of them; none where it is nowhere."""
+
+    mutation: str
+    given: Input
+    codes: frozenset[str] = REFUSED
+    places: frozenset[Place] = frozenset()
+
+
+def _attempts(cast: Cast, contract: Contract, page: Page, who: Principal, ground: Ground) -> Iterator[Attempt]:
+    """Yield what must be refused."""
     for mutation, door in page.mutations.items():
         if mutation in SESSION:
             continue
@@ -206,27 +233,56 @@ def _attempts(
         project = cast.projects[FIRST] if mutation in IN_PROJECTS else None
         # What the owner of another tenant makes is of that tenant; all else is asked of what they can't see.
         is_stranger = who.key == "other-owner"
-        sees = partial(_sees, page, who, project)
         if mutation in OF_ONES_OWN:
             if mutation != "revokeSession" or is_stranger or "membership:assign" not in who.held(None):
-                attempts.append((mutation, with_only(contract, mutation, whole, [place for _, place in fields]), None))
+                yield Attempt(mutation, with_only(contract, mutation, whole, [place for _, place in fields]))
         elif mutation in ANYWHERE and any(who.may(door, one) for one in cast.projects.values()):
             continue
+        elif who.may(door, project) and not is_stranger and _is_hidden(page, who, whole, project):
+            yield Attempt(mutation, with_only(contract, mutation, whole, []), frozenset({"NOT_FOUND"}), NO_ROW)
         elif who.may(door, project) and not is_stranger:
-            attempts += [
-                # Where they see no such row, another field is named: the row is none, or none of its fields is written.
-                (mutation, with_only(contract, mutation, whole, [place]), place if sees(said) else None)
-                for said, place in fields
-                if not _may_write(page, who, mutation, said, place, project)
-            ]
+            refused = {place for said, place in fields if not _may_write(page, who, mutation, said, place, project)}
+            for said, place in fields:
+                if place in refused:
+                    yield _attempt_of_field(page, contract, who, mutation, whole, said, place, project, refused)
         elif is_stranger and mutation in OF_ORGANIZATIONS:
             continue
         elif who.key in FIELD_BY_FIELD and fields:
-            attempts += [(mutation, with_only(contract, mutation, whole, [place]), None) for _, place in fields]
+            for _, place in fields:
+                yield Attempt(mutation, with_only(contract, mutation, whole, [place]))
         else:
             places = [place for _, place in fields if place != ("customRoleId",)]
-            attempts.append((mutation, with_only(contract, mutation, whole, places), None))
-    return attempts
+            yield Attempt(mutation, with_only(contract, mutation, whole, places))
+
+
+def _attempt_of_field(
+    page: Page,
+    contract: Contract,
+    who: Principal,
+    mutation: str,
+    whole: Input,
+    said: FieldRow,
+    place: Place,
+    project: UUID | None,
+    refused: set[Place],
+) -> Attempt:
+    """Return the attempt to write one field that may not be written, by a mutation that is open to them.
+
+    Who is shown rows of the type is told of that very field. Who is not writes none of its fields, and is told of one
+    that is given.
+    """
+    given = with_only(contract, mutation, whole, [place])
+    if page.read_of(said.type_name) in who.held(project):
+        return Attempt(mutation, given, frozenset({"FORBIDDEN"}), frozenset({place}))
+    return Attempt(
+        mutation, given, frozenset({"FORBIDDEN"}), frozenset(one for one in refused if one == place or one[0] in given)
+    )
+
+
+def _is_hidden(page: Page, who: Principal, whole: Input, project: UUID | None) -> bool:
+    """Return whether what the mutation acts on is a row that they are not shown: they are told that there is none."""
+    subject = str(whole.get("id", "")).partition(":")[0]
+    return subject in page.fields and page.read_of(subject) not in who.held(project)
 
 
 def _may_write(page: Page, who: Principal, mutation: str, said: FieldRow, place: Place, project: UUID | None) -> bool:
@@ -253,10 +309,6 @@ def _maker(cast: Cast, who: Principal, mutation: str, project: UUID | None) -> P
 def _sees_devices(page: Page, who: Principal) -> bool:
     """Return whether somebody is shown a device that is not their own, and so can name it."""
     return "r" in who.letters(page, page.fields["Device"]["id"], None)
-
-
-def _sees(page: Page, who: Principal, project: UUID | None, said: FieldRow) -> bool:
-    return page.read_of(said.type_name) in who.held(project)
 
 
 async def _fingerprint(cast: Cast) -> tuple[dict[str, str], Any]:

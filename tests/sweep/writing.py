@@ -71,7 +71,7 @@ DONE_ELSEWHERE: Final = frozenset(
 )
 """What shuts out whoever else is signed in, where it is done: `tests/api/test_fresh_sign_in.py`,
 `tests/api/test_factor_reset.py` and `tests/api/test_trusted_document.py` do it. And what waits for a file:
-`tests/api/test_export.py` does.
+`tests/sweep/test_exporting.py` and `tests/api/test_export.py` do.
 """
 NO_EXPORT: Final = "Export:0198c1de-0000-7000-8000-000000000000"
 """There is none on the stage: who is refused is told so of one that never was."""

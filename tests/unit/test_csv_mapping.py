@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from models.errors import InvalidInputError
+from resolvers.csv_layout import CsvLayout
 from resolvers.csv_mapping import (
-    CsvLayout,
     CsvMapping,
     Delimiter,
     Encoding,
@@ -16,10 +16,9 @@ from resolvers.csv_mapping import (
     MappedColumn,
     MappedConstant,
     ResultColumn,
-    mapping_from,
-    mapping_text,
     require_sound,
 )
+from resolvers.csv_mapping_text import mapping_from, mapping_text
 from resolvers.csv_moment import DateOrder
 from resolvers.wqx import WqxFile, read_results
 from resolvers.wqx_table import WqxFormatError, as_text

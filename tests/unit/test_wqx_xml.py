@@ -20,7 +20,7 @@ from models.measurement import Measurement
 from models.record import Medium, Record
 from models.site import Site
 from resolvers.export_writer import ExportedRecord, ExportedSite, ExportHead
-from resolvers.record_import import _measurement, _record
+from resolvers.import_preparing import measurement_of, record_of
 from resolvers.wqx import WqxFile, read_results
 from resolvers.wqx_xml import COMMENT, NAMESPACE, WqxXmlWriter
 
@@ -69,8 +69,8 @@ def the_file() -> WqxFile:
 def imported() -> Iterator[ExportedRecord]:
     """Yield the records of the demo's file, as an import makes them."""
     for one in the_file().records:
-        values = {**_record(PROJECT, one).values, "id": one.id, "project_id": PROJECT, "location_is_coarse": False}
-        yield ExportedRecord(values, [_measurement(result).values for result in one.measurements])
+        values = {**record_of(PROJECT, one).values, "id": one.id, "project_id": PROJECT, "location_is_coarse": False}
+        yield ExportedRecord(values, [measurement_of(result).values for result in one.measurements])
 
 
 def sites_of(records: Sequence[ExportedRecord]) -> list[ExportedSite]:

@@ -1,0 +1,102 @@
+"""What is stored of the records that a file reports, made of a batch alone. What fits no column is rejected."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+import orjson
+
+from models.errors import InvalidInputError
+from models.inventory import entity_of
+from models.measurement import Measurement
+from models.record import Medium, Record
+from resolvers.activity_stream import Batch, Rejection, ReportedRecord
+from resolvers.checking import require_fit
+from resolvers.record import NewMeasurement, NewRecord
+from resolvers.wqx_row import ReportedMeasurement
+
+_MEDIA = {medium.value: medium for medium in Medium}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch with all that is to be known of it before anything is looked up: what is stored of each record that fits.
+
+    Made apart, since it is most of an import's work and needs nothing but the batch: a server does it in a thread.
+    """
+
+    records: Sequence[tuple[ReportedRecord, NewRecord]]
+    rejections: Sequence[Rejection]
+    blank: Sequence[int]
+
+
+def prepare_batch(project_id: UUID, batch: Batch) -> Prepared:
+    """Return the batch as it would be stored, with what fits no column among its rejections."""
+    rejections = list(batch.rejections)
+    records = [
+        (record, new) for record in batch.records if (new := _fitting(project_id, record, rejections)) is not None
+    ]
+    return Prepared(records, rejections, batch.blank)
+
+
+def _fitting(project_id: UUID, record: ReportedRecord, rejections: list[Rejection]) -> NewRecord | None:
+    """Return what is stored of a record. One whose values no column takes is rejected, and so are all of its rows."""
+    new = record_of(project_id, record)
+    try:
+        require_fit(entity_of(Record), new.values, at=())
+        for one in new.measurements:
+            require_fit(entity_of(Measurement), one.values, at=())
+    except InvalidInputError as error:
+        column = str(error.field[-1]) if error.field else ""
+        lines = sorted({one.line for one in record.measurements})
+        rejections += [Rejection(line, column, error.message, "") for line in lines]
+        return None
+    return new
+
+
+def record_of(project_id: UUID, reported: ReportedRecord) -> NewRecord:
+    return NewRecord(
+        project_id=project_id,
+        site_code=reported.site_code,
+        site_name=reported.site_name,
+        latitude=_float(reported.latitude),
+        longitude=_float(reported.longitude),
+        collected_at=reported.collected_at,
+        collected_at_reported=reported.collected_at_reported,
+        medium=_MEDIA.get((reported.medium or "").upper(), Medium.OTHER),
+        activity_type=reported.activity_type,
+        method=reported.method,
+        collector=reported.collector,
+        comment=reported.comment,
+        measurements=[measurement_of(one) for one in reported.measurements],
+    )
+
+
+def measurement_of(reported: ReportedMeasurement) -> NewMeasurement:
+    return NewMeasurement(
+        characteristic=reported.characteristic,
+        fraction=reported.fraction,
+        value=_float(reported.value),
+        value_reported=reported.value_reported,
+        unit=_unit(reported),
+        qualifier=reported.qualifier,
+        detection_condition=reported.detection_condition,
+        detection_limit=_float(reported.detection_limit),
+        detection_limit_unit=reported.detection_limit_unit,
+        detection_limit_type=reported.detection_limit_type,
+        method=reported.method,
+        result_status=reported.result_status,
+        value_type=reported.value_type,
+        comment=reported.comment,
+        source_row=orjson.dumps(dict(reported.source)).decode(),
+    )
+
+
+def _unit(reported: ReportedMeasurement) -> str | None:
+    """Return the unit with what a concentration is counted as, if that is said: `mg/l as N`."""
+    return " ".join(filter(None, (reported.unit, reported.speciation))) or None
+
+
+def _float(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
