@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from starlette.types import ASGIApp
 
+from schema.transport import MOST_VALUES
 from tests.support.raw_request import (
     ASKED,
     JSON,
@@ -246,3 +247,17 @@ async def test_who_was_looked_up_for_nothing_is_left_behind(world: World, app: A
         sent = await answered(app, replace(request, headers=(*request.headers, token)))
         assert sent.errors[0]["message"] == message
         assert await open_transactions(world) == 0
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"1", b"NaN"])
+async def test_a_body_of_more_values_than_are_made_at_once_is_not_parsed(
+    world: World, app: ASGIApp, value: bytes
+) -> None:
+    token = (b"authorization", f"Bearer {(await world.client('viewer')).token}".encode())
+    body = ASKED[:-1] + b', "variables": {"x": [' + (value + b",") * MOST_VALUES + value + b"]}}"
+
+    sent = await answered(app, given(body, token))
+
+    message = f"Expected a body of at most {MOST_VALUES} values."
+    assert sent.errors == [{"message": message, "extensions": {"code": "INVALID_INPUT"}}]
+    assert (sent.status, sent.media_type) == (413, "application/json")

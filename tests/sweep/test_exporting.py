@@ -46,7 +46,7 @@ def test_an_export_has_what_its_requester_may_export_and_nothing_else(
         assert payload == {"export": None, "errors": [refused]}
         tally.note("exports", key, "createExport", "refused")
         return
-    if "w" not in who.letters(page, page.fields["Export"]["format"], None, own=who.scope is None):
+    if "r" not in who.letters(page, page.fields["Export"]["format"], None, own=who.scope is None):
         # A person's export is their own. A program has nothing of its own, and writes what it may read.
         refused = {
             **{"code": "FORBIDDEN", "field": ["input", "format"]},

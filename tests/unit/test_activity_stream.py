@@ -10,7 +10,8 @@ import pytest
 
 from resolvers import activity_stream
 from resolvers.activity_stream import Batch, look_through, read_batches
-from resolvers.csv_mapping import CsvLayout, CsvMapping, ImportField, MappedColumn, ResultColumn
+from resolvers.csv_layout import CsvLayout
+from resolvers.csv_mapping import CsvMapping, ImportField, MappedColumn, ResultColumn
 from resolvers.wqx_layout import LEGACY
 from tests.support.wqx import ORGANIZATION, PROJECT, a_file, a_row
 

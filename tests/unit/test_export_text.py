@@ -13,7 +13,7 @@ from models.condition import And, Condition, Criterion, Not, Operator, Or, Words
 from models.condition_text import conditions_of_text, text_of_conditions
 from models.data_import import RowFate
 from resolvers.export_csv import guarded, unguarded
-from resolvers.record_import import Fate
+from resolvers.import_report import Fate
 
 
 @given(st.text() | st.text("'=+-@1a\t"))
