@@ -87,11 +87,12 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, and what no answer to them may say."""
+    """Who asks, and what no answer to them may say. is_owner: whether they may shut everybody out."""
 
     name: str
     caller: Caller | None
     unspeakable: Sequence[str]
+    is_owner: bool = False
 
 
 def malformed_under_watch(
@@ -110,11 +111,12 @@ def malformed_under_watch(
     say(f"seed {seed}")
     with _scene(machine) as (askers, ids), httpx.Client(timeout=60) as http:
         began, watch = time.monotonic(), Watch(outcome)
-        for number, (text, is_broken) in enumerate(malformed_operations(contract, count, seed=seed, ids=ids)):
-            asker = askers[number % len(askers)]
+        for number, drawn in enumerate(malformed_operations(contract, count, seed=seed, ids=ids)):
+            able = [one for one in askers if not (drawn.keeps_out and one.is_owner)]
+            asker, text = able[number % len(able)], drawn.text
             tried.note(text)
             watch.look(asker, text, _ask(http, machine.url, asker, text))
-            outcome.broken += is_broken
+            outcome.broken += drawn.is_broken
             if number % 5000 == 4999:
                 say(f"{number + 1} operations, {number / (time.monotonic() - began):.0f}/s")
         outcome.took_s = time.monotonic() - began
@@ -219,10 +221,10 @@ def _scene(machine: Machine) -> Iterator[tuple[list[Asker], list[str]]]:
         ids.append(callers[aside.email].data(_WHO)["viewer"]["user"]["id"])
         yield (
             [
-                Asker("the owner", callers[owner.email], theirs),
+                Asker("the owner", callers[owner.email], theirs, is_owner=True),
                 Asker("the manager", callers[manager.email], theirs),
                 Asker("the viewer", callers[viewer.email], [*secrets, *theirs]),
-                Asker("another tenant's owner", callers[stranger.email], secrets),
+                Asker("another tenant's owner", callers[stranger.email], secrets, is_owner=True),
                 Asker("nobody", None, [*secrets, *theirs]),
             ],
             [*ids, *elsewhere],

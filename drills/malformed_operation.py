@@ -4,7 +4,7 @@ They are made by hypothesis-graphql from the printed contract, for each root fie
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from graphql import (
@@ -35,7 +35,7 @@ BROKEN_SHARE: Final = 0.8
 """The part of the operations that break the contract; the others keep to it, which takes longer to make."""
 
 _KEEPING_OUT: Final = frozenset({"setSignInPolicy", "setTrustedDocumentPolicy"})
-"""Mutations that are not asked in a way that would do: everybody would have to add a second factor before all else, or
+"""Mutations that no owner asks in a way that would do: everybody would have to add a second factor before all else, or
 could ask nothing that was not registered.
 """
 
@@ -87,10 +87,18 @@ def _given_names(contract: GraphQLSchema) -> Iterator[str]:
             yield from (f"{named.name}.{name}" for name in named.fields)
 
 
-def malformed_operations(
-    contract: GraphQLSchema, count: int, *, seed: int, ids: Sequence[str]
-) -> Iterator[tuple[str, bool]]:
-    """Yield operations, each root field's as many, and whether they break the contract."""
+class Drawn(NamedTuple):
+    """An operation that was made. is_broken: whether it breaks the contract; else keeps_out says whether it would, if
+    it were done, let nobody ask anything more: it is for who may not.
+    """
+
+    text: str
+    is_broken: bool
+    keeps_out: bool = False
+
+
+def malformed_operations(contract: GraphQLSchema, count: int, *, seed: int, ids: Sequence[str]) -> Iterator[Drawn]:
+    """Yield operations, each root field's as many."""
     roots = ((contract.query_type, operations.queries), (contract.mutation_type, operations.mutations))
     made = [(strategy, name) for root, strategy in roots if root is not None for name in root.fields]
     scalars = _scalars(ids)
@@ -104,10 +112,10 @@ def malformed_operations(
         except InvalidArgument:
             # Such as a field that is given nothing: there is nothing to break.
             broken = []
-        yield from ((text, True) for text in broken)
-        if name not in _KEEPING_OUT:
-            texts = strategy(contract, fields=[name], custom_scalars=scalars, mode=Mode.POSITIVE)
-            yield from ((text, False) for text in _drawn(texts, wanted - len(broken), seed + place))
+        yield from (Drawn(text, is_broken=True) for text in broken)
+        texts = strategy(contract, fields=[name], custom_scalars=scalars, mode=Mode.POSITIVE)
+        kept = _drawn(texts, wanted - len(broken), seed + place)
+        yield from (Drawn(text, is_broken=False, keeps_out=name in _KEEPING_OUT) for text in kept)
 
 
 def _drawn(strategy: st.SearchStrategy[str], count: int, seed: int) -> list[str]:
