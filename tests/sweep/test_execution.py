@@ -81,7 +81,7 @@ def test_all_ways_answer_the_same(
             deadline=None,
             suppress_health_check=list(HealthCheck),
         )
-        @given(queries(api._schema, pair.values, seen_first=True))
+        @given(queries(api._schema, pair.values))
         def law(operation: Operation) -> None:
             _require_same(pair, api, operation)
 
@@ -92,7 +92,8 @@ def test_all_ways_answer_the_same(
             f"\n{viewer}: {BUDGETS[viewer]} operations in three ways, {sum(completed)} rows completed by column,"
             f" {len(planned)} plans with {sum(planned)} planned roots"
         )
-    assert sum(completed) > BUDGETS[viewer]
+    # The other organization has few rows, and nothing of most kinds.
+    assert sum(completed) > BUDGETS[viewer] / (10 if viewer == "other-owner" else 1)
     assert sum(planned) > BUDGETS[viewer] / 2
 
 
