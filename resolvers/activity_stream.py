@@ -1,9 +1,10 @@
 """Rows of a file become records, some at a time, however large the file is and in whatever order its rows come.
 
 Rows of one activity are one record, and no format promises that they stand together. So the file is read twice at
-least. The first time only notes which activities come up in several places: eight bytes for each stretch of rows, and
+least. The first time only notes which activities come up in several places: some bytes for each stretch of rows, and
 nothing else is kept. The second time, what stands together is put out as soon as its last row was read. Activities that
 are scattered are gathered in as many further readings as it takes to never hold more than `MOST_HELD` of their rows.
+Rows are counted and weighed: some have many cells, or have many results made of them.
 
 The same file gives the same batches each time, so that a batch's number says where to go on.
 """
@@ -20,7 +21,7 @@ from uuid import UUID
 
 from resolvers.wqx_layout import Layout
 from resolvers.wqx_row import Facts, ReportedMeasurement, Result
-from resolvers.wqx_table import CellError
+from resolvers.wqx_table import CellError, TableRow
 from resolvers.wqx_value import stable_id
 
 MOST_RECORDS: Final = 500
@@ -31,6 +32,10 @@ MOST_TOLD: Final = 5_000
 """Rows after which a batch is full that holds nothing but blank and rejected ones."""
 MOST_HELD: Final = 20_000
 """Rows of scattered activities that are held at once."""
+MOST_WEIGHT: Final = 64_000_000
+"""About how many bytes the rows of a batch take, each as often as it has results, after which it is full."""
+MOST_WEIGHT_HELD: Final = 320_000_000
+"""About how many bytes the rows of scattered activities take that are held at once."""
 MOST_RESULTS: Final = 500
 """Results of one activity: what a record can show."""
 
@@ -85,6 +90,7 @@ class Batch:
     rejections: list[Rejection] = field(default_factory=list)
     blank: list[int] = field(default_factory=list)
     measurements: int = 0
+    weight: int = 0
 
     @property
     def is_full(self) -> bool:
@@ -93,6 +99,7 @@ class Batch:
             len(self.records) >= MOST_RECORDS
             or self.measurements >= MOST_MEASUREMENTS
             or len(self.rejections) + len(self.blank) >= MOST_TOLD
+            or self.weight >= MOST_WEIGHT
         )
 
     def __bool__(self) -> bool:
@@ -127,7 +134,7 @@ def look_through(stream: TextIO, layout: Layout, *, tick: Callable[[int], None] 
     Raises:
         WqxFormatError: the file is not of that layout.
     """
-    stretches, lengths = array("Q"), array("L")
+    stretches, lengths, weights = array("Q"), array("L"), array("Q")
     rows, before = 0, None
     for row in layout.rows(stream):
         rows += 1
@@ -138,15 +145,19 @@ def look_through(stream: TextIO, layout: Layout, *, tick: Callable[[int], None] 
         key = layout.key_of(row.cells)
         if key == before:
             lengths[-1] += 1
+            weights[-1] += row.weight
             continue
         stretches.append(_digest(key))
         lengths.append(1)
+        weights.append(row.weight)
         before = key
     scattered = _repeated(stretches)
-    held = 0
+    held = weight = 0
     if scattered:
-        held = sum(length for digest, length in zip(stretches, lengths, strict=True) if digest in scattered)
-    return Survey(rows, scattered, max(1, -(-held // MOST_HELD)))
+        for digest, length, its_weight in zip(stretches, lengths, weights, strict=True):
+            if digest in scattered:
+                held, weight = held + length, weight + its_weight
+    return Survey(rows, scattered, max(1, -(-held // MOST_HELD), -(-weight // MOST_WEIGHT_HELD)))
 
 
 def read_batches(
@@ -189,11 +200,11 @@ def _read(stream: TextIO, layout: Layout, survey: Survey, reading: int, owner: O
                 batch.rejections.append(_rejection(row.line, error))
             else:
                 if digest in survey.scattered:
-                    held.setdefault(key, _Activity(key)).take(row.line, results, batch)
+                    held.setdefault(key, _Activity(key)).take(row, results, batch)
                 else:
                     if current is None:
                         current = _Activity(key)
-                    current.take(row.line, results, batch)
+                    current.take(row, results, batch)
         if batch.is_full:
             yield batch
             batch = Batch(batch.number + 1)
@@ -209,7 +220,7 @@ def _read(stream: TextIO, layout: Layout, survey: Survey, reading: int, owner: O
 class _Activity:
     """The rows of one activity so far, and what they say of it together."""
 
-    __slots__ = ("_facts", "_lines", "_results", "key")
+    __slots__ = ("_facts", "_lines", "_results", "_weight", "key")
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -217,9 +228,11 @@ class _Activity:
         self._results: list[Result] = []
         # The lines of its rows, once they are too many: then there is nothing else to keep of it.
         self._lines: list[int] | None = None
+        self._weight = 0
 
-    def take(self, line: int, results: Sequence[Result], batch: Batch) -> None:
+    def take(self, row: TableRow, results: Sequence[Result], batch: Batch) -> None:
         """Take in a row, or reject it where it contradicts the ones before or is one too many."""
+        line = row.line
         if self._lines is not None:
             batch.rejections.append(_too_many(line))
             return
@@ -237,12 +250,15 @@ class _Activity:
             return
         self._facts = facts
         self._results += results
+        # Each result keeps its row.
+        self._weight += row.weight * len(results)
 
     def put_into(self, batch: Batch, owner: Owner) -> None:
         """Put the record that it is into a batch, if there is one."""
         if self._facts is not None and self._results:
             batch.records.append(self._record(self._facts, owner))
             batch.measurements += len(self._results)
+            batch.weight += self._weight
 
     def _record(self, facts: Facts, owner: Owner) -> ReportedRecord:
         first, at = self._results[0], facts.moment.at

@@ -1,53 +1,51 @@
 """Putting an archive into an empty organization: every row under its own id, through the audited way to write.
 
-The archive is looked through before anything is written: each file against its digest, and whether the organization
-holds anything that is not from it. Whoever is interrupted begins anew: what is there already stays. What is not put in
-again is named below, with the reason, and a test holds it to that.
+The archive is looked through before anything is written: each file against what the manifest says of it, each row
+against its columns, and whether the organization holds anything that is not from it. Whoever is interrupted begins
+anew: what is there already stays. What is not put in again is named below, with the reason, and a test holds it to
+that.
+
+Nothing in an archive says who wrote it. So no row is trusted further than its columns' kinds, nobody becomes a member
+but whose account is in the archive, and memory holds a batch, whatever the files unpack to.
 """
 
-import base64
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from graphlib import TopologicalSorter
 from hashlib import sha256
-from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import orjson
-from tortoise import fields
-from tortoise.contrib.postgres.fields import ArrayField
+from tortoise.exceptions import IntegrityError
 
 from auth.action import Action
 from auth.principal import SYSTEM_ID
 from models.data_import import DataImport, ImportStatus
-from models.encryption.codec import Place, Point
 from models.encryption.column import EncryptedField
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import person_owner
 from models.errors import ConflictError, InvalidInputError
-from models.inventory import Column, Entity, entity_of
+from models.inventory import Entity, entity_of
 from models.membership import Membership, MembershipStatus
 from models.organization import Organization
 from models.reading import OneStatement
 from models.searching import index_of, load_index_key
 from models.transaction import Tenant, fetch
 from models.user import User, UserStatus
-from models.writing import insert_rows
+from models.writing import insert_many
 from resolvers.account_index import email_index_of
-from resolvers.archive import ARCHIVE_VERSION, MANIFEST, archived
+from resolvers.archive import archived
+from resolvers.archive_file import batches_of, manifest_of
+from resolvers.archive_value import column_value
 from resolvers.change import Change, Intent, commit_change
+from resolvers.checking import require_address
 from resolvers.collector import COLLECTOR, collector_columns, load_collectors
 from resolvers.data_import import KEPT
 from resolvers.erasure import NO_PASSWORD
 from resolvers.trail import Actor
-
-BATCH: Final = 500
-"""Rows that are written in one change."""
-LONGEST_LINE: Final = 32 * 1024 * 1024
-"""Bytes of the longest row."""
 
 _ELSEWHERE: Final = "It proves or opens something where it was made, and nothing here."
 NOT_PUT_IN: Final[Mapping[str, str]] = {
@@ -85,6 +83,12 @@ _REFERENCES: Final = """
     select one.relname as holder, other.relname as named from pg_constraint c
       join pg_class one on one.oid = c.conrelid join pg_class other on other.oid = c.confrelid where c.contype = 'f'
 """
+_MISFITS: Final = (
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.DataError,
+    IntegrityError,
+)
+"""What the database raises of rows that do not go with others."""
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -109,8 +113,8 @@ async def import_archive(
     progress: is told of each table, how many rows are done, and of how many.
 
     Raises:
-        InvalidInputError: it is no archive of a version that is known, a file is not what its digest says, or it was
-            made by somebody who could not read all of it.
+        InvalidInputError: it is no archive of a version that is known, a file is not what the manifest says or has rows
+            that are none of its table, or it was made by somebody who could not read all of it.
         ConflictError: the organization holds what is not from this archive.
         UnavailableError: a database, the keystore or the key provider is away. What was put in stays.
     """
@@ -130,9 +134,10 @@ class _Importing:
         self._organization_id = actor.organization_id
         self._archive = archive
         self._progress = progress
-        self._manifest = _manifest_of(archive)
+        self._manifest = manifest_of(archive)
         # People who have an account or a membership here already: what names them there names those here.
         self._instead: dict[UUID, UUID] = {}
+        self._accounts: set[UUID] = set()
 
     async def tables(self) -> Sequence[Entity]:
         """Return the tables that are put in, each after those that its rows name."""
@@ -151,30 +156,65 @@ class _Importing:
         return [known[name] for name in TopologicalSorter(graph).static_order()]
 
     async def verify(self, entity: Entity) -> None:
-        """Refuse a file that is not what the manifest says, and an organization that holds something else."""
+        """Refuse a file that is not what the manifest says, or has what is no row, and an organization that holds
+        something else."""
         said = self._manifest["tables"][entity.name]
-        hidden = [name for name, why in said["left_out"].items() if why.startswith("Takes the permission")]
+        hidden = [name for name, why in said["left_out"].items() if str(why).startswith("Takes the permission")]
         if hidden:
             raise InvalidInputError(f"Whoever made the archive could not read {entity.name}.{hidden[0]}.")
         total = await self._count(entity)
-        digest, known = sha256(), 0
-        for batch in _batches(self._lines(entity)):
+        digest, known, count, before = sha256(), 0, 0, None
+        for batch in self._batches(entity):
+            rows = []
             for line in batch:
                 digest.update(line)
+                count += 1
+                row = self._row(entity, line, count)
+                if before is not None and row["id"] <= before:
+                    # In the order of their ids, none is there twice.
+                    raise _not_a_row(entity, count)
+                before = row["id"]
+                rows.append(row)
+            if count > said["rows"]:
+                break
+            self._look_at_people(entity, rows, count - len(rows) + 1)
             if total:
-                known += len(await self._known(entity, [UUID(orjson.loads(line)["id"]) for line in batch]))
-        if digest.hexdigest() != said["sha256"]:
+                known += len(await self._known(entity, [row["id"] for row in rows]))
+        if (digest.hexdigest(), count) != (said["sha256"], said["rows"]):
             raise InvalidInputError(f"The archive's file of {entity.name} is not what its manifest says.")
+        if entity.model is Organization and count != 1:
+            raise InvalidInputError("The archive is not one of one organization.")
         if known < total:
             raise ConflictError(f"The organization is not empty: it has a {entity.name} that is not in the archive.")
+
+    def _look_at_people(self, entity: Entity, rows: Sequence[Mapping[str, Any]], number: int) -> None:
+        """Refuse members whose accounts are not in the archive: they would be others' people, who were not asked."""
+        if entity.model is User:
+            for place, row in enumerate(rows):
+                try:
+                    require_address(row.get("email") or "erased@invalid", at=())
+                except InvalidInputError:
+                    raise _not_a_row(entity, number + place) from None
+            self._accounts |= {row["id"] for row in rows}
+        elif entity.model is Membership:
+            for row in rows:
+                if row.get("user_id") not in self._accounts:
+                    raise InvalidInputError("The archive has a membership of somebody whose account is not in it.")
 
     async def put_in(self, entity: Entity) -> None:
         """Write the rows of a table, batch by batch, each a change of its own."""
         total = int(self._manifest["tables"][entity.name]["rows"])
         put_in = known = 0
-        for lines in _batches(self._lines(entity)):
-            rows = [self._row(entity, orjson.loads(line)) for line in lines]
-            written = await self._write(entity, rows)
+        for lines in self._batches(entity):
+            # Numbers were told when it was looked through.
+            rows = [self._row(entity, line, 0) for line in lines]
+            try:
+                written = await self._write(entity, rows)
+            except _MISFITS as error:
+                name = getattr(error, "constraint_name", None)
+                raise InvalidInputError(
+                    f"The archive's rows of {entity.name} do not fit together" + (f": {name}." if name else ".")
+                ) from error
             put_in, known = put_in + written, known + len(rows) - written
             self._progress(entity.name, put_in + known, total)
         self.done.put_in[entity.name], self.done.known[entity.name] = put_in, known
@@ -187,7 +227,7 @@ class _Importing:
         elif entity.model is Membership:
             rows = [row for row in [await self._member(row) for row in rows] if row is not None]
         elif entity.model is DataImport:
-            rows = [{**row, "status": ImportStatus.EXPIRED} if row["status"] in KEPT else row for row in rows]
+            rows = [{**row, "status": ImportStatus.EXPIRED} if _has_file(row) else row for row in rows]
         known = await self._known(entity, [row["id"] for row in rows])
         new = [row for row in rows if row["id"] not in known]
         if not new:
@@ -195,7 +235,8 @@ class _Importing:
         await self._prepare(entity, new)
 
         async def work(change: Change) -> None:
-            await insert_rows(change.connection, entity, new)
+            # Nothing is answered of them: an account is not seen before somebody is a member by it.
+            await insert_many(change.connection, entity, new)
 
         await commit_change(self._intent(entity), work)
         return len(new)
@@ -221,7 +262,7 @@ class _Importing:
 
     async def _account(self, row: dict[str, Any]) -> dict[str, Any] | None:
         """Return the account to be made; None where the person has one here, which is theirs and stays as it is."""
-        if row["email"] is None:
+        if row.get("email") is None:
             # Erased: there is nobody to sign in, and no address.
             row = {**row, "email": f"{row['id']}@erased.invalid", "status": UserStatus.ERASED}
         index = await email_index_of(row["email"])
@@ -245,7 +286,7 @@ class _Importing:
             if found != row["id"]:
                 self._instead[row["id"]] = found
             return None
-        if row["name"] is None:
+        if row.get("name") is None:
             return {**row, "name": ERASED_NAME, "status": MembershipStatus.ERASED}
         return row
 
@@ -275,14 +316,21 @@ class _Importing:
             owners |= {person_owner(row["id"]) for row in rows}
         await active_keyring().load(list(owners))
 
-    def _row(self, entity: Entity, said: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a row of the archive as it is written here."""
+    def _row(self, entity: Entity, line: bytes, number: int) -> dict[str, Any]:
+        """Return a row of the archive as it is written here. Raises `InvalidInputError` where the line is none."""
         row: dict[str, Any] = {}
-        for name, value in said.items():
-            column = entity.columns.get(name)
-            is_left = (entity.name, name) in COLUMNS_NOT_PUT_IN and entity.model is not Organization
-            if column is not None and column.is_in_api and not is_left:
-                row[name] = self._named(_value(column, value))
+        try:
+            said = orjson.loads(line)
+            for name, column in entity.columns.items():
+                is_left = (entity.name, name) in COLUMNS_NOT_PUT_IN and entity.model is not Organization
+                if not column.is_in_api or is_left or name == "organization_id":
+                    continue
+                # A column that is newer than the archive has what its declaration gives.
+                if name in said or name == "id" or not (column.is_nullable or column.field.default is not None):
+                    row[name] = self._named(column_value(entity, column, said[name]))
+        except (ValueError, TypeError, LookupError, AttributeError, InvalidInputError):
+            # What it says is not told: it may be confidential.
+            raise _not_a_row(entity, number) from None
         if "organization_id" in entity.columns:
             row["organization_id"] = self._organization_id
         return row
@@ -310,30 +358,19 @@ class _Importing:
             )
         return int(found)
 
+    def _batches(self, entity: Entity) -> Iterator[list[bytes]]:
+        return batches_of(self._archive, entity, self._manifest["tables"][entity.name]["file"])
+
     def _intent(self, entity: Entity) -> Intent:
         return Intent(Action.ORGANIZATION_IMPORT, self._actor, entity=entity.name)
 
-    def _lines(self, entity: Entity) -> Iterator[bytes]:
-        name = self._manifest["tables"][entity.name]["file"]
-        try:
-            with self._archive.open(name) as file:
-                while line := file.readline(LONGEST_LINE + 1):
-                    if len(line) > LONGEST_LINE:
-                        raise InvalidInputError(f"The archive's file of {entity.name} has a row that is too long.")
-                    yield line
-        except (KeyError, zipfile.BadZipFile) as error:
-            raise InvalidInputError(f"The archive's file of {entity.name} is missing or broken.") from error
+
+def _has_file(row: Mapping[str, Any]) -> bool:
+    return row.get("status", ImportStatus.OPEN) in KEPT
 
 
-def _manifest_of(archive: zipfile.ZipFile) -> Mapping[str, Any]:
-    try:
-        manifest: Mapping[str, Any] = orjson.loads(archive.read(MANIFEST))
-        version = manifest["archive_version"]
-    except (KeyError, TypeError, orjson.JSONDecodeError, zipfile.BadZipFile) as error:
-        raise InvalidInputError("This is no archive of an organization.") from error
-    if version != ARCHIVE_VERSION:
-        raise InvalidInputError(f"Expected an archive of version {ARCHIVE_VERSION}.")
-    return manifest
+def _not_a_row(entity: Entity, number: int) -> InvalidInputError:
+    return InvalidInputError(f"Line {number} of the archive's file of {entity.name} is no row of it, or out of order.")
 
 
 def _named_by(entity: Entity) -> set[str]:
@@ -342,33 +379,3 @@ def _named_by(entity: Entity) -> set[str]:
     if any(name.endswith("_by_id") for name in entity.columns):
         named.add("membership")
     return named | {"user_account"} if "user" in named else named
-
-
-def _value(column: Column, value: Any) -> Any:
-    """Return a value of the archive as the column takes it."""
-    if value is None:
-        return None
-    kind = column.field
-    if isinstance(kind, EncryptedField):
-        if kind.codec is Place:
-            return Point(value["latitude"], value["longitude"])
-        return kind.codec.decode(value) if isinstance(value, str) and kind.codec.python_type is not str else value
-    if isinstance(kind, ArrayField):
-        return [UUID(one) for one in value] if str(kind.element_type).lower() == "uuid" else value
-    for of, read in _READ:
-        if isinstance(kind, of):
-            return read(value)
-    return value
-
-
-_READ: Final[Sequence[tuple[type[Any], Callable[[Any], Any]]]] = (
-    (fields.UUIDField, UUID),
-    (fields.DatetimeField, datetime.fromisoformat),
-    (fields.DateField, date.fromisoformat),
-    (fields.BinaryField, base64.b64decode),
-)
-
-
-def _batches(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
-    while batch := list(islice(lines, BATCH)):
-        yield batch

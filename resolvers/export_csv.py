@@ -1,8 +1,10 @@
 """Exports as CSV (RFC 4180): UTF-8, CRLF, one row for each measurement.
 
-Spreadsheets take a text that begins in certain ways for a formula and run it. Such a text gets an apostrophe in front,
-and so does one that begins with an apostrophe: who takes one apostrophe away wherever a cell begins with one has the
-very text again. Plain numbers stay as they are, whatever their sign.
+Spreadsheets take a text that begins in certain ways for a formula and run it. Where lists are separated by semicolons,
+as in much of Europe, they begin a cell behind each semicolon of the file, and a row behind each line's end, whatever
+the quotes around them. So what begins in such a way gets an apostrophe in front, at the beginning of a text and behind
+what would part it, and so does an apostrophe there: who takes one away wherever it stands so has the very text again.
+Plain numbers stay as they are, whatever their sign.
 """
 
 import csv
@@ -18,10 +20,17 @@ from resolvers.export_writer import ExportedRecord, ExportHead
 GUARD: Final = "'"
 """What is put in front of a text that a spreadsheet would run."""
 
-_DANGEROUS: Final = frozenset("=+-@\t\r\n'\uff1d\uff0b\uff0d\uff20")
+_BEGIN: Final = "=+\\-@'\uff1d\uff0b\uff0d\uff20"
 """What a formula begins with, after OWASP's "CSV Injection": full-width forms too, which some programs take for the
 others; and what we put in front ourselves."""
-_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_PART: Final = ";\t\r\n"
+"""What parts cells or rows for some programs, whatever the quotes around it. At the beginning of a text, all but the
+semicolon are dangerous as well."""
+_FIRST: Final = frozenset("=+-@'\uff1d\uff0b\uff0d\uff20\t\r\n")
+_INSIDE: Final = re.compile(f"[{_PART}][{_BEGIN}]")
+_DANGEROUS: Final = re.compile(rf"\A(?=[{_BEGIN}\t\r\n])|(?<=[{_PART}])(?=[{_BEGIN}])")
+_GUARDED: Final = re.compile(rf"(?:\A|(?<=[{_PART}])){GUARD}")
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class CsvWriter:
@@ -51,20 +60,24 @@ class CsvWriter:
 
 def guarded(text: str) -> str:
     """Return the text as no spreadsheet runs it."""
-    if text and text[0] in _DANGEROUS and _NUMBER.fullmatch(text) is None:
-        return GUARD + text
-    return text
+    if _is_harmless(text) or _NUMBER.fullmatch(text) is not None:
+        return text
+    return _DANGEROUS.sub(GUARD, text)
 
 
 def unguarded(cell: str) -> str:
     """Return the text that `guarded` made the cell of."""
-    return cell.removeprefix(GUARD)
+    return _GUARDED.sub("", cell)
+
+
+def _is_harmless(text: str) -> bool:
+    return text[:1] not in _FIRST and _INSIDE.search(text) is None
 
 
 def _cells(values: Sequence[Any]) -> list[Any]:
     """Return the cells of values. What the writer of the file puts the same way is left to it."""
     return [
-        value if (kind := type(value)) in _AS_IT_IS or (kind is str and value[:1] not in _DANGEROUS) else _cell(value)
+        value if (kind := type(value)) in _AS_IT_IS or (kind is str and _is_harmless(value)) else _cell(value)
         for value in values
     ]
 

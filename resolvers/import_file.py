@@ -36,6 +36,8 @@ _RECEIVED: Final = (
     f' from "{entity_of(DataImport).name}" i where i.organization_id = $1 and i.id = $2'
 )
 
+_LOCK: Final = f'select 1 from "{entity_of(DataImport).name}" where organization_id = $1 and id = $2 for update'
+
 
 class OffsetError(ConflictError):
     """Bytes were sent for another place than the one behind what is there. `received` is how many bytes are there."""
@@ -71,7 +73,9 @@ async def add_piece(viewer: Viewer, import_id: UUID, *, start: int, piece: bytes
     text = base64.b64encode(await asyncio.to_thread(zlib.compress, piece, _LEVEL)).decode()
     await active_keyring().load([organization_owner(organization_id)])
     async with write_transaction(Tenant(organization_id=organization_id, user_id=viewer.user_id)) as connection:
-        (found,) = await fetch(connection, f"{_RECEIVED} for update of i", organization_id, import_id)
+        # Whoever sends the same bytes at the same time waits here, and then finds what the first one stored.
+        await fetch(connection, _LOCK, organization_id, import_id)
+        (found,) = await fetch(connection, _RECEIVED, organization_id, import_id)
         now = await standing_viewer(connection, viewer, found["now"])
         require(now, Permission.RECORD_IMPORT, project_scope(found["project_id"]))
         if found["status"] != ImportStatus.OPEN:

@@ -75,6 +75,9 @@ _BEHIND: Final = (
 )
 
 
+_WRONG: Final = "Something went wrong on our side. Start it again."
+
+
 class _OverError(ConflictError):
     """The import was called off, or another process runs it."""
 
@@ -84,6 +87,7 @@ class _Open:
     """An import that this process has open: its file, how many rows it has, and the batches that are left.
 
     ahead: the next batch, which is read and judged in a thread while the database writes the one before.
+    number: of the batch that was begun last.
     """
 
     run: int
@@ -91,6 +95,7 @@ class _Open:
     rows: int
     batches: Iterator[Batch | SiteBatch]
     ahead: "asyncio.Task[_Numbered | None] | None" = None
+    number: int | None = None
 
     def read_on(self, project_id: UUID) -> "asyncio.Task[_Numbered | None]":
         """Begin to read the next batch, unless that is begun."""
@@ -103,7 +108,9 @@ class _Open:
     async def next(self, project_id: UUID) -> "_Numbered | None":
         """Return the next batch; None where there is none left."""
         reading, self.ahead = self.read_on(project_id), None
-        return await reading
+        numbered = await reading
+        self.number = None if numbered is None else numbered[0]
+        return numbered
 
 
 class ImportRunning:
@@ -111,6 +118,8 @@ class ImportRunning:
 
     def __init__(self) -> None:
         self._open: dict[UUID, _Open] = {}
+        # At which batch of a run it seemed that another process was faster.
+        self._overtaken: dict[UUID, tuple[int, int | None]] = {}
 
     async def step(self) -> bool:
         """Do a batch of one import of each organization that has one, and return whether any had.
@@ -144,17 +153,26 @@ class ImportRunning:
             raise
         except _OverError:
             self._close(import_id)
+            self._overtaken.pop(import_id, None)
             return True
-        except asyncpg.UniqueViolationError:
-            # Another process was faster: what it did is what there is.
+        except asyncpg.UniqueViolationError as error:
+            opened = self._open.get(import_id)
+            at = (run, opened.number if opened is not None else None)
             self._close(import_id)
-            return True
+            if self._overtaken.get(import_id) != at:
+                # Another process was faster: what it did is what there is.
+                self._overtaken[import_id] = at
+                return True
+            # At the same batch again, nobody did it: there is something else that it does not go with.
+            log.error("import_failed", organization_id=str(organization_id), import_id=str(import_id), exc_info=error)
+            failure = Code.INTERNAL, _WRONG
         except FieldwardError as error:
             failure = error.code, error.message
         except Exception as error:
             log.error("import_failed", organization_id=str(organization_id), import_id=str(import_id), exc_info=error)
-            failure = Code.INTERNAL, "Something went wrong on our side. Start it again."
+            failure = Code.INTERNAL, _WRONG
         self._close(import_id)
+        self._overtaken.pop(import_id, None)
         code, message = failure or (None, None)
         await finish_import(job_actor(organization_id), import_id, run, code=code, message=message)
         return True

@@ -58,6 +58,7 @@ MOST_REPORTED: Final = 10_000
 _MEDIA = {medium.value: medium for medium in Medium}
 _AT_PROJECT: Final = ("project",)
 _SIGNED: Final = "is of a record that is under review or approved"
+_TAKEN: Final = "has an id that something else of the organization has"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,7 @@ async def judge_batch(connection: asyncpg.Connection, viewer: Viewer, project_id
     if found is None:
         raise NotFoundError("There is nothing with this id.", field=_AT_PROJECT)
     require_may_import(viewer, project_id, found["status"])
-    return (await _sorted(connection, viewer.organization_id, batch, is_written=False)).outcome
+    return (await _sorted(connection, viewer.organization_id, project_id, batch, is_written=False)).outcome
 
 
 async def write_batch(change: Change, project_id: UUID, batch: Prepared) -> Outcome:
@@ -258,7 +259,7 @@ async def write_batch(change: Change, project_id: UUID, batch: Prepared) -> Outc
     found = (await hold_visible(change, project)).found(project)
     require_may_import(change.viewer, project_id, found["status"])
     async with change.connection.acquire_connection() as raw:
-        sorted_out = await _sorted(raw, change.organization_id, batch, is_written=True)
+        sorted_out = await _sorted(raw, change.organization_id, project_id, batch, is_written=True)
     new = sorted_out.new
     await load_collectors(change.organization_id, [one.collector for _, one in new])
     is_sensitive = found["locations_are_sensitive"]
@@ -308,19 +309,27 @@ class _SortedOut:
 
 
 async def _sorted(
-    connection: asyncpg.Connection, organization_id: UUID, batch: Prepared, *, is_written: bool
+    connection: asyncpg.Connection, organization_id: UUID, project_id: UUID, batch: Prepared, *, is_written: bool
 ) -> _SortedOut:
     rejections = list(batch.rejections)
     ids = [record.id for record, _ in batch.records]
-    known = await _known_records(connection, organization_id, ids, is_written=is_written)
-    result_ids = [one.id for record, _ in batch.records if record.id in known for one in record.measurements]
+    found = await _known_records(connection, organization_id, ids, is_written=is_written)
+    # Ids are made of what a file says, and clients make theirs: one may have been made for another project before. What
+    # is there is that project's, and is neither taken for the file's nor added to.
+    known = {one: status for one, (whose, status) in found.items() if whose == project_id}
+    for record, _ in batch.records:
+        if record.id in found and record.id not in known:
+            lines = {one.line for one in record.measurements}
+            rejections += [Rejection(line, "", _TAKEN, "") for line in sorted(lines)]
+    free = [(record, stored) for record, stored in batch.records if record.id in known or record.id not in found]
+    result_ids = [one.id for record, _ in free if record.id in known for one in record.measurements]
     known_results = await _known_results(connection, organization_id, result_ids)
     fates: dict[int, RowFate] = dict.fromkeys(batch.blank, RowFate.BLANK)
     new: list[tuple[ReportedRecord, NewRecord]] = []
     results: list[tuple[UUID, int, ReportedMeasurement, NewMeasurement]] = []
     grown: list[UUID] = []
     records_known = measurements_known = 0
-    for record, stored in batch.records:
+    for record, stored in free:
         is_known = record.id in known
         fresh = [
             (record.id, position, one, new_one)
@@ -357,15 +366,16 @@ async def _sorted(
 
 async def _known_records(
     connection: asyncpg.Connection, organization_id: UUID, ids: Sequence[UUID], *, is_written: bool
-) -> dict[UUID, RecordStatus]:
+) -> dict[UUID, tuple[UUID, RecordStatus]]:
+    """Return of those that are there the project and the status."""
     rows = await connection.fetch(
-        f'select id, status from "{entity_of(Record).name}" where organization_id = $1 and id = any($2)'
+        f'select id, project_id, status from "{entity_of(Record).name}" where organization_id = $1 and id = any($2)'
         # In one order, so that two imports of the same file wait for each other and do not lock each other out.
         f"{' order by id for update' if is_written else ''}",
         organization_id,
         ids,
     )
-    return {row["id"]: RecordStatus(row["status"]) for row in rows}
+    return {row["id"]: (row["project_id"], RecordStatus(row["status"])) for row in rows}
 
 
 async def _known_results(connection: asyncpg.Connection, organization_id: UUID, ids: Sequence[UUID]) -> set[UUID]:

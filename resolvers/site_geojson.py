@@ -20,6 +20,8 @@ from resolvers.wqx import Rejection
 LARGEST_FILE: Final = 64 * 1024 * 1024
 """Bytes of a file: some hundred thousand sites with what is said of them."""
 MOST_FEATURES: Final = 200_000
+MOST_VALUES: Final = 4_000_000
+"""Brackets and commas of a file. Each stands for a value in memory, which takes up to fifty times its place there."""
 
 _WGS_84: Final = frozenset(
     {"urn:ogc:def:crs:OGC:1.3:CRS84", "urn:ogc:def:crs:OGC::CRS84", "urn:ogc:def:crs:EPSG::4326", "EPSG:4326"}
@@ -93,6 +95,8 @@ def _features(stream: BinaryIO) -> list[Any]:
     content = stream.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
         raise InvalidInputError(f"Expected a file of at most {LARGEST_FILE // 1024 // 1024} MiB.", field=("file",))
+    if sum(map(content.count, (b"{", b"[", b","))) > MOST_VALUES:
+        raise InvalidInputError(f"Expected at most {MOST_VALUES} values in a file.", field=("file",))
     try:
         collection = orjson.loads(content.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
@@ -114,7 +118,7 @@ def _require_wgs_84(reference: Any) -> None:
         return
     properties = reference.get("properties") if isinstance(reference, dict) else None
     name = properties.get("name") if isinstance(properties, dict) else None
-    if name not in _WGS_84:
+    if not isinstance(name, str) or name not in _WGS_84:
         raise InvalidInputError("Expected places in WGS 84 (RFC 7946, section 4).", field=("file", "crs"))
 
 

@@ -48,6 +48,7 @@ BATCH: Final = 500
 AT: Final = ("project",)
 _NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """A site's id is of no moment: it is made of the project and the code alone."""
+_TAKEN: Final = "has an id that something else of the organization has"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ async def import_sites(
         ConflictError: the project is archived, or somebody made one of the sites meanwhile.
     """
     file = read_sites(stream, mapping)
-    report = SiteImportReport(features=file.features, rejections=list(file.rejections))
+    report = SiteImportReport(features=file.features)
     done = 0
     for batch in site_batches(file):
         if dry_run:
@@ -103,6 +104,7 @@ async def import_sites(
         else:
             outcome = await commit_sites(actor, project_id, batch)
         report.fates.update((one.line, one.fate) for one in outcome.fates)
+        report.rejections += outcome.rejections
         report.sites_known += outcome.counted[RowFate.KNOWN]
         report.sites_created += outcome.counted[RowFate.CREATED]
         done += len(batch.sites)
@@ -151,15 +153,15 @@ async def commit_sites(
         require_may_import_sites(change.viewer, project_id, found["status"])
         statement = Statement()
         rows = await fetch(change.connection, _known_text(statement, project_id, ids), *statement.arguments)
-        known = _known(rows, ids)
+        known, taken = _known(rows, project_id, ids)
         is_sensitive = found["locations_are_sensitive"]
         new = [
             site_values(change, ids[one.new.code], project_id, one.new, is_sensitive=is_sensitive)
             for one in batch.sites
-            if one.new.code not in known
+            if one.new.code not in known and one.new.code not in taken
         ]
         await change.insert(Site, new)
-        outcome = _outcome(batch, known)
+        outcome = _outcome(batch, known, taken)
         if beside is not None:
             await beside(change, outcome)
         return outcome
@@ -185,7 +187,7 @@ async def judge_sites(connection: asyncpg.Connection, viewer: Viewer, project_id
     statement = Statement()
     ids = _ids(viewer.organization_id, project_id, batch.sites)
     text = _known_text(statement, project_id, ids)
-    return _outcome(batch, _known(await connection.fetch(text, *statement.arguments), ids))
+    return _outcome(batch, *_known(await connection.fetch(text, *statement.arguments), project_id, ids))
 
 
 def require_may_import_sites(viewer: Viewer, project_id: UUID, status: str) -> None:
@@ -201,10 +203,18 @@ def require_may_import_sites(viewer: Viewer, project_id: UUID, status: str) -> N
     require_active(status, at=AT)
 
 
-def _outcome(batch: SiteBatch, known: Collection[str]) -> Outcome:
-    fates = [Fate(one.line, RowFate.REJECTED, one.column, one.reason) for one in batch.rejections]
-    fates += [Fate(one.number, RowFate.KNOWN if one.new.code in known else RowFate.CREATED) for one in batch.sites]
-    return Outcome(sorted(fates, key=lambda fate: fate.line), list(batch.rejections))
+def _outcome(batch: SiteBatch, known: Collection[str], taken: Collection[str]) -> Outcome:
+    rejections = [
+        *batch.rejections,
+        *(Rejection(one.number, "", _TAKEN, one.new.code) for one in batch.sites if one.new.code in taken),
+    ]
+    fates = [Fate(one.line, RowFate.REJECTED, one.column, one.reason) for one in rejections]
+    fates += [
+        Fate(one.number, RowFate.KNOWN if one.new.code in known else RowFate.CREATED)
+        for one in batch.sites
+        if one.new.code not in taken
+    ]
+    return Outcome(sorted(fates, key=lambda fate: fate.line), sorted(rejections, key=lambda one: one.line))
 
 
 def _ids(organization_id: UUID, project_id: UUID, batch: Sequence[ReportedSite]) -> dict[str, UUID]:
@@ -215,16 +225,21 @@ def _ids(organization_id: UUID, project_id: UUID, batch: Sequence[ReportedSite])
 
 def _known_text(statement: Statement, project_id: UUID, ids: Mapping[str, UUID]) -> str:
     """Return the statement of the sites that have one of the codes, or were imported under it and have another now."""
+    codes = f"code = any({statement.argument(list(ids))}::text[])"
     return (
-        f'select id, code from "{entity_of(Site).name}" where project_id = {statement.argument(project_id)}'
-        f" and (code = any({statement.argument(list(ids))}::text[])"
-        f" or id = any({statement.argument(list(ids.values()))}::uuid[]))"
+        f'select id, code, project_id from "{entity_of(Site).name}"'
+        f" where (project_id = {statement.argument(project_id)} and {codes})"
+        f" or id = any({statement.argument(list(ids.values()))}::uuid[])"
     )
 
 
-def _known(rows: Iterable[Any], ids: Mapping[str, UUID]) -> set[str]:
-    found = {value for row in rows for value in (row["id"], row["code"])}
-    return {code for code, site_id in ids.items() if code in found or site_id in found}
+def _known(rows: Iterable[Any], project_id: UUID, ids: Mapping[str, UUID]) -> tuple[set[str], set[str]]:
+    """Return the codes of which there are sites, and those of which the id is one of another project's."""
+    rows = list(rows)
+    found = {value for row in rows if row["project_id"] == project_id for value in (row["id"], row["code"])}
+    elsewhere = {row["id"] for row in rows if row["project_id"] != project_id}
+    known = {code for code, site_id in ids.items() if code in found or site_id in found}
+    return known, {code for code, site_id in ids.items() if site_id in elsewhere} - known
 
 
 def _broken(error: Exception) -> str | None:

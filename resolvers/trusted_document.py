@@ -44,8 +44,9 @@ class Build:
 
 
 def document_sha256(text: str) -> str:
-    """Return by what a document is named: 64 hexadecimal digits in lower case. Half a surrogate pair becomes a `?`."""
-    return sha256(text.encode(errors="replace")).hexdigest()
+    """Return by what a document is named: 64 hexadecimal digits in lower case. No two texts have the same name, those
+    with half a surrogate pair among them."""
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 async def find_document(connection: asyncpg.Connection, organization_id: UUID, digest: str) -> str | None:

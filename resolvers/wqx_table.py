@@ -22,7 +22,12 @@ from auth.errors import Code, FieldwardError
 CELL_LIMIT: Final = 10_000
 """Characters in one cell: what a comment may hold."""
 
-_ROW_LIMIT: Final = 1_000_000
+MOST_COLUMNS: Final = 2_000
+"""Columns of a file: ten times those of the largest layout of the portal."""
+CELL_WEIGHT: Final = 64
+"""What a cell weighs beside its characters: about what it takes of memory, however little is in it."""
+
+_ROW_LIMIT: Final = 200_000
 _SHOWN: Final = 80
 # C0 and C1 but for tab and line ends; and lone surrogates, which is what bytes outside UTF-8 turn into.
 _FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -99,11 +104,15 @@ class CellError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A row: its cells by column, or what is wrong with it. `cells` is empty for a blank row and for a faulty one."""
+    """A row: its cells by column, or what is wrong with it. `cells` is empty for a blank row and for a faulty one.
+
+    weight: about how many bytes of memory it takes.
+    """
 
     line: int
     cells: Mapping[str, str] = field(repr=False)
     fault: CellError | None = None
+    weight: int = 0
 
 
 def as_text(source: BinaryIO, encoding: str = "utf-8") -> TextIO:
@@ -167,9 +176,12 @@ def require_columns(
 
 def _header(reader: Iterator[list[str]]) -> list[str]:
     try:
-        return [name.strip() for name in next(reader, [])]
+        header = [name.strip() for name in next(reader, [])]
     except (csv.Error, _RowTooLongError):
         raise WqxFormatError("The first line cannot be read as a CSV header.") from None
+    if len(header) > MOST_COLUMNS:
+        raise WqxFormatError(f"The header has more than {MOST_COLUMNS} columns.")
+    return header
 
 
 def _row(line: int, header: list[str], cells: list[str]) -> TableRow:
@@ -179,14 +191,16 @@ def _row(line: int, header: list[str], cells: list[str]) -> TableRow:
         fault = CellError("", f"has {len(cells)} cells where the header has {len(header)}", ",".join(cells))
         return TableRow(line, {}, fault)
     # Nearly every row is good: it is looked at as a whole, and cell by cell only to name the one at fault.
-    if max(map(len, cells)) > CELL_LIMIT or _FORBIDDEN.search("".join(cells)):
+    text = "".join(cells)
+    if max(map(len, cells)) > CELL_LIMIT or _FORBIDDEN.search(text):
         for column, cell in zip(header, cells, strict=True):
             if len(cell) > CELL_LIMIT:
                 return TableRow(line, {}, CellError(column, f"is longer than {CELL_LIMIT} characters", cell))
             if _FORBIDDEN.search(cell):
                 what = "holds a control character or bytes that are not UTF-8"
                 return TableRow(line, {}, CellError(column, what, cell))
-    return TableRow(line, dict(zip(header, cells, strict=True)))
+    weight = len(text) + CELL_WEIGHT * len(cells)
+    return TableRow(line, dict(zip(header, cells, strict=True)), weight=weight)
 
 
 class _RowTooLongError(Exception):

@@ -39,6 +39,9 @@ _READING: Final = frozenset({OperationType.QUERY})
 _MAPS: Final = ("variables", "extensions")
 """The parameters of an address that hold JSON."""
 _MOST_PARAMETERS: Final = 20
+MOST_VALUES: Final = 500_000
+"""Brackets and commas of a body: ten times as many values as one variable takes. Making them of a body of 16 MiB, which
+can have millions, would hold up everybody for seconds."""
 _UNENCODED: Final = frozenset((b"", b"identity"))
 
 ContextFactory = Callable[[Request], Awaitable[RequestContext]]
@@ -179,6 +182,8 @@ def require_json(headers: Mapping[bytes, bytes]) -> None:
 
 def _asked(body: bytes) -> Asked:
     """Return what a body asks for. Raises `RefusedError`, `InvalidInputError`: it is no request."""
+    if len(body) > MOST_VALUES and sum(map(body.count, (b"{", b"[", b","))) > MOST_VALUES:
+        raise RefusedError(413, f"Expected a body of at most {MOST_VALUES} values.")
     said = _parsed(body)
     if isinstance(said, list):
         raise RefusedError(400, "Expected one operation: batches are not taken. Send them side by side.")

@@ -31,6 +31,7 @@ from resolvers.account import member_viewer
 from resolvers.archive_import import ArchiveImport, import_archive
 from resolvers.csv_mapping import CsvLayout, mapping_from
 from resolvers.erasure import organization_named
+from resolvers.export_csv import guarded
 from resolvers.record_import import Fate, ImportReport, import_results
 from resolvers.site_geojson import SiteMapping
 from resolvers.site_import import SiteImportReport, import_sites
@@ -219,7 +220,10 @@ def _telling(path: Path | None) -> Iterator[Callable[[Sequence[Fate]], None]]:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("line", "fate", "column", "reason"))
-        yield lambda fates: writer.writerows((one.line, one.fate, one.column, one.reason) for one in fates)
+        # A column has the name that the file gives it, and people open this in a spreadsheet.
+        yield lambda fates: writer.writerows(
+            (one.line, one.fate, guarded(one.column), guarded(one.reason)) for one in fates
+        )
 
 
 @app.command("archive")

@@ -22,6 +22,7 @@ from fieldward.web.app import build_app
 from models.row import Row
 from schema.api import Api
 from schema.context import RequestContext
+from schema.transport import MOST_VALUES
 from tests.conftest import Template
 from tests.support.world import World, connect, json_body
 
@@ -502,6 +503,20 @@ async def test_who_is_signed_in_may_bring_more_but_no_longer_text(world: World, 
     assert text.errors[0]["message"] == "Expected an operation of at most 65536 characters."
     assert too_much.status == 413
     assert too_much.errors[0]["message"] == f"Expected a request of at most {most} bytes."
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"1", b"NaN"])
+async def test_a_body_of_more_values_than_are_made_at_once_is_not_parsed(
+    world: World, app: ASGIApp, value: bytes
+) -> None:
+    token = (b"authorization", f"Bearer {(await world.client('viewer')).token}".encode())
+    body = ASKED[:-1] + b', "variables": {"x": [' + (value + b",") * MOST_VALUES + value + b"]}}"
+
+    sent = await answered(app, given(body, token))
+
+    message = f"Expected a body of at most {MOST_VALUES} values."
+    assert sent.errors == [{"message": message, "extensions": {"code": "INVALID_INPUT"}}]
+    assert (sent.status, sent.media_type) == (413, "application/json")
 
 
 async def test_a_body_that_does_not_come_is_waited_for_only_so_long(

@@ -252,6 +252,19 @@ async def test_a_document_that_is_not_found_is_a_bad_request_in_graphqls_own_med
     assert answer.headers["content-type"] == own
 
 
+async def test_half_a_surrogate_pair_takes_no_other_document_s_name(world: World) -> None:
+    # What is kept under a name is what everybody of the organization runs by it.
+    viewer, other = await world.client("viewer"), await world.client("manager")
+    text, poison = f'{QUERY} # "?"', f'{QUERY} # "\ud800"'
+    named = {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": digest(text)}}}
+
+    refused = await other.post(json_body({**named, "query": poison}))
+    kept = await by_hash(viewer, text)
+
+    assert refused.codes == ["INVALID_INPUT"]
+    assert kept.codes == ["PERSISTED_QUERY_NOT_FOUND"]
+
+
 async def test_nothing_is_kept_for_who_is_not_signed_in(world: World) -> None:
     text = "query Role { viewer { role } }"
 

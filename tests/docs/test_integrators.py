@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -13,7 +14,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from auth.opaque_token import RefreshToken, ServiceToken
+from auth.opaque_token import OpaqueToken, RefreshToken, ServiceToken
 from tests.support.server import Server
 from tests.support.world import SIGN_IN
 
@@ -22,6 +23,18 @@ COMMANDS: Final = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTA
 EXPRESSION: Final = re.compile(re.findall(r"^```regex\n(.*?)\n```$", PAGE, re.MULTILINE)[0])
 PROGRAM: Final = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0]
 PATIENCE_S: Final = 20.0
+_ORDER: Final = ("fws_", "fwr_", "fwb_", "fwi_", "fwx_")
+
+
+def kinds(of: type[OpaqueToken] = OpaqueToken) -> Iterator[type[OpaqueToken]]:
+    """Yield every kind of token that the service gives out."""
+    for one in of.__subclasses__():
+        if "prefix" in vars(one):
+            yield one
+        yield from kinds(one)
+
+
+KINDS: Final = sorted(kinds(), key=lambda kind: _ORDER.index(kind.prefix))
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="The page's commands want curl and jq.")
@@ -72,19 +85,25 @@ def test_the_commands_of_the_page_do_what_it_says(server: Server, tmp_path: Path
 
 
 def test_a_scanner_finds_tokens_by_the_expression_of_the_page_and_nothing_else() -> None:
-    tokens = [ServiceToken.new(uuid4(), uuid4()).encode() for _ in range(200)]
-    found_in = "\n".join(f'export TOKEN="{token}" # {RefreshToken.new(uuid4(), uuid4()).encode()}' for token in tokens)
+    tokens = [kind.new(uuid4(), uuid4()).encode() for kind in KINDS for _ in range(100)]
+    found_in = "\n".join(f'export TOKEN="{token}" # link={token}&x' for token in tokens)
 
-    assert EXPRESSION.findall(found_in) == tokens
+    assert EXPRESSION.findall(found_in) == [token for token in tokens for _ in range(2)]
     for other in ("fws_", "fws_" + "A" * 91, "fws_" + "A" * 93, "xfws_" + "A" * 92, "fws_" + "A" * 91 + "+"):
         assert EXPRESSION.findall(f" {other} ") == []
+
+
+def test_every_kind_of_token_is_named_with_what_it_opens() -> None:
+    assert {ServiceToken, RefreshToken} <= set(KINDS)
+    assert re.findall(r"^\| `(fw._)` \|", PAGE, re.MULTILINE) == [kind.prefix for kind in KINDS]
 
 
 def test_the_checksum_of_the_page_tells_tokens_from_what_looks_like_them() -> None:
     named: dict[str, Any] = {}
     exec(PROGRAM, named)  # noqa: S102  (what is run is the page's own)
-    token = ServiceToken.new(uuid4(), uuid4()).encode()
+    for kind in KINDS:
+        token = kind.new(uuid4(), uuid4()).encode()
 
-    assert named["is_token"](token)
-    for place in range(4, len(token)):
-        assert not named["is_token"](token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :])
+        assert named["is_token"](token)
+        for place in range(4, len(token)):
+            assert not named["is_token"](token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :])

@@ -10,6 +10,7 @@ import pytest
 
 from resolvers import activity_stream
 from resolvers.activity_stream import Batch, look_through, read_batches
+from resolvers.csv_mapping import CsvLayout, CsvMapping, ImportField, MappedColumn, ResultColumn
 from resolvers.wqx_layout import LEGACY
 from tests.support.wqx import ORGANIZATION, PROJECT, a_file, a_row
 
@@ -60,6 +61,40 @@ def test_only_activities_in_several_places_are_held() -> None:
     assert (survey.rows, len(survey.scattered), survey.readings) == (7, 1, 1)
     records = [record for batch in batches(a_file(*given)) for record in batch.records]
     assert sorted(len(one.measurements) for one in records) == [2, 2, 3]
+
+
+def test_long_rows_make_small_batches_and_more_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity_stream, "MOST_WEIGHT", 200_000)
+    monkeypatch.setattr(activity_stream, "MOST_WEIGHT_HELD", 200_000)
+    long = [{**one, "ResultCommentText": "é" * 9_000} for one in rows(60, 2)]
+    together, scattered = a_file(*long), a_file(*long[::2], *long[1::2])
+
+    sizes = [len(batch.records) for batch in batches(together)]
+    readings = look_through(scattered, LEGACY).readings
+    ids = {record.id for batch in batches(scattered) for record in batch.records}
+
+    # Some 11 kB a row, two of them a record.
+    assert set(sizes[:-1]) == {9}
+    assert sum(sizes) == 60
+    assert readings == 7
+    assert ids == {record.id for batch in batches(together) for record in batch.records}
+
+
+def test_a_row_weighs_as_much_as_all_results_that_are_made_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity_stream, "MOST_WEIGHT", 100_000)
+    names = [f"r{number}" for number in range(50)]
+    layout = CsvLayout(
+        CsvMapping(
+            columns=[MappedColumn("site", ImportField.SITE_CODE), MappedColumn("day", ImportField.DATE)],
+            results=[ResultColumn(name, name) for name in names],
+        )
+    )
+    lines = [",".join(["site", "day", *names]), *(f"S{row},2024-01-02" + ",7" * 50 for row in range(10))]
+    text = io.StringIO("\n".join(lines), newline="")
+
+    found = list(read_batches(opened(text), layout, look_through(opened(text)(), layout), OWNER))
+
+    assert [len(batch.records) for batch in found] == [1] * 10
 
 
 def test_a_batch_s_number_says_where_to_go_on() -> None:

@@ -1,6 +1,7 @@
 """Tables of somebody's own, read by a mapping: what is taken, what is refused, and that nothing is guessed."""
 
 import io
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -118,6 +119,15 @@ def test_a_fault_names_the_file_s_own_column(row: str, column: str, reason: str)
 
     assert named == column
     assert told.startswith(reason)
+
+
+@pytest.mark.parametrize("cell", ["08:00" + " " * 9_900 + "x", "08:00 a" + " " * 9_900 + "m"])
+def test_a_time_with_any_number_of_blanks_takes_no_time(cell: str) -> None:
+    before = time.process_time()
+
+    assert one_fault(f"A,2024-01-02,{cell},,pH,7,,\n" * 50) == ("time", "is not a time as HH:MM or HH:MM:SS")
+
+    assert time.process_time() - before < 2
 
 
 def test_a_comma_is_a_point_only_where_that_was_said() -> None:

@@ -1,14 +1,19 @@
 """What exports are written as: cells that no spreadsheet runs, and conditions that are read back."""
 
+import re
 from datetime import UTC, date, datetime
+from pathlib import Path
 from uuid import uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fieldward.cli.importing import _telling
 from models.condition import And, Condition, Criterion, Not, Operator, Or, Words
 from models.condition_text import conditions_of_text, text_of_conditions
+from models.data_import import RowFate
 from resolvers.export_csv import guarded, unguarded
+from resolvers.record_import import Fate
 
 
 @given(st.text())
@@ -21,6 +26,29 @@ def test_what_begins_as_a_formula_does_not_any_more(first: str, rest: str) -> No
     cell = guarded(first + rest)
 
     assert cell.startswith("'") or float(cell) is not None
+
+
+@given(st.text("ab=+-@'\uff1d;\t\r\n \"", max_size=12))
+def test_no_cell_begins_a_formula_wherever_a_program_parts_the_file(text: str) -> None:
+    # Where lists are separated by semicolons, a cell begins behind each of them, whatever the quotes around it.
+    cell = guarded(text)
+
+    assert unguarded(cell) == text
+    if text:
+        assert all(part[:1] not in set("=+-@\uff1d") for part in re.split("[;\t\r\n]", cell))
+
+
+def test_a_number_is_one_of_plain_digits() -> None:
+    assert guarded("-\uff11") == "'-\uff11"
+
+
+def test_a_column_that_a_file_names_is_no_formula_in_the_fates_of_its_rows(tmp_path: Path) -> None:
+    with _telling(tmp_path / "fates.csv") as tell:
+        tell([Fate(2, RowFate.REJECTED, "=HYPERLINK(A1)", "is no number"), Fate(3, RowFate.CREATED)])
+
+    assert (tmp_path / "fates.csv").read_text() == (
+        "line,fate,column,reason\n2,REJECTED,'=HYPERLINK(A1),is no number\n3,CREATED,,\n"
+    )
 
 
 def test_numbers_stay_as_they_are() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from models.errors import InvalidInputError
 from resolvers.site import NewSite
-from resolvers.site_geojson import SiteFile, SiteMapping, read_sites
+from resolvers.site_geojson import LARGEST_FILE, MOST_FEATURES, MOST_VALUES, SiteFile, SiteMapping, read_sites
 
 POINT = {"type": "Point", "coordinates": [-0.29561, 51.47873]}
 
@@ -143,6 +143,8 @@ def test_a_rejection_quotes_no_more_than_a_little() -> None:
         b'{"a":' * 100_000,
         b'{"type": "FeatureCollection", "features": [], "crs": {"properties": {"name": "EPSG:25832"}}}',
         b'{"type": "FeatureCollection", "features": [], "crs": "EPSG:4326"}',
+        b'{"type": "FeatureCollection", "features": [], "crs": {"properties": {"name": []}}}',
+        b'{"type": "FeatureCollection", "features": [1e999]}',
     ],
 )
 def test_what_is_no_collection_in_wgs_84_is_refused_whole(content: bytes) -> None:
@@ -156,6 +158,24 @@ def test_a_file_that_says_that_it_is_in_wgs_84_and_one_with_a_byte_order_mark_ar
 
     assert len(read(a_feature(), crs=crs).sites) == 1
     assert read_sites(marked).features == 0
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"1.5", b'"\xc3\xa9"'])
+def test_a_file_of_more_values_than_memory_takes_is_refused_before_it_is_parsed(value: bytes) -> None:
+    content = b'{"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {"x": ['
+    content += (value + b",") * MOST_VALUES + value + b"]}}]}"
+    assert len(content) < LARGEST_FILE
+
+    with pytest.raises(InvalidInputError, match="values"):
+        read_sites(io.BytesIO(content))
+
+
+def test_as_many_sites_as_a_file_may_have_are_read() -> None:
+    feature = json.dumps(a_feature(properties={"code": "#", "name": "Weir", "kind": "Well", "description": "a, b"}))
+    features = ",".join(feature.replace("#", str(number)) for number in range(MOST_FEATURES))
+    file = read_sites(io.BytesIO(f'{{"type": "FeatureCollection", "features": [{features}]}}'.encode()))
+
+    assert (file.features, len(file.sites), file.rejections) == (MOST_FEATURES, MOST_FEATURES, [])
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:

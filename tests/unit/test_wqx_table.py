@@ -184,6 +184,15 @@ def test_an_endless_line_costs_bounded_memory_and_its_row_alone(monkeypatch: pyt
     assert set(taken) == {5_001}
 
 
+def test_a_file_of_more_columns_than_any_table_has_is_refused() -> None:
+    most = wqx_table.MOST_COLUMNS
+    extra = [f"c{number}" for number in range(most - len(HEADER))]
+
+    read(a_file(a_row(), header=[*HEADER, *extra]))
+    with pytest.raises(WqxFormatError, match="more than 2000 columns"):
+        read(a_file(a_row(), header=[*HEADER, *extra, "one more"]))
+
+
 def test_the_columns_may_come_in_any_order_with_others_between() -> None:
     header = ["Extra", *reversed(HEADER), "Extra"]
 
