@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import httpx
@@ -59,7 +59,7 @@ RECORDS: Final = 6
 LONGEST_TOLD: Final = 2000
 
 _KEEPING_OUT: Final = frozenset({"setSignInPolicy", "setTrustedDocumentPolicy"})
-"""Mutations that are not asked in a way that would do: everybody would have to add a second factor before all else, or
+"""Mutations that no owner asks in a way that would do: everybody would have to add a second factor before all else, or
 could ask nothing that was not registered.
 """
 
@@ -114,11 +114,12 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, and what no answer to them may say."""
+    """Who asks, and what no answer to them may say. is_owner: whether they may shut everybody out."""
 
     name: str
     caller: Caller | None
     unspeakable: Sequence[str]
+    is_owner: bool = False
 
 
 def malformed_under_watch(
@@ -137,11 +138,12 @@ def malformed_under_watch(
     say(f"seed {seed}")
     with _scene(machine) as (askers, ids), httpx.Client(timeout=60) as http:
         began, watch = time.monotonic(), Watch(outcome)
-        for number, (text, is_broken) in enumerate(_operations(contract, count, seed=seed, ids=ids)):
-            asker = askers[number % len(askers)]
+        for number, drawn in enumerate(_operations(contract, count, seed=seed, ids=ids)):
+            able = [one for one in askers if not (drawn.keeps_out and one.is_owner)]
+            asker, text = able[number % len(able)], drawn.text
             tried.note(text)
             watch.look(asker, text, _ask(http, machine.url, asker, text))
-            outcome.broken += is_broken
+            outcome.broken += drawn.is_broken
             if number % 5000 == 4999:
                 say(f"{number + 1} operations, {number / (time.monotonic() - began):.0f}/s")
         outcome.took_s = time.monotonic() - began
@@ -268,8 +270,18 @@ def _given_names(contract: GraphQLSchema) -> Iterator[str]:
             yield from (f"{named.name}.{name}" for name in named.fields)
 
 
-def _operations(contract: GraphQLSchema, count: int, *, seed: int, ids: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """Yield operations, each root field's as many, and whether they break the contract."""
+class Drawn(NamedTuple):
+    """An operation that was made. is_broken: whether it breaks the contract; else keeps_out says whether it would, if
+    it were done, let nobody ask anything more: it is for who may not.
+    """
+
+    text: str
+    is_broken: bool
+    keeps_out: bool = False
+
+
+def _operations(contract: GraphQLSchema, count: int, *, seed: int, ids: Sequence[str]) -> Iterator[Drawn]:
+    """Yield operations, each root field's as many."""
     roots = ((contract.query_type, operations.queries), (contract.mutation_type, operations.mutations))
     made = [(strategy, name) for root, strategy in roots if root is not None for name in root.fields]
     scalars = _scalars(ids)
@@ -283,10 +295,10 @@ def _operations(contract: GraphQLSchema, count: int, *, seed: int, ids: Sequence
         except InvalidArgument:
             # Such as a field that is given nothing: there is nothing to break.
             broken = []
-        yield from ((text, True) for text in broken)
-        if name not in _KEEPING_OUT:
-            texts = strategy(contract, fields=[name], custom_scalars=scalars, mode=Mode.POSITIVE)
-            yield from ((text, False) for text in _drawn(texts, wanted - len(broken), seed + place))
+        yield from (Drawn(text, is_broken=True) for text in broken)
+        texts = strategy(contract, fields=[name], custom_scalars=scalars, mode=Mode.POSITIVE)
+        kept = _drawn(texts, wanted - len(broken), seed + place)
+        yield from (Drawn(text, is_broken=False, keeps_out=name in _KEEPING_OUT) for text in kept)
 
 
 def _drawn(strategy: st.SearchStrategy[str], count: int, seed: int) -> list[str]:
@@ -357,10 +369,10 @@ def _scene(machine: Machine) -> Iterator[tuple[list[Asker], list[str]]]:
         ids.append(callers[aside.email].data(_WHO)["viewer"]["user"]["id"])
         yield (
             [
-                Asker("the owner", callers[owner.email], theirs),
+                Asker("the owner", callers[owner.email], theirs, is_owner=True),
                 Asker("the manager", callers[manager.email], theirs),
                 Asker("the viewer", callers[viewer.email], [*secrets, *theirs]),
-                Asker("another tenant's owner", callers[stranger.email], secrets),
+                Asker("another tenant's owner", callers[stranger.email], secrets, is_owner=True),
                 Asker("nobody", None, [*secrets, *theirs]),
             ],
             [*ids, *elsewhere],

@@ -52,7 +52,7 @@ from schema.incident_change import IncidentMutation
 from schema.input_object import hide_values
 from schema.introspection import SchemaExecutor, publish_sights
 from schema.invitation_change import InvitationMutation
-from schema.limits import TooComplexError, asks_alone
+from schema.limits import MOST_TOKENS, MOST_TOKENS_OF_ANYONE, TooComplexError, asks_alone
 from schema.mutation import wire_mutations
 from schema.operation import BusyError, InvalidOperationError, OperationKindError, Operations
 from schema.password_change import PasswordMutation
@@ -211,6 +211,7 @@ class Api(Schema):
                 keep=context.actor.viewer is not None,
                 spend=context.allowance.spend,
                 enforced=enforced,
+                most=MOST_TOKENS if context.actor.viewer is not None else MOST_TOKENS_OF_ANYONE,
             )
             operation = prepared.operation(name)
             if allowed is not None and operation.definition.operation.value not in {one.value for one in allowed}:

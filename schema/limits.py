@@ -30,6 +30,8 @@ from schema.connection import DEFAULT_PAGE
 
 MOST_TOKENS: Final = 4000
 """Tokens of a text, comments aside."""
+MOST_TOKENS_OF_ANYONE: Final = 1000
+"""The same for who is not signed in: they sign in, or look at how."""
 MOST_DEFINITIONS: Final = 200
 """Operations and fragments of a document: validating takes each fragment once for each operation."""
 DEEPEST: Final = 15

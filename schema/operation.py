@@ -220,13 +220,13 @@ class Operations:
         return found
 
     async def prepare_aside(
-        self, text: str, *, keep: bool, spend: Callable[[int], None], enforced: bool = True
+        self, text: str, *, keep: bool, spend: Callable[[int], None], enforced: bool = True, most: int = MOST_TOKENS
     ) -> Prepared:
         """Return the prepared document as `prepare` does; what is not kept is looked at and prepared by a thread.
 
         So others are served meanwhile. Large ones wait for each other alone, however many come, and are paid for.
 
-        spend: takes from what whoever asks may ask for in a while.
+        spend: takes from what whoever asks may ask for in a while. most: the tokens that they may send.
 
         Raises:
             BusyError: too many wait already.
@@ -236,7 +236,7 @@ class Operations:
         if found is not None:
             return found
         thread = self._large if len(text) > LARGEST_KEPT else self._small
-        tokens = (await thread.run(extent_of, text)).tokens if len(text) > SHORT else extent_of(text).tokens
+        tokens = (await thread.run(extent_of, text, most)).tokens if len(text) > SHORT else extent_of(text, most).tokens
         if tokens > MOST_TOKENS_OF_SMALL:
             spend(tokens * WORTH_OF_TOKEN)
             thread = self._large

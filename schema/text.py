@@ -35,8 +35,10 @@ class Extent(NamedTuple):
     nesting: int
 
 
-def extent_of(text: str) -> Extent:
+def extent_of(text: str, most: int = MOST_TOKENS) -> Extent:
     """Return how large a text is.
+
+    most: the tokens that it may have.
 
     Raises:
         TooComplexError: it has more tokens than an operation may have, or is nested too deeply to make sense.
@@ -47,11 +49,9 @@ def extent_of(text: str) -> Extent:
         if kind is None:
             continue
         tokens += 1
-        if tokens > MOST_TOKENS:
+        if tokens > most:
             raise TooComplexError(
-                f"The operation has more than {MOST_TOKENS} tokens. Ask for less at once.",
-                limit="tokens",
-                most=MOST_TOKENS,
+                f"The operation has more than {most} tokens. Ask for less at once.", limit="tokens", most=most
             )
         if kind == "open":
             depth += 1

@@ -15,6 +15,7 @@ from fieldward.database import Databases
 from fieldward.web.app import build_app
 from schema.api import Api
 from schema.operation import LARGEST_KEPT
+from schema.text import extent_of
 from tests.api.test_transport import Sent, answered, given
 from tests.conftest import Template
 from tests.support.world import World
@@ -89,13 +90,26 @@ async def asked(app: ASGIApp, text: str, variables: dict[str, Any] | None = None
 
 
 @pytest.mark.parametrize("name", BEYOND)
-async def test_one_beyond_a_limit_is_refused_with_the_limit(enforcing: ASGIApp, name: str) -> None:
+async def test_one_beyond_a_limit_is_refused_with_the_limit(world: World, name: str) -> None:
     text, variables, of, allowed = BEYOND[name]
 
-    (error,) = (await asked(enforcing, text, variables)).errors
+    (error,) = (await (await world.client("viewer")).run(text, variables)).errors
 
     assert error["extensions"]["code"] == "TOO_COMPLEX"
     assert error["extensions"]["limit"] == {"of": of or "values in one list", "allowed": allowed}
+
+
+async def test_who_is_not_signed_in_sends_less(world: World, enforcing: ASGIApp) -> None:
+    listed = "{{ records(filter: {{siteCode: {{in: [{}]}}}}) {{ nodes {{ id }} }} }}"
+    other = extent_of(listed.format("")).tokens
+    at, beyond = (listed.format('"a" ' * (count - other)) for count in (1000, 1001))
+
+    within, (refused,) = await asked(enforcing, at), (await asked(enforcing, beyond)).errors
+
+    assert b'"UNAUTHENTICATED"' in within.body
+    assert refused["extensions"]["code"] == "TOO_COMPLEX"
+    assert refused["extensions"]["limit"] == {"of": "tokens", "allowed": 1000}
+    assert (await (await world.client("viewer")).run(beyond)).errors == []
 
 
 async def test_what_is_at_a_limit_is_run(enforcing: ASGIApp) -> None:
