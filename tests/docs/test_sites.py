@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from resolvers.site_geojson import LARGEST_FILE, read_sites
+from resolvers.site_geojson import LARGEST_FILE, MOST_FEATURES, MOST_VALUES, read_sites
 from schema.measurement_series import DEFAULT_WIDTH, MOST_POINTS, MOST_SERIES, WIDEST
 from tests.model.test_site_import import bring
 from tests.support.world import World
@@ -41,4 +41,5 @@ def test_the_page_names_the_limits_that_are_kept() -> None:
     words = " ".join(PAGE.split())
     assert f"({DEFAULT_WIDTH} unless said otherwise, {WIDEST} at the most)" in words
     assert f"at most {MOST_SERIES} series and {MOST_POINTS:,} points" in words
-    assert f"A file has at most {LARGEST_FILE // 1024 // 1024} MiB." in words
+    size = f"{LARGEST_FILE // 1024 // 1024} MiB, {MOST_FEATURES:,} features, and {MOST_VALUES:,} brackets and commas"
+    assert f"A file has at most {size}." in words
