@@ -128,7 +128,7 @@ def malformed_under_watch(
             require("unexpected_error" not in log.read_text(), f"the service failed unexpectedly: see {log}")
     outcome.reached, outcome.reachable = len(tried.reached), len(tried.reachable)
     missing = sorted(tried.reachable - tried.reached)
-    require(count < 20_000 or not missing, f"{len(missing)} arguments were never tried: {missing[:10]}")
+    require(count < 50_000 or not missing, f"{len(missing)} arguments were never tried: {missing[:10]}")
     return outcome
 
 
