@@ -128,7 +128,9 @@ def malformed_under_watch(
             require("unexpected_error" not in log.read_text(), f"the service failed unexpectedly: see {log}")
     outcome.reached, outcome.reachable = len(tried.reached), len(tried.reachable)
     missing = sorted(tried.reachable - tried.reached)
-    require(count < 50_000 or not missing, f"{len(missing)} arguments were never tried: {missing[:10]}")
+    # What is given is drawn: of twenty thousand operations a few of the rarest are not, of a hundred thousand each is.
+    most = outcome.reachable if count < 20_000 else outcome.reachable // 50 if count < 50_000 else 0
+    require(len(missing) <= most, f"{len(missing)} arguments were never tried: {missing[:10]}")
     return outcome
 
 

@@ -296,3 +296,18 @@ async def test_each_of_several_fields_at_fault_is_named_once(world: World) -> No
         ("Expected a value of type Int!.", "expectedVersion"),
         ("Expected a value of type String!.", "password"),
     ]
+
+
+@pytest.mark.parametrize("depth", [70, 900])
+async def test_a_variable_that_is_nested_too_deeply_is_refused_by_its_name(world: World, depth: int) -> None:
+    query = "query($filter: RecordFilter) { records(filter: $filter) { nodes { id } } }"
+    given: dict[str, Any] = {"siteCode": {"eq": "C-07"}}
+    for _ in range(depth):
+        given = {"not": given}
+
+    answer = await (await world.client("viewer")).run(query, {"filter": given})
+
+    (error,) = answer.errors
+    assert error["extensions"]["code"] == "INVALID_INPUT"
+    assert error["extensions"]["field"][0] == "filter"
+    assert error["message"] == "Expected a value that is not nested so deeply."

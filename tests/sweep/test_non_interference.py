@@ -91,8 +91,7 @@ def test_what_a_viewer_may_not_read_changes_nothing_in_what_it_is_answered(
 
     with capsys.disabled():
         print(f"\n{viewer}: {pair.told}")
-    # Others are refused for what they ask for in all. Long texts are, of who is not signed in.
-    assert pair.tally["valid"] >= 0.7 * pair.tally["operations"]
+    assert pair.tally["valid"] >= 0.8 * pair.tally["operations"]
 
 
 @pytest.mark.parametrize("viewer", CHANGES)
