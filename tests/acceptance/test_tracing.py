@@ -23,11 +23,11 @@ mutation Creating($input: CreateRecordInput!) { createRecord(input: $input) { re
 """
 # Names of what is called by names of ours.
 NAME = re.compile(
-NAMED = {"_OTHER unknown", "GET /exports/{export}/{name}", "mutation"}
-"""Spans that must have come before a scan for canaries means anything."""
     r"(GET|POST|PUT|_OTHER) (/[\w/{}.-]*|unknown)|query|mutation|subscription|none"
     r"|(Query|Mutation)\.\w+|(select|insert|update|delete|with|begin|commit|rollback|other)( [a-z_]+)?"
 )
+NAMED = {"_OTHER unknown", "GET /exports/{export}/{name}", "mutation"}
+"""Spans that must have come before a scan for canaries means anything."""
 
 
 @asynccontextmanager
