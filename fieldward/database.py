@@ -135,6 +135,14 @@ def credentials_of(url: str) -> Credentials:
     return credentials
 
 
+def tls_mode(credentials: Credentials) -> str | None:
+    """Return what a database URL says of TLS (`sslmode`); None where it says nothing."""
+    if "dsn" in credentials:
+        return parse_qs(urlsplit(credentials["dsn"]).query).get("sslmode", [None])[0]
+    mode: str | None = credentials.get("ssl")
+    return mode
+
+
 def pools(databases: Databases, settings: Settings, by: type[CountedConnection] = CountedConnection) -> dict[str, Any]:
     """Return Tortoise's configuration: the pool of changes, and the keystore's. by: the class of connections."""
 

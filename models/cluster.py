@@ -10,6 +10,7 @@ Standard: PostgreSQL 18, "Database Connection Control Functions" (`host`, `targe
 """
 
 import asyncio
+import math
 import random
 import socket
 import time
@@ -88,7 +89,7 @@ class Cluster:
         self.is_lost = False
         self.timeline = 0
         self.position = 0
-        self._seen_at = time.monotonic()
+        self._seen_at = -math.inf
         self._connections: WeakKeyDictionary[asyncpg.Connection, Server] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -101,7 +102,7 @@ class Cluster:
 
     @property
     def silent_for_s(self) -> float:
-        """Seconds since a server was last seen to take writes."""
+        """Seconds since a server was last seen to take writes; infinite where none ever was."""
         return time.monotonic() - self._seen_at
 
     async def connect(self, **more: Any) -> asyncpg.Connection:
@@ -265,8 +266,12 @@ class Cluster:
         assert row is not None
         if row["follows"]:
             return Standing(follows=True)
-        # The first eight digits of a log file's name are its timeline's (PostgreSQL, "WAL Internals").
-        return Standing(follows=False, timeline=int(row["wal_file"][:8], 16), position=int(row["position"]))
+        return Standing(follows=False, timeline=timeline_of(row["wal_file"]), position=int(row["position"]))
+
+
+def timeline_of(wal_file: str) -> int:
+    """Return the timeline of a file of the log: the first eight digits of its name (PostgreSQL, "WAL Internals")."""
+    return int(wal_file[:8], 16)
 
 
 def requires_writes(attributes: str) -> bool:

@@ -2,6 +2,10 @@
 
 A standby shows what its primary committed, a moment later. Who reads there says from which position of the log on, and
 waits until that is replayed: what was committed before it, and with it whatever was revoked before it, is seen.
+
+A position alone does not say so. A server that was the primary, was cut off and stepped down follows nobody, and its
+log may be longer than the new primary's, by what no other server ever had. So the log must be on the primary's timeline
+besides. A server notes late that it has come to one; until it has, it is not read.
 """
 
 import asyncio
@@ -20,17 +24,22 @@ LONGEST_REPLAY_S: Final = 0.25
 _ROUND_S: Final = 0.01
 _PROGRESS: Final = """
     select pg_is_in_recovery() as follows,
-           pg_last_wal_replay_lsn() >= '0/0'::pg_lsn + $1::numeric as is_there
+           pg_last_wal_replay_lsn() >= '0/0'::pg_lsn + $1::numeric
+           and greatest(
+               (select timeline_id from pg_control_checkpoint()),
+               (select min_recovery_end_timeline from pg_control_recovery())
+           ) >= $2 as is_there
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """That what is read may be read from a standby which has replayed the log up to `position`.
+    """That what is read may be read from a standby which has replayed the log of `timeline` up to `position`.
 
     or_primary: whether the primary is read where no standby is that far; else nothing is read.
     """
 
+    timeline: int
     position: int
     or_primary: bool
     _reads: list[None] = field(default_factory=list, compare=False, repr=False)
@@ -53,7 +62,7 @@ class Stale:
         """
         async with asyncio.timeout(LONGEST_REPLAY_S):
             while True:
-                row = await connection.fetchrow(_PROGRESS, self.position)
+                row = await connection.fetchrow(_PROGRESS, self.position, self.timeline)
                 if row is None or not row["follows"]:
                     connection.terminate()
                     raise NoStandbyError("The server is no standby any more.")

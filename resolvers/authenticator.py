@@ -28,7 +28,7 @@ from models.session import Factor
 from models.transaction import Tenant, fetch
 from models.user import User
 from resolvers.authenticator_notice import tell_person
-from resolvers.change import Change, Intent, commit_change
+from resolvers.change import AGAIN_S, Change, Intent, commit_change
 from resolvers.checking import require_fit
 from resolvers.fresh_sign_in import require_strong
 from resolvers.relying_party import RelyingParty
@@ -316,7 +316,7 @@ async def _delete_elsewhere(intent: Intent, row: Authenticator) -> None:
         floodgate=intent.actor.floodgate,
     )
     removal = Intent(action=intent.action, actor=there, entity=_TABLE, subjects=[row.id])
-    await commit_change(removal, lambda change: row.delete(using_db=change.connection))
+    await commit_change(removal, lambda change: row.delete(using_db=change.connection), pauses=AGAIN_S)
 
 
 async def _require_dispensable(change: Change, account: User) -> None:

@@ -24,7 +24,7 @@ from models.audit_writing import SealedEntry, append_entries, entry_insertion
 from models.base import TenantModel
 from models.deadline import within_deadline
 from models.encryption.keyring import active_keyring
-from models.errors import UncommittedError, UnknownOutcomeError
+from models.errors import UnavailableError, UncommittedError, UnknownOutcomeError
 from models.inventory import entity_of
 from models.row import Row
 from models.transaction import Tenant, fetch, write_transaction
@@ -39,6 +39,7 @@ T = TypeVar("T")
 
 AGAIN_S: Final = (0.05, 0.3, 0.8)
 """The pauses before a mutation is tried again that was not committed, each more or less by half."""
+_HALF: Final = "The database went away before all of it was done. Send it again, or look what became of it."
 
 _DENIALS = frozenset({Code.FORBIDDEN, Code.UNAUTHENTICATED, Code.NOT_FOUND, Code.UNTRUSTED_DOCUMENT})
 
@@ -65,7 +66,8 @@ class Change:
 
     made: the rows that were made in it by `insert`, as they are stored, by id.
     afterwards: what is done once it is committed, before anything is answered: changes in other organizations, each in
-        a transaction of its own with its own entry. What one raises is raised.
+        a transaction of its own with its own entry. Work that has some is to be done anew where it is asked for again:
+        what it answered is not kept under the key of the request.
     """
 
     intent: Intent
@@ -137,9 +139,21 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]], 
     except Exception as error:
         await record_attempt(attempted, error)
         raise
-    for follow in change.afterwards:
-        await follow()
+    await _follow(change)
     return done
+
+
+async def _follow(change: Change) -> None:
+    """Do what is done in other organizations once the change is committed.
+
+    Raises:
+        UnknownOutcomeError: it was not, or may not have been. What was committed before it stays.
+    """
+    for follow in change.afterwards:
+        try:
+            await follow()
+        except UnavailableError as error:
+            raise UnknownOutcomeError(_HALF) from error
 
 
 async def commit_decided(

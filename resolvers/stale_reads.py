@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-from models.cluster import Cluster
+from models.cluster import Cluster, timeline_of
 from models.errors import InvalidInputError, UnavailableError
 from models.reading import OneStatement
 from models.staleness import Stale, read_from_standby, reading, staleness
@@ -22,7 +22,10 @@ from models.transaction import Tenant
 
 LONGEST_S: Final = 86_400
 """Seconds that a client may name."""
-_POSITION: Final = "select (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::numeric"
+_POSITION: Final = """
+    select pg_walfile_name(pg_current_wal_lsn()) as wal_file,
+           (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::numeric as position
+"""
 
 _most: ContextVar[int | None] = ContextVar("most_stale", default=None)
 
@@ -68,10 +71,11 @@ class StaleReads:
             return False
         try:
             async with OneStatement(Tenant()) as connection:
-                position = int(await connection.fetchval(_POSITION))
+                row = await connection.fetchrow(_POSITION)
         except UnavailableError:
             return False
-        read_from_standby(Stale(position, or_primary=True))
+        assert row is not None
+        read_from_standby(Stale(timeline_of(row["wal_file"]), int(row["position"]), or_primary=True))
         return True
 
     def age_s(self) -> int | None:
@@ -85,7 +89,7 @@ class StaleReads:
         cluster = self._cluster
         if cluster is None or most_s is None or not self.is_read_only or cluster.silent_for_s > most_s:
             return None
-        return Stale(cluster.position, or_primary=False)
+        return Stale(cluster.timeline, cluster.position, or_primary=False)
 
 
 def _seconds(said: str | None) -> int | None:

@@ -272,7 +272,8 @@ def _in_transaction(said: MutationField, resolve: Resolve) -> Callable[..., Awai
                     answer = await resolve(info, arguments)
                 finally:
                     context.change = None
-                if once is not None:
+                # What is done after the commit may fail: whoever asks again has it done, and is not told that it was.
+                if once is not None and not change.afterwards:
                     await once.keep(change.connection, name, kept_of(answer, info.return_type))
                 if isinstance(answer, Payload) and answer.row_id in change.made:
                     return replace(answer, row=change.made[answer.row_id])

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from fieldward.check.finding import Finding
 from fieldward.check.rule import RULES
 from fieldward.check.secret import LEAST_PASSWORD, LEAST_TOKEN, weakness
-from fieldward.database import DatabaseUrlError, credentials_of
+from fieldward.database import DatabaseUrlError, credentials_of, tls_mode
 from fieldward.settings import Settings, tls_key_log
 from fieldward.web.proxy import networks_of
 from models.cluster import Credentials
@@ -128,7 +128,7 @@ def _databases(settings: Settings) -> Iterator[Finding]:
 
 def _database(name: str, credentials: Credentials) -> Iterator[Finding]:
     remote = remote_hosts(credentials)
-    mode = credentials.get("ssl")
+    mode = tls_mode(credentials)
     if remote and mode != VERIFYING:
         yield _of("unverified-database", name, f"expected sslmode={VERIFYING}, and it is {mode or 'not given'}")
     password = str(credentials["password"])

@@ -23,6 +23,7 @@ from fieldward.settings import Settings
 from fieldward.web.admission import Admission
 from fieldward.web.app import build_app
 from fieldward.web.draining import Draining
+from fieldward.web.handshake import RefusableHandshake
 from fieldward.web.live import LARGEST_MESSAGE
 from fieldward.web.protocol import bounded_protocol, most_connections
 from fieldward.web.server import DrainingServer
@@ -138,7 +139,7 @@ def serve_on(
         uvicorn.Config(
             build_app(settings, reached.service, mailer=mailer, admission=admission, draining=draining),
             http=bounded_protocol(admission, draining, is_production=settings.is_production, most=most_connections()),
-            ws="websockets-sansio",
+            ws=RefusableHandshake,
             ws_max_size=LARGEST_MESSAGE,
             # Compressed, what is secret and what somebody else chose would tell of each other by their length.
             ws_per_message_deflate=False,

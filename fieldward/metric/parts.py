@@ -10,6 +10,7 @@ from fieldward.metric.part import Part, counter, gauges
 from fieldward.metric.process import job_metrics, keyring_metrics, machine_metrics, pool_metrics
 from fieldward.metric.request import request_metrics
 from fieldward.settings import Settings
+from fieldward.web.admission import Admission
 from fieldward.web.draining import Draining
 from fieldward.web.live import LiveEndpoint
 from resolvers.erasure_metric import erasure_figures
@@ -28,6 +29,7 @@ def build_parts(
     exporting: Exporting,
     live: LiveEndpoint,
     draining: Draining,
+    admission: Admission,
 ) -> Mapping[str, Part]:
     """Return the parts, by their names. Each is asked at each look."""
     is_published = settings.audit_publish_url is not None
@@ -41,6 +43,7 @@ def build_parts(
 
     return {
         "requests": _now(lambda: request_metrics(services.meter)),
+        "admission": _now(lambda: [_turned_away(admission)]),
         "pools": _now(lambda: pool_metrics(pool_figures())),
         "statements": _now(
             lambda: [counter("fieldward_statements", "Statements sent to the databases.", statements_sent())]
@@ -62,6 +65,11 @@ def _work(importing: ImportRunning, exporting: Exporting) -> list[Metric]:
     running.add_metric(("import",), importing.open_count)
     running.add_metric(("export",), exporting.open_count)
     return [running]
+
+
+def _turned_away(admission: Admission) -> Metric:
+    # They are answered before they are read, and so are in no count of requests.
+    return counter("fieldward_requests_turned_away", "Requests told to come again unread.", admission.turned_away)
 
 
 def _now(tell: Callable[[], Iterable[Metric]]) -> Part:

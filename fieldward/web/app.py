@@ -113,7 +113,7 @@ def build_app(
     )
 
     live_endpoint = LiveEndpoint(live, services, gate, own_page, proxies)
-    parts = build_parts(services, settings, background, importing, exporting, live_endpoint, draining)
+    parts = build_parts(services, settings, background, importing, exporting, live_endpoint, draining, admission)
 
     async def require_safe() -> None:
         await require_safe_databases(databases)

@@ -1,6 +1,14 @@
-"""Whether the process lives, and whether it can serve."""
+"""Whether the process lives, and whether it can serve.
+
+Anybody may ask, as often as they like, and nobody's quota is spent: so the database is asked once for all who wait, and
+its answer is kept for a moment. A flood of such questions takes no connection from who is served.
+"""
 
 import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import asyncpg
 from starlette.requests import Request
@@ -17,6 +25,10 @@ from models.reading import OneStatement
 from models.transaction import Tenant
 from resolvers.stale_reads import StaleReads
 
+KEPT_S: Final = 1.0
+"""Seconds for which an answer is given again."""
+
+_UNAVAILABLE: Final = "unavailable"
 _NOT_READY = (
     UnavailableError,
     TimeoutError,
@@ -29,10 +41,13 @@ _NOT_READY = (
 def health_routes(gate: Gate, draining: Draining, stale_reads: StaleReads) -> list[Route]:
     """Return `/health/live` and `/health/ready`. Neither tells anything about data or versions."""
 
+    looked = _Looked(lambda: _readiness(gate, stale_reads))
+
     async def ready(_: Request) -> JSONResponse:
         if draining.is_ending:
             return JSONResponse({"status": "ending"}, status_code=503)
-        return await _ready(gate, stale_reads)
+        status = await looked()
+        return JSONResponse({"status": status}, status_code=503 if status == _UNAVAILABLE else 200)
 
     return [Route("/health/live", _live), Route("/health/ready", ready)]
 
@@ -41,16 +56,34 @@ async def _live(_: Request) -> JSONResponse:
     return JSONResponse({"status": "ok"})
 
 
-async def _ready(gate: Gate, stale_reads: StaleReads) -> JSONResponse:
+class _Looked:
+    """What was found by a look, for all who ask while it is under way and for a moment after. look: finds it."""
+
+    def __init__(self, look: Callable[[], Awaitable[str]]) -> None:
+        self._look = look
+        self._found = ""
+        self._until = -math.inf
+        self._under_way = asyncio.Lock()
+
+    async def __call__(self) -> str:
+        if time.monotonic() >= self._until:
+            async with self._under_way:
+                if time.monotonic() >= self._until:
+                    self._found = await self._look()
+                    self._until = time.monotonic() + KEPT_S
+        return self._found
+
+
+async def _readiness(gate: Gate, stale_reads: StaleReads) -> str:
     try:
         gate.require_open()
         if stale_reads.is_read_only:
             # Taken out of service it would answer nobody, and there is something that it can answer.
-            return JSONResponse({"status": "read-only"})
+            return "read-only"
         async with asyncio.timeout(5), OneStatement(Tenant()) as connection:
-            # The newest table and column of this version: a database that was not migrated is not ready.
-            await connection.fetchval("select count(days) from trail_retention")
+            # The newest table of this version: a database that was not migrated is not ready.
+            await connection.fetchval("select certificate from erasure_request limit 0")
             await active_keyring().load([SYSTEM])
     except _NOT_READY:
-        return JSONResponse({"status": "unavailable"}, status_code=503)
-    return JSONResponse({"status": "ok"})
+        return _UNAVAILABLE
+    return "ok"

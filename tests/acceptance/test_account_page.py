@@ -55,10 +55,6 @@ async def test_the_page_may_reach_nothing_but_its_own_server_and_makes_no_markup
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     ]
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["referrer-policy"] == "no-referrer"
-    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
-    assert "publickey-credentials-get" not in answer.headers["permissions-policy"]
     assert "set-cookie" not in answer.headers
 
 

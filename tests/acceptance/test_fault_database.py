@@ -81,7 +81,7 @@ def test_a_database_whose_name_does_not_resolve_is_away_and_found_when_it_does(
             pytest.skip("no process can be given names of its own here")
         with installation.served(settings=urls, before=own, is_ready=False) as served:
             # It starts, lives, says that it is not ready, and answers so at once.
-            assert served.status("/health/ready") == 503
+            assert served.becomes("/health/ready", 503)
             _is_away(served)
 
             _rewrite(hosts, known)
@@ -113,7 +113,7 @@ def _is_away(served: Served) -> None:
     assert answer.status_code in {200, 503}
     assert asked.status_code in {200, 400, 503}
     assert served.status("/health/live") == 200
-    assert served.status("/health/ready") == 503
+    assert served.becomes("/health/ready", 503)
 
 
 def _rewrite(hosts: Path, text: str) -> None:

@@ -26,7 +26,7 @@ NAME = re.compile(
     r"(GET|POST|PUT|_OTHER) (/[\w/{}.-]*|unknown)|query|mutation|subscription|none"
     r"|(Query|Mutation)\.\w+|(select|insert|update|delete|with|begin|commit|rollback|other)( [a-z_]+)?"
 )
-NAMED = {"_OTHER unknown", "GET /exports/{export}/{name}", "mutation"}
+NAMED = {"PUT unknown", "GET /exports/{export}/{name}", "mutation"}
 """Spans that must have come before a scan for canaries means anything."""
 
 

@@ -56,6 +56,10 @@ class Writing:
         for mutation in self.contract.mutation:
             if mutation not in SESSION | DONE_ELSEWHERE:
                 self._all_of(mutation)
+        # What is imported after this keeps the rows that it came from.
+        back = {**self._filled("setProjectFields", "put back"), "fieldsOff": []}
+        reply = self._mutate(self.owner, "setProjectFields", back, None)
+        assert not _failed(reply, "setProjectFields"), reply.text
 
     def _all_of(self, mutation: str) -> None:
         kind = input_of(self.contract, mutation)

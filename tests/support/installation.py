@@ -151,6 +151,13 @@ class Served:
         except httpx.TransportError:
             return None
 
+    def becomes(self, address: str, status: int, *, within_s: float = 3) -> bool:
+        """Return whether an address answers so by then: how the service is, is told again for a moment."""
+        end = time.monotonic() + within_s
+        while (found := self.status(address)) != status and time.monotonic() < end:
+            time.sleep(0.1)
+        return found == status
+
     def signed_in(self, within_s: float = 0) -> Caller:
         """Return the owner, signed in.
 

@@ -78,6 +78,12 @@ def test_nothing_is_found_where_all_is_well(good: dict[str, Any]) -> None:
     assert found_in(good) == []
 
 
+def test_the_database_s_own_authority_may_be_named_in_its_url(good: dict[str, Any]) -> None:
+    named = url(host="db1.example,db2.example", query="?sslmode=verify-full&sslrootcert=/etc/fieldward/ca.crt")
+
+    assert found_in({**good, "database_url": named}) == []
+
+
 def test_a_proxy_that_speaks_tls_does_as_well(good: dict[str, Any]) -> None:
     without = {**good, "tls_certificate": None, "tls_key": None}
 
@@ -130,6 +136,12 @@ def test_a_proxy_that_speaks_tls_does_as_well(good: dict[str, Any]) -> None:
         ("unverified-database", "database_url", {"database_url": url(query="?sslmode=verify-ca")}),
         ("unverified-database", "keystore_url", {"keystore_url": url(host="keys.example", query="?sslmode=prefer")}),
         ("unverified-database", "database_url", {"database_url": url(host="localhost,db2.example", query="")}),
+        (
+            "unverified-database",
+            "database_url",
+            {"database_url": url(query="?sslmode=verify-ca&sslrootcert=/etc/fieldward/ca.crt")},
+        ),
+        ("unverified-database", "database_url", {"database_url": url(query="?sslrootcert=/etc/fieldward/ca.crt")}),
         ("owner-served", "owner_database_url", {"owner_database_url": url("fieldward_owner")}),
         ("plain-provider", "vault_url", {"vault_url": "http://vault.example:8200"}),
         ("plain-provider", "aws_kms_endpoint_url", {"aws_kms_endpoint_url": "http://kms.example"}),
