@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 
@@ -128,13 +128,21 @@ def _databases(settings: Settings) -> Iterator[Finding]:
 
 def _database(name: str, credentials: Credentials) -> Iterator[Finding]:
     remote = remote_hosts(credentials)
-    mode = credentials.get("ssl")
+    mode = _sslmode(credentials)
     if remote and mode != VERIFYING:
         yield _of("unverified-database", name, f"expected sslmode={VERIFYING}, and it is {mode or 'not given'}")
     password = str(credentials["password"])
     # Over a socket the operating system may say who comes.
     if (remote or password) and (why := weakness(password, least=LEAST_PASSWORD)) is not None:
         yield _of("weak-secret", name, f"its password: {why}")
+
+
+def _sslmode(credentials: Credentials) -> str | None:
+    """Return the `sslmode` of a URL; None where it gave none. Beside a `sslrootcert` asyncpg is given both in a URL."""
+    if (mode := credentials.get("ssl")) is not None:
+        return str(mode)
+    given = parse_qs(urlsplit(str(credentials.get("dsn", ""))).query)
+    return given.get("sslmode", [None])[0]
 
 
 def _providers(settings: Settings) -> Iterator[Finding]:
