@@ -29,6 +29,30 @@ def test_every_file_of_deploy_that_is_named_is_there() -> None:
         assert path.is_dir() or any(one in relative for one in named), relative
 
 
+def test_under_systemd_everything_is_there_before_the_service_is_started() -> None:
+    unit = (ROOT / "deploy" / "systemd" / "fieldward.service").read_text()
+    section = PAGE.partition("\n## Under systemd\n")[2].partition("\n## ")[0]
+    steps = [line.strip() for line in section.replace("\\\n", " ").splitlines() if line.startswith("    ")]
+    places = [
+        next(place for place, step in enumerate(steps) if re.search(wanted, step))
+        for wanted in (
+            r"-m venv \.venv$",
+            r"pip install --require-hashes .*-r requirements\.txt$",
+            r"fieldward\.env\.example /etc/fieldward/fieldward\.env$",
+            r" /etc/fieldward/owner\.env$",
+            r"^systemctl daemon-reload$",
+            r"^systemd-run .*EnvironmentFile=/etc/fieldward/owner\.env .* -m fieldward migrate$",
+            r"^systemctl enable --now fieldward\.socket fieldward\.service$",
+        )
+    ]
+
+    assert places == sorted(places)
+    # What only migrating may know is not read by what serves.
+    assert re.findall(r"^EnvironmentFile=(.*)$", unit, re.MULTILINE) == ["/etc/fieldward/fieldward.env"]
+    assert f"--working-directory={re.findall(r'^WorkingDirectory=(.*)$', unit, re.MULTILINE)[0]} " in " ".join(steps)
+    assert "CHANGE" in section
+
+
 def test_the_container_is_run_as_it_was_built() -> None:
     final = parsed((ROOT / "deploy" / "container" / "Containerfile").read_text())[-1]
     run = " ".join(COMMANDS)
