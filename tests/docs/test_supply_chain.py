@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from supply.lock import DEVELOPED, FAILOVER, PROVIDERS, SERVED
 from tests.support.containerfile import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,16 @@ def test_under_systemd_everything_is_there_before_the_service_is_started() -> No
     assert re.findall(r"^EnvironmentFile=(.*)$", unit, re.MULTILINE) == ["/etc/fieldward/fieldward.env"]
     assert f"--working-directory={re.findall(r'^WorkingDirectory=(.*)$', unit, re.MULTILINE)[0]} " in " ".join(steps)
     assert "CHANGE" in section
+
+
+def test_every_file_that_locks_python_packages_is_named() -> None:
+    locked = [*ROOT.glob("requirements*.txt"), *(ROOT / "drills").glob("requirements*.txt")]
+    section = PAGE.partition("\n## Locked\n")[2].partition("\n## ")[0]
+
+    assert set(re.findall(r"`([\w/-]*requirements[\w-]*\.txt)`", section)) == {
+        path.relative_to(ROOT).as_posix() for path in locked
+    }
+    assert set(locked) == {SERVED, PROVIDERS, DEVELOPED, FAILOVER}
 
 
 def test_the_container_is_run_as_it_was_built() -> None:
