@@ -230,7 +230,8 @@ MEASURES: Final[Sequence[Measure]] = (
         "Production does not start with what is weak: no default passwords, no plain HTTP, no superuser's role.",
         "Settings, files and databases are looked at before anything is served"
         " (`fieldward/check/deployment.py: require_safe_databases`), and `fieldward check --deploy` explains each"
-        " finding, with its controls in ASVS 5.0 and the CIS benchmark where these have one (`fieldward/check/deployment.py: check_deployment`)."
+        " finding, with its controls in ASVS 5.0 and the CIS benchmark where these have one"
+        " (`fieldward/check/deployment.py: check_deployment`)."
         " Everything that a client can grow is bounded: bodies, texts, depth, cost, time, and how much is worked on at"
         " once (`schema/limits.py: require_affordable`, `fieldward/web/admission.py: Admission`).",
         (

@@ -103,7 +103,7 @@ def test_the_readme_installs_each_file_where_the_others_look_for_it() -> None:
 
 
 class Hook:
-    """The hook of Barman in a directory, with stand-ins for the programs that it calls; each notes how it was called."""
+    """The hook of Barman in a directory, with stand-ins for the programs that it calls: each notes how."""
 
     def __init__(self, directory: Path) -> None:
         self.data, self.kept = directory / "data", directory / "kept"

@@ -135,7 +135,11 @@ def test_an_authority_that_the_url_names_does_as_well(good: dict[str, Any]) -> N
         ("unverified-database", "database_url", {"database_url": url(query="?sslmode=require")}),
         ("unverified-database", "database_url", {"database_url": url(query="?sslmode=verify-ca")}),
         ("unverified-database", "database_url", {"database_url": url(query="?sslrootcert=/etc/ca.crt")}),
-        ("unverified-database", "database_url", {"database_url": url(query="?sslmode=require&sslrootcert=/etc/ca.crt")}),
+        (
+            "unverified-database",
+            "database_url",
+            {"database_url": url(query="?sslmode=require&sslrootcert=/etc/ca.crt")},
+        ),
         ("unverified-database", "keystore_url", {"keystore_url": url(host="keys.example", query="?sslmode=prefer")}),
         ("unverified-database", "database_url", {"database_url": url(host="localhost,db2.example", query="")}),
         ("owner-served", "owner_database_url", {"owner_database_url": url("fieldward_owner")}),
