@@ -2,8 +2,9 @@
 
 Operations are made by hypothesis-graphql from the printed contract, for each root field as many: most of them break one
 of its rules in one place, the others keep to it and give values that no caller of sense would. All sorts of people ask,
-over HTTP. Each answer is looked at at once; at the end the database is held against what was answered. Of fifty thousand
-operations or more each argument and each field of an input has to have been given, of twenty thousand 49 in 50.
+over HTTP. Each answer is looked at at once; at the end the database is held against what was answered. Of fifty
+thousand operations or more each argument and each field of an input has to have been given; of twenty thousand, 49 in
+50.
 """
 
 import asyncio
