@@ -210,10 +210,17 @@ MEASURES: Final[Sequence[Measure]] = (
     Measure(
         "portability",
         "Portability",
-        "Customers take their data along in standard formats, all of them in one archive.",
+        "Customers take their data along in standard formats, all of them in one archive, and everybody takes along"
+        " what is about themselves.",
         "Exports as CSV, GeoJSON, Parquet and WQX 3 XML (`resolvers/export_job.py: Exporting`), an archive of a whole"
-        " organization, out and in again (`resolvers/archive.py`, `resolvers/archive_import.py`).",
-        ("tests/model/test_archive.py", "tests/api/test_export.py", "tests/unit/test_wqx_xml.py"),
+        " organization, out and in again (`resolvers/archive.py`, `resolvers/archive_import.py`), and one of what is a"
+        " person's, for that person alone (`exportMyData`, `resolvers/person_archive.py: PersonSource`).",
+        (
+            "tests/model/test_archive.py",
+            "tests/api/test_export.py",
+            "tests/api/test_person_archive.py",
+            "tests/unit/test_wqx_xml.py",
+        ),
         "Nothing: people help themselves.",
         ("exports",),
     ),
@@ -223,8 +230,8 @@ MEASURES: Final[Sequence[Measure]] = (
         "Production does not start with what is weak: no default passwords, no plain HTTP, no superuser's role.",
         "Settings, files and databases are looked at before anything is served"
         " (`fieldward/check/deployment.py: require_safe_databases`), and `fieldward check --deploy` explains each"
-        " finding"
-        " with its control in ASVS 5.0 and the CIS benchmark (`fieldward/check/deployment.py: check_deployment`)."
+        " finding, with its controls in ASVS 5.0 and the CIS benchmark where these have one"
+        " (`fieldward/check/deployment.py: check_deployment`)."
         " Everything that a client can grow is bounded: bodies, texts, depth, cost, time, and how much is worked on at"
         " once (`schema/limits.py: require_affordable`, `fieldward/web/admission.py: Admission`).",
         (

@@ -13,6 +13,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 SERVED: Final = ROOT / "requirements.txt"
 PROVIDERS: Final = ROOT / "requirements-providers.txt"
 DEVELOPED: Final = ROOT / "requirements-dev.txt"
+FAILOVER: Final = ROOT / "drills" / "requirements-patroni.txt"
+"""What keeps the database's machines, and is drilled with: Patroni, in an environment of its own."""
 PAGES: Final = ROOT / "fieldward" / "pages" / "build" / "package-lock.json"
 CLIENTS: Final = ROOT / "tests" / "clients" / "package-lock.json"
 

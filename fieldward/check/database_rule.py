@@ -202,5 +202,6 @@ OF_SERVERS: Final = (
         "This version of PostgreSQL gets no more corrections.",
         "Upgrade it.",
         asvs=("15.2.1",),
+        cis=("1.5",),
     ),
 )

@@ -20,7 +20,7 @@ class Rule:
 
     name: what a finding is called, for good. title: what is wrong where there is one. do: what to do then.
     asvs: the requirements of OWASP ASVS 5.0.0 that it is about. cis: the recommendations of the CIS PostgreSQL 16
-        Benchmark.
+        Benchmark. Empty where there is none: either is about some of what is looked for, and CIS about databases alone.
     """
 
     name: str

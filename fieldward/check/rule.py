@@ -61,8 +61,8 @@ OF_SETTINGS: Final = (
         "unverified-database",
         _REFUSED,
         "A database on another machine would be spoken to without knowing that it is the one.",
-        "End its URL by ?sslmode=verify-full, with the authority's certificate in PGSSLROOTCERT or"
-        " ~/.postgresql/root.crt.",
+        "End its URL by ?sslmode=verify-full, with the authority's certificate in PGSSLROOTCERT, in"
+        " ~/.postgresql/root.crt, or behind &sslrootcert= in the URL.",
         asvs=("12.3.1", "12.3.2"),
         cis=("5.8", "6.8"),
     ),

@@ -6,6 +6,7 @@ and nothing is refused. Standards: sd_listen_fds(3), sd_notify(3), which are som
 
 import os
 import socket
+from ipaddress import ip_address
 from typing import Final
 
 from fieldward.cli.environment import refuse
@@ -17,9 +18,18 @@ _BACKLOG: Final = 1024
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Return the socket to serve on, or exit: with 1 if the port is taken, with 2 if more than one was handed over."""
+    """Return the socket to serve on, or exit: with 1 if the port is taken, with 2 if more than one was handed over, or
+    in development one that others than this machine reach.
+    """
     handed = _handed_over()
-    return _opened(settings) if handed is None else handed
+    if handed is None:
+        return _opened(settings)
+    if not settings.is_production and not ip_address(host := handed.getsockname()[0]).is_loopback:
+        refuse(
+            f"FIELDWARD_MODE: expected production, to listen on {host}, where the socket that was handed over does. In"
+            " development the service listens on this machine alone."
+        )
+    return handed
 
 
 def url_of(listening: socket.socket, *, is_tls: bool) -> str:

@@ -6,6 +6,7 @@ What can't be done here stands in docs/supply-chain.md.
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from typing import Any
 
 import pytest
 
+from fieldward.check.deployment import refused_at_start
+from fieldward.cli.environment import load_settings
+from fieldward.cli.serving import require_startable
 from fieldward.settings import Settings
 from tests.acceptance.test_fresh_clone import copy_of_the_project
 from tests.support.containerfile import is_ignored, parsed
@@ -81,6 +85,8 @@ def test_the_container_file_ends_as_a_user_that_is_not_root_and_names_no_registr
     assert "--require-hashes" in CONTAINERFILE.read_text()
     assert final.last("HEALTHCHECK") is not None
     assert final.last("STOPSIGNAL") == "SIGTERM"
+    # Others than the container reach what it listens on.
+    assert {"FIELDWARD_HOST=0.0.0.0", "FIELDWARD_MODE=production"} <= {said for _, said in final.steps}
     for name in _variables(CONTAINERFILE.read_text()):
         assert name.removeprefix("FIELDWARD_").lower() in Settings.model_fields
 
@@ -119,6 +125,32 @@ def test_the_units_name_variables_and_commands_that_there_are() -> None:
     assert "OWNER" not in "".join(_variables(example))
     stop_s = int(re.findall(r"^TimeoutStopSec=(\d+)$", service, re.MULTILINE)[0])
     assert stop_s > Settings.model_fields["shutdown_grace_s"].default + 5 + 5
+
+
+def test_production_starts_by_the_example_once_what_is_to_be_changed_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (UNITS / "fieldward.env.example").read_text().splitlines()
+    given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    changed = {name: re.sub(r"CHANGE[\w-]*", secrets.token_urlsafe(32), value) for name, value in given.items()}
+    for name in [name for name in os.environ if name.startswith("FIELDWARD_")]:
+        monkeypatch.delenv(name)
+    for name, value in changed.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FIELDWARD_DATA_DIRECTORY", str(tmp_path / "data"))
+
+    settings = load_settings()
+    require_startable(settings)
+
+    assert settings.is_production
+    assert refused_at_start(settings) == []
+    assert {name for name in given if given[name] != changed[name]} == {
+        *("FIELDWARD_DATABASE_URL", "FIELDWARD_KEYSTORE_URL", "FIELDWARD_METRICS_TOKEN")
+    }
+    # As it stands it is not served: what is to be changed is no secret.
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert {one.rule.name for one in refused_at_start(load_settings())} == {"weak-secret"}
 
 
 @pytest.fixture

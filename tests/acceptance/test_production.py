@@ -19,6 +19,7 @@ from cryptography import x509
 
 from fieldward.cli.checking import FOUND
 from tests.support.certificate import Authority
+from tests.support.handed import HAND_OVER
 from tests.support.installation import installed
 from tests.support.server import ROOT, environment, free_port
 
@@ -99,6 +100,31 @@ def test_nothing_unsafe_is_reachable_by_accident(
     assert done.returncode == 2
     assert done.stderr.startswith(f"fieldward: {said}"), done.stderr
     assert not (tmp_path / "data" / "postgres").exists() or "TLS" in said
+
+
+@pytest.mark.parametrize(
+    ("family", "host"),
+    [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")],  # noqa: S104  (nobody is let in by it)
+)
+def test_a_socket_that_is_handed_over_is_no_way_around_the_mode(
+    tmp_path: Path, family: socket.AddressFamily, host: str
+) -> None:
+    with socket.socket(family) as held:
+        held.bind((host, 0))
+        done = subprocess.run(
+            [sys.executable, "-c", HAND_OVER, str(held.fileno())],
+            cwd=ROOT,
+            env=environment(tmp_path / "data"),
+            pass_fds=[held.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"fieldward: FIELDWARD_MODE: expected production, to listen on {host}"), done.stderr
+    assert not (tmp_path / "data" / "postgres").exists()
 
 
 def test_a_superuser_is_not_served_as(tmp_path: Path) -> None:

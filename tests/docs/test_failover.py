@@ -14,6 +14,7 @@ from models.cluster import Cluster, Server
 from models.transaction import LONGEST_COMMIT_S
 from resolvers.change import AGAIN_S
 from schema.api import READ_FROM
+from supply.lock import FAILOVER, python_packages
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "failover.md").read_text()
@@ -77,6 +78,18 @@ def test_the_deployment_lets_nobody_in_without_tls_and_a_password_of_their_own()
 
 def test_the_page_names_the_files_of_the_deployment() -> None:
     assert {file.name for file in DEPLOYMENT.iterdir()} <= set(re.findall(r"`(?:[\w/]+/)?([\w.]+)`", PAGE))
+
+
+def test_patroni_is_installed_by_hashes_from_what_the_drill_runs() -> None:
+    assert f"pip install --require-hashes -r {FAILOVER.relative_to(ROOT).as_posix()}\n" in PAGE
+    assert "patroni" in {one.name for one in python_packages(FAILOVER)}
+
+
+def test_one_file_alone_is_filled_in_by_envsubst() -> None:
+    named = {file.name for file in DEPLOYMENT.iterdir() if re.search(r"\$\{\w+\}", file.read_text())}
+
+    assert named == {"patroni.yml"}
+    assert "`patroni.yml` is filled in with\n`envsubst`" in PAGE
 
 
 def test_the_page_says_how_long_and_how_often() -> None:

@@ -25,6 +25,11 @@ def test_the_table_of_rules_is_that_of_the_code() -> None:
     assert between[1] == rule_table()
 
 
+def test_every_rule_is_about_a_control_of_one_of_the_standards() -> None:
+    assert [name for name, rule in RULES.items() if not rule.asvs and not rule.cis] == []
+    assert 'where a standard has no such control, there is a "–"' in PAGE
+
+
 def test_every_rule_is_provoked_in_a_test() -> None:
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
 

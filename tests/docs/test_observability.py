@@ -23,6 +23,7 @@ from tests.support.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
+EXAMPLE = ALERTS.with_name("prometheus.example.yml")
 DASHBOARDS = sorted((ROOT / "deploy" / "grafana").glob("*.json"))
 PAGE = (ROOT / "docs" / "observability.md").read_text()
 TOKEN = "a token for the collector"
@@ -108,9 +109,32 @@ def test_every_alert_leads_to_what_to_do_about_it() -> None:
         assert not anchor or anchor in headings, rule["alert"]
 
 
+async def test_the_example_asks_as_production_answers(template: Template, api: Api) -> None:
+    (job,) = yaml.safe_load(EXAMPLE.read_text())["scrape_configs"]
+    changed = {"metrics_token": SecretStr(TOKEN), "mode": "production"}
+    reached = Databases(main={}, keystore={})
+    app = build_app(template.settings.model_copy(update=changed), reached, api=api, has_background=False)
+    statuses = {}
+    for scheme in ("http", job["scheme"]):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"{scheme}://fieldward.test") as one:
+            answer = await one.get(
+                job.get("metrics_path", "/metrics"),
+                headers={"authorization": f"{job['authorization'].get('type', 'Bearer')} {TOKEN}"},
+            )
+            statuses[scheme] = answer.status_code
+
+    assert statuses == {"http": 400, "https": 200}
+    assert job["tls_config"]["server_name"]
+    assert not job["tls_config"].get("insecure_skip_verify")
+    assert [(EXAMPLE.parent / name).exists() for name in yaml.safe_load(EXAMPLE.read_text())["rule_files"]] == [True]
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool, of Debian's prometheus, is not installed")
-def test_prometheus_itself_takes_the_rules() -> None:
-    done = subprocess.run(["promtool", "check", "rules", str(ALERTS)], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    "command", [("rules", str(ALERTS)), ("config", "--syntax-only", str(EXAMPLE))], ids=lambda command: command[0]
+)
+def test_prometheus_itself_takes_the_files(command: tuple[str, ...]) -> None:
+    done = subprocess.run(["promtool", "check", *command], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -69,6 +69,18 @@ def test_a_link_leads_to_a_page_that_is_there(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def test_every_page_is_to_be_found_from_the_readme() -> None:
+    linked = {(ROOT / target).resolve() for target in LINK.findall(README.read_text())}
+
+    assert [page for page in PAGES[1:] if page not in linked and page.parent not in linked] == []
+
+
+def test_no_line_of_the_readme_is_too_long_to_be_read() -> None:
+    lines = README.read_text().splitlines()
+
+    assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
+
+
 def test_the_page_of_who_may_do_what_is_that_of_the_code() -> None:
     assert (ROOT / "docs" / "access.md").read_text() == access_page()
 

@@ -1,8 +1,9 @@
-"""What the pages on the supply chain and on observability have somebody do: files and targets that there are."""
+"""What the page on the supply chain has somebody do, and the files of deploy/ that any page names."""
 
 import re
 from pathlib import Path
 
+from supply.lock import DEVELOPED, FAILOVER, PROVIDERS, SERVED
 from tests.support.containerfile import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +19,7 @@ def test_every_target_is_in_the_makefile() -> None:
 
 
 def test_every_file_of_deploy_that_is_named_is_there() -> None:
-    pages = PAGE + (ROOT / "docs" / "observability.md").read_text()
+    pages = "".join(path.read_text() for path in sorted((ROOT / "docs").rglob("*.md")))
     named = set(re.findall(r"deploy/[\w./-]+\w", pages))
 
     assert len(named) >= 8
@@ -27,6 +28,40 @@ def test_every_file_of_deploy_that_is_named_is_there() -> None:
         # What nobody is told of is not used.
         relative = path.relative_to(ROOT).as_posix()
         assert path.is_dir() or any(one in relative for one in named), relative
+
+
+def test_under_systemd_everything_is_there_before_the_service_is_started() -> None:
+    unit = (ROOT / "deploy" / "systemd" / "fieldward.service").read_text()
+    section = PAGE.partition("\n## Under systemd\n")[2].partition("\n## ")[0]
+    steps = [line.strip() for line in section.replace("\\\n", " ").splitlines() if line.startswith("    ")]
+    places = [
+        next(place for place, step in enumerate(steps) if re.search(wanted, step))
+        for wanted in (
+            r"-m venv \.venv$",
+            r"pip install --require-hashes .*-r requirements\.txt$",
+            r"fieldward\.env\.example /etc/fieldward/fieldward\.env$",
+            r" /etc/fieldward/owner\.env$",
+            r"^systemctl daemon-reload$",
+            r"^systemd-run .*EnvironmentFile=/etc/fieldward/owner\.env .* -m fieldward migrate$",
+            r"^systemctl enable --now fieldward\.socket fieldward\.service$",
+        )
+    ]
+
+    assert places == sorted(places)
+    # What only migrating may know is not read by what serves.
+    assert re.findall(r"^EnvironmentFile=(.*)$", unit, re.MULTILINE) == ["/etc/fieldward/fieldward.env"]
+    assert f"--working-directory={re.findall(r'^WorkingDirectory=(.*)$', unit, re.MULTILINE)[0]} " in " ".join(steps)
+    assert "CHANGE" in section
+
+
+def test_every_file_that_locks_python_packages_is_named() -> None:
+    locked = [*ROOT.glob("requirements*.txt"), *(ROOT / "drills").glob("requirements*.txt")]
+    section = PAGE.partition("\n## Locked\n")[2].partition("\n## ")[0]
+
+    assert set(re.findall(r"`([\w/-]*requirements[\w-]*\.txt)`", section)) == {
+        path.relative_to(ROOT).as_posix() for path in locked
+    }
+    assert set(locked) == {SERVED, PROVIDERS, DEVELOPED, FAILOVER}
 
 
 def test_the_container_is_run_as_it_was_built() -> None:

@@ -4,7 +4,7 @@ What is measured is how long others wait; the bound is far above what it takes o
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import asyncpg
@@ -26,8 +26,15 @@ BUDGET_S = 1.0
 ROWS = 20_000
 DIRECTORY = Path(__file__).resolve().parents[2] / "models" / "migrations"
 NAMES = sorted(path.stem for path in DIRECTORY.glob("0*.py"))
-UNRELEASED = frozenset(name for name in NAMES if name <= "0016")
-"""Those that were written before there was a release: no data of anybody's was there when they ran."""
+UNRELEASED = frozenset(
+    {
+        *("0002_wards", "0003_ledger", "0004_incident", "0005_retention"),
+        *("0013_feed", "0014_retention", "0015_erasure_request"),
+    }
+)
+"""Those that would hold others up, and were written before there was a release: nobody's rows were there when they ran,
+and no version was. None is added.
+"""
 READ = "select count(*) from (select id from record limit 50) r"
 WRITE = "begin; lock table organization, record in row exclusive mode; commit"
 """What every change begins with: the locks that it takes, without an entry of the trail that it would have to have."""
@@ -38,13 +45,13 @@ MULTIPLY = (
 )
 
 
-async def _sql_of(name: str, template: Template) -> str:
-    """Return all that a migration executes."""
+async def _sql_of(names: Sequence[str], template: Template) -> dict[str, str]:
+    """Return all that each migration executes."""
     config = pools(_owner(template, "fieldward"), template.settings)
     await Tortoise.init(config=config, _enable_global_fallback=True)
     try:
         executor = MigrationExecutor(get_connection("default"), {"models": config["apps"]["models"]})
-        return ";\n".join(await executor.collect_sql("models", name))
+        return {name: ";\n".join(await executor.collect_sql("models", name)) for name in names}
     finally:
         await Tortoise.close_connections()
 
@@ -133,13 +140,16 @@ async def test_a_lock_that_is_held_too_long_is_noticed(world: World) -> None:
     assert watched.reader_s > BUDGET_S
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in UNRELEASED])
-async def test_no_migration_does_by_its_text_what_holds_others_up(name: str, template: Template) -> None:
-    assert list(objections(await _sql_of(name, template))) == []
+async def test_no_migration_does_by_its_text_what_holds_others_up(template: Template) -> None:
+    found = {name: list(objections(sql)) for name, sql in (await _sql_of(NAMES, template)).items()}
+
+    assert {name: said for name, said in found.items() if said and name not in UNRELEASED} == {}
+    assert {name for name, said in found.items() if said} == UNRELEASED
+    assert len(found) > len(UNRELEASED) + 5
 
 
 async def test_the_text_of_a_migration_is_read_as_it_is_executed(template: Template) -> None:
-    sql = await _sql_of("0013_feed", template)
+    sql = (await _sql_of(["0013_feed"], template))["0013_feed"]
 
     assert [(one.table, one.why) for one in objections(sql)] == [("audit_entry", "writes wait while an index is built")]
 
@@ -181,6 +191,7 @@ def test_a_statement_that_holds_others_up_is_found(sql: str) -> None:
         "alter table record validate constraint c",
         "create table more (id uuid primary key); create index on more (id); alter table more add check (true)",
         "create function f() returns void language sql as $$ delete from record; update record set a = 1 $$",
+        "create trigger refuse before truncate on record for each statement execute function f()",
         "-- drop table record\nselect 'truncate record'",
     ],
 )

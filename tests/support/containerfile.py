@@ -221,7 +221,9 @@ class Running:
         environment |= {
             "FIELDWARD_PORT": str(self.port),
             "FIELDWARD_HOST": "127.0.0.1",
-            "FIELDWARD_PASSWORD_COST": "test",
+            # What the image leaves to whoever runs it.
+            "FIELDWARD_PUBLIC_URL": "https://fieldward.example",
+            "FIELDWARD_TRUSTED_PROXIES": "127.0.0.1",
         }
         directory = shlex.quote(self.stage.last("WORKDIR") or "/")
         privileges = (
@@ -264,7 +266,7 @@ def tried(containerfile: Path, context: Path, work: Path, port: int) -> dict[str
         asked = urllib.request.Request(
             f"http://127.0.0.1:{port}/graphql",
             data=b'{"query": "{ viewer { role } }"}',
-            headers={"content-type": "application/json"},
+            headers={"content-type": "application/json", "x-forwarded-proto": "https"},
         )
         with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310  (this machine)
             found["answer"] = json.loads(answer.read())

@@ -17,7 +17,7 @@ from tests.support.server import ROOT, UNLIMITED
 from tests.support.world import World
 
 # The service is run in the place of this, and has its process id.
-_HAND_OVER = """
+HAND_OVER = """
 import os, sys
 handed = int(sys.argv[1])
 if handed != 3:
@@ -81,7 +81,7 @@ def handed(
         }
         with log.open("w") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-c", _HAND_OVER, str(held.fileno())],
+                [sys.executable, "-c", HAND_OVER, str(held.fileno())],
                 cwd=ROOT,
                 env=environment,
                 stdout=subprocess.DEVNULL,

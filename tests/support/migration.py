@@ -42,7 +42,7 @@ RULES: Final[Sequence[tuple[str, str]]] = (
     (rf"alter\s+table\s+{_NAME}[^;]*\bdrop\s+column\b", "the version before asks for the column"),
     (rf"alter\s+table\s+{_NAME}[^;]*\brename\b", "the version before knows it by its old name"),
     (rf"drop\s+table\s+(?:if\s+exists\s+)?{_NAME}", "the version before asks for the table"),
-    (rf"truncate\s+(?:table\s+)?{_NAME}", "nothing is emptied by a migration"),
+    (rf"truncate\s+(?!on\s)(?:table\s+)?{_NAME}", "nothing is emptied by a migration"),
     (rf"lock\s+table\s+{_NAME}", "a lock is taken that no statement needs"),
     (rf"(?:cluster|vacuum\s+full)\s+{_NAME}", "the table is rewritten"),
     (rf"\bupdate\s+{_NAME}\s+set\b", "all rows are changed at once: a job does it in batches"),

@@ -91,6 +91,12 @@ def test_a_proxy_that_speaks_tls_does_as_well(good: dict[str, Any]) -> None:
     assert found_in({**without, "trusted_proxies": "192.0.2.10, 2001:db8::10"}) == []
 
 
+def test_an_authority_that_the_url_names_does_as_well(good: dict[str, Any]) -> None:
+    named = url(query="?sslmode=verify-full&sslrootcert=/etc/fieldward/ca.crt")
+
+    assert found_in({**good, "database_url": named}) == []
+
+
 @pytest.mark.parametrize(
     ("rule", "variable", "changed"),
     [
@@ -134,6 +140,12 @@ def test_a_proxy_that_speaks_tls_does_as_well(good: dict[str, Any]) -> None:
         ("unverified-database", "database_url", {"database_url": url(query="")}),
         ("unverified-database", "database_url", {"database_url": url(query="?sslmode=require")}),
         ("unverified-database", "database_url", {"database_url": url(query="?sslmode=verify-ca")}),
+        ("unverified-database", "database_url", {"database_url": url(query="?sslrootcert=/etc/ca.crt")}),
+        (
+            "unverified-database",
+            "database_url",
+            {"database_url": url(query="?sslmode=require&sslrootcert=/etc/ca.crt")},
+        ),
         ("unverified-database", "keystore_url", {"keystore_url": url(host="keys.example", query="?sslmode=prefer")}),
         ("unverified-database", "database_url", {"database_url": url(host="localhost,db2.example", query="")}),
         (
