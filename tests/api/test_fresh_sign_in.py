@@ -30,6 +30,7 @@ FRESH = {
         "setTrustedDocumentPolicy",
     ),
     *("setRetention", "liftLegalHold", "setProjectFields"),
+    *("requestErasure", "requestMyErasure", "confirmErasure", "exportMyData"),
 }
 STANDS = "select authenticated_at > now() - interval '1 minute', factors from session where id = $1"
 
