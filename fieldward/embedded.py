@@ -46,6 +46,8 @@ PORT: Final = 5432
 START_TIMEOUT_S: Final = 60
 UNFINISHED_RESTORE: Final = "restore.unfinished"
 """The file that says of a directory that what was restored into it is not to be served yet."""
+UNCHECKED: Final = "unchecked\n"
+"""What stands in it where all that must not work again has ended, and only its check did not come out right yet."""
 STOP_TIMEOUT_S: Final = 30
 
 _SOCKET: Final = f".s.PGSQL.{PORT}"
@@ -168,10 +170,8 @@ class EmbeddedPostgres:
             return
         self._require_plain_paths()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if (self._directory / UNFINISHED_RESTORE).exists() and not self._is_restoring:
-            raise EmbeddedPostgresError(
-                f"{self._directory} holds a restore that was not finished. Remove the directory, and restore again."
-            )
+        if not self._is_restoring:
+            self._require_finished()
         try:
             self._lock = take_lock(self._directory / "lock")
             self._settle_user()
@@ -229,6 +229,21 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError("The embedded PostgreSQL has not been started.")
         return Endpoint(
             host=str(self.socket_directory), port=PORT, user=role, password=self._passwords[role], database=database
+        )
+
+    def _require_finished(self) -> None:
+        mark = self._directory / UNFINISHED_RESTORE
+        try:
+            said = mark.read_text(errors="replace")
+        except FileNotFoundError:
+            return
+        if said == UNCHECKED:
+            raise EmbeddedPostgresError(
+                f"{self._directory} holds a restore whose check found something, or did not end: it is not finished."
+                f" Restore again, from another backup or to another moment; or remove {mark} to serve it as it is."
+            )
+        raise EmbeddedPostgresError(
+            f"{self._directory} holds a restore that was not finished. Remove the directory, and restore again."
         )
 
     def _require_plain_paths(self) -> None:

@@ -297,7 +297,7 @@ MEASURES: Final[Sequence[Measure]] = (
         " the same key (`resolvers/idempotency.py: Once`).",
         ("tests/drill/test_failover.py", "tests/acceptance/test_failover.py", "tests/drill/test_crash.py"),
         "Run three machines, watch them, and go through `python -m drills failover` before you rely on it.",
-        ("database",),
+        ("database", "standbys"),
     ),
     Measure(
         "restore",
@@ -309,7 +309,7 @@ MEASURES: Final[Sequence[Measure]] = (
         ("tests/acceptance/test_backup.py", "tests/drill/test_restore.py", "tests/unit/test_backup_archive.py"),
         "Have backups made every day and taken elsewhere, keep the key-encryption key apart from them, and restore one"
         " now and then.",
-        ("database",),
+        ("database", "backups"),
     ),
     Measure(
         "regular-testing",

@@ -5,7 +5,7 @@ Everything is asked of the database in one snapshot of the organization, so that
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,6 +18,8 @@ from auth.scope import ORGANIZATION
 from models.inventory import entities
 from models.reading import Snapshot
 from models.transaction import Tenant
+from resolvers.backup_metric import backup_figures
+from resolvers.backup_watch import BackupAges
 from resolvers.change import Change, Intent, commit_change
 from resolvers.services import Services
 from resolvers.trail import Actor
@@ -77,6 +79,10 @@ _ROLE: Final = """
     from pg_roles r where rolname = current_user
 """
 
+_SEES_STANDBYS: Final = "select pg_has_role(current_user, 'pg_read_all_stats', 'usage')"
+_NOT_SHOWN: Final = "The service's role has no pg_read_all_stats, without which PostgreSQL says nothing of standbys."
+_STANDBYS: Final = "select sync_state, state, count(*) from pg_stat_replication group by 1, 2 order by 1, 2"
+
 
 async def note_evidence(actor: Actor, reason: str | None) -> datetime:
     """Write into the trail that evidence is collected, by whom and why; return the database's time of it.
@@ -103,8 +109,11 @@ async def organization_figures(organization_id: UUID) -> Mapping[str, Sequence[M
         return {name: await _counted(connection, text, organization_id) for name, text in _COUNTED.items()}
 
 
-async def installation_figures(services: Services) -> Mapping[str, Any]:
-    """Return what is counted of the installation: its keys, how the database lets it in, and what columns there are.
+async def installation_figures(services: Services, ages: BackupAges | None) -> Mapping[str, Any]:
+    """Return what is counted of the installation: its keys, how the database lets it in, backups, and what columns
+    there are.
+
+    ages: of the backups; None where they are another tool's.
 
     Raises:
         UnavailableError: a database or the key provider is away.
@@ -112,8 +121,11 @@ async def installation_figures(services: Services) -> Mapping[str, Any]:
     async with Snapshot(Tenant()) as connection:
         role = dict(await connection.fetchrow(_ROLE) or {})
         settings = {name: await connection.fetchval("select current_setting($1, true)", name) for name in _SETTINGS}
+        standbys = await _standbys(connection)
     return {
         "database": {"role": role, "settings": settings},
+        "backups": asdict(await backup_figures(ages, now=datetime.now(UTC))),
+        "standbys": standbys,
         "keys": {
             "provider": services.keyring.provider.name,
             "of": [asdict(one) for one in await services.keystore.counts()],
@@ -125,6 +137,13 @@ async def installation_figures(services: Services) -> Mapping[str, Any]:
 async def _counted(connection: asyncpg.Connection, text: str, organization_id: UUID) -> list[Mapping[str, Any]]:
     arguments = [organization_id] if "$1" in text else []
     return [dict(row) for row in await connection.fetch(text, *arguments)]
+
+
+async def _standbys(connection: asyncpg.Connection) -> Mapping[str, Any]:
+    """Return how many standbys follow the database, by how they do; none of that where the role may not know it."""
+    if not await connection.fetchval(_SEES_STANDBYS):
+        return {"by_sync_state": None, "reason": _NOT_SHOWN}
+    return {"by_sync_state": [dict(row) for row in await connection.fetch(_STANDBYS)], "reason": None}
 
 
 def _columns() -> Mapping[str, Mapping[str, int]]:

@@ -2,8 +2,12 @@
 
 All sign-ins end, and all links and codes that wait for an answer, and the keys of access tokens. What lets somebody in
 and was taken away after the moment that was restored is taken away again, by the note of it that is kept outside of the
-database (`resolvers/way_in.py`); where there is no such note, all tokens of programs end as well. Each organization's
-trail says so, by an entry `database.restore` with the reason. Erasures are done again by `apply_erasures`, before this.
+database (`resolvers/way_in.py`); where there is no such note, all tokens of programs end as well.
+
+What could be lost for good waits for people: legal holds that were placed after the moment stand again, confirmed
+erasures are confirmed anew, and where there is no note nothing is deleted by a period until somebody decides it anew.
+Erasures that were carried out are done again by `apply_erasures`, before this. Each organization's trail says that it
+was restored, by an entry `database.restore` with the reason.
 """
 
 from collections.abc import Mapping
@@ -23,23 +27,31 @@ from models.transaction import fetch, seeing_as
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_reason
 from resolvers.key_rotation import revoke_signing_keys
+from resolvers.restored_erasure import ask_anew
+from resolvers.restored_factor import end_bare_passwords, having_factors
+from resolvers.restored_hold import place_again
 from resolvers.services import Services
 from resolvers.trail import Actor
-from resolvers.way_in import WaysIn, close_withdrawn
+from resolvers.way_in import HAVING_FACTORS, HOLDS, WaysIn, close_withdrawn, stop_periods
 
 
 @dataclass(slots=True)
 class Settled:
     """What ended: sign-ins, questions that waited for an answer, tokens of programs, keys of access tokens.
 
-    closed: what had been taken away after the moment that was restored, and is again, by kind. other: roles that are
-    other than they stood last: look at them. knows_ways_in: whether there was a note of what stood last.
+    closed: what had been taken away after the moment that was restored, and is again, by kind; of policies, what is as
+    strict again. other: roles and rights that are other than they stood last: look at them. without_factor: people who
+    had a second factor and have none now, and set a password anew. erasures_to_confirm: requests that were confirmed.
+    holds: placed again. knows_ways_in: whether there was a note of what stood last.
     """
 
     sessions: int = 0
     questions: int = 0
     tokens: int = 0
     signing_keys: int = 0
+    without_factor: int = 0
+    erasures_to_confirm: int = 0
+    holds: int = 0
     knows_ways_in: bool = False
     closed: dict[str, int] = field(default_factory=dict)
     other: dict[str, int] = field(default_factory=dict)
@@ -56,6 +68,8 @@ async def settle_restored(services: Services, actor: Actor, noted: WaysIn | None
     """
     reason = require_reason(reason, at=("reason",))
     settled = Settled(knows_ways_in=noted is not None)
+    begun = {one.id for one in await services.destructions.all()}
+    had_factors = _noted_with_factors(noted)
     for organization_id in (SYSTEM_ID, *await services.keystore.organizations()):
         inside = replace(actor, organization_id=organization_id)
         intent = Intent(
@@ -67,23 +81,35 @@ async def settle_restored(services: Services, actor: Actor, noted: WaysIn | None
         )
 
         async def work(change: Change) -> None:
-            await _settle_organization(change, settled, noted)
+            await _settle_organization(change, settled, noted, had_factors)
+            settled.erasures_to_confirm += await ask_anew(change, begun, sends_mail=services.mail is not None)
 
         await commit_change(intent, work)
     settled.signing_keys = await revoke_signing_keys(services.keyring, services.keystore, actor)
     return settled
 
 
-async def _settle_organization(change: Change, settled: Settled, noted: WaysIn | None) -> None:
+async def _settle_organization(change: Change, settled: Settled, noted: WaysIn | None, had_factors: set[UUID]) -> None:
     settled.sessions += await _end(change, entity_of(Session).name, "revoked_at", "revoked_at is null")
     await _end(change, entity_of(DataExport).name, "link_expires_at", "link_expires_at > $2")
     settled.questions += await _end_questions(change)
     if noted is None:
         settled.tokens += await _end(change, entity_of(ServiceAccountToken).name, "revoked_at", "revoked_at is null")
+        # Nobody knows of a hold that was placed since.
+        _add(settled.closed, await stop_periods(change))
         return
+    had_factors.update(await having_factors(change))
     found = await close_withdrawn(change, noted)
     _add(settled.closed, found.closed)
     _add(settled.other, found.other)
+    settled.without_factor += await end_bare_passwords(change, had_factors)
+    settled.holds += await place_again(change, noted.standing.get(change.organization_id, {}).get(HOLDS, ()))
+
+
+def _noted_with_factors(noted: WaysIn | None) -> set[UUID]:
+    """Return whom the note knows to have had a second factor, in whichever organization it was added."""
+    standing = {} if noted is None else noted.standing
+    return {UUID(key) for kinds in standing.values() for key in kinds.get(HAVING_FACTORS, ())}
 
 
 async def _end(change: Change, table: str, column: str, condition: str) -> int:

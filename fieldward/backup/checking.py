@@ -47,6 +47,12 @@ class Checked:
             return SOME_LEFT
         return SET_BACK if self.set_back else 0
 
+    @property
+    def may_be_served(self) -> bool:
+        """Whether what there is is as it must be. Of a log that was set back nothing is sealed until somebody says so,
+        which is said beside a server as well."""
+        return self.exit_code in (0, SET_BACK)
+
     def to_json(self) -> dict[str, Any]:
         """Return it as what JSON can hold."""
         return {

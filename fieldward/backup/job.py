@@ -1,6 +1,7 @@
 """The jobs around backups: noting what lets somebody in, outside of the database, and watching how old backups are."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,16 +86,29 @@ class WaysInNote:
 
 
 def newest_note(paths: list[Path]) -> WaysIn | None:
-    """Return the newest of the notes that there are; None where there is none, or none that can be read."""
+    """Return the newest of the notes that there are; None where there is none, or none that can be read and believed.
+
+    One is believed that nobody could have written but us, root, or who owns the directory that it lies in, and could
+    put another in its place.
+    """
     found = []
     for path in paths:
         try:
-            found.append(WaysIn.of_json(path.read_bytes()))
+            found.append(WaysIn.of_json(_read_own(path)))
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
             log.error("ways_in_not_read", failure=type(error).__name__)
     return max(found, key=lambda one: one.at, default=None)
+
+
+def _read_own(path: Path) -> bytes:
+    """Return what a file holds. Raises `ValueError` if somebody else can write it, `OSError` if it can't be read."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid(), path.parent.stat().st_uid):
+            raise ValueError(f"The note {path} can be written by others than its owner, or is another's.")
+        return file.read()
 
 
 def ages_of(settings: Settings) -> BackupAges | None:

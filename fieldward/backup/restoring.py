@@ -1,9 +1,9 @@
 """Restoring a backup of the embedded database into a directory of its own, to a moment or to the newest WAL there is.
 
-The directory is marked as unfinished from its first file on, and no server takes it until everything in it that must
-not work again has ended (`resolvers/restore_settling.py`). PostgreSQL replays the WAL; what is given to it is the
-archive without a gap from the backup on. Who restores needs what no backup has: the key-encryption key and the key that
-signs the trail.
+The directory is marked as unfinished from its first file on. No server takes it until everything in it that must not
+work again has ended (`resolvers/restore_settling.py`) and, where it is checked, that came out right. PostgreSQL replays
+the WAL; what is given to it is the archive without a gap from the backup on. Who restores needs what no backup has: the
+key-encryption key and the key that signs the trail.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from typing import Final
 
 from fieldward.backup.catalogue import Backup
 from fieldward.backup.error import BackupError, DamagedBackupError
-from fieldward.backup.line import sync_directory
+from fieldward.backup.line import sync_directory, write_whole
 from fieldward.backup.manifest import read_manifest, verify_files, verify_wal
 from fieldward.backup.wal import Run, opened, run_from
 from fieldward.container import DESTRUCTIONS
-from fieldward.embedded import UNFINISHED_RESTORE, EmbeddedPostgres, EmbeddedPostgresError
+from fieldward.embedded import UNCHECKED, UNFINISHED_RESTORE, EmbeddedPostgres, EmbeddedPostgresError
 from fieldward.embedded_roles import load_passwords
 from fieldward.os_access import DatabaseUser, database_user
 from resolvers.key_rotation import Progress
@@ -187,6 +187,11 @@ def _log_of(into: Path) -> str:
     """Return what PostgreSQL said; it has said nothing else in this directory."""
     log = into / "postgresql.log"
     return log.read_text(errors="replace") if log.exists() else ""
+
+
+def mark_unchecked(into: Path) -> None:
+    """Say that what was restored lets nobody in who should not, and that only its check is to come out right."""
+    write_whole(into / UNFINISHED_RESTORE, UNCHECKED.encode())
 
 
 def finish(into: Path) -> None:

@@ -1,5 +1,6 @@
 """`evidence`: what proves the measures, for an auditor, as a signed archive with figures of the running system."""
 
+import asyncio
 import hashlib
 import json
 import zipfile
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic import SecretStr
 
+from fieldward.backup.job import ages_of
 from fieldward.cli.audit_export import release
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.cli.progress import showing_progress
@@ -40,7 +42,7 @@ What proves the measures of an organization's data: figures of the running syste
 
   measures.json      each measure: what is promised, what proves it, what is left to the operator, and its figures
   organization.json  what was counted of the organization, in one snapshot
-  installation.json  keys, the database's role and settings, and columns by class
+  installation.json  keys, the database's role and settings, backups, standbys, and columns by class
   settings.json      how the service is set: numbers and choices; of the rest only whether it is set
   trail.json         what the verification of the audit trail found, and the newest signed head
   manifest.json      the SHA-256 and size of each of these, of what and when, signed (DSSE, Ed25519)
@@ -159,7 +161,7 @@ async def _gather(built: Services, settings: Settings, actor: Actor, pace: Pace)
     """Return the files, by name, as what is written as JSON."""
     organization_id = actor.organization_id
     counted = await organization_figures(organization_id)
-    installation = await installation_figures(built)
+    installation = await installation_figures(built, await asyncio.to_thread(ages_of, settings))
     found = await verify_trail(built.sealer, built.keystore, operator(), pace, only=organization_id)
     async with Snapshot(Tenant(organization_id=organization_id)) as connection:
         head = await last_head(connection, organization_id)

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from fieldward.backup.restoring import (
     copy_backup,
     copy_keys,
     finish,
+    mark_unchecked,
     mark_unfinished,
     recover,
     require_empty,
@@ -56,6 +57,11 @@ class _Restored:
     erasures: int = 0
     checked: Checked | None = None
     took_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def may_be_served(self) -> bool:
+        """Whether its check came out right, or was not asked for."""
+        return self.checked is None or self.checked.may_be_served
 
     @contextmanager
     def timing(self, step: str) -> Iterator[None]:
@@ -97,7 +103,7 @@ def restore(
     Erasures are done again, all sign-ins end, and what was taken away after that moment is taken away again, before
     anybody can be served. The trail says that it was restored. Exit code 8: a backup or WAL is damaged or missing; 7:
     the trail, or a row, is not what it must be; 5: a value does not open; 6: more of the trail was published than is
-    there: --restart-trail says so in it.
+    there: --restart-trail says so in it. After 8, 7 and 5 no server starts on it.
 
     Example: fieldward restore --from /mnt/backup --to-time 2026-03-03T10:00:00Z --into restored --keys .fieldward
     --reason "The disk failed"
@@ -133,22 +139,27 @@ def restore(
                 told("Replaying WAL", 0, None)
                 done.recovered = await recover(into, wal, moment)
             census = Census.of_json(chosen.census)
-            with EmbeddedPostgres(into, is_restoring=True) as postgres:
-                await migrate(embedded_databases(postgres, owner=True), settings)
-                async with services(settings, embedded_databases(postgres, owner=False)) as built:
-                    with done.timing("settle"):
-                        done.erasures = len(await built.destructions.all())
-                        done.settled = await _settle(built, [keys / WAYS_IN, backups / WAYS_IN], into, reason)
-                        finish(into)
-                    if check:
-                        with done.timing("check"):
-                            done.checked = await check_restored(
-                                built,
-                                operator(),
-                                census,
-                                restart_reason=reason if restart_trail else None,
-                                progress=told,
-                            )
+            async with AsyncExitStack() as standing:
+                with done.timing("start"):
+                    postgres = standing.enter_context(EmbeddedPostgres(into, is_restoring=True))
+                    await migrate(embedded_databases(postgres, owner=True), settings)
+                    databases = embedded_databases(postgres, owner=False)
+                    built = await standing.enter_async_context(services(settings, databases))
+                with done.timing("settle"):
+                    done.erasures = len(await built.destructions.all())
+                    done.settled = await _settle(built, [keys / WAYS_IN, backups / WAYS_IN], into, reason)
+                    mark_unchecked(into)
+                if check:
+                    with done.timing("check"):
+                        done.checked = await check_restored(
+                            built,
+                            operator(),
+                            census,
+                            restart_reason=reason if restart_trail else None,
+                            progress=told,
+                        )
+                if done.may_be_served:
+                    finish(into)
         return done
 
     with telling_backups():
@@ -164,6 +175,7 @@ def restore(
         "erasures": done.erasures,
         "settled": _settled(done.settled),
         "checked": done.checked.to_json() if done.checked else None,
+        "may_be_served": done.may_be_served,
         "took_s": done.took_s,
     }
     _end(shown, done.checked, as_json)
@@ -273,10 +285,29 @@ def _end(shown: dict[str, Any], checked: Checked | None, as_json: bool) -> None:
                     _print(f"  {inner}", one)
             else:
                 _print(name, value)
+        for line in _waiting(shown["settled"]):
+            print(line)
         for one in checked.set_back if checked else ():
             _advise(one.slug, one.published_size, one.kept_size)
     if checked is not None and checked.exit_code:
         raise typer.Exit(checked.exit_code)
+
+
+def _waiting(settled: dict[str, Any] | None) -> Iterator[str]:
+    """Yield what of that which was settled waits for somebody."""
+    if settled is None:
+        return
+    if not settled["knows_ways_in"]:
+        yield (
+            "There was no note of what stood last: nobody knows what was taken away, or held, since. No period of"
+            " retention counts until it is decided anew. Look at members, factors and legal holds before you serve it."
+        )
+    if settled["erasures_to_confirm"]:
+        yield "Erasures that were confirmed wait to be confirmed anew: they may have been taken back since."
+    if settled["holds"]:
+        yield "Legal holds that were placed since stand again: who placed them says why."
+    if settled["other"]:
+        yield "Roles or rights are others than they stood last: look at them."
 
 
 def _print(name: str, value: Any) -> None:

@@ -24,6 +24,7 @@ from auth.role import OrganizationRole
 from bench.process import children_of, free_port
 from drills.caller import Caller
 from drills.machine import Machine, Person
+from fieldward.backup.catalogue import ABOUT
 from fieldward.backup.job import newest_note
 from fieldward.backup.restoring import WAYS_IN
 from fieldward.cli.app import app
@@ -238,8 +239,46 @@ def test_who_restores_to_before_what_was_published_is_led_on(house: House) -> No
     slugs = {one["slug"] for one in told["checked"]["set_back"]}
     assert {"basin", "-"} & slugs
     assert told["checked"]["trail_verified"]
+    assert told["may_be_served"]
+    assert not (other.data / "restore.unfinished").exists()
     with other.standing():
         pass
+
+
+def test_what_is_not_as_it_must_be_is_not_served_without_a_word(house: House, directory: Path) -> None:
+    copy = _copied(house, directory)
+    (newest,) = [one["id"] for one in house.told("backup", "list")["backups"]][-1:]
+    (about,) = copy.glob(f"line-*/base/{newest}/{ABOUT}")
+    said = json.loads(about.read_text())
+    (tables,) = [one for one in said["census"]["rows"].values() if "membership" in one]
+    tables["membership"] += 1
+    about.write_text(json.dumps(said))
+    other = house.restored("miscounted")
+    arguments = ("restore", "--from", str(copy), "--into", str(other.data), "--keys", str(house.machine.data))
+
+    told = house.told(*arguments, "--latest", "--reason", "The disk failed", code=7)
+
+    assert told["may_be_served"] is False
+    assert told["settled"]["knows_ways_in"]
+    assert told["took_s"]["start"] > 0
+    elsewhere = {"FIELDWARD_DATA_DIRECTORY": str(other.data), "FIELDWARD_PORT": str(free_port())}
+    refused = house.run("serve", code=1, **elsewhere)
+    assert "check found something" in refused.stderr
+    assert "restore.unfinished" in refused.stderr
+    # Who knows better says so by hand.
+    (other.data / "restore.unfinished").unlink()
+    with other.standing():
+        other.start()
+        assert signed_in(other, OWNER)["accessToken"]
+
+
+def test_without_the_check_what_is_restored_may_be_served(house: House) -> None:
+    other = house.restored("unchecked")
+
+    told = house.restore(other.data, "--latest", "--no-check")
+
+    assert (told["checked"], told["may_be_served"]) == (None, True)
+    assert not (other.data / "restore.unfinished").exists()
 
 
 def test_backups_are_closed_to_others_and_hold_no_key(house: House) -> None:

@@ -15,14 +15,20 @@ from typing import Any, Final
 import asyncpg
 import pytest
 
+from fieldward.cli.evidence import _json
 from fieldward.demo.people import PEOPLE
 from fieldward.embedded import EmbeddedPostgres
 from fieldward.measure import MEASURES
 from models.ledger.checkpoint import HeadSigner, VerifierKey
+from resolvers.evidence import _COUNTED
 from tests.support.server import ROOT, Server, environment, free_port, start_demo
 
 SECRET: Final = "a-token-of-metrics-8a1f"
 ADDRESS: Final = "alarms.person@clearwater.example"
+GROUPED: Final = " group by "
+WITHIN: Final = " where organization_id = (select id from organization where slug = 'clearwater')"
+MOVING: Final = frozenset({"trail", "incidents", "alarms"})
+"""What is counted of that which a service that runs goes on to make."""
 SETTINGS: Final = {
     "FIELDWARD_METRICS_TOKEN": SECRET,
     "FIELDWARD_ALARM_EMAIL_TO": ADDRESS,
@@ -102,17 +108,28 @@ def test_every_measure_has_its_figures_and_they_are_the_database_s(
     assert set(measures) == {one.key for one in MEASURES}
     for one in MEASURES:
         assert set(measures[one.key]["figures"]) == set(one.figures)
-    within = "organization_id = (select id from organization where slug = 'clearwater')"
-    for name, table, column in (("people", "membership", "role"), ("records", "record", "status")):
-        counted: dict[str, int] = {}
-        for row in organization[name]:
-            counted[row[column]] = counted.get(row[column], 0) + row["count"]
-        found = rows(directory, f"select {column} as of, count(*) as n from {table} where {within} group by 1")
-        assert counted == {row["of"]: row["n"] for row in found}
-    role = json.loads(held["installation.json"])["database"]["role"]
+    plain = {name: text for name, text in _COUNTED.items() if GROUPED in text}
+    assert len(plain) > 15
+    for name, text in plain.items():
+        counted = sorted(organization[name], key=str)
+        found = sorted(json.loads(_json(rows(directory, text.replace(GROUPED, f"{WITHIN}{GROUPED}")))), key=str)
+        if name in MOVING:
+            assert sum(one["count"] for one in counted) <= sum(one["count"] for one in found), name
+        else:
+            assert counted == found, name
+    assert organization["people"]
+    assert organization["records"]
+    assert organization["trail"]
+    installation = json.loads(held["installation.json"])
+    role = installation["database"]["role"]
     assert role["is_superuser"] is False
     assert role["passes_row_security"] is False
     assert role["owned_relations"] == 0
+    assert installation["backups"]["is_archiving"] is False
+    assert installation["backups"]["newest_age_s"] is None
+    # The service's role is shown nothing of them, and it is not said that there are none.
+    assert installation["standbys"]["by_sync_state"] is None
+    assert "pg_read_all_stats" in installation["standbys"]["reason"]
     assert json.loads(held["trail.json"])["sealed_entries"] > 0
 
 

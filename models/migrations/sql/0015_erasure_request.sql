@@ -94,3 +94,22 @@ begin
     execute format('grant execute on function %s to fieldward_service', f);
   end loop;
 end $$;
+
+-- ------------------------------------------------------------------ which of the tenant's authenticators were used
+-- How far one was used is its person's to see. That it was is noted outside of the database, with what lets somebody in:
+-- a recovery code that was used does not work again where an older database comes back.
+do $$
+begin
+  execute format('create policy tending on authenticator_use to %I
+                  using (current_setting(''fieldward.tending'', true) = ''on'')', current_user);
+end $$;
+
+create function fieldward_used_authenticators() returns setof uuid language plpgsql security definer
+  set search_path = pg_catalog, pg_temp as $$
+begin
+  perform set_config('fieldward.tending', 'on', true);
+  return query select u.id from public.authenticator_use u where u.organization_id = public.fieldward_organization();
+  perform set_config('fieldward.tending', '', true);
+end $$;
+revoke execute on function fieldward_used_authenticators() from public;
+grant execute on function fieldward_used_authenticators() to fieldward_service;
