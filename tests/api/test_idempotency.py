@@ -54,7 +54,11 @@ def text_of(name: str) -> str:
 
 
 def input_of(name: str, given: dict[str, Any], client: Client) -> dict[str, Any]:
-    return {"meaning": "APPROVAL", "password": client.password, **given} if takes(name, "meaning") else given
+    """Return an input with what a signature takes besides, where it is one."""
+    assert CORE.mutation_type is not None
+    said = mutation_of(CORE.mutation_type.fields[name])
+    password = {"password": client.password} if said is not None and said.signs else {}
+    return {**({"meaning": "APPROVAL"} if takes(name, "meaning") else {}), **password, **given}
 
 
 def new_record(stage: Stage, **more: Any) -> dict[str, Any]:
@@ -104,6 +108,7 @@ def test_what_takes_no_key_proves_who_somebody_is() -> None:
     assert {name for name, one in said.items() if one is not None and one.notes_itself} == {
         *("signIn", "completeSignIn", "beginPasskeySignIn", "signInWithPasskey", "refreshSession", "reauthenticate"),
         *("enrolDevice", "acceptInvitation", "changePassword", "requestPasswordReset", "resetPassword"),
+        "confirmErasureByLink",
     }
 
 

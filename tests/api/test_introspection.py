@@ -220,9 +220,9 @@ async def test_all_that_is_shown_is_reached_and_what_is_not_is_denied(world: Wor
     assert denied == {
         "viewer": {
             *("exactLocation", "comment", "sourceRow", "reviewer", "reviewReason", "reason"),
-            *("dataInventory", "auditTrail"),
+            *("dataInventory", "auditTrail", "retention"),
         },
-        "member": {"dataInventory", "auditTrail"},
+        "member": {"dataInventory", "auditTrail", "retention"},
     }.get(who, set())
 
 
