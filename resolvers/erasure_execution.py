@@ -27,6 +27,7 @@ from resolvers.change import Change, Intent, commit_change
 from resolvers.erasure import Erased, carry_out
 from resolvers.erasure_certificate import certificate_of
 from resolvers.erasure_hold import holds_on_request, require_no_hold
+from resolvers.erasure_lapse import lapse_if_over
 from resolvers.erasure_naming import pass_names_on, take_names_back
 from resolvers.erasure_owner import Plan, address_of_account, plan_indexes, plan_organization, plan_person
 from resolvers.erasure_request import last_confirmation, names_of
@@ -123,6 +124,8 @@ class ErasureRunning:
             await self._forget(request)
             return False
         if not is_begun:
+            if await lapse_if_over(request):
+                return False
             await pass_names_on(self._services, request)
             if request.status is not ErasureStatus.CONFIRMED or request.execute_after is None:
                 return False
