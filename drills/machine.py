@@ -102,9 +102,8 @@ class Machine:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of the service, and of commands beside it."""
-        return plain_environment(
-            FIELDWARD_DATA_DIRECTORY=str(self.data), FIELDWARD_PASSWORD_COST="test", **(self.settings | more)
-        )
+        ours = {"FIELDWARD_DATA_DIRECTORY": str(self.data), "FIELDWARD_PASSWORD_COST": "test"}
+        return plain_environment(**(ours | self.settings | more))
 
     def start(self) -> None:
         """Start the service, and with it PostgreSQL; return once it serves."""

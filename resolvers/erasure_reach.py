@@ -111,8 +111,9 @@ _KEY_BACKUPS: Final = Remainder(
 
 _COLUMNS: Final[Mapping[Remainder, str]] = {
     _FREE_TEXT: """
-        custom_role.description data_import.error_message device.block_reason incident.note measurement.comment
-        measurement.source_row project.description record.comment record.review_reason site.description
+        custom_role.description data_import.error_message device.block_reason incident.note legal_hold.lift_reason
+        legal_hold.reason measurement.comment measurement.source_row project.description record.comment
+        record.review_reason site.description
     """,
     _OWN_WORDS: """
         access_review_item.role custom_role.name data_import.file_name data_import.mapping import_mapping.mapping
@@ -127,11 +128,11 @@ _COLUMNS: Final[Mapping[Remainder, str]] = {
     _ATTRIBUTION: "record.reviewer",
     _PSEUDONYM: "record.collector_pseudonym",
     _VALUES: """
-        record.activity_type record.collected_at_reported record.exact_location record.method record.site_code
-        record.site_name measurement.characteristic measurement.detection_condition measurement.detection_limit_type
-        measurement.detection_limit_unit measurement.fraction measurement.method measurement.qualifier
-        measurement.result_status measurement.unit measurement.value_reported measurement.value_type
-        site.exact_location site.kind
+        legal_hold.site_code record.activity_type record.collected_at_reported record.exact_location record.method
+        record.site_code record.site_name measurement.characteristic measurement.detection_condition
+        measurement.detection_limit_type measurement.detection_limit_unit measurement.fraction measurement.method
+        measurement.qualifier measurement.result_status measurement.unit measurement.value_reported
+        measurement.value_type site.exact_location site.kind
     """,
 }
 STAYS: Final[Mapping[ColumnName, Remainder]] = {
@@ -151,15 +152,14 @@ FORGOTTEN: Final = _places(
 NOBODYS: Final = _places(
     """
         alarm_delivery.destination alarm_delivery.last_error audit_entry.acting_as audit_entry.action
-        audit_entry.channel audit_entry.entity audit_entry.error_code audit_entry.field
-        audit_entry.operation_hash authenticator.transports challenge.device_key challenge.nonce change.entity
-        cosignature.line cosignature.witness custom_role.permissions data_export.error_code
-        data_export.file_name data_export.media_type data_export.sha256 data_export.token_scope
-        data_export.used_rights data_import.error_code data_import.scope erasure_request.certificate
-        idempotency_key.answers import_block.fates incident.key incident.rule outgoing_mail.last_error
-        sealed_batch.checkpoint sealed_batch.frontier sealed_batch.root_hash sealed_leaf.leaf_hash
-        sealed_node.node_hash service_account.permissions service_account_token.hint session.factors
-        trusted_document.sha256
+        audit_entry.channel audit_entry.entity audit_entry.error_code audit_entry.field audit_entry.operation_hash
+        authenticator.transports challenge.device_key challenge.nonce change.entity cosignature.line cosignature.witness
+        custom_role.permissions data_export.error_code data_export.file_name data_export.media_type data_export.sha256
+        data_export.token_scope data_export.used_rights data_import.error_code data_import.scope
+        erasure_request.certificate idempotency_key.answers import_block.fates incident.key incident.rule
+        outgoing_mail.last_error project.fields_off retention_run.error_code sealed_batch.checkpoint
+        sealed_batch.frontier sealed_batch.root_hash sealed_leaf.leaf_hash sealed_node.node_hash
+        service_account.permissions service_account_token.hint session.factors trusted_document.sha256
     """
 )
 """Columns of words or bytes that the service makes itself."""

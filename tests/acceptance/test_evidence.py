@@ -1,6 +1,7 @@
 """`fieldward evidence`, beside a server that runs: what is collected, what is not in it, and how it is verified."""
 
 import asyncio
+import base64
 import json
 import shutil
 import subprocess
@@ -131,6 +132,15 @@ def test_nothing_of_anybody_is_in_it_and_no_secret(collected: tuple[Path, str]) 
     assert settings["FIELDWARD_KEY_PROVIDER"] == "file"
 
 
+def altered(name: str, content: bytes) -> bytes:
+    """Return a file with a change in it: of the manifest, in what is signed of it (DSSE signs no spaces around it)."""
+    if name != "manifest.json":
+        return content + b" "
+    envelope = json.loads(content)
+    payload = base64.b64decode(envelope["payload"]).replace(b"clearwater", b"clearwatch")
+    return json.dumps({**envelope, "payload": base64.b64encode(payload).decode()}).encode()
+
+
 def test_it_is_verified_by_the_key_and_a_change_of_any_file_is_found(
     directory: Path, collected: tuple[Path, str]
 ) -> None:
@@ -140,7 +150,7 @@ def test_it_is_verified_by_the_key_and_a_change_of_any_file_is_found(
 
     changed = directory.parent / "changed.zip"
     for name in held:
-        for content in (held[name] + b" ", None):
+        for content in (altered(name, held[name]), None):
             with zipfile.ZipFile(changed, "w") as archive:
                 for other, kept in held.items():
                     if other != name or content is not None:

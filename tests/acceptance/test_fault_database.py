@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from models.encryption.signing import RETRY_S
 from tests.support.forward import forwarding
 from tests.support.installation import Installation, Served, installed
 
 AWAY = {"UNAVAILABLE", "UNKNOWN_OUTCOME"}
 RESOLVED_AGAIN_S = 10.0
+STARTED = "select pg_postmaster_start_time()"
 NAME = "db.fieldward.test"
 
 
@@ -42,15 +44,17 @@ def test_a_restart_of_postgresql_is_an_outage_of_moments_that_loses_nothing(inst
         try:
             time.sleep(1)
             for mode in ("fast", "immediate"):
+                started = installation.value(STARTED)
                 _restart(installation, mode)
+                assert installation.value(STARTED) > started
                 time.sleep(3)
         finally:
             stop.set()
             writing.join()
 
         refused = {code for _, code in codes if code is not None}
+        # What was certainly not committed is tried again: it may be that nothing is refused at all.
         assert refused <= AWAY, refused
-        assert refused
         # It goes on by itself: nobody restarted the service, and its last words are good ones.
         assert [code for _, code in codes[-10:]] == [None] * 10
         there = served.sites(served.signed_in())
@@ -82,7 +86,7 @@ def test_a_database_whose_name_does_not_resolve_is_away_and_found_when_it_does(
 
             _rewrite(hosts, known)
             assert served.wait("/health/ready", 20) < RESOLVED_AGAIN_S
-            owner = served.signed_in()
+            owner = served.signed_in(within_s=RETRY_S + 2)
             served.begin(owner, "NAMES")
             assert served.create(owner, "N-1") is None
 

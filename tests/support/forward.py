@@ -36,6 +36,14 @@ def forwarding(path: str) -> Iterator[Forward]:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
+    def join(client: socket.socket, server: socket.socket) -> None:
+        # Both are closed when both ways are at their end, and not below the other thread.
+        with client, server:
+            back = threading.Thread(target=pump, args=(server, client), daemon=True)
+            back.start()
+            pump(client, server)
+            back.join()
+
     def accept() -> None:
         while True:
             try:
@@ -47,11 +55,14 @@ def forwarding(path: str) -> Iterator[Forward]:
                 server.connect(path)
             except OSError:
                 client.close()
+                server.close()
                 continue
             forward._open += [client, server]
-            for pair in ((client, server), (server, client)):
-                threading.Thread(target=pump, args=pair, daemon=True).start()
+            joined = threading.Thread(target=join, args=(client, server), daemon=True)
+            joined.start()
+            joins.append(joined)
 
+    joins: list[threading.Thread] = []
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
     try:
@@ -62,4 +73,5 @@ def forwarding(path: str) -> Iterator[Forward]:
             listening.shutdown(socket.SHUT_RDWR)
         listening.close()
         forward.cut()
-        thread.join(5)
+        for one in (thread, *joins):
+            one.join(5)

@@ -174,7 +174,11 @@ class Caller:
             self.token, self._since = self.sign(), time.monotonic()
         if self.sign_in is not None and time.monotonic() - self._since > FRESH_S:
             self.token, self._since = None, time.monotonic()
-            payload = self._refreshed() or self._post(SIGN_IN, {"input": self.sign_in}).data["signIn"]
+            payload = self._refreshed()
+            if payload is None:
+                reply = self._post(SIGN_IN, {"input": self.sign_in})
+                payload = (reply.data or {}).get("signIn")
+                assert payload is not None, reply.text
             assert payload["errors"] == [], payload
             self.token, self._refresh_token = payload["accessToken"], payload["refreshToken"]
 
