@@ -49,6 +49,7 @@ class Action(StrEnum):
     ERASURE_FINISH = "erasure.finish"
     ERASURE_FORGET = "erasure.forget"
     ERASURE_HOLD = "erasure.hold"
+    ERASURE_LAPSE = "erasure.lapse"
     ERASURE_REQUEST = "erasure.request"
     ERASURE_SEND = "erasure.send"
     ERASURE_START = "erasure.start"

@@ -24,7 +24,7 @@ from resolvers.alarm_channel import channels_of
 from resolvers.erasure_alarm import note_overdue
 from resolvers.erasure_execution import EVERY_S as ERASURES_EVERY_S
 from resolvers.erasure_execution import ErasureRunning, erasing_organizations
-from resolvers.erasure_letter import confirm_letter, scheduled_letter, withdrawn_letter
+from resolvers.erasure_letter import asked_letter, confirm_letter, scheduled_letter, withdrawn_letter
 from resolvers.erasure_request import RUN_ERASURES
 from resolvers.export_job import MAKE_EXPORTS, Exporting
 from resolvers.field_emptying import EMPTY_FIELDS, FieldEmptying
@@ -247,6 +247,7 @@ def build_jobs(
         services.mail,
         {
             MailKind.INVITATION: invitation_letter,
+            MailKind.ERASURE_ASKED: asked_letter,
             MailKind.ERASURE_CONFIRM: confirm_letter,
             MailKind.ERASURE_SCHEDULED: scheduled_letter,
             MailKind.ERASURE_WITHDRAWN: withdrawn_letter,
@@ -287,7 +288,7 @@ def build_jobs(
             for organization_id in await erasing_organizations():
                 with _holding_up_no_other("erasure_not_run", organization_id):
                     await erasing.step(organization_id)
-                    opened += len((await note_overdue(judging, organization_id)).opened)
+                    opened += len((await note_overdue(judging, organization_id, grace=services.erasure_grace)).opened)
             if opened:
                 log.warning("incidents_opened", count=opened)
                 wake(DELIVER_ALARMS)

@@ -30,13 +30,16 @@ class ErasureKind(StrEnum):
 
 
 class ErasureStatus(StrEnum):
-    """REQUESTED → CONFIRMED → EXECUTING → DONE; until it is EXECUTING it can be WITHDRAWN."""
+    """REQUESTED → CONFIRMED → EXECUTING → DONE; until it is EXECUTING it can be WITHDRAWN. LAPSED: nobody confirmed it
+    in time, or there was nothing left to confirm.
+    """
 
     REQUESTED = "REQUESTED"
     CONFIRMED = "CONFIRMED"
     EXECUTING = "EXECUTING"
     DONE = "DONE"
     WITHDRAWN = "WITHDRAWN"
+    LAPSED = "LAPSED"
 
 
 class ErasureRequest(TenantModel):
@@ -44,7 +47,8 @@ class ErasureRequest(TenantModel):
 
     `membership_id` and `user_id` are the person that it is about; null where it is about none with an account. `named`
     holds the spellings of a name, as JSON, and `name_indexes` their blind indexes, one behind the other, by which it is
-    carried out; they are forgotten when it is. `records` is how many records named them when it was asked for. From
+    carried out; they are forgotten when it is. Those that a person told of themselves are asked for in requests of
+    their own. `records` is how many records had a name when it was asked for; null where it is about a person. From
     `execute_after` on it is carried out, and at `due_at` it has to be. `held_at`: since when a legal hold keeps it. Of
     the link by which the person confirms it only a digest is kept. `certificate` says, signed, what was done, and holds
     no personal data.

@@ -12,16 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
 import structlog
 
 from auth.action import Action
 from models.base import new_id
-from models.encryption.column import load_keys_for
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import erasure_owner
 from models.erasure_request import ErasureKind, ErasureRequest, ErasureStatus
-from models.errors import ConflictError, SealedError, UnavailableError
+from models.errors import ConflictError, UnavailableError
 from models.inventory import entity_of
 from models.reading import OneStatement
 from models.transaction import Tenant
@@ -29,8 +27,10 @@ from resolvers.change import Change, Intent, commit_change
 from resolvers.erasure import Erased, carry_out
 from resolvers.erasure_certificate import certificate_of
 from resolvers.erasure_hold import holds_on_request, require_no_hold
+from resolvers.erasure_lapse import lapse_if_over
+from resolvers.erasure_naming import pass_names_on, take_names_back
 from resolvers.erasure_owner import Plan, address_of_account, plan_indexes, plan_organization, plan_person
-from resolvers.erasure_request import names_of
+from resolvers.erasure_request import last_confirmation, names_of
 from resolvers.mail_text import erasure_done_text
 from resolvers.mailer import Letter
 from resolvers.sending import NotSentError
@@ -44,19 +44,20 @@ EVERY_S: Final = 60.0
 SOON: Final = timedelta(days=7)
 """How long before an erasure has to be done somebody is told that it is not."""
 
+_TAKEN_BACK: Final = frozenset({ErasureStatus.WITHDRAWN, ErasureStatus.LAPSED})
 _ENTITY: Final = entity_of(ErasureRequest)
 _ORGANIZATIONS: Final = "select fieldward_erasing() as id"
 _OPEN: Final = """
     select r.*, clock_timestamp() as now from erasure_request r
      where organization_id = $1 and (status in ('REQUESTED', 'CONFIRMED', 'EXECUTING')
-           or (status = 'WITHDRAWN' and num_nonnulls(named, reason) > 0))
+           or (status in ('WITHDRAWN', 'LAPSED') and num_nonnulls(named, reason) > 0))
      order by due_at
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A request that is not done, and when it has to be. is_late: that is over."""
+    """A request that is not done, and when it has to be. is_late: it was confirmed, and that is over."""
 
     request_id: UUID
     due_at: datetime
@@ -64,18 +65,27 @@ class Overdue:
 
 
 async def erasing_organizations() -> list[UUID]:
-    """Return the organizations with requests that are neither done nor withdrawn, or of which something is left."""
+    """Return the organizations with requests that are not over, or of which something is left."""
     async with OneStatement(Tenant()) as connection:
         return [row["id"] for row in await connection.fetch(_ORGANIZATIONS)]
 
 
-async def overdue(organization_id: UUID) -> list[Overdue]:
-    """Return the requests of an organization that should be done by now, or have to be within `SOON`."""
-    return [
-        Overdue(request.id, request.due_at, is_late=now >= request.due_at)
-        for request, now in await _open(organization_id)
-        if request.status is not ErasureStatus.WITHDRAWN and now >= request.due_at - SOON
-    ]
+async def overdue(organization_id: UUID, *, grace: timedelta) -> list[Overdue]:
+    """Return the requests of an organization that should be done by now, or have to be within `SOON`; and those that
+    can be confirmed for so long only, by somebody else than who is to be erased.
+
+    grace: how long what was confirmed can be taken back.
+    """
+    found = []
+    for request, now in await _open(organization_id):
+        is_waiting = request.status is ErasureStatus.REQUESTED
+        # Whether a person confirms their own is theirs to say, and nobody else can do anything about it.
+        if request.status in _TAKEN_BACK or (is_waiting and request.kind is ErasureKind.PERSON):
+            continue
+        last = last_confirmation(request.due_at, grace) if is_waiting else request.due_at
+        if now >= last - SOON:
+            found.append(Overdue(request.id, request.due_at, is_late=not is_waiting and now >= request.due_at))
+    return found
 
 
 class ErasureRunning:
@@ -109,10 +119,14 @@ class ErasureRunning:
         return done
 
     async def _advance(self, request: ErasureRequest, now: datetime, *, is_begun: bool) -> bool:
-        if request.status is ErasureStatus.WITHDRAWN:
+        if request.status in _TAKEN_BACK:
+            await take_names_back(request)
             await self._forget(request)
             return False
         if not is_begun:
+            if await lapse_if_over(request):
+                return False
+            await pass_names_on(self._services, request)
             if request.status is not ErasureStatus.CONFIRMED or request.execute_after is None:
                 return False
             if now < request.execute_after:
@@ -164,9 +178,7 @@ class ErasureRunning:
             return plan_organization(request.organization_id)
         if request.user_id is None:
             return await plan_indexes(request.organization_id, names_of(request))
-        # Their spellings were told once, and count in every organization that they belong to.
-        named = await _opened_names(request)
-        return await plan_person(self._services, request.user_id, also_named=named, is_begun=is_begun)
+        return await plan_person(self._services, request.user_id, is_begun=is_begun)
 
     async def _finish(self, request: ErasureRequest, erased: Erased) -> str | None:
         """Mark the request as done, with its certificate; None where somebody else did."""
@@ -192,12 +204,12 @@ class ErasureRunning:
         return await commit_change(_intent(Action.ERASURE_FINISH, request), work)
 
     async def _forget(self, request: ErasureRequest) -> None:
-        """Forget what a request said that was taken back."""
+        """Forget what a request said that was taken back, or lapsed."""
         await self._destroy_words(request)
 
         async def work(change: Change) -> None:
             locked = await _locked(change, request.id)
-            if locked is not None and locked.status is ErasureStatus.WITHDRAWN:
+            if locked is not None and locked.status in _TAKEN_BACK:
                 locked.named = locked.reason = None
                 await locked.save(using_db=change.connection, update_fields=["named", "reason"])
 
@@ -253,17 +265,6 @@ async def _is_held(plan: Plan) -> bool:
     except ConflictError:
         return True
     return False
-
-
-async def _opened_names(request: ErasureRequest) -> list[str]:
-    """Return the spellings that a request names; none where they can't be read any more."""
-    await load_keys_for([request], "named")
-    try:
-        stored = request.named
-    except SealedError:
-        return []
-    names: list[str] = [] if stored is None else orjson.loads(stored)
-    return names
 
 
 async def _locked(change: Change, request_id: UUID) -> ErasureRequest | None:

@@ -14,7 +14,7 @@ from models.outgoing_mail import OutgoingMail
 from models.reading import OneStatement
 from models.transaction import Tenant, fetch
 from resolvers.change import Change, Intent, commit_decided
-from resolvers.mail_text import erasure_confirm_text, erasure_scheduled_text, erasure_withdrawn_text
+from resolvers.mail_text import erasure_asked_text, erasure_confirm_text, erasure_scheduled_text, erasure_withdrawn_text
 from resolvers.mailer import MailRoute
 from resolvers.mailing import Draft, address_of
 from resolvers.trail import job_actor
@@ -22,6 +22,10 @@ from resolvers.trail import job_actor
 _WAITING = (
     "select 1 from erasure_request where organization_id = $1 and id = $2 and status = $3"
     " and due_at > clock_timestamp() for update"
+)
+_ASKED = (
+    "select o.name from erasure_request r join organization o on o.id = r.organization_id"
+    " where r.organization_id = $1 and r.id = $2 and r.status = $3"
 )
 
 
@@ -74,6 +78,17 @@ async def make_link(organization_id: UUID, request_id: UUID) -> tuple[str, Erasu
         return token.encode(), request, organization.name
 
     return await commit_decided(actor, decide, renew)
+
+
+async def asked_letter(route: MailRoute, mail: OutgoingMail) -> Draft | None:
+    """Return the letter that tells an owner that their organization is to be erased; None where that is over."""
+    address = None if mail.user_id is None else await address_of(mail.user_id)
+    async with OneStatement(Tenant(organization_id=mail.organization_id)) as connection:
+        row = await connection.fetchrow(_ASKED, mail.organization_id, mail.about, ErasureStatus.REQUESTED)
+    if address is None or row is None:
+        return None
+    text = erasure_asked_text(organization=row["name"], request=f"ErasureRequest:{mail.about}", page=route.page)
+    return Draft(address, text)
 
 
 async def scheduled_letter(route: MailRoute, mail: OutgoingMail) -> Draft | None:

@@ -9,7 +9,7 @@ from models.transaction import Tenant
 
 @dataclass(frozen=True, slots=True)
 class ErasureFigures:
-    """open: requests that are neither done nor withdrawn. overdue: those of them that should be done.
+    """open: requests that are not over. overdue: those of them that were confirmed, and should be done.
 
     next_due: when the first of them has to be done; None where there is none.
     """

@@ -35,7 +35,8 @@ INDEX_BYTES: Final = 16
 
 _INVITED: Final = entity_of(Invitation).columns["email"]
 _MEMBERSHIPS: Final = (
-    "select m.organization_id, m.id, m.name, m.role = $2 and m.status <> $3 and o.status <> $4 as is_owner"
+    "select m.organization_id, m.id, m.name, m.role = $2 and m.status <> $3 and o.status <> $4 as is_owner,"
+    " m.status = $5 and o.status <> $4 as is_active"
     " from membership m join organization o on o.id = m.organization_id where m.user_id = $1 order by 1"
 )
 _OTHER_OWNERS: Final = (
@@ -57,11 +58,15 @@ _REQUESTS: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A membership of a person: where, and the name there, sealed. is_owner: whether the organization may need them."""
+    """A membership of a person: where, and the name there, sealed.
+
+    is_owner: whether the organization may need them. is_active: whether they can get in there.
+    """
 
     organization_id: UUID
     id: UUID
     is_owner: bool
+    is_active: bool
     name: bytes = field(repr=False)
 
 
@@ -95,7 +100,8 @@ async def plan_person(
 ) -> Plan:
     """Return what the erasure of a person is to destroy, as far as it is there. Afterwards some of it can't be found.
 
-    also_named: other spellings under which they stand as a collector, in any organization that they belong to.
+    also_named: other spellings under which they stand as a collector, in any organization that they belong to: for an
+        operator, who has seen that they do.
     is_begun: their keys may be destroyed already, so that there is no way back, whomever it leaves without an owner.
 
     Raises:
@@ -105,7 +111,7 @@ async def plan_person(
     memberships = await (memberships_of if is_begun else require_no_last_owner)(user_id)
     names: list[tuple[UUID, bytes]] = []
     for one in memberships:
-        own_name = await _name_of(one)
+        own_name = await name_of(one)
         spellings = {*also_named, *filter(None, [own_name])}
         names += [(one.organization_id, index) for index in await indexes_of_names(one.organization_id, spellings)]
     email = await address_of_account(user_id)
@@ -164,9 +170,19 @@ async def memberships_of(user_id: UUID) -> list[Member]:
     """Return the memberships of a person, in every organization, ended ones among them."""
     async with OneStatement(Tenant(user_id=user_id)) as connection:
         rows = await connection.fetch(
-            _MEMBERSHIPS, user_id, OrganizationRole.OWNER, MembershipStatus.ERASED, OrganizationStatus.ERASING
+            _MEMBERSHIPS,
+            user_id,
+            OrganizationRole.OWNER,
+            MembershipStatus.ERASED,
+            OrganizationStatus.ERASING,
+            MembershipStatus.ACTIVE,
         )
-    return [Member(row["organization_id"], row["id"], row["is_owner"], row["name"]) for row in rows]
+    return [Member(row["organization_id"], row["id"], row["is_owner"], row["is_active"], row["name"]) for row in rows]
+
+
+async def name_of(one: Member) -> str | None:
+    """Return the member's name; None where their key is gone already."""
+    return await _opened(one.name, Cell(one.organization_id, entity_of(Membership).name, "name", one.id))
 
 
 async def require_no_last_owner(user_id: UUID) -> list[Member]:
@@ -253,11 +269,6 @@ async def _require_another_owner(one: Member) -> None:
         )
     if not others:
         raise ConflictError("They are the last owner of an organization: make somebody else an owner first.")
-
-
-async def _name_of(one: Member) -> str | None:
-    """Return the member's name; None where their key is gone already."""
-    return await _opened(one.name, Cell(one.organization_id, entity_of(Membership).name, "name", one.id))
 
 
 async def _opened(blob: bytes, cell: Cell) -> str | None:

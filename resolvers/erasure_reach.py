@@ -94,6 +94,11 @@ _ANONYMOUS: Final = Remainder(
     "Addresses from which somebody tried what they were not signed in for.",
     "Nobody knows whose they are. They go with the trail's retention.",
 )
+_SPELLINGS: Final = Remainder(
+    "Other spellings of their name that they told, as a collector's.",
+    "They may be somebody else's name. Each organization was asked for them apart, in a request that somebody there"
+    " confirms, and that has a certificate of its own.",
+)
 _FINGERPRINTS: Final = Remainder(
     "In backups of the data from before: blind indexes, and a password's hash.",
     "Whoever has such a backup, and the index key besides, can try out whether a name or address that they know was"
@@ -215,6 +220,7 @@ def remainders(kind: ErasureKind) -> Iterator[Remainder]:
         if kind is ErasureKind.PERSON:
             yield _PASSKEY
             yield _ANONYMOUS
+            yield _SPELLINGS
         yield _IDS
     yield _FINGERPRINTS
     yield _KEY_BACKUPS

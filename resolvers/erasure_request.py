@@ -1,15 +1,16 @@
-"""Asking for an erasure, confirming it, and taking it back. What is confirmed is carried out by a job, after a while.
+"""Asking for an erasure, and confirming it. What is confirmed is carried out by a job, after a while.
 
 Nobody has somebody else erased alone. A person who asks for themselves confirms it by their password, or by a link in a
 letter to their own address. Whoever asks for a person with an account only has that letter sent: an account reaches
-into other organizations, and is its person's. For a name that records have, a second person confirms. For an
-organization it is a second owner; where there is one owner, they may do it themselves, by two factors. See decision 33.
+into other organizations, and is its person's. For a name that records have, a second person confirms; so it is for
+other spellings that somebody says are theirs (`resolvers/erasure_naming.py`). For an organization it is a second owner;
+where there is one owner, they may do it themselves, by two factors. See decision 33.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -60,8 +61,6 @@ DUE_AFTER: Final = timedelta(days=30)
 """How long an erasure takes at the most, from the moment at which it was asked for (GDPR, article 12(3): one month)."""
 MARGIN: Final = timedelta(days=2)
 """How long before that it is carried out at the latest, so that what fails can be done again."""
-OPEN: Final = (ErasureStatus.REQUESTED, ErasureStatus.CONFIRMED)
-"""As what a request can be taken back."""
 OVER: Final = "The link is over, was used, or is none. Ask once more."
 
 _ENTITY: Final = entity_of(ErasureRequest)
@@ -86,7 +85,11 @@ class NewErasure:
 async def request_own(services: Services, change: Change, *, also_named: Sequence[str], reason: str | None) -> UUID:
     """Ask for the viewer's own erasure, in every organization, and return the request's id. It waits to be confirmed.
 
-    also_named: other spellings under which they stand as a collector.
+    If somebody else asked for it, and it is not confirmed, it is the viewer's request from now on, and due no later.
+
+    also_named: other spellings under which they stand as a collector. Nobody knows whether that is so: how many
+        records have them is not told, and once it is confirmed a second person is asked
+        (`resolvers/erasure_naming.py`).
 
     Raises:
         ForbiddenError: it is a program that asks.
@@ -98,15 +101,18 @@ async def request_own(services: Services, change: Change, *, also_named: Sequenc
         raise ForbiddenError("A program is nobody who could be erased.")
     await require_no_last_owner(viewer.user_id)
     names = _checked(also_named, at=_AT_ALSO)
+    person = (viewer.membership_id, viewer.user_id)
+    older = await _asked_by_somebody_else(change, person)
     new = await _new(
         change,
         ErasureKind.PERSON,
         names,
         reason,
         scope=Scope(is_own=True),
-        person=(viewer.membership_id, viewer.user_id),
+        person=person,
+        request_id=None if older is None else older.id,
     )
-    request_id = await _insert(change, new)
+    request_id = await (_insert(change, new) if older is None else _take_over(change, older, new))
     if services.mail is not None:
         await enqueue(change, kind=MailKind.ERASURE_CONFIRM, user_id=viewer.user_id, subject_id=request_id)
         services.wake_afterwards(SEND_MAIL)
@@ -143,6 +149,10 @@ async def request_erasure(services: Services, change: Change, *, new: NewErasure
     if person is not None:
         await enqueue(change, kind=MailKind.ERASURE_CONFIRM, user_id=person[1], subject_id=request_id)
         services.wake_afterwards(SEND_MAIL)
+    if new.kind is ErasureKind.ORGANIZATION and services.mail is not None:
+        for owner in await _owners(change):
+            await enqueue(change, kind=MailKind.ERASURE_ASKED, user_id=owner["user_id"], subject_id=request_id)
+        services.wake_afterwards(SEND_MAIL)
     return request_id
 
 
@@ -154,7 +164,8 @@ async def confirm_erasure(services: Services, change: Change, *, request_id: UUI
     Raises:
         NotFoundError, ForbiddenError: the viewer sees no such request, or is not who may confirm it.
         ReauthenticateError: it takes two factors, and their sign-in stands on one.
-        ConflictError: it is at another version, or is confirmed or over; a legal hold keeps what it would erase.
+        ConflictError: it is at another version, or is confirmed or over; it is too late to confirm it; a legal hold
+            keeps what it would erase.
     """
     change = await lock_standing(change)
     request = await lock_visible(change, ErasureRequest, request_id)
@@ -199,44 +210,13 @@ async def confirm_by_link(services: Services, actor: Actor, *, token: str) -> da
     return await commit_change(intent, work)
 
 
-async def withdraw_erasure(services: Services, change: Change, *, request_id: UUID, expected_version: int) -> UUID:
-    """Take a request back, and return its id. What it said in words is forgotten by the job.
-
-    By whom it is about, or by who asked for it; one that is not about a person by who may confirm such, too.
-
-    Raises:
-        NotFoundError, ForbiddenError: the viewer sees no such request, or is none of these.
-        ConflictError: it is at another version, or is carried out already, or was taken back.
-    """
-    change = await lock_standing(change)
-    request = await lock_visible(change, ErasureRequest, request_id)
-    viewer = change.viewer
-    # What a person asked for themselves is theirs alone.
-    whose = {request.requested_by_id, request.membership_id or request.requested_by_id}
-    if viewer.membership_id not in whose:
-        if request.user_id is not None:
-            raise ForbiddenError("Only who is to be erased, or who asked for it, takes this back.")
-        require(viewer, Permission.ERASURE_CONFIRM, ORGANIZATION)
-    require_version(request.version, expected_version)
-    if request.status not in OPEN:
-        raise ConflictError(f"A request that is {request.status} can't be taken back.", field=("input", "id"))
-    request.status = ErasureStatus.WITHDRAWN
-    request.withdrawn_by_id = viewer.principal_id
-    request.name_indexes = request.token_digest = None
-    request.version += 1
-    await request.save(
-        using_db=change.connection,
-        update_fields=["status", "withdrawn_by_id", "name_indexes", "token_digest", "version"],
-    )
-    services.wake_afterwards(RUN_ERASURES)
-    if request.user_id is not None and services.mail is not None:
-        await enqueue(change, kind=MailKind.ERASURE_WITHDRAWN, user_id=request.user_id, subject_id=request.id)
-        services.wake_afterwards(SEND_MAIL)
-    return request.id
-
-
 def names_of(request: ErasureRequest) -> list[bytes]:
-    """Return the blind indexes that a request names."""
+    """Return the blind indexes of the names that a request erases.
+
+    None of a person's, whose own names are looked up: what else they told is asked of somebody else.
+    """
+    if request.kind is ErasureKind.PERSON:
+        return []
     stored = request.name_indexes or b""
     return [stored[start : start + INDEX_LENGTH] for start in range(0, len(stored), INDEX_LENGTH)]
 
@@ -244,6 +224,11 @@ def names_of(request: ErasureRequest) -> list[bytes]:
 def execution_at(confirmed_at: datetime, due_at: datetime, grace: timedelta) -> datetime:
     """Return from when on a request is carried out: when it can't be taken back any more, and in time all the same."""
     return max(confirmed_at, min(confirmed_at + grace, due_at - MARGIN))
+
+
+def last_confirmation(due_at: datetime, grace: timedelta) -> datetime:
+    """Return until when what is not a person's can be confirmed: all of the grace period is left, and it is in time."""
+    return due_at - MARGIN - grace
 
 
 async def _new(
@@ -254,17 +239,18 @@ async def _new(
     *,
     scope: Scope,
     person: tuple[UUID, UUID] | None,
+    request_id: UUID | None = None,
 ) -> ErasureRequest:
-    """Return the request, not yet written, with the key in memory that its words are sealed under."""
+    """Return the request, not yet written, with the key in memory that its words are sealed under.
+
+    request_id: of the one in whose place it is to come.
+    """
     text = orjson.dumps(list(names)).decode() if names else None
     require_writable(change, _ENTITY, scope, {"named": text, "reason": reason}, at=("input",), is_new=True)
-    request_id = new_id()
-    indexes: list[bytes] = []
-    records = None
-    if names:
-        indexes = await indexes_of_names(change.organization_id, names)
-        (counted,) = await fetch(change.connection, _RECORDS, change.organization_id, indexes)
-        records = counted["found"]
+    request_id = request_id or new_id()
+    indexes = await indexes_of_names(change.organization_id, names) if names else []
+    # Who asks for themselves need not see anybody's records, nor by whom they were collected.
+    records = await count_records(change, indexes) if kind is ErasureKind.NAME else None
     if text is not None or reason is not None:
         await active_keyring().load([erasure_owner(change.organization_id, request_id)])
     return ErasureRequest(
@@ -294,6 +280,42 @@ async def _insert(change: Change, request: ErasureRequest) -> UUID:
     return request.id
 
 
+async def count_records(change: Change, indexes: Sequence[bytes]) -> int:
+    """Return how many records of the organization have one of these names, by their blind indexes."""
+    (counted,) = await fetch(change.connection, _RECORDS, change.organization_id, indexes)
+    found: int = counted["found"]
+    return found
+
+
+async def _asked_by_somebody_else(change: Change, person: tuple[UUID, UUID]) -> ErasureRequest | None:
+    """Return the request, locked, that somebody else made for a person here, and that waits to be confirmed."""
+    membership_id, user_id = person
+    return await (
+        ErasureRequest.filter(
+            organization_id=change.organization_id,
+            kind=ErasureKind.PERSON,
+            status=ErasureStatus.REQUESTED,
+            user_id=user_id,
+        )
+        .exclude(requested_by_id=membership_id)
+        .using_db(change.connection)
+        .select_for_update()
+        .get_or_none()
+    )
+
+
+async def _take_over(change: Change, older: ErasureRequest, new: ErasureRequest) -> UUID:
+    """Make a request what the person themselves asked for: nobody else takes it back any more. It is due as before."""
+    if older.due_at > change.at:
+        new.due_at = older.due_at
+    new.version = older.version + 1
+    await new.save(
+        using_db=change.connection,
+        update_fields=["requested_by_id", "named", "reason", "name_indexes", "due_at", "token_digest", "version"],
+    )
+    return new.id
+
+
 def _require_shape(new: NewErasure) -> None:
     if (new.kind is ErasureKind.PERSON) != (new.membership_id is not None):
         raise InvalidInputError("Expected a member for kind PERSON, and for no other.", field=("input", "userId"))
@@ -320,15 +342,7 @@ async def _require_may_confirm(change: Change, request: ErasureRequest) -> None:
     others = True
     if request.kind is ErasureKind.ORGANIZATION:
         require_owner(viewer, OrganizationRole.OWNER)
-        found = await fetch(
-            change.connection,
-            _OWNERS,
-            change.organization_id,
-            OrganizationRole.OWNER,
-            MembershipStatus.ACTIVE,
-            change.at,
-        )
-        others = any(row["id"] != viewer.membership_id for row in found)
+        others = any(row["id"] != viewer.membership_id for row in await _owners(change))
     if viewer.membership_id != request.requested_by_id:
         return
     if others:
@@ -341,6 +355,7 @@ async def _require_may_confirm(change: Change, request: ErasureRequest) -> None:
 async def _confirm(services: Services, change: Change, request: ErasureRequest) -> UUID:
     if request.status is not ErasureStatus.REQUESTED:
         raise ConflictError(f"A request that is {request.status} is not confirmed.", field=("input", "id"))
+    _require_in_time(services, change, request)
     if await holds_on_request(change.connection, request, names_of(request)):
         raise ConflictError(HELD, field=("input", "id"))
     request.status = ErasureStatus.CONFIRMED
@@ -363,16 +378,32 @@ async def _confirm(services: Services, change: Change, request: ErasureRequest) 
     return request.id
 
 
+def _require_in_time(services: Services, change: Change, request: ErasureRequest) -> None:
+    """Raise `ConflictError` where it is too late to confirm a request.
+
+    A person who confirms late gets less time to take it back: they are who wants it done. Of what others confirm nobody
+    is robbed of that time.
+    """
+    last = request.due_at
+    if request.kind is not ErasureKind.PERSON:
+        last = last_confirmation(request.due_at, services.erasure_grace)
+    if change.at >= request.due_at or change.at > last:
+        raise ConflictError("It is too late to confirm this in time. Ask once more.", field=("input", "id"))
+
+
+async def _owners(change: Change) -> Sequence[Mapping[str, Any]]:
+    return await fetch(
+        change.connection, _OWNERS, change.organization_id, OrganizationRole.OWNER, MembershipStatus.ACTIVE, change.at
+    )
+
+
 async def _told(change: Change, request: ErasureRequest) -> list[UUID]:
     """Return whom a letter tells that something will be erased: whom it is about; of an organization, its owners."""
     if request.user_id is not None:
         return [request.user_id]
     if request.kind is not ErasureKind.ORGANIZATION:
         return []
-    rows = await fetch(
-        change.connection, _OWNERS, change.organization_id, OrganizationRole.OWNER, MembershipStatus.ACTIVE, change.at
-    )
-    return [row["user_id"] for row in rows]
+    return [row["user_id"] for row in await _owners(change)]
 
 
 def _parsed(token: str) -> ErasureToken:

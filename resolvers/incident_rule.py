@@ -349,14 +349,14 @@ RETENTION_BEHIND: Final = Rule(
 ERASURE_DUE: Final = Rule(
     "erasure_due",
     IncidentSeverity.HIGH,
-    "Somebody's erasure has to be done within a week, and is not confirmed, or can't be done.",
+    "An erasure has to be done within a week, and is not; or it can be confirmed for a week only, and nobody did.",
     Whom.REQUEST,
     pattern=None,
 )
 ERASURE_OVERDUE: Final = Rule(
     "erasure_overdue",
     IncidentSeverity.CRITICAL,
-    "An erasure that was asked for more than 30 days ago is not done.",
+    "An erasure that was asked for more than 30 days ago, and was confirmed, is not done.",
     Whom.REQUEST,
     pattern=None,
 )

@@ -107,6 +107,16 @@ def erasure_confirm_text(*, organization: str, link: str, due_at: datetime) -> M
     )
 
 
+def erasure_asked_text(*, organization: str, request: str, page: str) -> MailText:
+    """Return the letter that tells an owner that the erasure of their organization was asked for."""
+    return MailText(
+        f"Somebody asked that {organization} be erased from Fieldward",
+        f"An owner of {organization} asked that all of it be erased. Nothing is done until it is confirmed: by another"
+        " owner, or, where there is one alone, by that one, with two factors.\n\nWhoever is an owner can take it back:"
+        f" sign in, and withdraw the request {request}.\n\n{page}\n",
+    )
+
+
 def erasure_scheduled_text(*, what: str, execute_after: datetime, request: str, page: str) -> MailText:
     """Return the letter that says from when on something is erased. what: you, or the organization."""
     return MailText(

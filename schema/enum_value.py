@@ -187,6 +187,7 @@ VALUES: Final[Mapping[str, Mapping[str, str]]] = {
         "EXECUTING": "It is being carried out. There is no way back.",
         "DONE": "It is done, and there is a certificate.",
         "WITHDRAWN": "It was taken back.",
+        "LAPSED": "Nobody confirmed it in time, or there was nothing left to confirm.",
     },
     "ExportStatus": {
         "PENDING": "It waits for its turn, or is being made.",

@@ -28,10 +28,12 @@ class ErasureRequest(Node):
     kind: ErasureKind | None = column("What is to be erased.")
     status: ErasureStatus | None = column("How far it is.")
     names: str | None = column(
-        "The spellings of a name that were told, as a list in JSON; null when it is done or taken back.", name="named"
+        "The spellings of a name that were told, as a list in JSON; null when it is over.", name="named"
     )
-    records: float | None = column("How many records named them as their collector when it was asked for.")
-    reason: str | None = column("Why; null when it is done or taken back.")
+    records: float | None = column(
+        "Of kind NAME: how many records named them as their collector when it was asked for."
+    )
+    reason: str | None = column("Why; null when it is over.")
     due_at: datetime | None = column("When it has to be done.")
     confirmed_at: datetime | None = column("When it was confirmed.")
     execute_after: datetime | None = column("Until when it can be taken back, and from when on it is carried out.")

@@ -16,8 +16,8 @@ from resolvers.erasure_request import (
     confirm_erasure,
     request_erasure,
     request_own,
-    withdraw_erasure,
 )
+from resolvers.erasure_withdrawal import withdraw_erasure
 from schema.context import context_of
 from schema.erasure_request import ErasureRequest
 from schema.field import derived, resolved, structure
@@ -33,7 +33,9 @@ _VERSION = "The version that you saw."
 @strawberry.input(description="Under which names you stand, besides your own.")
 class RequestMyErasureInput:
     also_named: list[str] = strawberry.field(
-        default_factory=list, description="Other spellings under which records name you as their collector."
+        default_factory=list,
+        description="Other spellings under which records name you as their collector. Somebody else is asked for those,"
+        " once you confirmed your own erasure: they may be another's name.",
     )
     reason: str | None = strawberry.field(default=None, description="Why, if you want to say so.")
 
@@ -62,7 +64,7 @@ class ConfirmErasureByLinkInput:
     token: str = strawberry.field(description="What stands behind `erasure=` in the link.")
 
 
-@strawberry.input(description="Which request is over.")
+@strawberry.input(description="Which request to take back.")
 class WithdrawErasureInput:
     id: strawberry.ID = strawberry.field(description="Which request.")
     expected_version: int = strawberry.field(description=_VERSION)
@@ -158,7 +160,9 @@ class ErasureMutation:
         return answer
 
     @mutation(
-        "Take a request back before it is carried out. What it said in words is forgotten.",
+        "Take a request back before it is carried out: about you; of a member, if you asked for it and they did not"
+        " confirm it; of a name, if you asked for it or may confirm it; of the organization, if you are an owner who"
+        " signed in freshly. What it said in words is forgotten.",
         Action.ERASURE_WITHDRAW,
         takes=(P.ERASURE_READ,),
         entity=ErasureRequestModel,

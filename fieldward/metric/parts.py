@@ -38,7 +38,7 @@ def build_parts(
         return incident_metrics(await figures(is_published=is_published))
 
     async def erasures() -> Iterable[Metric]:
-        told = {"open": "Requests for erasure that are not done.", "overdue": "Those that should be."}
+        told = {"open": "Requests for erasure that are not over.", "overdue": "Confirmed ones that should be."}
         return gauges("erasure", await erasure_figures(), told)
 
     return {

@@ -27,6 +27,7 @@ from tests.support.erasure import (
     uuid_of,
 )
 from tests.support.factor import add_totp
+from tests.support.keeping import hold
 from tests.support.mail import send_mail, taking_mail, text_of
 from tests.support.mutation import mutate
 from tests.support.people import PASSWORD, a_person, sign_in_as
@@ -338,12 +339,17 @@ async def test_what_is_confirmed_late_is_still_done_within_thirty_days(world: Wo
 
 
 async def test_somebody_is_told_before_an_erasure_is_overdue_and_again_when_it_is(world: World) -> None:
-    request = await ask_for_name(world, NAME)
+    record = await a_record(world, collector=NAME)
+    request = await confirmed(world, await ask_for_name(world, NAME))
+    # What was confirmed, and can't be done.
+    await hold(world, record)
     opened = "select rule, key from incident order by created_at, rule"
+    await run_erasures(world)
+    await later(world, request, days=22)
     await run_erasures(world)
     assert await world.sql(opened) == []
 
-    await later(world, request, days=24)
+    await later(world, request, days=2)
     await run_erasures(world)
     await run_erasures(world)
     key = f"erasure:{uuid_of(request)}"

@@ -54,7 +54,7 @@ begin
   end loop;
 end $$;
 
--- The organizations with requests that are neither done nor withdrawn, and those with words of one that was withdrawn.
+-- The organizations with requests that are not over, and those with words of one that was withdrawn or lapsed.
 create function fieldward_erasing() returns setof uuid language plpgsql security definer
   set search_path = pg_catalog, pg_temp as $$
 begin
@@ -62,16 +62,16 @@ begin
   return query
     select distinct r.organization_id from public.erasure_request r
      where r.status in ('REQUESTED', 'CONFIRMED', 'EXECUTING')
-        or (r.status = 'WITHDRAWN' and num_nonnulls(r.named, r.reason) > 0);
+        or (r.status in ('WITHDRAWN', 'LAPSED') and num_nonnulls(r.named, r.reason) > 0);
   perform set_config('fieldward.tending', '', true);
 end $$;
 
--- How many such requests there are, how many of them should be done by now, and when the first has to be.
+-- How many requests are not over, how many that were confirmed should be done by now, and when the first has to be.
 create function fieldward_erasures(out open bigint, out overdue bigint, out next_due timestamptz)
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform set_config('fieldward.tending', 'on', true);
-  select count(*), count(*) filter (where r.due_at < clock_timestamp()), min(r.due_at)
+  select count(*), count(*) filter (where r.due_at < clock_timestamp() and r.status <> 'REQUESTED'), min(r.due_at)
     into open, overdue, next_due from public.erasure_request r
    where r.status in ('REQUESTED', 'CONFIRMED', 'EXECUTING');
   perform set_config('fieldward.tending', '', true);
