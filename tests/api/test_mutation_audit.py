@@ -712,7 +712,9 @@ def test_what_must_say_why_is_declared() -> None:
     assert core.mutation_type is not None
     said = {name: mutation_of(core.mutation_type.fields[name]) for name in CASES}
     assert {name for name, one in said.items() if one is not None and one.reason_demanded} == DEMAND_A_REASON
-    assert {name for name, one in said.items() if one is not None and one.signs} == {"approveRecord"}
+    assert {name for name, one in said.items() if one is not None and one.signs} == {
+        *("approveRecord", "confirmErasure")
+    }
 
 
 async def test_the_trail_shows_before_and_after_to_the_auditor(world: World) -> None:

@@ -46,7 +46,7 @@ async def test_who_has_the_password_and_not_the_second_factor_is_told_of_to_its_
     assert to == [world.email("manager")]
     assert "https://fieldward.example/account" in said
     [mail] = await world.sql(UNUSUAL)
-    assert (mail["state"], mail["email"]) == ("SENT", None)
+    assert (mail["state"], mail["email_index"]) == ("SENT", None)
 
 
 async def test_a_refresh_token_that_is_used_twice_is_told_of_to_its_person(world: World) -> None:
