@@ -12,8 +12,8 @@ from resolvers.erasure import erase_name, erase_organization, erase_person
 from resolvers.trail import job_actor
 from tests.support.erasure import ask_for_name, done, later, look, of, refused, run_erasures
 from tests.support.keeping import hold, lift
-from tests.support.people import PASSWORD, a_person, sign_in_as
-from tests.support.world import World
+from tests.support.people import NEW_PASSWORD, PASSWORD, a_person, accept, invite, link_of, sign_in_as
+from tests.support.world import Client, World, connect
 
 NAME = "Cora Lindqvist-Ode"
 RECORD = "mutation($input: CreateRecordInput!) { createRecord(input: $input) { record { id } errors { message } } }"
@@ -123,3 +123,66 @@ async def test_a_hold_elsewhere_keeps_a_person_as_well(world: World) -> None:
     await lift(world, held, by="other-owner")
     await run_erasures(world)
     assert await world.value("select status from user_account where id = $1", user_id) == "ERASED"
+
+
+async def _keys_destroyed(world: World) -> int:
+    keystore = await connect(world.keystore)
+    try:
+        return int(await keystore.fetchval(KEYS))
+    finally:
+        await keystore.close()
+
+
+async def _invited(client: Client, invitation: str) -> Any:
+    """Return what somebody is shown of an invitation."""
+    shown = await client.run("query($id: ID!) { invitation(id: $id) { name email status } }", {"id": invitation})
+    return shown.data["invitation"]
+
+
+@pytest.mark.parametrize("on", ["Organization", "Project", "User"])
+async def test_a_hold_where_somebody_was_only_invited_keeps_them_as_well(world: World, on: str) -> None:
+    user_id, email = await a_person(world, NAME)
+    inviting = await world.client("other-owner")
+    # They never came: there is an invitation, and nothing else of theirs.
+    project = await world.project_id("LAKES")
+    invitation = await invite(inviting, email, name=NAME, projectId=f"Project:{project}", projectRole="VIEWER")
+    subject = {
+        "Organization": f"Organization:{await world.organization_id('suncoast')}",
+        "Project": f"Project:{project}",
+        "User": f"User:{await world.member_id('other-owner')}",
+    }[on]
+    held = await hold(world, subject, by="other-owner")
+    client = await sign_in_as(world, email, PASSWORD)
+    request = await done(client, "requestMyErasure", {})
+    request = await done(client, "confirmErasure", of(request, password=PASSWORD))
+    await later(world, request, days=7.1)
+    keys, since, before = await _keys_destroyed(world), await world.now(), await world.fingerprint()
+    await run_erasures(world)
+
+    actor = job_actor(await world.organization_id("clearwater"))
+    with world.services.keyring.activate(), pytest.raises(ConflictError, match=held["id"].partition(":")[2]):
+        await erase_person(world.services, actor, email=email, reason="Asked for it.")
+    assert await world.value("select status from user_account where id = $1", user_id) == "ACTIVE"
+    assert await _keys_destroyed(world) == keys
+    assert (await world.fingerprint())["invitation"] == before["invitation"]
+    assert await _invited(inviting, invitation) == {"name": NAME, "email": email, "status": "PENDING"}
+    assert "user.erase" not in {one["action"] for one in await world.entries(since=since)}
+    await lift(world, held, by="other-owner")
+    await run_erasures(world)
+    assert (await _invited(inviting, invitation))["status"] == "REVOKED"
+    assert await _keys_destroyed(world) > keys
+
+
+async def test_a_hold_on_the_project_that_somebody_came_for_keeps_their_invitation(world: World) -> None:
+    project = await world.project_id("CANAL")
+    admin = await world.client("admin")
+    email = "nia@clearwater.example"
+    invitation = await invite(admin, email, projectId=f"Project:{project}", projectRole="VIEWER")
+    await accept(world, await link_of(world, invitation))
+    held = await hold(world, f"Project:{project}")
+    client = await sign_in_as(world, email, NEW_PASSWORD)
+    request = await done(client, "requestMyErasure", {})
+
+    assert await refused(client, "confirmErasure", of(request, password=NEW_PASSWORD)) == "CONFLICT"
+    await lift(world, held)
+    assert (await done(client, "confirmErasure", of(request, password=NEW_PASSWORD)))["status"] == "CONFIRMED"
