@@ -97,12 +97,14 @@ class ErasureRunning:
     async def step(self, organization_id: UUID) -> int:
         """Carry out what is due in an organization; return how many requests that were.
 
-        What can't be done now, such as the erasure of a last owner, is tried again, and told of when it is overdue.
+        What can't be done now, such as the erasure of a last owner, is tried again, and told of when it is overdue. One
+        that can't holds up no other.
 
         Raises:
-            UnavailableError: a database, the keystore or the key provider is away.
+            UnavailableError: a database, the keystore or the key provider was away for one. The others had their turn.
         """
         done = 0
+        away: UnavailableError | None = None
         waiting = await _open(organization_id)
         # A backup may be from before a request was confirmed, or even from before it was begun.
         begun = {one.id for one in await self._services.destructions.all()} if waiting else set()
@@ -110,12 +112,14 @@ class ErasureRunning:
             is_begun = request.status is ErasureStatus.EXECUTING or request.id in begun
             try:
                 done += await self._advance(request, now, is_begun=is_begun)
-            except UnavailableError:
-                raise
             except ConflictError as error:
                 log.warning("erasure_waits", erasure_id=str(request.id), said=error.message)
             except Exception as error:
                 log.error("erasure_failed", erasure_id=str(request.id), exc_info=error)
+                if isinstance(error, UnavailableError):
+                    away = away or error
+        if away is not None:
+            raise away
         return done
 
     async def _advance(self, request: ErasureRequest, now: datetime, *, is_begun: bool) -> bool:
