@@ -204,7 +204,7 @@ async def indexes_in(organization_id: UUID, user_id: UUID) -> tuple[list[bytes],
     """Return by what an organization's rows name somebody with an account: the blind indexes of their name as a
     collector's, and of their address. What can't be read any more has none.
     """
-    own = [await _name_of(one) for one in await memberships_of(user_id) if one.organization_id == organization_id]
+    own = [await name_of(one) for one in await memberships_of(user_id) if one.organization_id == organization_id]
     names = await indexes_of_names(organization_id, filter(None, own))
     email = await address_of_account(user_id)
     return names, [] if email is None else [index_of(_INVITED, organization_id, email)]

@@ -33,7 +33,9 @@ async def _never(*_: Any, **__: Any) -> Any:
 async def test_who_waits_for_an_erasure_that_fails_is_told_of_all_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    owner = await world.client("owner")
     request = await ask_for_name(world, NAME)
+    request = await done(owner, "confirmErasure", of(request, password=owner.password))
     await later(world, request, days=31)
     monkeypatch.setattr(ErasureRunning, "step", _never)
 
