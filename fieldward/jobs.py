@@ -1,11 +1,9 @@
 """The jobs of a server process (`fieldward/background.py`)."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Final
-from uuid import UUID
 
 import structlog
 
@@ -14,8 +12,8 @@ from fieldward.background import Job
 from fieldward.backup.job import backup_jobs
 from fieldward.container import build_outbox, build_place
 from fieldward.settings import Settings
+from fieldward.turn import Turns
 from models.encryption.file_provider import FileKeyProvider
-from models.errors import UnavailableError
 from models.ledger.checkpoint import VerifierKey
 from models.outgoing_mail import MailKind
 from resolvers.access_review_schedule import open_if_due
@@ -152,11 +150,12 @@ def build_jobs(
     store = services.keystore
 
     async def rewrite_locations() -> bool:
+        turns = Turns("locations_not_rewritten")
         found = False
         for organization_id in await store.organizations():
-            with _holding_up_no_other("locations_not_rewritten", organization_id):
+            async with turns.of(organization_id):
                 found |= await rewrite.step(organization_id)
-        return found
+        return turns.end(is_more=found)
 
     quiet_until = 0.0
 
@@ -181,20 +180,22 @@ def build_jobs(
     expiry = TrailExpiry()
 
     async def expire_trail() -> bool:
+        turns = Turns("trail_not_expired")
         found = False
         for organization_id in await store.organizations():
-            with _holding_up_no_other("trail_not_expired", organization_id):
+            async with turns.of(organization_id):
                 for one in await expiry.step(job_actor(organization_id)):
                     found = True
                     log.info("trail_expired", organization_id=str(organization_id), kind=one.kind, entries=one.entries)
-        return found
+        return turns.end(is_more=found)
 
     runs, emptying = RetentionRuns(), FieldEmptying()
 
     async def delete_over() -> bool:
+        turns = Turns("data_not_deleted")
         found = False
         for organization_id in await store.organizations():
-            with _holding_up_no_other("data_not_deleted", organization_id):
+            async with turns.of(organization_id):
                 for one in await runs.step(job_actor(organization_id)):
                     found |= not one.is_over
                     whose = str(organization_id)
@@ -204,38 +205,41 @@ def build_jobs(
                         log.info(
                             "data_deleted", organization_id=whose, kind=one.kind, rows=one.deleted, parts=one.parts
                         )
-        return found
+        return turns.end(is_more=found)
 
     async def empty_fields() -> bool:
+        turns = Turns("fields_not_emptied")
         found = False
         for organization_id in await store.organizations():
-            with _holding_up_no_other("fields_not_emptied", organization_id):
+            async with turns.of(organization_id):
                 found |= await emptying.step(organization_id)
-        return found
+        return turns.end(is_more=found)
 
     outbox = build_outbox(settings)
     judging, watch = Judge(settings.thresholds, channels_of(outbox.senders)), SealingWatch()
 
     async def judge_trail() -> bool:
+        turns = Turns("trail_not_judged")
         opened, is_behind = len((await note_sealing(judging, watch)).opened), False
         for organization_id in await unjudged_organizations():
-            with _holding_up_no_other("trail_not_judged", organization_id):
+            async with turns.of(organization_id):
                 done = await judge_step(judging, organization_id)
                 opened += len(done.opened)
                 is_behind |= done.is_behind
         if opened:
             log.warning("incidents_opened", count=opened)
             wake(DELIVER_ALARMS)
-        return is_behind
+        return turns.end(is_more=is_behind)
 
     async def watch_retention() -> bool:
+        turns = Turns("retention_not_watched")
         opened = 0
         for organization_id in await store.organizations():
-            with _holding_up_no_other("retention_not_watched", organization_id):
+            async with turns.of(organization_id):
                 opened += len((await note_retention(judging, organization_id)).opened)
         if opened:
             wake(DELIVER_ALARMS)
-        return False
+        return turns.end()
 
     async def deliver_alarms() -> bool:
         found = False
@@ -266,33 +270,40 @@ def build_jobs(
         return False
 
     async def open_reviews() -> bool:
+        turns = Turns("access_review_not_opened")
         for organization_id in await store.organizations():
-            with _holding_up_no_other("access_review_not_opened", organization_id):
+            async with turns.of(organization_id):
                 if await open_if_due(job_actor(organization_id)):
                     log.info("access_review_opened", organization_id=str(organization_id))
-        return False
+        return turns.end()
 
     async def warn() -> bool:
+        turns = Turns("expiry_not_warned_of")
         if await leads():
             for organization_id in await store.organizations():
-                with _holding_up_no_other("expiry_not_warned_of", organization_id):
+                async with turns.of(organization_id):
                     if warned := await warn_of_expiry(organization_id):
                         log.info("expiry_warned_of", organization_id=str(organization_id), tokens=warned)
-        return False
+        return turns.end()
 
     erasing = ErasureRunning(services)
 
     async def run_erasures() -> bool:
-        if await leads():
-            opened = 0
-            for organization_id in await erasing_organizations():
-                with _holding_up_no_other("erasure_not_run", organization_id):
-                    await erasing.step(organization_id)
-                    opened += len((await note_overdue(judging, organization_id, grace=services.erasure_grace)).opened)
-            if opened:
-                log.warning("incidents_opened", count=opened)
-                wake(DELIVER_ALARMS)
-        return False
+        if not await leads():
+            return False
+        organizations, opened = await erasing_organizations(), 0
+        # First of all: what can't be done is the very thing that somebody has to be told of.
+        telling, turns = Turns("erasure_not_told_of"), Turns("erasure_not_run")
+        for organization_id in organizations:
+            async with telling.of(organization_id):
+                opened += len((await note_overdue(judging, organization_id, grace=services.erasure_grace)).opened)
+        if opened:
+            log.warning("incidents_opened", count=opened)
+            wake(DELIVER_ALARMS)
+        for organization_id in organizations:
+            async with turns.of(organization_id):
+                await erasing.step(organization_id)
+        return turns.end() or telling.end()
 
     importing, exporting = importing or ImportRunning(), exporting or build_exporting(services, settings)
 
@@ -321,20 +332,6 @@ def build_jobs(
         OPEN_REVIEWS: open_reviews,
         MAKE_EXPORTS: exporting.step,
     }
-
-
-@contextmanager
-def _holding_up_no_other(event: str, organization_id: UUID) -> Iterator[None]:
-    """Log, under the name of the event, what goes wrong in one organization, so that the next gets its turn.
-
-    That the database is away is told to whoever runs the job: it is away for all.
-    """
-    try:
-        yield
-    except UnavailableError:
-        raise
-    except Exception as error:
-        log.error(event, organization_id=str(organization_id), exc_info=error)
 
 
 async def _keep_wrapped(services: Services, actor: Actor, oldest_days: float | None) -> int:

@@ -83,11 +83,26 @@ _IN_HOLD: Final = """
       else false
     end
 """
+_ON_INVITATION: Final = """
+    case h.subject_kind
+      when 'PROJECT' then i.project_id = h.subject
+      when 'PERSON' then h.subject in (i.membership_id, i.invited_by_id)
+      else false
+    end
+"""
 _ON_PERSON: Final = f"""
     {_OPEN} and (
       h.subject_kind = 'ORGANIZATION' or (h.subject_kind = 'PERSON' and h.subject = $2)
       or exists (select from record r where r.organization_id = $1 and {_IN_HOLD}
-                   and ($2 in (r.created_by_id, r.reviewed_by_id) or $2 = any(r.contributor_ids))))
+                   and ($2 in (r.created_by_id, r.reviewed_by_id) or $2 = any(r.contributor_ids)))
+      or exists (select from invitation i where i.organization_id = $1 and i.membership_id = $2 and {_ON_INVITATION}))
+    order by h.id
+"""
+_ON_ADDRESSES: Final = f"""
+    {_OPEN} and (
+      h.subject_kind = 'ORGANIZATION'
+      or exists (select from invitation i where i.organization_id = $1 and i.email_index = any($2::bytea[])
+                   and {_ON_INVITATION}))
     order by h.id
 """
 _ON_NAME: Final = f"""
@@ -131,13 +146,24 @@ async def holds_on_organization(connection: BaseDBAsyncClient, organization_id: 
 
 
 async def holds_on_person(connection: BaseDBAsyncClient, organization_id: UUID, membership_id: UUID) -> Sequence[Held]:
-    """Return the holds that keep what is a person's: on them, and on what holds records that they had a hand in."""
+    """Return the holds that keep what is a person's: on them, and on what holds records that they had a hand in, or the
+    invitation by which they came.
+    """
     return _held(await fetch(connection, _ON_PERSON, organization_id, membership_id))
 
 
 async def holds_on_name(connection: BaseDBAsyncClient, organization_id: UUID, collector_index: bytes) -> Sequence[Held]:
     """Return the holds that keep a record which names somebody as its collector, by the name's blind index."""
     return _held(await fetch(connection, _ON_NAME, organization_id, collector_index))
+
+
+async def holds_on_addresses(
+    connection: BaseDBAsyncClient, organization_id: UUID, email_indexes: Sequence[bytes]
+) -> Sequence[Held]:
+    """Return the holds that keep invitations to addresses, by their blind indexes; and those on all that there is,
+    which need no such invitation.
+    """
+    return _held(await fetch(connection, _ON_ADDRESSES, organization_id, list(email_indexes)))
 
 
 async def holds_on_record(connection: BaseDBAsyncClient, organization_id: UUID, record_id: UUID) -> Sequence[Held]:

@@ -18,6 +18,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from auth.errors import NotFoundError
+from auth.principal import SYSTEM_ID
 from models.base import new_id
 from models.encryption.destruction import Destruction
 from models.encryption.keyring import active_keyring
@@ -40,14 +41,15 @@ LOOKS: Final = 3
 class Erased:
     """What an erasure did: the keys that it destroyed, and in how many organizations rows were changed.
 
-    key_ids: those keys. rows: how many rows were changed, by table. at: when the first key was destroyed.
+    key_ids: those keys. rows: how many rows were changed, by table, in each organization; under the nil UUID, of what
+    lies in none. at: when the first key was destroyed.
     unknown_names: spellings that were given and that no record has, so that a slip of the pen is seen.
     """
 
     id: UUID
     key_ids: tuple[UUID, ...]
     organizations: int
-    rows: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    rows: Mapping[UUID, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
     at: datetime | None = None
     unknown_names: tuple[str, ...] = ()
 
@@ -152,9 +154,10 @@ async def carry_out(
         gone += keys
     within = {*plan.within, *(place for done in before for place in done.within_ids)}
     whole = replace(one, within_ids=tuple(sorted(within)), key_ids=tuple(gone))
-    changed = await change_rows(whole, actor, reason)
+    changed = await change_rows(services.keystore, whole, actor, reason)
     at = min((done.at for done in before), default=one.at)
-    return Erased(one.id, tuple(gone), changed.organizations, dict(changed.rows), at, plan.unknown)
+    organizations = len(changed.rows.keys() - {SYSTEM_ID})
+    return Erased(one.id, tuple(gone), organizations, changed.rows, at, plan.unknown)
 
 
 async def apply_erasures(services: Services, actor: Actor) -> int:
@@ -169,8 +172,8 @@ async def apply_erasures(services: Services, actor: Actor) -> int:
     await _destroy(services, {key_id for one in destructions for key_id in one.key_ids})
     applied = 0
     for one in destructions:
-        if not await is_changed(one):
-            await change_rows(one, actor, None)
+        if not await is_changed(services.keystore, one):
+            await change_rows(services.keystore, one, actor, None)
             applied += 1
     return applied
 

@@ -7,12 +7,14 @@ destroyed keys knows and the data do not, which came back from a backup: it is d
 own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
+from tortoise.backends.base.client import BaseDBAsyncClient
 
 from auth.action import Action
 from models.base import new_id
@@ -23,10 +25,10 @@ from models.errors import ConflictError, UnavailableError
 from models.inventory import entity_of
 from models.reading import OneStatement
 from models.transaction import Tenant
-from resolvers.change import Change, Intent, commit_change
+from resolvers.change import Change, Intent, commit_change, commit_decided
 from resolvers.erasure import Erased, carry_out
-from resolvers.erasure_certificate import certificate_of
-from resolvers.erasure_hold import holds_on_request, require_no_hold
+from resolvers.erasure_certificate import certificate_of, share_of, whole_of
+from resolvers.erasure_hold import holding_organizations, holds_on_plan
 from resolvers.erasure_lapse import lapse_if_over
 from resolvers.erasure_naming import pass_names_on, take_names_back
 from resolvers.erasure_owner import Plan, address_of_account, plan_indexes, plan_organization, plan_person
@@ -97,33 +99,40 @@ class ErasureRunning:
     async def step(self, organization_id: UUID) -> int:
         """Carry out what is due in an organization; return how many requests that were.
 
-        What can't be done now, such as the erasure of a last owner, is tried again, and told of when it is overdue.
+        What can't be done now, such as the erasure of a last owner, is tried again, and told of when it is overdue. One
+        that can't holds up no other.
 
         Raises:
-            UnavailableError: a database, the keystore or the key provider is away.
+            UnavailableError: a database, the keystore or the key provider was away for one. The others had their turn.
         """
         done = 0
+        away: UnavailableError | None = None
         waiting = await _open(organization_id)
         # A backup may be from before a request was confirmed, or even from before it was begun.
         begun = {one.id for one in await self._services.destructions.all()} if waiting else set()
         for request, now in waiting:
-            is_begun = request.status is ErasureStatus.EXECUTING or request.id in begun
             try:
-                done += await self._advance(request, now, is_begun=is_begun)
-            except UnavailableError:
-                raise
+                done += await self._advance(request, now, is_logged=request.id in begun)
             except ConflictError as error:
                 log.warning("erasure_waits", erasure_id=str(request.id), said=error.message)
             except Exception as error:
                 log.error("erasure_failed", erasure_id=str(request.id), exc_info=error)
+                if isinstance(error, UnavailableError):
+                    away = away or error
+        if away is not None:
+            raise away
         return done
 
-    async def _advance(self, request: ErasureRequest, now: datetime, *, is_begun: bool) -> bool:
+    async def _advance(self, request: ErasureRequest, now: datetime, *, is_logged: bool) -> bool:
+        """Do what is to be done for a request; return whether it was carried out.
+
+        is_logged: keys were destroyed for it, as far as the log of that knows.
+        """
         if request.status in _TAKEN_BACK:
             await take_names_back(request)
             await self._forget(request)
             return False
-        if not is_begun:
+        if not is_logged and request.status is not ErasureStatus.EXECUTING:
             if await lapse_if_over(request):
                 return False
             await pass_names_on(self._services, request)
@@ -132,46 +141,92 @@ class ErasureRunning:
             if now < request.execute_after:
                 return False
             # Whether it can be done at all, before it is said that it has begun.
-            plan = await self._plan(request, is_begun=False)
-            if not await self._begin(request, is_held=await _is_held(plan)):
+            if not await self._begin(request, await self._plan(request, is_begun=False)):
                 return False
-        await self._carry_out(request)
-        return True
+        return await self._carry_out(request, is_logged=is_logged)
 
-    async def _begin(self, request: ErasureRequest, *, is_held: bool) -> bool:
+    async def _begin(self, request: ErasureRequest, plan: Plan) -> bool:
         """Mark the request as begun; return whether it may begin: it was not taken back, and nothing keeps it.
 
-        is_held: whether a hold keeps it, in any organization, as of a moment ago.
+        What keeps it in another organization is said nowhere in this one, which learns of no other by it.
         """
+        elsewhere = await self._is_held_elsewhere(request, plan)
+        is_held = False
+
+        async def decide(connection: BaseDBAsyncClient) -> Intent | None:
+            nonlocal is_held
+            locked = await _locked(connection, request)
+            if locked is None or locked.status is not ErasureStatus.CONFIRMED:
+                return None
+            is_held = bool(await holds_on_plan(connection, plan, request.organization_id))
+            if (is_held or elsewhere) and (locked.held_at is not None) is is_held:
+                return None
+            return _intent(Action.ERASURE_HOLD if is_held or elsewhere else Action.ERASURE_START, request)
 
         async def work(change: Change) -> bool:
-            locked = await _locked(change, request.id)
-            if locked is None or locked.status is not ErasureStatus.CONFIRMED:
+            locked = await _locked(change.connection, request)
+            if locked is None:
                 return False
-            if is_held or await holds_on_request(change.connection, locked, names_of(locked)):
-                if locked.held_at is None:
-                    locked.held_at = change.at
-                    await locked.save(using_db=change.connection, update_fields=["held_at"])
+            locked.held_at = (locked.held_at or change.at) if is_held else None
+            if is_held or elsewhere:
+                await locked.save(using_db=change.connection, update_fields=["held_at"])
                 return False
             locked.status = ErasureStatus.EXECUTING
-            locked.held_at = None
             locked.started_at = change.at
             locked.version += 1
             await locked.save(using_db=change.connection, update_fields=["status", "held_at", "started_at", "version"])
             return True
 
-        return await commit_change(_intent(Action.ERASURE_START, request), work)
+        return bool(await commit_decided(job_actor(request.organization_id), decide, work))
 
-    async def _carry_out(self, request: ErasureRequest) -> None:
+    async def _is_held_elsewhere(self, request: ErasureRequest, plan: Plan) -> bool:
+        others = await holding_organizations(replace(plan, within=plan.within - {request.organization_id}))
+        if others:
+            log.warning("erasure_held_elsewhere", erasure_id=str(request.id), count=len(others))
+        return bool(others)
+
+    async def _carry_out(self, request: ErasureRequest, *, is_logged: bool) -> bool:
         services = self._services
         address = None if request.user_id is None else await address_of_account(request.user_id)
         plan = await self._plan(request, is_begun=True)
+        if not is_logged and await self._put_off(request, plan):
+            return False
         actor = job_actor(request.organization_id)
         erased = await carry_out(services, actor, plan, reason=None, erasure_id=request.id)
         certificate = await self._finish(request, erased)
         log.info("erasure_done", erasure_id=str(request.id), kind=request.kind, count=erased.keys)
         if address is not None and certificate is not None:
             await self._tell(address, certificate)
+        return True
+
+    async def _put_off(self, request: ErasureRequest, plan: Plan) -> bool:
+        """Have a request wait again where a hold keeps what it would destroy; return whether one does.
+
+        Of one that was begun and for which no key was destroyed yet: a hold was placed since, in another organization,
+        or while no process was at it.
+        """
+        elsewhere = await self._is_held_elsewhere(request, plan)
+        is_held = False
+
+        async def decide(connection: BaseDBAsyncClient) -> Intent | None:
+            nonlocal is_held
+            locked = await _locked(connection, request)
+            is_held = bool(await holds_on_plan(connection, plan, request.organization_id))
+            is_waiting = locked is None or locked.status is not ErasureStatus.EXECUTING
+            return None if is_waiting or not (is_held or elsewhere) else _intent(Action.ERASURE_HOLD, request)
+
+        async def work(change: Change) -> None:
+            locked = await _locked(change.connection, request)
+            if locked is None:
+                return
+            locked.status = ErasureStatus.CONFIRMED
+            locked.started_at = None
+            locked.held_at = change.at if is_held else None
+            locked.version += 1
+            await locked.save(using_db=change.connection, update_fields=["status", "held_at", "started_at", "version"])
+
+        await commit_decided(job_actor(request.organization_id), decide, work)
+        return is_held or elsewhere
 
     async def _plan(self, request: ErasureRequest, *, is_begun: bool) -> Plan:
         if request.kind is ErasureKind.ORGANIZATION:
@@ -181,11 +236,14 @@ class ErasureRunning:
         return await plan_person(self._services, request.user_id, is_begun=is_begun)
 
     async def _finish(self, request: ErasureRequest, erased: Erased) -> str | None:
-        """Mark the request as done, with its certificate; None where somebody else did."""
+        """Mark the request as done, with its certificate, and return the whole one; None where somebody else did."""
+        services = self._services
+        share = await share_of(services.keystore, erased, request.organization_id)
+        whole = await whole_of(services.keystore, erased)
         await self._destroy_words(request)
 
         async def work(change: Change) -> str | None:
-            locked = await _locked(change, request.id)
+            locked = await _locked(change.connection, request)
             if locked is None or locked.status is ErasureStatus.DONE:
                 return None
             # Of what came back from a backup it may not be known that it was confirmed.
@@ -194,12 +252,13 @@ class ErasureRunning:
             locked.status = ErasureStatus.DONE
             locked.started_at = locked.started_at or erased.at
             locked.finished_at = change.at
-            locked.certificate = certificate_of(self._services.sealer, locked, erased, at=change.at)
+            told = partial(certificate_of, services.sealer, locked, destroyed_at=erased.at or change.at, at=change.at)
+            locked.certificate = told(share)
             locked.named = locked.reason = None
             locked.name_indexes = locked.token_digest = None
             locked.version += 1
             await locked.save(using_db=change.connection, update_fields=_FINISHED)
-            return locked.certificate
+            return told(whole)
 
         return await commit_change(_intent(Action.ERASURE_FINISH, request), work)
 
@@ -208,7 +267,7 @@ class ErasureRunning:
         await self._destroy_words(request)
 
         async def work(change: Change) -> None:
-            locked = await _locked(change, request.id)
+            locked = await _locked(change.connection, request)
             if locked is not None and locked.status in _TAKEN_BACK:
                 locked.named = locked.reason = None
                 await locked.save(using_db=change.connection, update_fields=["named", "reason"])
@@ -259,18 +318,10 @@ def _read(columns: dict[str, Any]) -> tuple[ErasureRequest, datetime]:
     return ErasureRequest._init_from_db(**columns), now.astimezone(UTC)
 
 
-async def _is_held(plan: Plan) -> bool:
-    try:
-        await require_no_hold(plan)
-    except ConflictError:
-        return True
-    return False
-
-
-async def _locked(change: Change, request_id: UUID) -> ErasureRequest | None:
+async def _locked(connection: BaseDBAsyncClient, request: ErasureRequest) -> ErasureRequest | None:
     return await (
-        ErasureRequest.filter(id=request_id, organization_id=change.organization_id)
-        .using_db(change.connection)
+        ErasureRequest.filter(id=request.id, organization_id=request.organization_id)
+        .using_db(connection)
         .select_for_update()
         .get_or_none()
     )

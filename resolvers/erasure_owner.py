@@ -200,6 +200,16 @@ async def indexes_of_names(organization_id: UUID, names: Iterable[str]) -> list[
     return [index_of(COLLECTOR, organization_id, name) for name in names if name.strip()]
 
 
+async def indexes_in(organization_id: UUID, user_id: UUID) -> tuple[list[bytes], list[bytes]]:
+    """Return by what an organization's rows name somebody with an account: the blind indexes of their name as a
+    collector's, and of their address. What can't be read any more has none.
+    """
+    own = [await name_of(one) for one in await memberships_of(user_id) if one.organization_id == organization_id]
+    names = await indexes_of_names(organization_id, filter(None, own))
+    email = await address_of_account(user_id)
+    return names, [] if email is None else [index_of(_INVITED, organization_id, email)]
+
+
 async def unknown_names(services: Services, within: Iterable[UUID], names: Collection[str]) -> tuple[str, ...]:
     """Return those of the names that no organization has a key for: nothing was ever sealed under them."""
     known = {

@@ -1,12 +1,13 @@
 """What rows say of somebody besides what lies under their keys, and what an erasure changes of it.
 
 Blind indexes, by which a name could still be tried; digests of what rows were made from; that somebody is a member, and
-signed in; what waits to be sent, imported or taken. One audited change in each organization. To be done again changes
-nothing more.
+signed in; what waits to be sent, imported or taken. By audited changes in each organization, of which each takes a few
+hundred names (`resolvers/erasure_name.py`). To be done again changes nothing more.
 """
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -15,8 +16,8 @@ from auth.action import Action
 from auth.principal import SYSTEM_ID
 from models.encryption.blind_index import LENGTH
 from models.encryption.destruction import Destruction
-from models.inventory import entities, entity_of
-from models.invitation import InvitationStatus
+from models.encryption.keystore import KeyStore
+from models.inventory import entity_of
 from models.membership import Membership, MembershipStatus
 from models.organization import Organization, OrganizationStatus
 from models.reading import OneStatement
@@ -25,6 +26,7 @@ from models.statement import Statement
 from models.transaction import Tenant, fetch, seeing_as
 from models.user import User, UserStatus
 from resolvers.change import Change, Intent, commit_change
+from resolvers.erasure_name import MOST_ROWS, Left, is_left, left_in, take_away
 from resolvers.erasure_owner import memberships_of
 from resolvers.export_ending import end_exports
 from resolvers.import_ending import end_imports
@@ -35,18 +37,6 @@ NO_PASSWORD: Final = "!"  # noqa: S105  (no hash, on purpose)
 
 _UNDER: Final = "substring({column} from 3 for 16) = any($2::bytea[])"
 """Whether a value lies under one of the keys. It begins with its format, its algorithm, and the id of its key."""
-_NAMED: Final = _UNDER.format(column="collector")
-_FORGET_COLLECTORS: Final = f"""
-    update record set collector_index = null, creation_digest = null
-     where organization_id = $1 and collector_index is not null and {_NAMED} returning 1
-"""
-_FORGET_INVITATIONS: Final = f"""
-    update invitation
-       set email_index = $3 || substring(uuid_send(id) from 9), token_digest = null, version = version + 1,
-           status = case when status = '{InvitationStatus.PENDING}' then '{InvitationStatus.REVOKED}' else status end
-     where organization_id = $1 and {_UNDER.format(column="email")} and substring(email_index from 1 for 8) <> $3
-    returning 1
-"""
 _FORGET_SEARCHES: Final = f"""
     update data_export set searched_for = null, creation_digest = null
      where organization_id = $1 and searched_for is not null
@@ -59,62 +49,53 @@ _FORGET_LETTERS: Final = """
 _FORGET_FACTORS: Final = "delete from authenticator where organization_id = $1 and user_id = $2 returning 1"
 _ANSWERED: Final = "update challenge set answered_at = clock_timestamp() where user_id = $1 and answered_at is null"
 _STATUS: Final = "select status from user_account where id = $1"
-_NO_ONE: Final = bytes(8)
-"""What the index of an address begins with that belongs to nobody any more; the rest tells rows apart."""
 
 
 @dataclass(slots=True)
 class Changed:
-    """How many rows an erasure changed, by table, and in how many organizations."""
+    """How many rows an erasure changed, by table, in each of the organizations."""
 
-    rows: Counter[str] = field(default_factory=Counter)
-    organizations: int = 0
+    rows: dict[UUID, Counter[str]] = field(default_factory=dict)
 
 
-async def change_rows(one: Destruction, actor: Actor, reason: str | None) -> Changed:
-    """Change what rows say beside what they have sealed: one audited change in each organization."""
+async def change_rows(store: KeyStore, one: Destruction, actor: Actor, reason: str | None) -> Changed:
+    """Change what rows say beside what they have sealed.
+
+    One audited change in each organization, which ends memberships, sessions, exports and imports, so that nobody adds
+    to it; and further ones for as long as names are left.
+    """
     within = list(one.within_ids)
     if one.person_id is not None:
         # In the last one the account is closed, so it is one to which they belong: data that came back from a backup
         # may be from before they joined another.
         belonging = dict.fromkeys(member.organization_id for member in await memberships_of(one.person_id))
         within = [*(other for other in within if other not in belonging), *belonging]
-    changed = Changed(organizations=len(within))
-    is_organization = one.organization_id is not None
+    changed = Changed()
     email_index = None if one.person_id is None else await _index_of_account(one.person_id)
     for place, organization_id in enumerate(within, 1):
-        is_last = place == len(within)
+        left = await left_in(store, one, organization_id)
+        rows = changed.rows[organization_id] = Counter()
 
-        async def work(change: Change, is_last: bool = is_last) -> Counter[str]:
-            rows = await _forget_names(change, one)
-            await end_exports(change)
-            await end_imports(change)
-            if is_organization:
-                await _close_organization(change)
-            elif one.person_id is not None:
-                rows += await _end_membership(change, one.person_id)
-                rows["authenticator"] += len(
-                    await fetch(change.connection, _FORGET_FACTORS, change.organization_id, one.person_id)
-                )
-                rows["outgoing_mail"] += await _drop_letters(change, one.person_id, email_index)
-                # The account says that all of it is done, so it comes last.
-                if is_last:
-                    await _close_account(change, one.person_id)
-            return rows
+        async def close(change: Change, left: Sequence[Left] = left, is_last: bool = place == len(within)) -> _Batch:
+            ended = await _end(change, one, email_index, is_last=is_last)
+            return await _take_away(change, left, ended)
 
-        action = Action.ORGANIZATION_ERASE if is_organization else Action.USER_ERASE
-        subjects = [one.organization_id or one.person_id or one.id]
-        entity = entity_of(Organization if is_organization else User).name
-        inside = Actor(organization_id=organization_id, origin=actor.origin)
-        changed.rows += await commit_change(
-            Intent(action, inside, reason=reason, entity=entity, subjects=subjects), work
-        )
+        async def go_on(change: Change, left: Sequence[Left] = left) -> _Batch:
+            return await _take_away(change, left, Counter())
+
+        intent = _intent(one, Actor(organization_id=organization_id, origin=actor.origin), reason)
+        batch = await commit_change(intent, close)
+        rows += batch.rows
+        while batch.is_more:
+            batch = await commit_change(intent, go_on)
+            rows += batch.rows
     if one.person_id is not None and email_index is not None:
-        changed.rows["outgoing_mail"] += await _drop_letters_of_nobody(actor, one.person_id, email_index, reason)
+        dropped = await _drop_letters_of_nobody(actor, one.person_id, email_index, reason)
+        changed.rows[SYSTEM_ID] = +Counter(outgoing_mail=dropped)
     return changed
 
 
-async def is_changed(one: Destruction) -> bool:
+async def is_changed(store: KeyStore, one: Destruction) -> bool:
     """Return whether the data know of the erasure: those that came back from a backup do not."""
     if one.person_id is not None:
         async with OneStatement(Tenant(user_id=one.person_id)) as connection:
@@ -124,53 +105,57 @@ async def is_changed(one: Destruction) -> bool:
     if one.organization_id is not None:
         async with OneStatement(Tenant(organization_id=one.organization_id)) as connection:
             status = await connection.fetchval("select status from organization where id = $1", one.organization_id)
-        return status in {None, OrganizationStatus.ERASING}
-    keys = [key_id.bytes for key_id in one.key_ids]
+        if status not in {None, OrganizationStatus.ERASING}:
+            return False
     for organization_id in one.within_ids:
-        async with OneStatement(Tenant(organization_id=organization_id)) as connection:
-            if await connection.fetchval(
-                "select exists (select from record where organization_id = $1 and collector_index is not null"
-                f" and {_NAMED}) or exists (select from invitation where organization_id = $1"
-                f" and {_UNDER.format(column='email')} and substring(email_index from 1 for 8) <> $3)",
-                organization_id,
-                keys,
-                _NO_ONE,
-            ):
-                return False
+        if await is_left(await left_in(store, one, organization_id), organization_id):
+            return False
     return True
 
 
-async def _forget_names(change: Change, one: Destruction) -> Counter[str]:
-    """Take away by what a name could still be tried: blind indexes, and digests of what rows were made from."""
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """How many rows a change was of, by table. is_more: whether names may be left."""
+
+    rows: Counter[str]
+    is_more: bool
+
+
+async def _take_away(change: Change, left: Sequence[Left], ended: Counter[str]) -> _Batch:
+    taken = await take_away(change, left)
+    return _Batch(ended + taken, is_more=taken.total() >= MOST_ROWS)
+
+
+async def _end(change: Change, one: Destruction, email_index: bytes | None, *, is_last: bool) -> Counter[str]:
+    """End all by which somebody, or an organization, is at work. is_last: the person's account as well."""
     rows: Counter[str] = Counter()
-    if one.organization_id is None:
-        keys = [key_id.bytes for key_id in one.key_ids]
-        # By the digest of what a record was created from a name could be tried as well.
-        rows["record"] = len(await fetch(change.connection, _FORGET_COLLECTORS, change.organization_id, keys))
-        rows["invitation"] = len(
-            await fetch(change.connection, _FORGET_INVITATIONS, change.organization_id, keys, _NO_ONE)
+    await end_exports(change)
+    await end_imports(change)
+    if one.organization_id is not None:
+        await _close_organization(change)
+        return rows
+    keys = [key_id.bytes for key_id in one.key_ids]
+    rows["data_export"] = len(await fetch(change.connection, _FORGET_SEARCHES, change.organization_id, keys))
+    if one.person_id is not None:
+        rows += await _end_membership(change, one.person_id)
+        rows["authenticator"] += len(
+            await fetch(change.connection, _FORGET_FACTORS, change.organization_id, one.person_id)
         )
-        rows["data_export"] = len(await fetch(change.connection, _FORGET_SEARCHES, change.organization_id, keys))
-        return +rows
-    for entity in entities():
-        for column in entity.columns.values():
-            if column.search is None or "organization_id" not in entity.columns:
-                continue
-            index = entity.columns[column.search.index_column]
-            # What can't be null says nobody's, and still tells rows apart.
-            value, left = ("null", "is not null")
-            if not index.is_nullable:
-                nobody = f"'\\x{_NO_ONE.hex()}'::bytea"
-                value = f"{nobody} || substring(uuid_send(id) from 9)"
-                left = f"<> {value}"
-            changed = await fetch(
-                change.connection,
-                f'update "{entity.name}" set "{index.name}" = {value}'
-                f' where organization_id = $1 and "{index.name}" {left} returning 1',
-                change.organization_id,
-            )
-            rows[entity.name] += len(changed)
+        rows["outgoing_mail"] += await _drop_letters(change, one.person_id, email_index)
+        if is_last:
+            await _close_account(change, one.person_id)
     return +rows
+
+
+def _intent(one: Destruction, actor: Actor, reason: str | None) -> Intent:
+    is_organization = one.organization_id is not None
+    return Intent(
+        Action.ORGANIZATION_ERASE if is_organization else Action.USER_ERASE,
+        actor,
+        reason=reason,
+        entity=entity_of(Organization if is_organization else User).name,
+        subjects=[one.organization_id or one.person_id or one.id],
+    )
 
 
 async def _end_membership(change: Change, person_id: UUID) -> Counter[str]:
@@ -186,13 +171,13 @@ async def _end_membership(change: Change, person_id: UUID) -> Counter[str]:
     return Counter(membership=len(ended), session=await _end_sessions(change, person_id))
 
 
-async def _end_sessions(change: Change, person_id: UUID | None) -> int:
+async def _end_sessions(change: Change, person_id: UUID) -> int:
     statement = Statement()
-    whose = "" if person_id is None else f" and user_id = {statement.argument(person_id)}"
     ended = await fetch(
         change.connection,
         f'update "{entity_of(Session).name}" set revoked_at = {statement.argument(change.at)} where revoked_at is null'
-        f" and organization_id = {statement.argument(change.organization_id)}{whose} returning 1",
+        f" and organization_id = {statement.argument(change.organization_id)}"
+        f" and user_id = {statement.argument(person_id)} returning 1",
         *statement.arguments,
     )
     return len(ended)
@@ -242,4 +227,3 @@ async def _close_organization(change: Change) -> None:
         f" where id = {statement.argument(change.organization_id)}",
         *statement.arguments,
     )
-    await _end_sessions(change, None)

@@ -1,6 +1,5 @@
-"""Placing and lifting legal holds, and refusing what they forbid."""
+"""Placing and lifting legal holds."""
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,9 +7,10 @@ from auth.permission import Permission
 from auth.policy import require
 from auth.scope import ORGANIZATION
 from models.base import TenantModel, new_id
+from models.erasure_request import ErasureKind, ErasureRequest, ErasureStatus
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import entity_of
-from models.legal_hold import Held, HoldOn, LegalHold, lock_for_placing
+from models.legal_hold import HoldOn, LegalHold, lock_for_placing
 from models.membership import Membership
 from models.organization import Organization
 from models.project import Project
@@ -18,6 +18,9 @@ from models.record import Record
 from models.site import Site
 from resolvers.change import Change
 from resolvers.checking import require_reason
+from resolvers.erasure_hold import holds_in
+from resolvers.erasure_owner import indexes_in
+from resolvers.erasure_request import names_of
 from resolvers.locking import Wanted, hold_visible, lock_visible, require_version
 from resolvers.writing import require_writable
 
@@ -42,6 +45,7 @@ async def place_hold(change: Change, *, named: str, subject_id: UUID) -> UUID:
         ForbiddenError: without `hold:place`.
         NotFoundError: there is no such thing, or none that this viewer sees.
         InvalidInputError: no reason was given, or holds are not placed on such things.
+        ConflictError: what it would keep is being erased.
     """
     require(change.viewer, Permission.HOLD_PLACE, ORGANIZATION)
     reason = require_reason(change.intent.reason)
@@ -68,6 +72,7 @@ async def place_hold(change: Change, *, named: str, subject_id: UUID) -> UUID:
             }
         ],
     )
+    await _require_not_erasing(change, row_id)
     return row_id
 
 
@@ -93,11 +98,27 @@ async def lift_hold(change: Change, *, hold_id: UUID, expected_version: int) -> 
     return hold_id
 
 
-def require_not_held(holds: Sequence[Held], *, at: tuple[str | int, ...] = ("input", "id")) -> None:
-    """Raise `ConflictError` where a hold keeps what is about to go. It names the holds, and nothing of why."""
-    if holds:
-        ids = ", ".join(f"LegalHold:{one.hold_id}" for one in holds[:3])
-        raise ConflictError(f"A legal hold keeps this: {ids}.", field=at)
+async def _require_not_erasing(change: Change, hold_id: UUID) -> None:
+    """Raise `ConflictError` where a hold that was just placed would keep what is being erased, and so could not.
+
+    One that begins after this waits for the hold, and sees it.
+    """
+    begun = ErasureRequest.filter(organization_id=change.organization_id, status=ErasureStatus.EXECUTING)
+    for request in await begun.using_db(change.connection):
+        names, addresses = names_of(request), list[bytes]()
+        if request.user_id is not None:
+            known, addresses = await indexes_in(change.organization_id, request.user_id)
+            names += known
+        held = await holds_in(
+            change.connection,
+            change.organization_id,
+            person_id=request.user_id,
+            names=names,
+            addresses=addresses,
+            is_whole=request.kind is ErasureKind.ORGANIZATION,
+        )
+        if hold_id in held:
+            raise ConflictError("What this would keep is being erased.", field=AT_SUBJECT)
 
 
 async def _where(

@@ -21,7 +21,7 @@ from models.session import Session
 from models.site import Site
 
 ARRIVED_DAYS: Final = 7
-"""For how long nothing that has just arrived is deleted, however old it says that it is."""
+"""For how long nothing is deleted that has just arrived, or just got another time, however old it says that it is."""
 
 
 class Fetching(Protocol):
@@ -65,6 +65,14 @@ class Deleted:
         return period
 
 
+_ARRIVED: Final = f"transaction_timestamp() - interval '{ARRIVED_DAYS} days'"
+_COLLECTED_ANEW: Final = f"""
+    exists (select from change c
+              join audit_entry e on e.organization_id = c.organization_id and e.id = c.entry_id
+             where c.organization_id = t.organization_id and c.entity = 'record' and c.entity_id = t.id
+               and c.columns ? 'collected_at' and e.at >= {_ARRIVED})
+"""
+"""That it was said only lately when a record was collected: whoever may change it deletes nothing by that."""
 _LEFT_AT: Final = """
     coalesce((select max(e.at) from change c
                 join audit_entry e on e.organization_id = c.organization_id and e.id = c.entry_id
@@ -76,7 +84,7 @@ DELETED: Final[Mapping[DataKind, Deleted]] = {
     DataKind.RECORD: Deleted(
         Record,
         since="t.collected_at",
-        is_over=f"t.received_at < transaction_timestamp() - interval '{ARRIVED_DAYS} days'",
+        is_over=f"t.received_at < {_ARRIVED} and not {_COLLECTED_ANEW}",
         held="t.id, null, t.project_id, t.site_code, array_append(t.contributor_ids, t.created_by_id)",
         project="t.project_id",
         counted="measurement.record_id",

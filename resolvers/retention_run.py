@@ -126,11 +126,23 @@ class RetentionRuns:
             with `asked` the first time alone.
 
         Raises:
-            UnavailableError: the database is away.
+            UnavailableError: the database was away for one, and the other types had their turn, in which nothing was
+                done.
         """
         kinds = [DataKind(row["kind"]) for row in await _periods(actor.organization_id) if _has_work(row, asked=asked)]
-        done = [await self._step(actor, kind, asked=asked) for kind in kinds]
-        return [one for one in done if one is not None]
+        done: list[Done] = []
+        away: UnavailableError | None = None
+        for kind in kinds:
+            try:
+                one = await self._step(actor, kind, asked=asked)
+            except UnavailableError as error:
+                # A batch that takes too long is one type's alone.
+                away = away or error
+            else:
+                done += [] if one is None else [one]
+        if away is not None and not done:
+            raise away
+        return done
 
     async def _step(self, actor: Actor, kind: DataKind, *, asked: bool) -> Done | None:
         batch: _Batch | None = None

@@ -19,7 +19,7 @@ from models.site import Site
 from resolvers.change import Change
 from resolvers.checking import Path, require_reason
 from resolvers.creating import constraint_of, creation_digest, repeats, require_new_id
-from resolvers.legal_hold import require_not_held
+from resolvers.held import require_not_held
 from resolvers.location import LOCATION, location_columns, moved
 from resolvers.locking import Wanted, hold_visible, lock_visible, require_on, require_version, scope_of_model
 from resolvers.project import hold_active_project, require_active

@@ -12,7 +12,7 @@ _UNITS = {"_s": "_seconds", "_bytes": "_bytes"}
 
 
 def gauges(part: str, figures: Any, said: Mapping[str, str]) -> list[Metric]:
-    """Return a gauge for each of the attributes of `figures` that are said; none for one that is None.
+    """Return a gauge for each of the attributes of `figures` that are said; without a value for one that is None.
 
     part: what the names begin with, behind `fieldward_`. said: of each attribute, what it is. One that ends in `_s` is
     in seconds, and its metric's name says so.
@@ -20,10 +20,10 @@ def gauges(part: str, figures: Any, said: Mapping[str, str]) -> list[Metric]:
     found: list[Metric] = []
     for name, what in said.items():
         value = getattr(figures, name)
+        gauge = GaugeMetricFamily(metric_name(part, name), what)
         if value is not None:
-            gauge = GaugeMetricFamily(metric_name(part, name), what)
             gauge.add_metric((), float(value))
-            found.append(gauge)
+        found.append(gauge)
     return found
 
 

@@ -1,10 +1,13 @@
 """Which parts tell figures to `/metrics`. A part is hooked in by a line here."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from fieldward.background import Background
+from fieldward.backup.job import ages_of
 from fieldward.metric.incident import incident_metrics
 from fieldward.metric.part import Part, counter, gauges
 from fieldward.metric.process import job_metrics, keyring_metrics, machine_metrics, pool_metrics
@@ -13,6 +16,7 @@ from fieldward.settings import Settings
 from fieldward.web.admission import Admission
 from fieldward.web.draining import Draining
 from fieldward.web.live import LiveEndpoint
+from resolvers.backup_metric import SAID, backup_figures
 from resolvers.erasure_metric import erasure_figures
 from resolvers.export_job import Exporting
 from resolvers.import_running import ImportRunning
@@ -41,6 +45,10 @@ def build_parts(
         told = {"open": "Requests for erasure that are not over.", "overdue": "Confirmed ones that should be."}
         return gauges("erasure", await erasure_figures(), told)
 
+    async def backups() -> Iterable[Metric]:
+        ages = await asyncio.to_thread(ages_of, settings)
+        return gauges("backup", await backup_figures(ages, now=datetime.now(UTC)), SAID)
+
     return {
         "requests": _now(lambda: request_metrics(services.meter)),
         "admission": _now(lambda: [_turned_away(admission)]),
@@ -55,6 +63,7 @@ def build_parts(
         "draining": _now(lambda: gauges("process", draining, {"is_ending": "Whether the process was asked to end."})),
         "incidents": incidents,
         "erasures": erasures,
+        "backups": backups,
         "process": machine_metrics,
     }
 

@@ -7,7 +7,10 @@ from uuid import UUID
 import pytest
 
 from auth.permission import Permission
+from auth.role import OrganizationRole
+from fieldward.cli.environment import operator
 from models.errors import UnavailableError
+from resolvers.account import NewPerson, create_person
 from resolvers.erasure_execution import ErasureRunning
 from resolvers.erasure_metric import erasure_figures
 from resolvers.erasure_request import DUE_AFTER, MARGIN, execution_at
@@ -27,6 +30,7 @@ from tests.support.erasure import (
     uuid_of,
 )
 from tests.support.factor import add_totp
+from tests.support.importing import many_rows, uploaded
 from tests.support.keeping import hold
 from tests.support.mail import send_mail, taking_mail, text_of
 from tests.support.mutation import mutate
@@ -100,10 +104,17 @@ async def test_a_person_asks_for_themselves_confirms_and_is_erased_after_the_gra
         assert (shown["status"], shown["names"], shown["reason"]) == ("DONE", None, None)
         said = said_by(world, shown["certificate"])
         assert said["kind"] == "PERSON"
-        assert said["keys"]["count"] == len(said["keys"]["ids"]) > 0
+        assert said["keys"]["count"] == len(said["keys"]["ids"])
         # The last letter is the certificate, to an address that lies nowhere any more.
         assert box.recipients[-1] == [email]
-        assert shown["certificate"] in text_of(box.messages[-1])
+        _, _, whole = text_of(box.messages[-1]).partition("\n\n")
+    # It is the whole one, which says in how many organizations they were. None of these learns that.
+    everything = said_by(world, whole)
+    assert everything["organizations"] == 1
+    assert everything["keys"]["count"] > said["keys"]["count"]
+    assert set(everything["keys"]["ids"]) > set(said["keys"]["ids"])
+    assert said["account_keys_destroyed"]
+    assert "organizations" not in said
     for word in (NAME, "Lindqvist", email, str(user_id)):
         assert word not in payload_of(shown["certificate"])
 
@@ -180,6 +191,37 @@ async def test_the_last_owner_is_told_so_and_a_program_is_nobody(world: World) -
     assert await refused(await world.client("owner"), "requestMyErasure", {}) == "CONFLICT"
     program = await make_program(world, [Permission.RECORD_READ])
     assert await refused(program.client, "requestMyErasure", {}) == "FORBIDDEN"
+
+
+async def test_what_stays_in_an_organization_tells_it_of_no_other(world: World) -> None:
+    _, email = await a_person(world, NAME)
+    client = await sign_in_as(world, email, PASSWORD)
+    await a_record(world, collector=NAME)
+    elsewhere = await world.organization_id("suncoast")
+    await create_person(
+        world.services,
+        operator(),
+        organization_id=elsewhere,
+        new=NewPerson(email, PASSWORD, NAME, OrganizationRole.MEMBER),
+    )
+    await uploaded(world, "other-owner", "LAKES", many_rows(1))
+    request = await done(client, "requestMyErasure", {})
+    request = await done(client, "confirmErasure", of(request, password=PASSWORD))
+    await later(world, request, days=7.1)
+    with taking_mail(world) as box:
+        await run_erasures(world)
+        _, _, whole = text_of(box.messages[-1]).partition("\n\n")
+
+    shown = await look(await world.client("owner"), request)
+    share, everything = said_by(world, shown["certificate"]), said_by(world, whole)
+    assert "organizations" not in share
+    assert everything["organizations"] == 2
+    assert share["rows_changed"]["membership"] == 1
+    assert everything["rows_changed"]["membership"] == 2
+    keys = {key.id: key.owner for key in await world.services.keystore.by_ids(map(UUID, everything["keys"]["ids"]))}
+    assert {owner.within for owner in keys.values()} == {None, elsewhere, await world.organization_id("clearwater")}
+    told = {keys[UUID(one)].within for one in share["keys"]["ids"]}
+    assert told == {await world.organization_id("clearwater")}
 
 
 # ------------------------------------------------------------------ somebody else

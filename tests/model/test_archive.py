@@ -258,3 +258,39 @@ def _zip_of(files: dict[str, bytes]) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     return made.getvalue()
+
+
+async def test_what_its_project_does_without_is_left_out_and_the_report_says_so(world: World) -> None:
+    await furnish(world)
+    project = await world.project_id("CANAL")
+    given = {
+        "id": f"Project:{project}",
+        "expectedVersion": await world.value("select version from project where id = $1", project),
+        "fieldsOff": ["COMMENT", "MEASUREMENT_COMMENT"],
+        "emptyKept": False,
+        "reason": "Nobody reads them.",
+    }
+    # What was said before stays where it was said.
+    await done(await world.client("owner"), "setProjectFields", given)
+    content = await archive_of(world, "clearwater", world.email("owner"))
+    before = tables_of(content)
+
+    report = await put_in(await empty_organization(world), content)
+
+    after = tables_of(await archive_of(world, "restored", ROOT))
+    for table in ("record", "measurement"):
+        own = [row_id for row_id, row in before[table].items() if row["project_id"] == str(project)]
+        assert any(before[table][row_id]["comment"] is not None for row_id in own), table
+        assert [after[table][row_id]["comment"] for row_id in own] == [None] * len(own), table
+        assert report.not_put_in[f"{table}.comment"] == "Its project does without it."
+    # With them goes the row of the file that they were said in, and nothing else, nor anything of another project.
+    assert {name for name in report.not_put_in if "." in name} <= {
+        "record.comment",
+        "measurement.comment",
+        "measurement.source_row",
+    }
+    others = {row["project_id"]: row["comment"] for row in before["record"].values()}
+    assert set(others) > {str(project)}
+    for row_id, row in before["record"].items():
+        if row["project_id"] != str(project):
+            assert after["record"][row_id]["comment"] == row["comment"]

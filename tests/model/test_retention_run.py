@@ -17,7 +17,7 @@ from tests.support.entry import insert_entry
 from tests.support.filling import fill
 from tests.support.incident import incidents, look_through
 from tests.support.keeping import grow_old, hold, keep_for, lift, records_of, run_now
-from tests.support.mutation import prepare
+from tests.support.mutation import mutate, prepare
 from tests.support.retention import age
 from tests.support.trail import seal_all, verified
 from tests.support.world import World, connect
@@ -95,6 +95,23 @@ async def test_what_has_just_arrived_stays_a_week_however_old_it_is(world: World
 
     assert (await run_now(world))["RECORD"].deleted == 2
     assert await world.value("select count(*) from record where id = $1", old[0]) == 1
+
+
+async def test_who_may_change_a_record_deletes_none_by_what_they_say_of_its_age(world: World) -> None:
+    old, new = await old_and_new(world)
+    await keep_for(world, "RECORD", 365)
+    await behind_the_triggers(world, "record", "received_at = now() - interval '30 days'", "id = $1", new[0])
+    record, version = new[0], await world.value("select version from record where id = $1", new[0])
+    given = {"id": f"Record:{record}", "expectedVersion": version, "collectedAt": "1900-01-01T00:00:00Z"}
+    answer = await mutate(await world.client("manager"), "updateRecord", given, "record { collectedAt }")
+    assert answer.data["updateRecord"]["errors"] == []
+
+    assert (await run_now(world))["RECORD"].deleted == len(old)
+    assert await world.value("select count(*) from record where id = $1", record) == 1
+    # Somebody has had a week to see it.
+    await age(world, 8, "action = 'record.update'")
+    assert (await run_now(world))["RECORD"].deleted == 1
+    assert await world.value("select count(*) from record where id = $1", record) == 0
 
 
 async def test_a_run_goes_on_batch_by_batch_where_another_process_ended(world: World) -> None:

@@ -72,4 +72,5 @@ async def test_what_postgresql_says_of_archiving_is_read_by_the_service(world: W
     assert figures.oldest_age_s == timedelta(days=27).total_seconds()
     assert not figures.is_archiving
     assert (await backup_figures(None, now=NOW)).newest_age_s is None
-    assert (await backup_figures(BackupAges(NOW, None), now=NOW)).newest_age_s is None
+    none_yet = await backup_figures(BackupAges(NOW - timedelta(hours=3), None), now=NOW)
+    assert (none_yet.newest_age_s, none_yet.oldest_age_s) == (timedelta(hours=3).total_seconds(), None)

@@ -63,6 +63,9 @@ async def grow_old(world: World, days: float, where: str = "true", *arguments: A
             )
     finally:
         await superuser.close()
+    await age(
+        world, 8, "id in (select entry_id from change where organization_id = $1 and entity = 'record')", organization
+    )
 
 
 async def records_of(world: World, project: str) -> list[UUID]:
