@@ -27,6 +27,7 @@ from bench.server import Databases as Server
 from fieldward.cli.environment import operator, services
 from fieldward.database import Databases
 from fieldward.settings import Settings
+from models.cluster import Credentials
 from models.data_export import DataExport, ExportFormat, ExportStatus
 from models.inventory import entity_of
 from models.measurement import Measurement
@@ -64,7 +65,7 @@ def measure_export(plan: Plan, databases: Server, rows: int, formats: tuple[Expo
     found = [_apart(_copied, superuser)]
     say(f"COPY TO: {found[0].seconds:.1f} s")
     for one in formats:
-        found.append(_apart(_exported, settings.data_directory, reached, person.email, one))
+        found.append(_apart(_exported, settings.data_directory, reached.main, reached.keystore, person.email, one))
         say(f"{found[-1].name}: {found[-1].records / found[-1].seconds:,.0f} records/s, {found[-1].most_mb:.0f} MB")
     copied = found[0]
     lines = [
@@ -102,8 +103,8 @@ def _copied(superuser: dict[str, Any]) -> Done:
     return asyncio.run(_copy(superuser))
 
 
-def _exported(directory: Path, reached: Databases, email: str, form: ExportFormat) -> Done:
-    return asyncio.run(_export(directory, reached, email, form))
+def _exported(directory: Path, main: Credentials, keystore: Credentials, email: str, form: ExportFormat) -> Done:
+    return asyncio.run(_export(directory, Databases(main, keystore), email, form))
 
 
 async def _copy(superuser: dict[str, Any]) -> Done:
