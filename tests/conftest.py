@@ -221,6 +221,8 @@ async def world(template: Template, databases: str, keystore_database: str, api:
         with built.keyring.activate():
             yield made
         await made.close()
+    # Nor is anybody erased in the next one's because they were in this one's.
+    (settings.data_directory / "destructions.jsonl").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
