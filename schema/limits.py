@@ -82,7 +82,7 @@ _PAGES: Final = frozenset(
     {
         *("projects", "records", "devices", "users", "members", "auditEntries", "roles", "serviceAccounts"),
         *("sites", "history", "incidents", "sessions", "invitations", "accessReviews", "items", "trustedDocuments"),
-        *("imports", "importMappings", "exports", "erasureRequests"),
+        *("imports", "importMappings", "exports", "erasureRequests", "legalHolds", "retentionRuns"),
     }
 )
 _CHANGES: Final = "changes"

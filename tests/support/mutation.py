@@ -94,7 +94,12 @@ async def prepare_with_document(world: World) -> Stage:
 async def prepare_with_hold(world: World) -> Stage:
     """Make the stage, with a hold on the draft."""
     stage = await prepare(world)
-    given = {"subjectId": stage.draft, "reason": "A client goes to court."}
+    return await with_hold(world, stage, stage.draft)
+
+
+async def with_hold(world: World, stage: Stage, subject: str) -> Stage:
+    """Return the stage with a hold on something."""
+    given = {"subjectId": subject, "reason": "A client goes to court."}
     placed = await _done(await world.client("admin"), "placeLegalHold", given, "legalHold { id }")
     return replace(stage, hold=placed["legalHold"]["id"])
 

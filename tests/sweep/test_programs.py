@@ -46,6 +46,7 @@ from tests.support.mutation import (
     prepare,
     prepare_with_incident,
     with_erasure,
+    with_hold,
     with_import,
     with_invitation,
     with_review,
@@ -86,7 +87,8 @@ async def _program(world: World, kind: str) -> Program:
 async def _with_more(world: World, stage: Stage) -> Stage:
     """Return the stage with what takes more to be there."""
     stage = await with_review(world, await with_invitation(world, stage))
-    return await with_erasure(world, await with_export(world, await with_import(world, stage)))
+    stage = await with_erasure(world, await with_export(world, await with_import(world, stage)))
+    return await with_hold(world, stage, stage.submitted)
 
 
 async def _ids(world: World, program: Program, stage: Stage) -> dict[str, str]:

@@ -41,10 +41,12 @@ NOT_WRITTEN: Final = frozenset(
         *((name, "userId") for name in ("suspendUser", "reinstateUser", "startPasswordReset", "resetSecondFactors")),
         ("removeUser", "handOverTo"),
         ("requestErasure", "userId"),
+        ("placeLegalHold", "subjectId"),
+        ("setProjectFields", "emptyKept"),
         *(("removeTrustedDocuments", name) for name in ("clientName", "clientVersion")),
     }
 )
-"""Input fields that only name the row."""
+"""Input fields that only name the row, or say how it is changed."""
 IN_PROJECTS: Final = frozenset(
     {
         *(
