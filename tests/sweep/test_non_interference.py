@@ -50,6 +50,7 @@ BUDGETS: Final = {
 """Operations by who runs them: most for those who may read least of much."""
 CHANGES: Final = {"collector": 80, "manager": 100, "viewer": 20}
 """Operations of which half change something, by who runs them."""
+OF_RECORDS: Final = ("updateRecord", "deleteRecord", "submitRecord")
 PLANTED: Final = 4000
 """Operations within which a planted leak is found."""
 
@@ -258,7 +259,8 @@ LEAKS: Final[dict[Callable[[pytest.MonkeyPatch], Api], str]] = {
 def test_a_leak_planted_in_changes_is_found(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
     spoiled = tell_the_hidden_from_the_missing(monkeypatch)
     with twins.pair("collector", spoiled, lasting=True) as pair, pytest.raises(InterferenceError) as found:
-        search(pair, mutations(spoiled._schema, pair.values), PLANTED)
+        # Of all mutations it is one in tens of thousands that names a hidden row that it could change.
+        search(pair, mutations(spoiled._schema, pair.values, only=OF_RECORDS), PLANTED)
 
     assert "NOT_FOUND" in str(found.value)
 
