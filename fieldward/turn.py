@@ -37,15 +37,16 @@ class Turns:
         Raises:
             UnavailableError: the database is away, for all.
         """
+        event = self._event
         try:
             yield
         except UnavailableError as error:
             async with OneStatement(Tenant()) as connection:
                 await connection.fetchval(_THERE)
-            log.error(self._event, organization_id=str(organization_id), exc_info=error)
+            log.error(event, organization_id=str(organization_id), exc_info=error)
             self._away = self._away or error
         except Exception as error:
-            log.error(self._event, organization_id=str(organization_id), exc_info=error)
+            log.error(event, organization_id=str(organization_id), exc_info=error)
 
     def end(self, *, is_more: bool = False) -> bool:
         """Return whether there is more to do at once.

@@ -60,7 +60,7 @@ def test_the_buckets_of_a_duration_are_those_of_all_statuses() -> None:
     assert {one.labels["le"]: one.value for one in queries if one.name.endswith("_bucket")}["0.01"] == 1
 
 
-def test_a_figure_is_named_by_its_part_and_its_unit_and_left_out_where_it_is_none() -> None:
+def test_a_figure_is_named_by_its_part_and_its_unit_and_has_no_value_where_it_is_none() -> None:
     class Figures:
         age_s = 3.5
         size_bytes = 10
@@ -69,7 +69,7 @@ def test_a_figure_is_named_by_its_part_and_its_unit_and_left_out_where_it_is_non
 
     told = gauges("backup", Figures(), {name: name for name in ("age_s", "size_bytes", "failed", "unknown")})
 
-    assert [(one.name, one.samples[0].value) for one in told] == [
+    assert [(one.name, sample.value) for one in told for sample in one.samples] == [
         ("fieldward_backup_age_seconds", 3.5),
         ("fieldward_backup_size_bytes", 10.0),
         ("fieldward_backup_failed", 1.0),
