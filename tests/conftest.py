@@ -16,7 +16,7 @@ import tortoise.apps
 from hypothesis import settings as hypothesis_settings
 
 from fieldward.cli.environment import embedded_databases, operator, services
-from fieldward.container import build_services
+from fieldward.container import DESTRUCTIONS, build_services
 from fieldward.database import Databases, migrate, open_pools
 from fieldward.demo.load import DemoReport, load_demo, new_passwords
 from fieldward.embedded import EmbeddedPostgres
@@ -199,6 +199,8 @@ async def world(template: Template, databases: str, keystore_database: str, api:
         keystore={**postgres.service(keystore_database).dsn_parameters()},
     )
     settings = template.settings
+    # Nobody is erased in this one because they were in another test's.
+    (settings.data_directory / DESTRUCTIONS).unlink(missing_ok=True)
     app = build_app(settings, reached, api=api)
     built = build_services(settings)
     # All tests share a data directory; each one's database would be another's that was set back.
@@ -221,8 +223,6 @@ async def world(template: Template, databases: str, keystore_database: str, api:
         with built.keyring.activate():
             yield made
         await made.close()
-    # Nor is anybody erased in the next one's because they were in this one's.
-    (settings.data_directory / "destructions.jsonl").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
