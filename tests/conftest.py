@@ -190,6 +190,16 @@ async def own_keystore(template: Template) -> AsyncIterator[str]:
         await superuser.close()
 
 
+async def _forget_destructions(template: Template) -> None:
+    """Have nobody be erased in a test's database because they were in another's: the log of it is the run's."""
+    file = template.settings.data_directory / DESTRUCTIONS
+    if file.exists():
+        superuser = await connect(template.postgres.superuser("fieldward_keys"))
+        await superuser.execute("delete from destruction")
+        await superuser.close()
+        file.unlink()
+
+
 @pytest.fixture
 async def world(template: Template, databases: str, keystore_database: str, api: Api) -> AsyncIterator[World]:
     """This test's world: the application in this process, over its own database."""
@@ -199,8 +209,7 @@ async def world(template: Template, databases: str, keystore_database: str, api:
         keystore={**postgres.service(keystore_database).dsn_parameters()},
     )
     settings = template.settings
-    # Nobody is erased in this one because they were in another test's.
-    (settings.data_directory / DESTRUCTIONS).unlink(missing_ok=True)
+    await _forget_destructions(template)
     app = build_app(settings, reached, api=api)
     built = build_services(settings)
     # All tests share a data directory; each one's database would be another's that was set back.

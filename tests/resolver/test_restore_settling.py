@@ -308,7 +308,7 @@ async def test_a_recovery_code_that_was_used_since_does_not_work_again(world: Wo
 async def test_what_was_confirmed_to_be_erased_is_confirmed_anew(world: World, noted: WaysIn) -> None:
     """It may have been taken back after the moment."""
     request = await _confirmed_request(world)
-    await later(world, request, days=29)
+    await later(world, request, days=9)
     since = await world.now()
 
     settled = await _settle(world, noted)
