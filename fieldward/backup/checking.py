@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from models.finding import Finding
+from models.finding import Finding, FindingKind
 from resolvers.key_rotation import Progress
 from resolvers.key_verification import Verification, verify_values
 from resolvers.log_restart import restart_log
@@ -13,6 +13,7 @@ from resolvers.row_census import Census, Miscount, compare_census
 from resolvers.services import Services
 from resolvers.set_back import SetBack, logs_set_back
 from resolvers.trail import Actor
+from resolvers.trail_sealing import seal_everything
 from resolvers.trail_verification import verify_trail
 
 NOT_RIGHT = 7
@@ -81,6 +82,9 @@ async def check_restored(
     """Check everything that can be checked. The trail is verified by itself: that more of it was published, and is
     lost, is told apart from that.
 
+    What was entered just before the restored moment, and what the restoring enters itself, is sealed first, as a server
+    would have: it may be looked at long after. Of a log that was set back nothing can be, and that is said by itself.
+
     restart_reason: begin those logs anew that were set back, and say so in them.
 
     Raises:
@@ -89,10 +93,15 @@ async def check_restored(
     rows, miscounts = None, list[Miscount]()
     if census is not None:
         rows, miscounts = await compare_census(services.keystore, census, progress=progress)
+    await seal_everything(services.sealer)
+    set_back = await logs_set_back(services.sealer, services.keystore)
     alone = replace(services.sealer, guard=None)
     trail = await verify_trail(alone, services.keystore, actor, Pace(None, progress=progress))
+    unsealable = {one.organization_id for one in set_back}
+    findings = [
+        one for one in trail.findings if one.kind is not FindingKind.UNSEALED or one.organization_id not in unsealable
+    ]
     values = await verify_values(services.keystore, progress=progress)
-    set_back = await logs_set_back(services.sealer, services.keystore)
     restarted: list[str] = []
     if restart_reason is not None and set_back:
         for one in set_back:
@@ -102,4 +111,11 @@ async def check_restored(
                 )
                 restarted.append(done.origin)
         set_back = await logs_set_back(services.sealer, services.keystore)
-    return Checked(rows, miscounts, sum(trail.sizes.values()), trail.findings, trail.more, values, set_back, restarted)
+    return Checked(rows, miscounts, sum(trail.sizes.values()), findings, trail.more, values, set_back, restarted)
+
+
+def _waits(finding: Finding, set_back: Sequence[SetBack]) -> bool:
+    """Return whether an entry is not sealed because its log, or the tree over all heads, was set back."""
+    return finding.kind is FindingKind.UNSEALED and any(
+        one.slug is None or one.organization_id == finding.organization_id for one in set_back
+    )
