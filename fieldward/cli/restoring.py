@@ -34,6 +34,7 @@ from fieldward.cli.environment import embedded_databases, load_settings, operato
 from fieldward.cli.progress import showing_progress
 from fieldward.database import migrate
 from fieldward.embedded import EmbeddedPostgres, EmbeddedPostgresError, postgres_programs
+from fieldward.logs import configure_logs
 from fieldward.settings import Settings
 from resolvers.restore_settling import Settled, settle_restored
 from resolvers.row_census import Census
@@ -111,6 +112,7 @@ def restore(
     moment = _moment(to_time)
     if (moment is None) != latest:
         refuse("expected one of --to-time and --latest")
+    configure_logs("json")
     settings = load_settings().model_copy(
         update={
             "data_directory": into,
@@ -202,6 +204,7 @@ def verify_restore(
     """
     if (settle or restart_trail) and reason is None:
         refuse("--settle and --restart-trail go with --reason")
+    configure_logs("json")
     settings = load_settings()
     counted = None
     if census is not None:
