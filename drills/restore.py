@@ -239,8 +239,9 @@ class _Shift(threading.Event):
 
 
 def _keep_writing(writer: Writer, journal: TimedRound, stop: threading.Event) -> None:
-    """Write until told to stop, and sign in anew before a sign-in runs out: a backup may take longer than that."""
+    """Write until told to stop, and sign in anew before a sign-in runs out: filling and a backup may take longer."""
     try:
+        writer.settle(journal)
         while not stop.is_set():
             writer.work(journal, _Shift(stop))
             writer.settle(journal)
