@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 
 from fieldward.web.pages import page_routes
 from schema.api import Api
+from tests.support.world import World
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "fieldward" / "pages" / "account"
 OPERATION: Final = re.compile(r"export const (\w+) = /\* GraphQL \*/ `([^`]+)`")
@@ -56,6 +57,17 @@ async def test_the_page_may_reach_nothing_but_its_own_server_and_makes_no_markup
         "trusted-types 'none'",
     ]
     assert "set-cookie" not in answer.headers
+
+
+async def test_the_page_is_not_kept_or_named_to_others_and_may_ask_for_passkeys(world: World) -> None:
+    """As the whole service answers it: these headers are put on whatever is answered."""
+    answer = await world.http.get("/account")
+
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+    assert "publickey-credentials-get" not in answer.headers["permissions-policy"]
 
 
 async def test_the_page_holds_no_inline_script_style_or_handler(page: str) -> None:

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 
 from fieldward.web.pages import page_routes
 from tests.support.chromium import Browsed
+from tests.support.world import World
 
 STORED = """
 () => ({
@@ -78,6 +79,23 @@ async def test_the_page_asks_for_nothing_of_the_machine_and_sets_no_cookie(http:
 
     assert "geolocation=()" in answer.headers["permissions-policy"]
     assert "set-cookie" not in answer.headers
+
+
+async def test_the_page_and_its_files_are_not_sniffed_framed_or_named_to_others(world: World) -> None:
+    """As the whole service answers them: these headers are put on whatever is answered."""
+    answer = await world.http.get("/graphiql")
+
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+    assert "geolocation=()" in answer.headers["permissions-policy"]
+    addresses = _addresses(answer.text)
+    assert addresses
+    for one in [answer, *[await world.http.get(address) for address in addresses]]:
+        assert one.status_code == 200
+        assert one.headers["x-content-type-options"] == "nosniff"
+        assert one.headers["cross-origin-resource-policy"] == "same-origin"
+        assert one.headers["content-security-policy"].startswith("default-src 'none'")
 
 
 async def test_the_page_holds_no_inline_script_style_or_handler(http: httpx.AsyncClient) -> None:
