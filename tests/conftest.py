@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 import tortoise.apps
 from hypothesis import settings as hypothesis_settings
 
@@ -28,6 +29,7 @@ from tests.support.server import Server, free_port, start_demo
 from tests.support.world import World, connect
 
 configure_logs("json")
+_LOG = structlog.get_config()["logger_factory"]
 
 # Twenty times the examples of an everyday run: `pytest --hypothesis-profile=drill`.
 hypothesis_settings.register_profile("drill", max_examples=2000)
@@ -83,6 +85,16 @@ def models() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tortoise.apps, "Apps", once)
         yield
+
+
+@pytest.fixture(autouse=True)
+def log_stays() -> Iterator[None]:
+    """Have no test leave the log written to where that test alone listened: later ones could write no line of it."""
+    yield
+    is_ours = structlog.get_config()["logger_factory"] is _LOG
+    if not is_ours:
+        configure_logs("json")
+    assert is_ours, "the log was set up anew: run such a command as a process of its own"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from typing import Any, Final
 import asyncpg
 import httpx
 import pytest
-from typer.testing import CliRunner, Result
 
 from auth.role import OrganizationRole
 from bench.process import children_of, free_port
@@ -27,7 +26,6 @@ from drills.machine import Machine, Person
 from fieldward.backup.catalogue import ABOUT
 from fieldward.backup.job import newest_note
 from fieldward.backup.restoring import WAYS_IN
-from fieldward.cli.app import app
 from tests.support.server import ROOT
 
 OWNER: Final = Person("olive@basin.example", OrganizationRole.OWNER)
@@ -76,15 +74,9 @@ class House:
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
-    def inside(self, *arguments: str, code: int = 0, **more: str) -> Result:
-        """Run a command in this process, where nothing of it has to outlive the command."""
-        done = CliRunner().invoke(app, list(arguments), env=self.machine.environment(**more))
-        assert done.exit_code == code, done.output
-        return done
-
     def told(self, *arguments: str, code: int = 0, **more: str) -> Any:
         """Run a command and return what it prints as JSON."""
-        return json.loads(self.inside(*arguments, "--json", code=code, **more).stdout)
+        return json.loads(self.run(*arguments, "--json", code=code, **more).stdout)
 
     def restore(self, into: Path, *arguments: str, code: int = 0) -> Any:
         """Restore, and return what it prints."""
@@ -352,7 +344,7 @@ def _holding(backups: Path, name: str, keys: list[bytes]) -> list[Path]:
 def test_what_is_not_empty_is_not_restored_into(house: House, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("mine")
 
-    refused = house.inside(
+    refused = house.run(
         *(
             "restore",
             "--from",
@@ -384,7 +376,7 @@ def test_a_moment_that_can_not_be_had_is_told(
 ) -> None:
     into = Path(tempfile.mkdtemp(dir=directory)) / "into"
 
-    refused = house.inside(
+    refused = house.run(
         *("restore", "--from", str(house.backups), "--into", str(into), "--keys", str(house.machine.data)),
         *(*arguments, "--reason", "The disk failed"),
         code=1,
@@ -398,7 +390,7 @@ def test_a_moment_that_can_not_be_had_is_told(
 
 
 def test_without_the_key_nothing_is_restored(house: House, tmp_path: Path) -> None:
-    refused = house.inside(
+    refused = house.run(
         *("restore", "--from", str(house.backups), "--into", str(tmp_path / "into"), "--keys", str(tmp_path)),
         *("--latest", "--reason", "The disk failed"),
         code=1,
@@ -452,7 +444,7 @@ def test_a_damaged_file_is_told_and_not_restored(house: House, directory: Path) 
     largest.write_bytes(content)
 
     verified = house.told("backup", "verify", code=8, FIELDWARD_BACKUP_DIRECTORY=str(copy))
-    refused = house.inside(
+    refused = house.run(
         *(
             "restore",
             "--from",
@@ -484,7 +476,7 @@ def test_missing_and_damaged_wal_is_told(house: House, directory: Path) -> None:
     listed = house.told("backup", "list", FIELDWARD_BACKUP_DIRECTORY=str(copy))["backups"][0]
     told = house.told("backup", "verify", first, code=8, FIELDWARD_BACKUP_DIRECTORY=str(copy))
     found = told["backups"][0]["findings"]
-    refused = house.inside(
+    refused = house.run(
         *(
             "restore",
             "--from",
@@ -523,5 +515,5 @@ def test_another_tools_restore_is_checked_and_settled(house: House, tmp_path: Pa
     census.write_text(json.dumps(counted))
     wrong = house.told("verify-restore", "--census", str(census), code=7)
     assert "project of" in wrong["checked"]["miscounts"][0]
-    refused = house.inside("verify-restore", "--settle", code=2)
+    refused = house.run("verify-restore", "--settle", code=2)
     assert "--reason" in refused.stderr
