@@ -172,7 +172,7 @@ def pools(databases: Databases, settings: Settings, by: type[CountedConnection] 
             "default": connection(
                 databases.main_cluster,
                 databases.main,
-                largest=settings.pool_size - settings.reading_pool_size,
+                largest=settings.changing_pool_size,
                 name="fieldward",
             ),
             "keystore": connection(

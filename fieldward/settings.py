@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     )
 
     requests_at_once: int = Field(
-        128,
+        64,
         ge=1,
         le=10_000,
         description="Requests that a process works on at a time; whoever comes meanwhile is told to come again.",
@@ -476,6 +476,11 @@ class Settings(BaseSettings):
     def reading_pool_size(self) -> int:
         """How many of `pool_size` are for reading: most of them, and at least one is left for changes."""
         return min((self.pool_size * 3 + 4) // 5, self.pool_size - 1)
+
+    @property
+    def changing_pool_size(self) -> int:
+        """How many of `pool_size` are for changes."""
+        return self.pool_size - self.reading_pool_size
 
     @property
     def is_embedded(self) -> bool:

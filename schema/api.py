@@ -5,6 +5,7 @@ anything leaves, and turns errors into what a client may see.
 """
 
 from collections.abc import Awaitable, Iterable
+from contextlib import nullcontext
 from typing import Any, Final
 
 import structlog
@@ -86,6 +87,8 @@ log = structlog.get_logger()
 
 READ_FROM: Final = b"fieldward-read-from"
 """The header of an answer that was read from a standby, with how many seconds old it is at the most."""
+_ANY_NUMBER: Final = nullcontext()
+"""Of operations that change nothing as many may be at work as there are requests."""
 
 _MUTATIONS = (
     SignInMutation,
@@ -147,6 +150,7 @@ class Api(Schema):
         Raises:
             OperationKindError: it is none of the allowed types.
             OverspentError, TooManyAtOnceError: whoever asks asked for too much in a while, or at once. Nothing was run.
+            CrowdedError: it is a mutation, and as many as may be are at work already. Nothing was run.
             OverdueError: it took too long. Nothing is shown, and nothing that it was still at was changed.
         """
         if not isinstance(context_value, RequestContext):
@@ -277,12 +281,13 @@ class Api(Schema):
             default_field_resolver,
             hide_suggestions=True,
         )
-        executing: Any = (
-            choice.plan.run(executor)
-            if choice.plan is not None and self.plans and isinstance(executor, RowsExecutor)
-            else executor.execute_operation()
-        )
-        done: CoreResult = executing if isinstance(executing, CoreResult) else await _timely(executing, context)
+        with context.services.changing if context.changes else _ANY_NUMBER:
+            executing: Any = (
+                choice.plan.run(executor)
+                if choice.plan is not None and self.plans and isinstance(executor, RowsExecutor)
+                else executor.execute_operation()
+            )
+            done: CoreResult = executing if isinstance(executing, CoreResult) else await _timely(executing, context)
         found = [*(done.errors or ()), *context.denials.errors(done.data)]
         return ExecutionResult(data=done.data, errors=found or None)
 

@@ -22,6 +22,7 @@ from auth.errors import Code, FieldwardError, RateLimitedError, UnauthenticatedE
 from models.deadline import OverdueError
 from models.errors import InvalidInputError, UnavailableError
 from resolvers.live import Listeners
+from resolvers.places import CrowdedError
 from schema.api import Api
 from schema.context import RequestContext
 from schema.document import Asked, Documents, PersistedQueryNotFoundError, UntrustedDocumentError, asked_of
@@ -247,7 +248,7 @@ class LiveConnection:
             if follows:
                 context.allowance.ask()
                 await self._follow(operation, asked)
-        except OverdueError as error:
+        except (OverdueError, CrowdedError) as error:
             # It is about this operation alone: nothing is away.
             await self._fail(operation, [{"message": error.message, "extensions": extensions_of(error)}])
         except (ClosedError, CutError, UnauthenticatedError, UnavailableError) as error:

@@ -14,6 +14,7 @@ from fieldward.database import Databases
 from fieldward.web.app import build_app
 from resolvers.allowance import MOST_CALLERS, WINDOW_S, Allowances, OverspentError, Quota
 from resolvers.flood import WRITTEN_EACH
+from resolvers.places import CHANGES_OF_A_CONNECTION
 from tests.conftest import Template
 from tests.support.world import Client, World, connect
 
@@ -332,3 +333,36 @@ async def held(world: World, *tables: str) -> AsyncIterator[None]:
             yield
     finally:
         await superuser.close()
+
+
+async def test_so_many_changes_are_at_work_and_who_comes_then_is_told_to_come_again(
+    world: World, limited: Limited
+) -> None:
+    http = await limited(pool_size=2)
+    owner = Client(http, (await world.client("owner")).token)
+    create = "mutation($i: CreateProjectInput!) { createProject(input: $i) { project { id } errors { code } } }"
+
+    async with held(world, "project"):
+        running = [
+            asyncio.create_task(owner.run(create, {"i": {"code": f"AT-{number}", "name": "At work"}}))
+            for number in range(CHANGES_OF_A_CONNECTION)
+        ]
+        await asyncio.sleep(0.3)
+        began = asyncio.get_running_loop().time()
+        refused = await owner.run(create, {"i": {"code": "MORE", "name": "More"}})
+        took_s = asyncio.get_running_loop().time() - began
+        others = await owner.run(CHEAP)
+    done = await asyncio.gather(*running)
+
+    assert [(one.status, one.errors, one.data["createProject"]["errors"]) for one in done] == [(200, [], [])] * CHANGES_OF_A_CONNECTION
+    assert (refused.status, others.status) == (503, 200)
+    (error,) = refused.errors
+    assert error["message"] == "The service has too much to do. Try again in a moment."
+    assert error["extensions"] == {"code": "UNAVAILABLE", "retryAfter": int(refused.headers["retry-after"])}
+    assert 1 <= error["extensions"]["retryAfter"] <= 3
+    assert "data" not in refused.body
+    assert took_s < 1
+    assert await world.value("select count(*) from project where code = 'MORE'") == 0
+    # No place is lost, also by those that were refused.
+    again = await owner.run(create, {"i": {"code": "MORE", "name": "More"}})
+    assert (again.status, again.data["createProject"]["errors"]) == (200, [])
