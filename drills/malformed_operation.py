@@ -3,6 +3,7 @@
 They are made by hypothesis-graphql from the printed contract, for each root field as many, the same for the same seed.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -98,28 +99,58 @@ class Drawn(NamedTuple):
 
 
 def malformed_operations(contract: GraphQLSchema, count: int, *, seed: int, ids: Sequence[str]) -> Iterator[Drawn]:
-    """Yield operations, each root field's as many."""
+    """Yield at least so many operations, each root field's as many.
+
+    Of some fields there are not as many, since little can be given to them: what is left is of a few of the others.
+    """
     roots = ((contract.query_type, operations.queries), (contract.mutation_type, operations.mutations))
     made = [(strategy, name) for root, strategy in roots if root is not None for name in root.fields]
-    scalars = _scalars(ids)
+    scalars, seeds = _scalars(ids), itertools.count(seed)
+    wanted, giving = -(-count // len(made)), []
+    for strategy, name in made:
+        drawn = _of_field(contract, strategy, name, wanted, seed=next(seeds), scalars=scalars)
+        yield from drawn
+        count -= len(drawn)
+        if len(drawn) == wanted:
+            giving.append((strategy, name))
+    for strategy, name in giving:
+        if count <= 0:
+            break
+        drawn = _of_field(contract, strategy, name, wanted, seed=next(seeds), scalars=scalars)
+        yield from drawn
+        count -= len(drawn)
+
+
+def _of_field(
+    contract: GraphQLSchema,
+    strategy: Any,
+    name: str,
+    wanted: int,
+    *,
+    seed: int,
+    scalars: Mapping[str, st.SearchStrategy[ValueNode]],
+) -> list[Drawn]:
+    """Return operations that ask for one root field: so many, or as many as there are."""
     # An id is one of those that are broken.
     breaking = {name: one for name, one in scalars.items() if name != "ID"}
-    wanted = -(-count // len(made))
-    for place, (strategy, name) in enumerate(made):
-        texts: Any = strategy(contract, fields=[name], custom_scalars=breaking, mode=Mode.NEGATIVE)
-        try:
-            broken = _drawn(texts, round(wanted * BROKEN_SHARE), seed + place)
-        except InvalidArgument:
-            # Such as a field that is given nothing: there is nothing to break.
-            broken = []
-        yield from (Drawn(text, is_broken=True) for text in broken)
-        texts = strategy(contract, fields=[name], custom_scalars=scalars, mode=Mode.POSITIVE)
-        kept = _drawn(texts, wanted - len(broken), seed + place)
-        yield from (Drawn(text, is_broken=False, keeps_out=name in _KEEPING_OUT) for text in kept)
+    texts: Any = strategy(contract, fields=[name], custom_scalars=breaking, mode=Mode.NEGATIVE)
+    try:
+        broken = _drawn(texts, round(wanted * BROKEN_SHARE), seed)
+    except InvalidArgument:
+        # Such as a field that is given nothing: there is nothing to break.
+        broken = []
+    texts = strategy(contract, fields=[name], custom_scalars=scalars, mode=Mode.POSITIVE)
+    kept = _drawn(texts, wanted - len(broken), seed)
+    return [
+        *(Drawn(text, is_broken=True) for text in broken),
+        *(Drawn(text, is_broken=False, keeps_out=name in _KEEPING_OUT) for text in kept),
+    ]
 
 
 def _drawn(strategy: st.SearchStrategy[str], count: int, seed: int) -> list[str]:
     drawn: list[str] = []
+    if count < 1:
+        return drawn
 
     @seeded(seed)
     @hypothesis_settings(
