@@ -354,7 +354,9 @@ async def test_so_many_changes_are_at_work_and_who_comes_then_is_told_to_come_ag
         others = await owner.run(CHEAP)
     done = await asyncio.gather(*running)
 
-    assert [(one.status, one.errors, one.data["createProject"]["errors"]) for one in done] == [(200, [], [])] * CHANGES_OF_A_CONNECTION
+    assert [(one.status, one.errors, one.data["createProject"]["errors"]) for one in done] == [
+        (200, [], [])
+    ] * CHANGES_OF_A_CONNECTION
     assert (refused.status, others.status) == (503, 200)
     (error,) = refused.errors
     assert error["message"] == "The service has too much to do. Try again in a moment."

@@ -23,6 +23,7 @@ from tests.support.arguments import Values
 from tests.support.operations import Operation
 from tests.support.perturbation import Touched
 from tests.support.side import Side
+from tests.support.sign_in_kept import Kept, put_back
 from tests.support.world import Answer
 
 _CURSORS: Final = frozenset({"cursor", "startCursor", "endCursor"})
@@ -55,7 +56,8 @@ class Pair:
     """Two worlds that are to look alike to one viewer, and a tally of what was run on them.
 
     known: the ids of the rows that there were at `since`. lasting: operations may change the worlds, so that what told
-    them apart once need not do so when it is tried again.
+    them apart once need not do so when it is tried again. kept: by what the viewer is signed in, in both worlds; put
+    back where an operation has ended it.
     """
 
     viewer: str
@@ -67,13 +69,14 @@ class Pair:
     known: Container[str]
     since: datetime
     lasting: bool = False
+    kept: Kept = field(default_factory=dict)
     tally: Counter[str] = field(default_factory=Counter)
     found: InterferenceError | None = None
 
     @property
     def told(self) -> str:
         """What was run, in one line."""
-        counted = ("operations", "valid", "next pages", "mutation done")
+        counted = ("operations", "valid", "next pages", "mutation done", "signed in again")
         return ", ".join(f"{self.tally[name]} {name}" for name in counted if self.tally[name])
 
     def require_alike(self, operation: Operation) -> None:
@@ -111,6 +114,10 @@ class Pair:
                 raise AssertionError("The server broke: it answered nothing.") from error
             body = json.dumps(comparable(answer.body, self.known, self.since), indent=1)
             seen.append(Seen(answer, body, side.statements))
+        if self.kept and any("UNAUTHENTICATED" in one.answer.codes for one in seen):
+            for side in (self.still, self.changed):
+                side.run(put_back(side.world, self.kept))
+            self.tally["signed in again"] += 1
         return seen
 
     def _alike(self, operation: Operation, variables: Sequence[dict[str, Any]], before: Seen, after: Seen) -> bool:

@@ -5,7 +5,7 @@ operations are valid and affordable; a few are wrong on purpose, since messages 
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -70,19 +70,14 @@ def queries(schema: GraphQLSchema, values: Values, *, seen_first: bool = False) 
     return PARTS.map(lambda parts: _Writer(schema, values, seen_first=seen_first).write("query", root, names, parts))
 
 
-def mutations(
-    schema: GraphQLSchema, values: Values, *, only: Collection[str] | None = None
-) -> st.SearchStrategy[Operation]:
-    """Return the strategy of the schema's mutations, or of some, without those that begin and end sessions."""
+def mutations(schema: GraphQLSchema, values: Values) -> st.SearchStrategy[Operation]:
+    """Return the strategy of the schema's mutations, without those that begin a session."""
     assert schema.mutation_type is not None
     root = schema.mutation_type
     names = [
         name
         for name, one in root.fields.items()
-        if (said := mutation_of(one)) is not None
-        and not said.notes_itself
-        and one.args
-        and (only is None or name in only)
+        if (said := mutation_of(one)) is not None and not said.notes_itself and one.args
     ]
     return PARTS.map(lambda parts: _Writer(schema, values).write("mutation", root, names, parts))
 

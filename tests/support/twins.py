@@ -33,6 +33,7 @@ from tests.support.interference import Pair
 from tests.support.mutation import mutate, prepare, with_invitation, with_review
 from tests.support.perturbation import Perturbation, Rows, Sight, Touched, every_row, sight_of, unguarded
 from tests.support.side import Side
+from tests.support.sign_in_kept import rows_of
 from tests.support.world import World, connect
 
 T = TypeVar("T")
@@ -91,8 +92,10 @@ class Twins:
         twin = (None if lasting else self._twins.get(viewer)) or self._make(viewer, lasting=lasting)
         served = api or self._api
         with self._side(twin.still, served) as still, self._side(twin.changed, served) as changed:
+            claims = self._claims[viewer]
             yield Pair(
-                viewer, still, changed, self._claims[viewer], twin.touched, twin.values, twin.known, twin.since, lasting
+                *(viewer, still, changed, claims, twin.touched, twin.values, twin.known, twin.since, lasting),
+                kept=still.run(rows_of(still.world, claims)) if lasting and claims is not None else {},
             )
 
     def _make(self, key: str, *, lasting: bool) -> Twin:

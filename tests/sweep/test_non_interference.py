@@ -50,7 +50,6 @@ BUDGETS: Final = {
 """Operations by who runs them: most for those who may read least of much."""
 CHANGES: Final = {"collector": 80, "manager": 100, "viewer": 20}
 """Operations of which half change something, by who runs them."""
-OF_RECORDS: Final = ("updateRecord", "deleteRecord", "submitRecord")
 PLANTED: Final = 4000
 """Operations within which a planted leak is found."""
 
@@ -107,6 +106,7 @@ def test_what_a_viewer_may_not_read_changes_nothing_in_what_it_can_do(
         print(f"\n{viewer}, with changes: {pair.told}")
     assert pair.tally["valid"] >= 0.8 * pair.tally["operations"]
     assert pair.tally["mutation done"] or viewer == "viewer"
+    assert pair.tally["code UNAUTHENTICATED"] <= 0.1 * pair.tally["operations"]
 
 
 # -- that the search finds what it is there to find
@@ -259,8 +259,7 @@ LEAKS: Final[dict[Callable[[pytest.MonkeyPatch], Api], str]] = {
 def test_a_leak_planted_in_changes_is_found(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
     spoiled = tell_the_hidden_from_the_missing(monkeypatch)
     with twins.pair("collector", spoiled, lasting=True) as pair, pytest.raises(InterferenceError) as found:
-        # Of all mutations it is one in tens of thousands that names a hidden row that it could change.
-        search(pair, mutations(spoiled._schema, pair.values, only=OF_RECORDS), PLANTED)
+        search(pair, mutations(spoiled._schema, pair.values), PLANTED)
 
     assert "NOT_FOUND" in str(found.value)
 
