@@ -4,6 +4,7 @@ Generated operations are run in three ways on the same database: by strawberry's
 rows column by column, and by plans.
 """
 
+import gc
 import json
 from collections.abc import Iterator
 from typing import Any, Final
@@ -62,6 +63,9 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
+# Where a field fails, graphql-core cancels its neighbours, some of them before they began. What such a one would have
+# awaited is dropped with it, which Python warns of once it is collected.
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.parametrize("viewer", BUDGETS)
 def test_all_ways_answer_the_same(
     twins: Twins,
@@ -81,11 +85,12 @@ def test_all_ways_answer_the_same(
             deadline=None,
             suppress_health_check=list(HealthCheck),
         )
-        @given(queries(api._schema, pair.values))
+        @given(queries(api._schema, pair.values, seen_first=viewer == "other-owner"))
         def law(operation: Operation) -> None:
             _require_same(pair, api, operation)
 
         law()
+        gc.collect()
 
     with capsys.disabled():
         print(
@@ -93,7 +98,7 @@ def test_all_ways_answer_the_same(
             f" {len(planned)} plans with {sum(planned)} planned roots"
         )
     # The other organization has few rows, and nothing of most kinds.
-    assert sum(completed) > BUDGETS[viewer] / (10 if viewer == "other-owner" else 1)
+    assert sum(completed) > BUDGETS[viewer]
     assert sum(planned) > BUDGETS[viewer] / 2
 
 
