@@ -10,14 +10,23 @@ from models.errors import ConflictError, UnavailableError
 from resolvers.account import NewPerson, create_person
 from resolvers.erasure import erase_name, erase_organization, erase_person
 from resolvers.trail import job_actor
-from tests.support.erasure import ask_for_name, done, later, look, of, refused, run_erasures
+from tests.support.erasure import (
+    NAME,
+    a_record,
+    ask_for_name,
+    collector_of,
+    done,
+    later,
+    look,
+    of,
+    refused,
+    run_erasures,
+)
 from tests.support.keeping import hold, lift, records_of
 from tests.support.mutation import mutate
 from tests.support.people import NEW_PASSWORD, PASSWORD, a_person, accept, invite, link_of, sign_in_as
 from tests.support.world import Client, World, connect
 
-NAME = "Cora Lindqvist-Ode"
-RECORD = "mutation($input: CreateRecordInput!) { createRecord(input: $input) { record { id } errors { message } } }"
 KEYS = "select count(*) from wrapped_key where destroyed_at is not null"
 
 
@@ -25,27 +34,6 @@ KEYS = "select count(*) from wrapped_key where destroyed_at is not null"
 def keystore_database(own_keystore: str) -> str:
     """A keystore of this test's own, whose keys end."""
     return own_keystore
-
-
-async def a_record(world: World) -> str:
-    """Have somebody collect something in the name of a collector, and return the record's id."""
-    given = {
-        "projectId": f"Project:{await world.project_id('CANAL')}",
-        "siteCode": "W-1",
-        "collectedAt": "2026-02-03T04:05:06Z",
-        "medium": "WATER",
-        "collector": NAME,
-    }
-    answer = await (await world.client("collector")).run(RECORD, {"input": given})
-    return str(answer.data["createRecord"]["record"]["id"])
-
-
-async def collector_of(world: World, record: str) -> Any:
-    """Return who collected a record, as the owner is shown it."""
-    answer = await (await world.client("owner")).run(
-        "query($id: ID!) { record(id: $id) { collector } }", {"id": record}
-    )
-    return answer.data["record"]["collector"]
 
 
 async def test_a_name_that_a_held_record_has_is_not_erased_until_the_hold_is_lifted(world: World) -> None:

@@ -10,11 +10,10 @@ from fieldward.cli.environment import operator
 from resolvers.account import NewPerson, create_person
 from resolvers.erasure import erase_organization
 from resolvers.erasure_metric import erasure_figures
-from tests.support.erasure import ask_for_name, done, later, look, of, refused, run_erasures, uuid_of
+from tests.support.erasure import NAME, ask_for_name, done, later, look, of, refused, run_erasures, uuid_of
 from tests.support.people import PASSWORD, a_person, sign_in_as
 from tests.support.world import Client, World
 
-NAME = "Cora Lindqvist-Ode"
 RULES = "select rule from incident order by created_at, rule"
 STORED = (
     "select status, named is null as is_nameless, reason is null as is_reasonless from erasure_request where id = $1"

@@ -10,15 +10,23 @@ from fieldward.cli.environment import operator
 from resolvers.account import NewPerson, create_person
 from resolvers.collector import load_collectors
 from tests.conftest import Template
-from tests.support.erasure import done, later, look, of, refused, run_erasures, uuid_of
+from tests.support.erasure import (
+    NAME,
+    a_record,
+    collector_read_anew,
+    done,
+    later,
+    look,
+    of,
+    refused,
+    run_erasures,
+    uuid_of,
+)
 from tests.support.keeping import hold
 from tests.support.mutation import mutate
 from tests.support.people import PASSWORD, a_person, sign_in_as
-from tests.support.priced import fresh_process
 from tests.support.world import Client, World
 
-COLLEAGUE = "Cora Lindqvist-Ode"
-RECORD = "mutation($input: CreateRecordInput!) { createRecord(input: $input) { record { id } errors { message } } }"
 ASKED = "{ erasureRequests(filter: { kind: { eq: NAME } }) { nodes { id version } } }"
 
 
@@ -26,28 +34,6 @@ ASKED = "{ erasureRequests(filter: { kind: { eq: NAME } }) { nodes { id version 
 def keystore_database(own_keystore: str) -> str:
     """A keystore of this test's own, whose keys end."""
     return own_keystore
-
-
-async def a_record(world: World) -> str:
-    """Have somebody collect something in the name of a colleague, and return the record's id."""
-    given = {
-        "projectId": f"Project:{await world.project_id('CANAL')}",
-        "siteCode": "W-1",
-        "collectedAt": "2026-02-03T04:05:06Z",
-        "medium": "WATER",
-        "collector": COLLEAGUE,
-    }
-    answer = await (await world.client("collector")).run(RECORD, {"input": given})
-    return str(answer.data["createRecord"]["record"]["id"])
-
-
-async def collector_of(world: World, template: Template, record: str) -> Any:
-    """Return who collected a record, as the owner is shown it by a process that has no key in memory."""
-    owner = await world.client("owner")
-    async with fresh_process(world, template) as http:
-        client = Client(http, owner.token)
-        answer = await client.run("query($id: ID!) { record(id: $id) { collector } }", {"id": record})
-    return answer.data["record"]["collector"]
 
 
 async def asked_for(world: World) -> list[Any]:
@@ -70,14 +56,14 @@ async def test_a_member_who_says_a_colleagues_name_is_theirs_destroys_nothing_of
 ) -> None:
     record = await a_record(world)
     before = await world.sql("select id, collector_index from record order by id")
-    user_id, client, request = await confirm_own(world, COLLEAGUE)
+    user_id, client, request = await confirm_own(world, NAME)
     since = await world.now()
     await run_erasures(world)
     await run_erasures(world)
 
     # Somebody else is asked, once, in an entry of the service's own; of the request the person sees nothing.
     (asked,) = await asked_for(world)
-    assert (asked["status"], asked["names"], asked["records"]) == ("REQUESTED", f'["{COLLEAGUE}"]', 1)
+    assert (asked["status"], asked["names"], asked["records"]) == ("REQUESTED", f'["{NAME}"]', 1)
     noted = [one for one in await world.entries(since=since) if one["action"].startswith("erasure.")]
     assert [(one["action"], one["outcome"], one["user_id"]) for one in noted] == [("erasure.request", "DONE", None)]
     assert await refused(client, "confirmErasure", of(asked, password=PASSWORD)) == "NOT_FOUND"
@@ -87,15 +73,15 @@ async def test_a_member_who_says_a_colleagues_name_is_theirs_destroys_nothing_of
 
     assert await world.value("select status from user_account where id = $1", user_id) == "ERASED"
     assert (await look(await world.client("owner"), request))["status"] == "DONE"
-    assert await collector_of(world, template, record) == COLLEAGUE
+    assert await collector_read_anew(world, template, record) == NAME
     assert await world.sql("select id, collector_index from record order by id") == before
     (asked,) = await asked_for(world)
-    assert (asked["status"], asked["names"]) == ("REQUESTED", f'["{COLLEAGUE}"]')
+    assert (asked["status"], asked["names"]) == ("REQUESTED", f'["{NAME}"]')
 
 
 async def test_a_second_person_has_the_spelling_erased(world: World, template: Template) -> None:
     record = await a_record(world)
-    await confirm_own(world, COLLEAGUE)
+    await confirm_own(world, NAME)
     await run_erasures(world)
     (asked,) = await asked_for(world)
     owner = await world.client("owner")
@@ -104,7 +90,7 @@ async def test_a_second_person_has_the_spelling_erased(world: World, template: T
     await later(world, asked, days=8)
     await run_erasures(world)
 
-    assert await collector_of(world, template, record) is None
+    assert await collector_read_anew(world, template, record) is None
     assert (await look(owner, asked))["status"] == "DONE"
 
 
@@ -118,7 +104,7 @@ async def test_who_asks_is_not_the_second_person_though_they_may_confirm_such(wo
         new=NewPerson(email, PASSWORD, "Ada Admin", OrganizationRole.ADMIN),
     )
     client = await sign_in_as(world, email, PASSWORD)
-    request = await done(client, "requestMyErasure", {"alsoNamed": [COLLEAGUE]})
+    request = await done(client, "requestMyErasure", {"alsoNamed": [NAME]})
     await done(client, "confirmErasure", of(request, password=PASSWORD))
     await run_erasures(world)
 
@@ -129,7 +115,7 @@ async def test_who_asks_is_not_the_second_person_though_they_may_confirm_such(wo
 
 async def test_what_was_asked_for_is_taken_back_with_the_persons_own_request(world: World) -> None:
     await a_record(world)
-    _, client, request = await confirm_own(world, COLLEAGUE)
+    _, client, request = await confirm_own(world, NAME)
     await run_erasures(world)
     (asked,) = await asked_for(world)
     owner = await world.client("owner")
@@ -154,7 +140,7 @@ async def test_only_organizations_to_which_they_belong_are_asked_and_only_where_
         new=NewPerson(email, PASSWORD, "Bo Berg", OrganizationRole.MEMBER),
     )
     with world.services.keyring.activate():
-        await load_collectors(there, [COLLEAGUE])
+        await load_collectors(there, [NAME])
     asked = "select organization_id, kind, requested_by_id from erasure_request where kind = 'NAME'"
     member = await world.value("select id from membership where user_id = $1 and organization_id = $2", user_id, there)
 
@@ -163,14 +149,14 @@ async def test_only_organizations_to_which_they_belong_are_asked_and_only_where_
         name = "reinstateUser" if is_member else "suspendUser"
         assert (await mutate(await world.client("other-owner"), name, status)).data[name]["errors"] == []
         client = await sign_in_as(world, email, PASSWORD)
-        request = await done(client, "requestMyErasure", {"alsoNamed": [COLLEAGUE, "Bo Berg"]})
+        request = await done(client, "requestMyErasure", {"alsoNamed": [NAME, "Bo Berg"]})
         request = await done(client, "confirmErasure", of(request, password=PASSWORD))
         await run_erasures(world)
         found = [tuple(row) for row in await world.sql(asked)]
         assert found == [(there, "NAME", member)] * number
         # Their own name goes with them, and is not asked for.
         shown = await (await world.client("other-owner")).run("{ erasureRequests { nodes { names } } }")
-        assert shown.data["erasureRequests"]["nodes"] == [{"names": f'["{COLLEAGUE}"]'}] * number
+        assert shown.data["erasureRequests"]["nodes"] == [{"names": f'["{NAME}"]'}] * number
         await done(client, "withdrawErasure", of(request))
         await run_erasures(world)
 
@@ -180,7 +166,7 @@ async def test_asking_tells_nobody_whether_records_have_a_name_or_are_held(world
     await hold(world, record)
     _, email = await a_person(world)
     client = await sign_in_as(world, email, PASSWORD)
-    for name in (COLLEAGUE, "Nobody at all"):
+    for name in (NAME, "Nobody at all"):
         request = await done(client, "requestMyErasure", {"alsoNamed": [name]})
         assert (await look(client, request))["records"] is None
         assert await world.value("select records from erasure_request where id = $1", uuid_of(request)) is None

@@ -17,7 +17,10 @@ from resolvers.erasure_request import DUE_AFTER, MARGIN, execution_at
 from tests.conftest import Template
 from tests.support.access import make_program
 from tests.support.erasure import (
+    NAME,
+    a_record,
     ask_for_name,
+    collector_read_anew,
     done,
     later,
     link_in,
@@ -35,39 +38,13 @@ from tests.support.keeping import hold
 from tests.support.mail import send_mail, taking_mail, text_of
 from tests.support.mutation import mutate
 from tests.support.people import PASSWORD, a_person, sign_in_as
-from tests.support.priced import fresh_process
-from tests.support.world import SIGN_IN, Client, World
-
-NAME = "Cora Lindqvist-Ode"
-RECORD = "mutation($input: CreateRecordInput!) { createRecord(input: $input) { record { id } errors { message } } }"
+from tests.support.world import SIGN_IN, World
 
 
 @pytest.fixture
 def keystore_database(own_keystore: str) -> str:
     """A keystore of this test's own, whose keys end."""
     return own_keystore
-
-
-async def a_record(world: World, *, collector: str, who: str = "collector") -> str:
-    """Have somebody collect something in the name of a collector."""
-    given = {
-        "projectId": f"Project:{await world.project_id('CANAL')}",
-        "siteCode": "W-1",
-        "collectedAt": "2026-02-03T04:05:06Z",
-        "medium": "WATER",
-        "collector": collector,
-    }
-    answer = await (await world.client(who)).run(RECORD, {"input": given})
-    return str(answer.data["createRecord"]["record"]["id"])
-
-
-async def collector_of(world: World, template: Template, record: str) -> Any:
-    """Return who collected a record, as the owner is shown it by a process that has no key in memory."""
-    owner = await world.client("owner")
-    async with fresh_process(world, template) as http:
-        client = Client(http, owner.token)
-        answer = await client.run("query($id: ID!) { record(id: $id) { collector } }", {"id": record})
-    return answer.data["record"]["collector"]
 
 
 async def confirmed(world: World, request: Any, who: str = "owner") -> Any:
@@ -196,7 +173,7 @@ async def test_the_last_owner_is_told_so_and_a_program_is_nobody(world: World) -
 async def test_what_stays_in_an_organization_tells_it_of_no_other(world: World) -> None:
     _, email = await a_person(world, NAME)
     client = await sign_in_as(world, email, PASSWORD)
-    await a_record(world, collector=NAME)
+    await a_record(world)
     elsewhere = await world.organization_id("suncoast")
     await create_person(
         world.services,
@@ -228,7 +205,7 @@ async def test_what_stays_in_an_organization_tells_it_of_no_other(world: World) 
 
 
 async def test_a_name_is_erased_when_a_second_person_confirmed_it(world: World, template: Template) -> None:
-    record = await a_record(world, collector=NAME)
+    record = await a_record(world)
     other = await a_record(world, collector="Somebody Else")
     owner = await world.client("owner")
     request = await ask_for_name(world, NAME)
@@ -241,13 +218,13 @@ async def test_a_name_is_erased_when_a_second_person_confirmed_it(world: World, 
     assert await refused(manager, "confirmErasure", of(request, password=manager.password)) == "NOT_FOUND"
     request = await confirmed(world, request)
     await run_erasures(world)
-    assert await collector_of(world, template, record) == NAME
+    assert await collector_read_anew(world, template, record) == NAME
 
     await later(world, request, days=8)
     await run_erasures(world)
 
-    assert await collector_of(world, template, record) is None
-    assert await collector_of(world, template, other) == "Somebody Else"
+    assert await collector_read_anew(world, template, record) is None
+    assert await collector_read_anew(world, template, other) == "Somebody Else"
     shown = await look(owner, request)
     assert shown["status"] == "DONE"
     said = said_by(world, shown["certificate"])
@@ -381,7 +358,7 @@ async def test_what_is_confirmed_late_is_still_done_within_thirty_days(world: Wo
 
 
 async def test_somebody_is_told_before_an_erasure_is_overdue_and_again_when_it_is(world: World) -> None:
-    record = await a_record(world, collector=NAME)
+    record = await a_record(world)
     request = await confirmed(world, await ask_for_name(world, NAME))
     # What was confirmed, and can't be done.
     await hold(world, record)
@@ -413,7 +390,7 @@ async def test_an_erasure_that_broke_off_anywhere_is_finished_by_the_next(
     world: World, template: Template, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, email = await a_person(world, NAME)
-    record = await a_record(world, collector=NAME)
+    record = await a_record(world)
     client = await sign_in_as(world, email, PASSWORD)
     request = await done(client, "requestMyErasure", {})
     request = await done(client, "confirmErasure", of(request, password=PASSWORD))
@@ -444,13 +421,13 @@ async def test_an_erasure_that_broke_off_anywhere_is_finished_by_the_next(
     assert shown["status"] == "DONE"
     said = said_by(world, shown["certificate"])
     assert said["keys"]["count"] > 0
-    assert await collector_of(world, template, record) is None
+    assert await collector_read_anew(world, template, record) is None
     signed_in = await world.anonymous.run(SIGN_IN, {"input": {"email": email, "password": PASSWORD}})
     assert signed_in.codes == ["UNAUTHENTICATED"]
 
 
 async def test_two_processes_that_come_at_once_erase_once(world: World) -> None:
-    await a_record(world, collector=NAME)
+    await a_record(world)
     request = await confirmed(world, await ask_for_name(world, NAME))
     await later(world, request, days=8)
     organization_id = await world.organization_id("clearwater")

@@ -7,12 +7,16 @@ from email.message import Message
 from typing import Any, Final
 from uuid import UUID
 
+import httpx
+
 from fieldward.certificate_verifier import verified
 from fieldward.jobs import build_jobs
 from fieldward.settings import Settings
 from resolvers.erasure_request import RUN_ERASURES
+from tests.conftest import Template
 from tests.support.mail import text_of
 from tests.support.mutation import mutate
+from tests.support.priced import fresh_process
 from tests.support.world import Client, World
 
 SHOWN: Final = "erasureRequest { id status version kind }"
@@ -22,6 +26,40 @@ _ALL: Final = (
 )
 _LINK: Final = re.compile(r"/account#erasure=(fwe_[A-Za-z0-9_-]+)\n")
 _TIMES: Final = ("created_at", "due_at", "confirmed_at", "execute_after", "started_at")
+
+
+NAME: Final = "Cora Lindqvist-Ode"
+"""Of a collector who has no account."""
+_RECORD: Final = (
+    "mutation($input: CreateRecordInput!) { createRecord(input: $input) { record { id } errors { message } } }"
+)
+_COLLECTOR: Final = "query($id: ID!) { record(id: $id) { collector } }"
+
+
+async def a_record(world: World, *, collector: str = NAME) -> str:
+    """Have somebody collect something in another one's name, and return the record's id."""
+    given = {
+        "projectId": f"Project:{await world.project_id('CANAL')}",
+        "siteCode": "W-1",
+        "collectedAt": "2026-02-03T04:05:06Z",
+        "medium": "WATER",
+        "collector": collector,
+    }
+    answer = await (await world.client("collector")).run(_RECORD, {"input": given})
+    return str(answer.data["createRecord"]["record"]["id"])
+
+
+async def collector_of(world: World, record: str, *, by: httpx.AsyncClient | None = None) -> Any:
+    """Return who collected a record, as the owner is shown it. by: another process, such as one without keys."""
+    owner = await world.client("owner")
+    answer = await Client(by or world.http, owner.token).run(_COLLECTOR, {"id": record})
+    return answer.data["record"]["collector"]
+
+
+async def collector_read_anew(world: World, template: Template, record: str) -> Any:
+    """Return who collected a record, as the owner is shown it by a process that has no key in memory."""
+    async with fresh_process(world, template) as http:
+        return await collector_of(world, record, by=http)
 
 
 async def done(client: Client, name: str, given: dict[str, Any]) -> Any:
