@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.conftest import Template
 from tests.support.served import url_of
-from tests.support.server import ROOT, UNLIMITED
+from tests.support.server import ROOT, UNLIMITED, own_data_directory
 from tests.support.world import World
 
 # The service is run in the place of this, and has its process id.
@@ -64,7 +64,14 @@ class Handed:
 def handed(
     template: Template, world: World, directory: Path, held: socket.socket, name: str, **settings: str
 ) -> Iterator[Handed]:
-    """Start a server process on a socket, over a world's databases. It is ended with the block at the latest."""
+    """Start a server process on a socket, over a world's databases. It is ended with the block at the latest.
+
+    directory: of the test. What its processes sign of the trail is kept there: what another test's had signed would be
+        of the same organizations, and this one's database would be one that was set back.
+    """
+    data = directory / "data"
+    if not data.exists():
+        own_data_directory(template.settings.data_directory, data)
     own = {key: value for key, value in os.environ.items() if not key.startswith("FIELDWARD_")}
     log = directory / f"{name}.log"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
@@ -72,7 +79,7 @@ def handed(
         environment = {
             **own,
             **UNLIMITED,
-            "FIELDWARD_DATA_DIRECTORY": str(template.settings.data_directory),
+            "FIELDWARD_DATA_DIRECTORY": str(data),
             "FIELDWARD_DATABASE_URL": url_of(world.service),
             "FIELDWARD_KEYSTORE_URL": url_of(world.keystore),
             "FIELDWARD_PASSWORD_COST": "test",
