@@ -27,7 +27,6 @@ from resolvers.alarm_channel import AlarmSender, EmailSender, WebhookSender, web
 from resolvers.allowance import Allowances
 from resolvers.mail_server import MailServer
 from resolvers.mailer import Mailer, MailRoute, SmtpMailer
-from resolvers.places import CHANGES_OF_A_CONNECTION, Places
 from resolvers.publication import reader_of
 from resolvers.relying_party import relying_party
 from resolvers.rollback_guard import RollbackGuard
@@ -68,7 +67,6 @@ def build_services(settings: Settings, *, mailer: Mailer | None = None) -> Servi
         public_url=settings.public_url,
         enforces_limits=settings.limits == "enforce",
         allowances=Allowances(settings.quota, settings.anonymous_quota),
-        changing=Places(settings.changing_pool_size * CHANGES_OF_A_CONNECTION),
         import_limit=settings.import_limit_mib * 1024**2,
         erasure_grace=timedelta(days=settings.erasure_grace_days),
         operation_timeout_s=settings.operation_timeout_s,

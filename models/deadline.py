@@ -30,6 +30,11 @@ def deadline(seconds: float) -> Iterator[None]:
         _ends_at.reset(token)
 
 
+def has_deadline() -> bool:
+    """Return whether the running task is at an operation whose time is bounded."""
+    return _ends_at.get() is not None
+
+
 @asynccontextmanager
 async def within_deadline() -> AsyncIterator[None]:
     """Cancel the block where the operation's time is over; where it has none, let it take as long as it takes.

@@ -1,5 +1,7 @@
 """What may go wrong with data: errors that a caller is told about, and others that nobody outside ever sees."""
 
+import random
+
 from auth.errors import Code, FieldwardError
 
 
@@ -32,6 +34,13 @@ class UnavailableError(FieldwardError):
     def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class CrowdedError(UnavailableError):
+    """More is asked for than gets done: others wait already, and for long. Nothing was begun. Try again later."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after_s=random.randint(1, 3))  # noqa: S311  (spreads those who come again)
 
 
 class UncommittedError(UnavailableError):

@@ -7,7 +7,6 @@ can say what it is set to, or what it is doing, is closed.
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -16,7 +15,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from models.transaction import AWAY, LONGEST_WAIT_S, Tenant
+from models.transaction import AWAY, Tenant
+from models.waiting import LONGEST_WAIT_S, Line
 
 LONGEST_IDLE_S: Final = 300
 """Seconds after which a connection that nobody used is closed, if it is not the last."""
@@ -57,16 +57,14 @@ class TenantPool:
     """Connections for one purpose, opened as they are needed.
 
     connect: opens one.
-    largest: how many there are at the most.
-    waits, waited_s: how often somebody had to wait until one was opened or given back, and for how long in all.
+    largest: how many there are at the most. line: who waits until one is opened or given back.
     """
 
     def __init__(self, connect: Connect, *, largest: int) -> None:
         self._connect = connect
         self._largest = largest
         self._places = 0
-        self.waits = 0
-        self.waited_s = 0.0
+        self.line = Line()
         self._seats: set[Seat] = set()
         self._idle: list[Seat] = []
         self._waiting: deque[asyncio.Future[Seat | None]] = deque()
@@ -84,11 +82,6 @@ class TenantPool:
         """How many connections there are at the most."""
         return self._largest
 
-    @property
-    def queue(self) -> int:
-        """How many are waiting for a connection now."""
-        return sum(not waiter.done() for waiter in self._waiting)
-
     async def take(self, tenant: Tenant) -> Seat:
         """Return a connection that is set to the tenant, for `give_back` or `settle`. Who came first is served first.
 
@@ -98,13 +91,9 @@ class TenantPool:
         """
         seat = self._idle_seat(tenant)
         if seat is None:
-            began = time.perf_counter()
-            self.waits += 1
-            try:
+            with self.line.waiting(tenant.organization_id):
                 async with asyncio.timeout(LONGEST_WAIT_S):
                     seat = await self._open_or_wait()
-            finally:
-                self.waited_s += time.perf_counter() - began
         if seat.tenant != tenant:
             await self._enter(seat, tenant)
         return seat

@@ -5,7 +5,6 @@ no row of any tenant is seen, whatever the query. What only reads goes by `model
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -20,15 +19,13 @@ from tortoise.exceptions import DBConnectionError, TransactionManagementError
 
 from models.cluster import NoPrimaryError
 from models.errors import UnavailableError, UncommittedError, UnknownOutcomeError
+from models.waiting import LONGEST_WAIT_S, Line
 
 MAIN: Final = "default"
 """The pool of changes."""
 
 CHANGED: Final = "fieldward_changed"
 """The channel on which it is told in which organization something was committed, and nothing else."""
-
-LONGEST_WAIT_S: Final = 5
-"""Seconds that a request waits for a connection before it is told to come back."""
 
 LONGEST_COMMIT_S: Final = 15
 """Seconds that a commit is waited for: on the disk, and with synchronous replication on a standby's.
@@ -75,19 +72,8 @@ _UNKNOWN: Final = (
 )
 # What writes to the log has its commit wait for the standby; anybody may write this, and nobody reads it.
 _MARK: Final = "select pg_logical_emit_message(true, 'fieldward', '')"
-WAIT_S: Final = 0.001
-"""Seconds from which on taking a connection is a wait."""
-
-
-class Waits:
-    """How a connection of the pool of changes was waited for in this process: how often so far, for how many seconds in
-    all, and by how many now.
-    """
-
-    waits = 0
-    waited_s = 0.0
-    queue = 0
-
+CHANGING: Final = Line("The service has too much to do. Try again in a moment. Nothing was changed.")
+"""Who waits in this process for a connection of the pool of changes."""
 
 _BE: Final = "select set_config('fieldward.user_id', $1, true)"
 _SETTINGS: Final = ("organization_id", "user_id", "email_index", "challenge")
@@ -188,6 +174,7 @@ async def write_transaction(tenant: Tenant) -> AsyncIterator[BaseDBAsyncClient]:
     """Yield a Tortoise connection that writes for the tenant; commit at the end, roll back on any exception.
 
     Raises:
+        CrowdedError: too many wait for a connection. Nothing was begun.
         UncommittedError: the database went away before the commit, or had to roll it back. Nothing was changed.
         UnknownOutcomeError: it went away while committing, or the commit takes too long.
     """
@@ -211,7 +198,7 @@ async def raw_write_transaction(tenant: Tenant, *, telling: UUID | None = None) 
     try:
         async with AsyncExitStack() as stack:
             client = cast(AsyncpgDBClient, get_connection(MAIN))
-            connection = await _acquired(stack, client)
+            connection = await _acquired(stack, client, tenant)
             await connection.execute("begin;" + tenant.entering())
             try:
                 yield connection
@@ -248,19 +235,11 @@ async def settle_before() -> None:
         await connection.execute(_MARK)
 
 
-async def _acquired(stack: AsyncExitStack, client: AsyncpgDBClient) -> asyncpg.Connection:
-    """Return a connection of the pool of changes until the stack ends, and note how long it was waited for."""
-    began = time.perf_counter()
-    Waits.queue += 1
-    try:
+async def _acquired(stack: AsyncExitStack, client: AsyncpgDBClient, tenant: Tenant) -> asyncpg.Connection:
+    """Return a connection of the pool of changes until the stack ends."""
+    with CHANGING.waiting(tenant.organization_id):
         async with asyncio.timeout(LONGEST_WAIT_S):
             connection: asyncpg.Connection = await stack.enter_async_context(client.acquire_connection())
-    finally:
-        Waits.queue -= 1
-        waited_s = time.perf_counter() - began
-        if waited_s >= WAIT_S:
-            Waits.waits += 1
-            Waits.waited_s += waited_s
     return connection
 
 

@@ -24,7 +24,7 @@ from models.audit_writing import SealedEntry, append_entries, entry_insertion
 from models.base import TenantModel
 from models.deadline import within_deadline
 from models.encryption.keyring import active_keyring
-from models.errors import UnavailableError, UncommittedError, UnknownOutcomeError
+from models.errors import CrowdedError, UnavailableError, UncommittedError, UnknownOutcomeError
 from models.inventory import entity_of
 from models.row import Row
 from models.transaction import Tenant, fetch, write_transaction
@@ -108,6 +108,7 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]], 
     Raises:
         InvalidInputError: the device's clock shows what no clock can.
         DoneBeforeError: the work says so. Everything was rolled back, and nothing is noted.
+        CrowdedError: too many wait for a connection. Nothing was tried, and nothing is noted.
         OverdueError: the operation's time is over. It ends before the commit begins, or not at all.
         Whatever the work raised, after everything was rolled back and the attempt was written.
     """
@@ -133,8 +134,9 @@ async def commit_change(intent: Intent, work: Callable[[Change], Awaitable[T]], 
                 log.info("transaction_tried_again", action=intent.action, request_id=str(actor.origin.request_id))
                 # Those whose connections were lost at one moment do not come back at one moment.
                 await asyncio.sleep(left.pop(0) * random.uniform(0.5, 1.5))  # noqa: S311  (no secret)
-    except (UnknownOutcomeError, DoneBeforeError):
+    except (UnknownOutcomeError, DoneBeforeError, CrowdedError):
         # If it was committed, its entry was too; an entry that it failed would be a lie. What was done before has one.
+        # And where others wait for too long already, nothing was tried.
         raise
     except Exception as error:
         await record_attempt(attempted, error)

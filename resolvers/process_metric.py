@@ -10,7 +10,8 @@ from tortoise.connection import get_connection
 from models.counted_connection import CountedConnection
 from models.encryption.keyring import Keyring
 from models.pool import pools_here
-from models.transaction import MAIN, Waits
+from models.transaction import CHANGING, MAIN
+from models.waiting import Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,19 @@ class KeyringFigures:
 def pool_figures() -> Sequence[PoolFigures]:
     """Return the figures of the pools of this process."""
     found = [
-        PoolFigures(purpose.lower(), pool.largest, pool.in_use, pool.queue, pool.waits, pool.waited_s)
+        PoolFigures(purpose.lower(), pool.largest, pool.in_use, *_waited(pool.line))
         for purpose, pool in pools_here().items()
     ]
     pool = cast(AsyncpgDBClient, get_connection(MAIN))._pool
     if pool is not None:
         # asyncpg tells how many it has and how many of those nobody holds.
         in_use = pool.get_size() - pool.get_idle_size()
-        found.append(PoolFigures("changing", pool.get_max_size(), in_use, Waits.queue, Waits.waits, Waits.waited_s))
+        found.append(PoolFigures("changing", pool.get_max_size(), in_use, *_waited(CHANGING)))
     return found
+
+
+def _waited(line: Line) -> tuple[int, int, float]:
+    return line.length, line.waits, line.waited_s
 
 
 def keyring_figures(keyring: Keyring) -> KeyringFigures:

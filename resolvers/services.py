@@ -19,7 +19,6 @@ from resolvers.entry_writer import EntryWriter
 from resolvers.flood import Floodgate
 from resolvers.mailer import MailRoute
 from resolvers.meter import Meter
-from resolvers.places import CHANGES_OF_A_CONNECTION, Places
 from resolvers.relying_party import RelyingParty
 from resolvers.sealing import Sealer
 from resolvers.stale_reads import StaleReads
@@ -85,7 +84,7 @@ class Services:
     wake_afterwards: has a background job, by its name, look for work when the running task has ended.
     public_url: where people reach the service, where that is set: for links.
     enforces_limits: whether an operation that asks for too much is refused, or only noted in the log.
-    allowances: how much each caller may ask for in a while. changing: the places of mutations.
+    allowances: how much each caller may ask for in a while.
     import_limit: bytes of the largest file that is imported.
     stale_reads: what may be answered from standbys.
     erasure_grace: how long an erasure that was confirmed can be taken back.
@@ -114,7 +113,6 @@ class Services:
     public_url: str | None = None
     enforces_limits: bool = True
     allowances: Allowances = field(default_factory=lambda: Allowances(Quota(None, None), Quota(None, None)))
-    changing: Places = field(default_factory=lambda: Places(CHANGES_OF_A_CONNECTION))
     import_limit: int = 2047 * 1024**2
     stale_reads: StaleReads = field(default_factory=StaleReads)
     erasure_grace: timedelta = timedelta(days=7)

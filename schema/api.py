@@ -5,7 +5,6 @@ anything leaves, and turns errors into what a client may see.
 """
 
 from collections.abc import Awaitable, Iterable
-from contextlib import nullcontext
 from typing import Any, Final
 
 import structlog
@@ -33,6 +32,7 @@ from auth.permission import Permission
 from auth.policy import can
 from auth.scope import ORGANIZATION
 from models.deadline import deadline, within_deadline
+from models.errors import CrowdedError
 from models.tracing import Value, say
 from resolvers.allowance import OverspentError
 from resolvers.idempotency import Once
@@ -87,8 +87,6 @@ log = structlog.get_logger()
 
 READ_FROM: Final = b"fieldward-read-from"
 """The header of an answer that was read from a standby, with how many seconds old it is at the most."""
-_ANY_NUMBER: Final = nullcontext()
-"""Of operations that change nothing as many may be at work as there are requests."""
 
 _MUTATIONS = (
     SignInMutation,
@@ -150,7 +148,7 @@ class Api(Schema):
         Raises:
             OperationKindError: it is none of the allowed types.
             OverspentError, TooManyAtOnceError: whoever asks asked for too much in a while, or at once. Nothing was run.
-            CrowdedError: it is a mutation, and as many as may be are at work already. Nothing was run.
+            CrowdedError: of a mutation everything was too much for now. Nothing was changed.
             OverdueError: it took too long. Nothing is shown, and nothing that it was still at was changed.
         """
         if not isinstance(context_value, RequestContext):
@@ -281,13 +279,14 @@ class Api(Schema):
             default_field_resolver,
             hide_suggestions=True,
         )
-        with context.services.changing if context.changes else _ANY_NUMBER:
-            executing: Any = (
-                choice.plan.run(executor)
-                if choice.plan is not None and self.plans and isinstance(executor, RowsExecutor)
-                else executor.execute_operation()
-            )
-            done: CoreResult = executing if isinstance(executing, CoreResult) else await _timely(executing, context)
+        executing: Any = (
+            choice.plan.run(executor)
+            if choice.plan is not None and self.plans and isinstance(executor, RowsExecutor)
+            else executor.execute_operation()
+        )
+        done: CoreResult = executing if isinstance(executing, CoreResult) else await _timely(executing, context)
+        if context.changes:
+            _require_begun(done)
         found = [*(done.errors or ()), *context.denials.errors(done.data)]
         return ExecutionResult(data=done.data, errors=found or None)
 
@@ -365,6 +364,14 @@ async def _timely(executing: Awaitable[CoreResult], context: RequestContext) -> 
         return await executing
     async with within_deadline():
         return await executing
+
+
+def _require_begun(done: CoreResult) -> None:
+    """Raise `CrowdedError` where a mutation did nothing for no other reason: it is refused as a whole then."""
+    errors = done.errors or ()
+    crowded = [one.original_error for one in errors if isinstance(one.original_error, CrowdedError)]
+    if crowded and len(crowded) == len(errors) and not any((done.data or {}).values()):
+        raise crowded[0]
 
 
 def _note_overspent(context: RequestContext) -> None:

@@ -127,8 +127,8 @@ CODES: Final[Mapping[Code, ErrorFact]] = {
         (403,),
     ),
     Code.UNAVAILABLE: ErrorFact(
-        "Something that the service stands on is away or slow: the database, the keystore, the key provider. Where"
-        " nothing was changed, the message says so.",
+        "Something that the service stands on is away or slow: the database, the keystore, the key provider; or it has"
+        " too much to do. Where nothing was changed, the message says so.",
         "Wait as many seconds as `retryAfter` says, or else some, longer each time, and send it again; a mutation with"
         " its `Idempotency-Key`.",
         "Any request and any field.",

@@ -20,9 +20,8 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from auth.errors import Code, FieldwardError, RateLimitedError, UnauthenticatedError
 from models.deadline import OverdueError
-from models.errors import InvalidInputError, UnavailableError
+from models.errors import CrowdedError, InvalidInputError, UnavailableError
 from resolvers.live import Listeners
-from resolvers.places import CrowdedError
 from schema.api import Api
 from schema.context import RequestContext
 from schema.document import Asked, Documents, PersistedQueryNotFoundError, UntrustedDocumentError, asked_of

@@ -20,6 +20,7 @@ from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from auth.errors import Code, FieldwardError
+from models.errors import CrowdedError
 from schema.api import Api
 from schema.context import RequestContext
 from schema.document import Asked, Documents, OversizedDocumentError, PersistedQueryNotFoundError, asked_of
@@ -149,6 +150,10 @@ class GraphQLTransport:
             return refusal(error, 400 if is_own else 200)._replace(media_type=media_type or JSON)
         except OversizedDocumentError as error:
             return refusal(error, 413)
+        except CrowdedError as error:
+            # Nothing is away: it is not counted as that.
+            left = _limits(request.scope.get(_CONTEXT), error.retry_after_s)
+            return refusal(error, 503)._replace(headers=left, code=None)
         except FieldwardError as error:
             status = STATUS_OF_REFUSAL.get(error.code, 400)
             return refusal(error, status)._replace(headers=_limits(request.scope.get(_CONTEXT), retry_after_of(error)))

@@ -13,6 +13,7 @@ from fieldward.metric.part import Part, counter, gauges
 from fieldward.metric.process import job_metrics, keyring_metrics, machine_metrics, pool_metrics
 from fieldward.metric.request import request_metrics
 from fieldward.settings import Settings
+from fieldward.web.admission import Admission
 from fieldward.web.draining import Draining
 from fieldward.web.live import LiveEndpoint
 from resolvers.backup_metric import SAID, backup_figures
@@ -20,7 +21,6 @@ from resolvers.erasure_metric import erasure_figures
 from resolvers.export_job import Exporting
 from resolvers.import_running import ImportRunning
 from resolvers.incident_metric import figures
-from resolvers.places import Places
 from resolvers.process_metric import keyring_figures, pool_figures, statements_sent
 from resolvers.services import Services
 
@@ -33,7 +33,7 @@ def build_parts(
     exporting: Exporting,
     live: LiveEndpoint,
     draining: Draining,
-    admission: Places,
+    admission: Admission,
 ) -> Mapping[str, Part]:
     """Return the parts, by their names. Each is asked at each look."""
     is_published = settings.audit_publish_url is not None
@@ -51,7 +51,7 @@ def build_parts(
 
     return {
         "requests": _now(lambda: request_metrics(services.meter)),
-        "admission": _now(lambda: [_turned_away(admission, services.changing)]),
+        "admission": _now(lambda: [_turned_away(admission)]),
         "pools": _now(lambda: pool_metrics(pool_figures())),
         "statements": _now(
             lambda: [counter("fieldward_statements", "Statements sent to the databases.", statements_sent())]
@@ -76,13 +76,9 @@ def _work(importing: ImportRunning, exporting: Exporting) -> list[Metric]:
     return [running]
 
 
-def _turned_away(admission: Places, changing: Places) -> Metric:
-    # Most are answered before they are read, and so are in no count of requests.
-    return counter(
-        "fieldward_requests_turned_away",
-        "Requests told to come again: unread, or of mutations begun by nobody.",
-        admission.turned_away + changing.turned_away,
-    )
+def _turned_away(admission: Admission) -> Metric:
+    # They are answered before they are read, and so are in no count of requests.
+    return counter("fieldward_requests_turned_away", "Requests told to come again unread.", admission.turned_away)
 
 
 def _now(tell: Callable[[], Iterable[Metric]]) -> Part:

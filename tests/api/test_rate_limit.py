@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from fieldward.database import Databases
 from fieldward.web.app import build_app
+from models.waiting import CROWDED_AFTER_S
 from resolvers.allowance import MOST_CALLERS, WINDOW_S, Allowances, OverspentError, Quota
 from resolvers.flood import WRITTEN_EACH
-from resolvers.places import CHANGES_OF_A_CONNECTION
 from tests.conftest import Template
 from tests.support.world import Client, World, connect
 
@@ -335,36 +335,45 @@ async def held(world: World, *tables: str) -> AsyncIterator[None]:
         await superuser.close()
 
 
-async def test_so_many_changes_are_at_work_and_who_comes_then_is_told_to_come_again(
-    world: World, limited: Limited
-) -> None:
-    http = await limited(pool_size=2)
-    owner = Client(http, (await world.client("owner")).token)
+async def test_where_changes_wait_for_long_others_are_told_to_come_again(world: World, template: Template) -> None:
+    """And of each organization one may wait all the same."""
+    settings = template.settings
+    owner, other = [await world.client(who) for who in ("owner", "other-owner")]
     create = "mutation($i: CreateProjectInput!) { createProject(input: $i) { project { id } errors { code } } }"
+    two = (
+        "mutation($i: CreateProjectInput!) { a: createProject(input: $i) { project { id } errors { code } }"
+        " b: createProject(input: $i) { project { id } errors { code } } }"
+    )
+    since = await world.now()
 
     async with held(world, "project"):
         running = [
             asyncio.create_task(owner.run(create, {"i": {"code": f"AT-{number}", "name": "At work"}}))
-            for number in range(CHANGES_OF_A_CONNECTION)
+            for number in range(settings.changing_pool_size + 1)
         ]
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(CROWDED_AFTER_S + 0.5)
         began = asyncio.get_running_loop().time()
-        refused = await owner.run(create, {"i": {"code": "MORE", "name": "More"}})
+        refused = [await owner.run(text, {"i": {"code": "MORE", "name": "More"}}) for text in (create, two)]
+        reading = await owner.run(CHEAP)
         took_s = asyncio.get_running_loop().time() - began
-        others = await owner.run(CHEAP)
-    done = await asyncio.gather(*running)
+        theirs = asyncio.create_task(other.run(create, {"i": {"code": "THEIRS", "name": "Theirs"}}))
+        await asyncio.sleep(0.3)
+        assert not theirs.done()
+    done = await asyncio.gather(*running, theirs)
 
-    assert [(one.status, one.errors, one.data["createProject"]["errors"]) for one in done] == [
-        (200, [], [])
-    ] * CHANGES_OF_A_CONNECTION
-    assert (refused.status, others.status) == (503, 200)
-    (error,) = refused.errors
-    assert error["message"] == "The service has too much to do. Try again in a moment."
-    assert error["extensions"] == {"code": "UNAVAILABLE", "retryAfter": int(refused.headers["retry-after"])}
-    assert 1 <= error["extensions"]["retryAfter"] <= 3
-    assert "data" not in refused.body
+    for one in done:
+        assert (one.status, one.errors, one.data["createProject"]["errors"]) == (200, [], [])
+    assert (reading.status, reading.errors) == (200, [])
     assert took_s < 1
+    for answer in refused:
+        assert answer.status == 503
+        (error,) = answer.errors
+        assert error["message"] == "The service has too much to do. Try again in a moment. Nothing was changed."
+        assert error["extensions"] == {"code": "UNAVAILABLE", "retryAfter": int(answer.headers["retry-after"])}
+        assert 1 <= error["extensions"]["retryAfter"] <= 3
+        assert "data" not in answer.body
     assert await world.value("select count(*) from project where code = 'MORE'") == 0
-    # No place is lost, also by those that were refused.
+    # Nothing was tried, and the trail has no more of it than of a request that was not let in.
+    assert not [one for one in await world.entries(since=since) if one["kind"] == "ATTEMPT"]
     again = await owner.run(create, {"i": {"code": "MORE", "name": "More"}})
     assert (again.status, again.data["createProject"]["errors"]) == (200, [])

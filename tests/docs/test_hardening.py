@@ -13,7 +13,7 @@ from fieldward.web.admission import Admission
 from fieldward.web.header import security_headers
 from fieldward.web.limits import BODY_TIMEOUT_S, MOST_HELD
 from fieldward.web.protocol import ARRIVAL_S, MOST_CONNECTIONS
-from resolvers.places import CHANGES_OF_A_CONNECTION
+from models.waiting import CROWDED_AFTER_S
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "security" / "hardening.md").read_text()
@@ -50,7 +50,7 @@ def test_every_header_is_on_the_page() -> None:
         f"{MOST_CONNECTIONS:,}",
         f"| {ARRIVAL_S:.0f} and {BODY_TIMEOUT_S} |",
         f"{MOST_HELD // 1024**2} MiB",
-        f"{CHANGES_OF_A_CONNECTION} for each connection for changes",
+        f"{CROWDED_AFTER_S:.0f} second",
         *(f"FIELDWARD_{name.upper()}" for name in ("operation_timeout_s", "requests_at_once", "concurrency", "mode")),
     ],
 )

@@ -56,8 +56,8 @@ class Pair:
     """Two worlds that are to look alike to one viewer, and a tally of what was run on them.
 
     known: the ids of the rows that there were at `since`. lasting: operations may change the worlds, so that what told
-    them apart once need not do so when it is tried again. kept: by what the viewer is signed in, in both worlds; put
-    back where an operation has ended it.
+    them apart once need not do so when it is tried again. kept: by what the viewer is signed in, in each
+    world; put back where an operation has ended it.
     """
 
     viewer: str
@@ -69,7 +69,7 @@ class Pair:
     known: Container[str]
     since: datetime
     lasting: bool = False
-    kept: Kept = field(default_factory=dict)
+    kept: Sequence[Kept] = ()
     tally: Counter[str] = field(default_factory=Counter)
     found: InterferenceError | None = None
 
@@ -115,8 +115,8 @@ class Pair:
             body = json.dumps(comparable(answer.body, self.known, self.since), indent=1)
             seen.append(Seen(answer, body, side.statements))
         if self.kept and any("UNAUTHENTICATED" in one.answer.codes for one in seen):
-            for side in (self.still, self.changed):
-                side.run(put_back(side.world, self.kept))
+            for side, kept in zip((self.still, self.changed), self.kept, strict=True):
+                side.run(put_back(side.world, kept))
             self.tally["signed in again"] += 1
         return seen
 

@@ -92,10 +92,12 @@ class Twins:
         twin = (None if lasting else self._twins.get(viewer)) or self._make(viewer, lasting=lasting)
         served = api or self._api
         with self._side(twin.still, served) as still, self._side(twin.changed, served) as changed:
-            claims = self._claims[viewer]
+            claims, kept = self._claims[viewer], []
+            if lasting and claims is not None:
+                kept = [side.run(rows_of(side.world, claims)) for side in (still, changed)]
             yield Pair(
                 *(viewer, still, changed, claims, twin.touched, twin.values, twin.known, twin.since, lasting),
-                kept=still.run(rows_of(still.world, claims)) if lasting and claims is not None else {},
+                kept=kept,
             )
 
     def _make(self, key: str, *, lasting: bool) -> Twin:
