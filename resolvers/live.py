@@ -6,8 +6,8 @@ committed after the one that took their rights.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -27,6 +27,10 @@ from resolvers.standing import State, standing_question
 from resolvers.trail import Actor
 
 
+class CutError(Exception):
+    """Nothing is heard any more of what happens."""
+
+
 @dataclass(eq=False, slots=True)
 class Listener:
     """Somebody who waits for changes in an organization.
@@ -36,6 +40,33 @@ class Listener:
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     is_cut: bool = False
+    _looking: asyncio.Timeout | None = None
+
+    @asynccontextmanager
+    async def hearing(self) -> AsyncIterator[None]:
+        """Let the block run as long as something is heard: a database that is silent may not answer it either.
+
+        Raises:
+            CutError: nothing is heard, or not any more.
+        """
+        if self.is_cut:
+            raise CutError
+        try:
+            async with asyncio.timeout(None) as self._looking:
+                yield
+        except TimeoutError:
+            if not self.is_cut:
+                raise
+            raise CutError from None
+        finally:
+            self._looking = None
+
+    def cut(self) -> None:
+        """Hear nothing any more, and end what is being looked at."""
+        self.is_cut = True
+        self.woken.set()
+        if self._looking is not None:
+            self._looking.reschedule(asyncio.get_running_loop().time())
 
 
 class Listeners:
@@ -77,8 +108,7 @@ class Listeners:
         self.is_hearing = False
         for listeners in self._by_organization.values():
             for listener in listeners:
-                listener.is_cut = True
-                listener.woken.set()
+                listener.cut()
 
 
 async def standing_actor(services: Services, actor: Actor, viewer: Viewer, reader: Reader) -> Actor:

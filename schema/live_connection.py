@@ -21,12 +21,12 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError
 from auth.errors import Code, FieldwardError, RateLimitedError, UnauthenticatedError
 from models.deadline import OverdueError
 from models.errors import CrowdedError, InvalidInputError, UnavailableError
-from resolvers.live import Listeners
+from resolvers.live import CutError, Listeners
 from schema.api import Api
 from schema.context import RequestContext
 from schema.document import Asked, Documents, PersistedQueryNotFoundError, UntrustedDocumentError, asked_of
 from schema.errors import MASKED, extensions_of
-from schema.live_stream import CutError, Stream
+from schema.live_stream import Stream
 from schema.transport import shown_of, written
 
 log = structlog.get_logger()

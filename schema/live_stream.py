@@ -24,10 +24,6 @@ SOONEST_S: Final = 0.05
 """Seconds after which is looked again for what an older transaction holds back: twice as long each time, up to one."""
 
 
-class CutError(Exception):
-    """Nothing is heard any more of what happens."""
-
-
 class Stream:
     """One subscription.
 
@@ -90,9 +86,7 @@ class Stream:
                 await self._rest(rest_s if page.is_waiting else LONGEST_REST_S)
 
     async def _look(self) -> ExecutionResult:
-        if self._listener.is_cut:
-            raise CutError
-        async with self._turns:
+        async with self._listener.hearing(), self._turns:
             context = await self._trusted_context()
             self._following.page = None
             context.following = self._following

@@ -20,6 +20,7 @@ from auth.principal import Channel, Origin
 from auth.token import AccessClaims, issue_access_token
 from models.base import new_id
 from models.membership import MembershipStatus
+from models.transaction import CHANGED
 from resolvers.account import member_viewer, set_member_status
 from resolvers.trail import Actor
 from schema.cookie import SESSION
@@ -28,7 +29,7 @@ from tests.support.access import behind_the_triggers, give_in_project, in_projec
 from tests.support.browser import Browser
 from tests.support.device import enrolled
 from tests.support.feed import a_record, deleted, renamed, told, write, writing_slowly
-from tests.support.live import connecting, two_servers
+from tests.support.live import LiveClient, connecting, two_servers
 from tests.support.mutation import mutate
 from tests.support.world import Client, World, connect
 
@@ -386,28 +387,53 @@ async def _page_once_it_is_heard_again(url: str, client: Client, after: str) -> 
             return await live.page()
 
 
+async def _require_cut(world: World, live: LiveClient) -> None:
+    """Have the listener's server processes be silent: stopped, not ended. The connection is there, and says nothing."""
+    asked = (
+        "select pid from pg_stat_activity"
+        " where application_name = 'fieldward live watch' and datname = current_database()"
+    )
+    pids = [row["pid"] for row in await world.sql(asked)]
+    began = time.monotonic()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        code, _ = await live.closed(longest_s=SOON_S)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    assert (code, time.monotonic() - began < SOON_S) == (1013, True)
+
+
 async def test_a_silent_listener_counts_as_cut(world: World, servers: tuple[str, str]) -> None:
-    # Its server process is stopped, not ended: the connection is there, and does not answer.
     manager = await world.client("manager")
     async with connecting(servers[0]) as live:
         await live.init(manager.token)
         await live.follow()
-        pids = [
-            row["pid"]
-            for row in await world.sql(
-                "select pid from pg_stat_activity"
-                " where application_name = 'fieldward live watch' and datname = current_database()"
-            )
-        ]
-        began = time.monotonic()
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        await _require_cut(world, live)
+
+
+async def test_who_waits_for_an_answer_at_that_moment_is_cut_as_well(world: World, servers: tuple[str, str]) -> None:
+    manager = await world.client("manager")
+    organization_id = await world.organization_id("clearwater")
+    async with connecting(servers[0]) as live:
+        await live.init(manager.token)
+        await live.follow()
+        superuser = await connect(world.superuser)
         try:
-            code, _ = await live.closed(longest_s=SOON_S)
+            async with superuser.transaction():
+                await superuser.execute("lock table session in access exclusive mode")
+                other = await connect(world.superuser)
+                await other.execute("select pg_notify($1, $2)", CHANGED, str(organization_id))
+                await other.close()
+                waits = "select count(*) from pg_locks where not granted and relation = 'session'::regclass"
+                for _ in range(100):
+                    if await superuser.fetchval(waits):
+                        break
+                    await asyncio.sleep(0.05)
+                await _require_cut(world, live)
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
-        assert (code, time.monotonic() - began < SOON_S) == (1013, True)
+            await superuser.close()
 
 
 # ------------------------------------------------------------------ who opened a connection, and by what
