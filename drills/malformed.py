@@ -8,6 +8,7 @@ thousand operations or more each argument and each field of an input has to have
 """
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,9 +34,12 @@ from drills.error import DrillError, require
 from drills.fold import untold
 from drills.machine import Machine, Person
 from drills.malformed_operation import Tried, malformed_operations
+from drills.malformed_variable import with_variables
 
 CONTRACT: Final = ROOT / "schema" / "schema.graphql"
 RECORDS: Final = 6
+AS_VARIABLES: Final = 3
+"""Of so many operations one gives what it gives as variables."""
 LONGEST_TOLD: Final = 2000
 
 _INNARDS: Final = ("Traceback", 'File "', "asyncpg", "tortoise", "graphql.error", "psycopg", "site-packages", "SELECT ")
@@ -72,12 +76,15 @@ class Malformed:
     """What a drill was like. codes: how often each was answered; empty where an operation was answered without error,
     `unnamed` for an error in a payload of which the operation did not ask for the code.
 
+    broken: how many operations break the contract. by_variables: how many give what they give as variables.
+
     reached: arguments and fields of inputs that were given at least once, of those that there are.
     """
 
     seed: int
     asked: int = 0
     broken: int = 0
+    by_variables: int = 0
     took_s: float = 0
     codes: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -118,8 +125,12 @@ def malformed_under_watch(
             able = [one for one in askers if not (drawn.keeps_out and one.is_owner)]
             asker, text = able[number % len(able)], drawn.text
             tried.note(text)
-            watch.look(asker, text, _ask(http, machine.url, asker, text))
+            variables: dict[str, Any] = {}
+            if number % AS_VARIABLES == 0:
+                text, variables = with_variables(contract, text)
+            watch.look(asker, text, _ask(http, machine.url, asker, text, variables))
             outcome.broken += drawn.is_broken
+            outcome.by_variables += bool(variables)
             if number % 5000 == 4999:
                 say(f"{number + 1} operations, {number / (time.monotonic() - began):.0f}/s")
         outcome.took_s = time.monotonic() - began
@@ -174,11 +185,11 @@ class Watch:
             self.written += 1
 
 
-def _ask(http: httpx.Client, url: str, asker: Asker, text: str) -> httpx.Response:
+def _ask(http: httpx.Client, url: str, asker: Asker, text: str, variables: Mapping[str, Any]) -> httpx.Response:
     headers = {"content-type": "application/json"}
     if asker.caller is not None:
         headers["authorization"] = f"Bearer {asker.caller.token()}"
-    return http.post(url, content=orjson.dumps({"query": text}), headers=headers)
+    return http.post(url, content=json.dumps({"query": text, "variables": variables}), headers=headers)
 
 
 def _codes(body: Mapping[str, Any]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from graphql import build_schema
 from drills.error import DrillError
 from drills.malformed import Asker, Malformed, Watch, malformed_under_watch
 from drills.malformed_operation import Tried
+from drills.malformed_variable import with_variables
 from tests.support.server import ROOT
 
 SEED = 3
@@ -32,11 +33,28 @@ def test_what_is_wrong_breaks_nothing_leaks_nothing_and_writes_nothing(directory
 
     assert found.asked >= 500
     assert found.broken > 200
+    assert found.by_variables > 100
     assert found.codes["INVALID_INPUT"] > 200
     assert found.reached > found.reachable / 3
     assert found.written > 0
     assert found.opened > 0
     assert found.sealed > 0
+
+
+def test_what_an_operation_gives_can_be_given_as_variables() -> None:
+    contract = build_schema((ROOT / "schema" / "schema.graphql").read_text())
+    text = (
+        'mutation A { a: createProject(input: {code: 7, name: "N", odd: RED}) { project { record(id: "x") { id } } } }'
+    )
+
+    made, given = with_variables(contract, text)
+
+    assert given == {"given0": {"code": 7, "name": "N", "odd": "RED"}}
+    assert made.startswith("mutation A($given0: CreateProjectInput!) {")
+    assert "createProject(input: $given0)" in made
+    assert 'record(id: "x")' in made
+    for other in ("{ viewer { role } }", "{ a(b: 1) }", "{ records(first: "):
+        assert with_variables(contract, other) == (other, {})
 
 
 def response(status: int, body: str) -> httpx.Response:
