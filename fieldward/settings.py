@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from auth.password import Parameters
+from fieldward.web.origin import origins_of
 from fieldward.web.proxy import networks_of
 from models.ledger.checkpoint import CheckpointError, SignatureType, VerifierKey
 from models.outside.http import require_address
@@ -210,6 +211,12 @@ class Settings(BaseSettings):
         description="The proxies in front, whose X-Forwarded-For is believed: addresses or networks, separated by"
         " commas.",
     )
+    allowed_origins: str | None = Field(
+        None,
+        max_length=2000,
+        description="The origins of other pages, such as dashboards, that may ask by a token and read the answer:"
+        " https://dashboard.example, separated by commas. None by default.",
+    )
     alarm_email_to: str | None = Field(None, description="Whom alarms are mailed to: addresses, separated by commas.")
     smtp_host: str | None = Field(None, description="The mail server that takes alarms and letters to people.")
     smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
@@ -347,6 +354,12 @@ class Settings(BaseSettings):
     @classmethod
     def _require_networks(cls, text: str | None) -> str | None:
         networks_of(text)
+        return text
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _require_origins(cls, text: str | None) -> str | None:
+        origins_of(text)
         return text
 
     @field_validator("public_url")

@@ -43,6 +43,13 @@ OF_SETTINGS: Final = (
         asvs=("12.2.1", "3.5.1"),
     ),
     Rule(
+        "any-origin",
+        _REFUSED,
+        "Pages of anybody, or pages that came without TLS, could ask by a token that they got hold of.",
+        "Name the origins of your own pages in FIELDWARD_ALLOWED_ORIGINS, by https.",
+        asvs=("3.4.2", "12.2.1"),
+    ),
+    Rule(
         "weak-secret",
         _REFUSED,
         "A secret is short, well known or easy to guess.",

@@ -13,6 +13,7 @@ from fieldward.check.rule import RULES
 from fieldward.check.secret import LEAST_PASSWORD, LEAST_TOKEN, weakness
 from fieldward.database import DatabaseUrlError, credentials_of, tls_mode
 from fieldward.settings import Settings, tls_key_log
+from fieldward.web.origin import origins_of
 from fieldward.web.proxy import networks_of
 from models.cluster import Credentials
 from resolvers.alarm_channel import SHORTEST_SECRET, webhook_key
@@ -83,6 +84,9 @@ def _transport(settings: Settings) -> Iterator[Finding]:
         yield _of("public-url", "public_url", "expected")
     elif urlsplit(settings.public_url).scheme != "https":
         yield _of("public-url", "public_url", "expected https")
+    for origin in origins_of(settings.allowed_origins):
+        if not origin.startswith("https://"):
+            yield _of("any-origin", "allowed_origins", f"expected https origins by name, and it has {origin}")
     if (path := tls_key_log()) is not None:
         yield _of("tls-keys-logged", None, f"SSLKEYLOGFILE is set to {path}")
 

@@ -29,6 +29,7 @@ from fieldward.web.draining import Draining
 from fieldward.web.endpoint import GraphQLEndpoint
 from fieldward.web.export import export_routes
 from fieldward.web.failure import LastResort, answer_refusal
+from fieldward.web.foreign_page import ForeignPages
 from fieldward.web.gate import Gate
 from fieldward.web.header import security_headers
 from fieldward.web.health import health_routes
@@ -36,6 +37,7 @@ from fieldward.web.limits import BodyLimit
 from fieldward.web.live import LiveEndpoint
 from fieldward.web.metrics import metrics_routes
 from fieldward.web.oauth import oauth_routes
+from fieldward.web.origin import origins_of
 from fieldward.web.own_document import own_documents
 from fieldward.web.pages import page_routes
 from fieldward.web.proxy import networks_of
@@ -112,7 +114,8 @@ def build_app(
         stale_reads,
     )
 
-    live_endpoint = LiveEndpoint(live, services, gate, own_page, proxies)
+    foreign_pages = ForeignPages(origins_of(settings.allowed_origins))
+    live_endpoint = LiveEndpoint(live, services, gate, own_page, proxies, foreign_pages)
     parts = build_parts(services, settings, background, importing, exporting, live_endpoint, draining, admission)
 
     async def require_safe() -> None:
@@ -155,13 +158,16 @@ def build_app(
     )
     # A redirect would go to whatever host the client named.
     others.router.redirect_slashes = False
+    headers = security_headers(is_production=settings.is_production)
+    transport = Transport(is_tls_demanded=settings.is_production, proxies=proxies)
     frame = Frame(
         services.keyring,
         endpoint,
         live_endpoint,
         others,
         services.meter,
-        headers=security_headers(is_production=settings.is_production),
-        transport=Transport(is_tls_demanded=settings.is_production, proxies=proxies),
+        headers=headers,
+        transport=transport,
     )
-    return frame if tracing is None else TracedRequests(tracing, frame)
+    app = foreign_pages.answering(frame, headers, transport)
+    return app if tracing is None else TracedRequests(tracing, app)

@@ -2,8 +2,9 @@
 
 A browser sends a cookie along whoever made it ask. `SameSite=Strict` keeps other sites from it; that is the browser's
 word, and another service on the same host is the same site. So whatever comes by the cookie, or wants one set, shows
-besides that it is a page of this very origin: by a header that no form sends and that no other origin may (there is no
-CORS here), and by what the browser itself says, where it says it (Fetch Metadata; RFC 6454).
+besides that it is a page of this very origin: by a header that no form sends and that no other origin may
+(`fieldward/web/foreign_page.py` lets none send it), and by what the browser itself says, where it says it (Fetch
+Metadata; RFC 6454).
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,6 +1,7 @@
 """The headers that every answer has, whatever it is of: pages, the API, files, errors, and what is refused unread.
 
-An answer that has one of these by itself keeps its own. No answer lets another origin read it: there is no CORS here.
+An answer that has one of these by itself keeps its own. Whether a page of another origin may read it is said elsewhere
+(`fieldward/web/foreign_page.py`).
 
 Standard: OWASP ASVS 5.0, V3.4; the Secure Headers Project.
 """

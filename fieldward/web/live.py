@@ -28,6 +28,7 @@ from fieldward.web.authentication import (
     viewer_of_token,
 )
 from fieldward.web.cookie import OwnPage, session_token
+from fieldward.web.foreign_page import ForeignPages
 from fieldward.web.gate import Gate
 from fieldward.web.proxy import Network
 from fieldward.web.request import GRAPHQL, REQUEST_ID
@@ -73,13 +74,20 @@ class LiveEndpoint:
     """What is behind `/graphql` for WebSockets."""
 
     def __init__(
-        self, live: Live, services: Services, gate: Gate, own_page: OwnPage, proxies: Sequence[Network] = ()
+        self,
+        live: Live,
+        services: Services,
+        gate: Gate,
+        own_page: OwnPage,
+        proxies: Sequence[Network] = (),
+        foreign_pages: ForeignPages | None = None,
     ) -> None:
         self._live = live
         self._services = services
         self._gate = gate
         self._own_page = own_page
         self._proxies = proxies
+        self._foreign_pages = foreign_pages or ForeignPages()
         self._connections = 0
         self._of_each: Counter[UUID] = Counter()
         self._unknown: Counter[bytes] = Counter()
@@ -121,7 +129,8 @@ class LiveEndpoint:
                 await authenticate_cookie(self._services, origin, cookie, is_own_page=False)
             except (UnauthenticatedError, UnavailableError):
                 return False
-        return False
+        # What such a page may do, it may by the token of its first message.
+        return cookie is None and self._foreign_pages.lets_in(said[b"origin"])
 
     async def _talk(self, said: Said, origin: Origin, receive: Receive, send: Send, *, is_own_page: bool) -> None:
         if self._connections >= MOST_CONNECTIONS:
