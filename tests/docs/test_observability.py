@@ -93,6 +93,8 @@ async def test_every_value_that_is_compared_with_is_told(told: Told) -> None:
     assert len(ours) > 6
     for place, name, label, value in ours:
         assert value in told[name].get(label, ()), (place, name, label, value)
+    assert told["fieldward_requests_total"]["status"] <= {"2xx", "3xx", "4xx", "5xx"}
+    assert "`status` is `2xx` to `5xx`" in " ".join(PAGE.split())
     assert {value for _, _, label, value in compared if label == "job"} == {job["job_name"]}
 
 
