@@ -32,8 +32,8 @@ GRACE_S: Final = 5.0
 class JobFigures:
     """What is counted of a job: how often it was called, raised, and for how long it ran in all.
 
-    every_s: seconds between two calls without work. succeeded_at: when it last came to an end, as time since 1970 in
-        seconds; 0 for never.
+    every_s: seconds between two calls without work. began_at: when it was first called, as time since 1970 in seconds;
+        succeeded_at: when it last came to an end. 0 for never.
     """
 
     name: str
@@ -41,6 +41,7 @@ class JobFigures:
     runs: int = 0
     failures: int = 0
     spent_s: float = 0.0
+    began_at: float = 0.0
     succeeded_at: float = 0.0
 
 
@@ -137,6 +138,7 @@ class Background:
     async def _call(self, one: _Named) -> bool:
         figures, began = one.figures, time.monotonic()
         figures.runs += 1
+        figures.began_at = figures.began_at or time.time()
         try:
             found = await one.job()
         except Exception as error:

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -310,6 +310,21 @@ class Settings(BaseSettings):
     )
     password_time_cost: int = Field(Parameters().time_cost, ge=1, le=100, description="Its passes over the memory.")
     password_parallelism: int = Field(Parameters().parallelism, ge=1, le=64, description="Its lanes.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _take_empty_as_not_set(cls, given: object, info: ValidationInfo) -> object:
+        """Take what is there and empty, as scripts and files of variables leave it, for what is not there.
+
+        One that has a default is refused: another may have been meant, and as a path, nothing is the directory that a
+        command is run in.
+        """
+        text = given.get_secret_value() if isinstance(given, SecretStr) else given
+        if text != "":
+            return given
+        if info.field_name is None or cls.model_fields[info.field_name].default is not None:
+            raise PydanticCustomError("empty", "expected a value, or that it is not set")
+        return None
 
     @model_validator(mode="after")
     def _require_what_the_provider_needs(self) -> Self:

@@ -37,8 +37,8 @@ OF_ROLES: Final = (
     Rule(
         "role-makes-others",
         _REFUSED,
-        "The service's role may make roles or databases, or replicate all there is.",
-        "alter role … nocreaterole nocreatedb noreplication.",
+        "The service's role, or one that it is a member of, may make roles or databases, or replicate all there is.",
+        "alter role … nocreaterole nocreatedb noreplication, and revoke such roles.",
         asvs=("13.2.2",),
         cis=("4.3", "7.1"),
     ),

@@ -11,8 +11,7 @@ from fieldward.check.setting import is_here, remote_hosts
 from models.cluster import Credentials
 
 ROLE: Final = """
-    select r.rolname::text as role, r.rolsuper as is_super, r.rolbypassrls as bypasses, r.rolcreaterole as makes_roles,
-      r.rolcreatedb as makes_databases, r.rolreplication as replicates,
+    select r.rolname::text as role, r.rolsuper as is_super, r.rolbypassrls as bypasses,
       session_user = current_user as is_itself,
       coalesce(s.ssl, false) as is_encrypted, s.version as tls,
       inet_server_addr() is not null as by_network,
@@ -28,6 +27,15 @@ ROLE: Final = """
         select b.rolname::text from pg_roles b
         where (b.rolsuper or b.rolbypassrls) and b.oid <> r.oid and pg_has_role(b.oid, 'member') order by 1
       ) as stronger,
+      array(
+        select m.rolname::text from pg_roles m where m.rolcreaterole and pg_has_role(m.oid, 'member') order by 1
+      ) as makes_roles,
+      array(
+        select m.rolname::text from pg_roles m where m.rolcreatedb and pg_has_role(m.oid, 'member') order by 1
+      ) as makes_databases,
+      array(
+        select m.rolname::text from pg_roles m where m.rolreplication and pg_has_role(m.oid, 'member') order by 1
+      ) as replicates,
       array(
         select p.rolname::text from pg_roles p
         where p.rolname like 'pg\\_%' and p.rolname <> 'pg_database_owner' and pg_has_role(p.oid, 'member') order by 1
@@ -74,13 +82,18 @@ def judged(found: dict[str, Any], by: str | None, credentials: Credentials, *, m
     owned = [name for name in ("tables", "schema", "database") if found[f"owns_{name}"]]
     if owned:
         yield Finding(RULES["role-owns"], f"{where} owns {', '.join(owned)}")
-    made = [name for name in ("makes_roles", "makes_databases", "replicates") if found[name]]
+    made = [_made(name, found[name], role) for name in ("makes_roles", "makes_databases", "replicates") if found[name]]
     if made:
-        yield Finding(RULES["role-makes-others"], f"{where} {', '.join(name.replace('_', ' ') for name in made)}")
+        yield Finding(RULES["role-makes-others"], f"{where} {', '.join(made)}")
     reaching = [name for name in found["predefined"] if name not in _HARMLESS]
     if reaching:
         yield Finding(RULES["role-reaches-out"], f"{where} is a member of {', '.join(reaching)}")
     yield from _connection(found, by, credentials)
+
+
+def _made(name: str, by: list[str], role: str) -> str:
+    """Return what may be made, and as whom where it takes `set role`: such attributes are not inherited."""
+    return name.replace("_", " ") + ("" if role in by else f" as a member of {', '.join(by)}")
 
 
 def _connection(found: dict[str, Any], by: str | None, credentials: Credentials) -> Iterator[Finding]:

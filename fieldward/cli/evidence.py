@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -20,7 +22,7 @@ from fieldward.cli.progress import showing_progress
 from fieldward.cli.written_file import writing
 from fieldward.measure import MEASURES
 from fieldward.settings import Settings
-from models.ledger.checkpoint import CheckpointError, VerifierKey
+from models.ledger.checkpoint import CheckpointError, HeadSigner, VerifierKey
 from models.ledger.signed_statement import EVIDENCE_TYPE, StatementError, signed_statement, verified_statement
 from models.ledger.tree import last_head
 from models.reading import Snapshot
@@ -37,6 +39,18 @@ NOT_RIGHT: Final = 7
 """The exit code where the trail is not right, or an archive not what was signed."""
 MOST_FILE_BYTES: Final = 64 * 2**20
 MANIFEST: Final = "manifest.json"
+_PACKINGS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_NO_ARCHIVE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+)
+"""What `zipfile` raises, each for another byte that is wrong."""
 README: Final = """\
 What proves the measures of an organization's data: figures of the running system, and no name or value of anybody's.
 
@@ -98,7 +112,7 @@ def collect(
                     "fieldward": release(),
                 }
                 key = built.sealer.signer.verifier_key(_signer_of(built))
-                _write(out, files, said, built)
+                write_archive(out, files, said, built.sealer.signer, _signer_of(built))
                 return key, files["trail.json"]["verified"]
 
     key, is_right = run(work())
@@ -114,11 +128,11 @@ def collect(
 @app.command("check")
 def check(
     file: Annotated[Path, typer.Argument(help="The archive.", exists=True, dir_okay=False)],
-    key: Annotated[str, typer.Option(help="The verifier key, had from elsewhere than the archive.")],
+    key: Annotated[str, typer.Option(help="The installation's verifier key, had from elsewhere than the archive.")],
 ) -> None:
     """Verify that an archive is what was signed. Needs no database, and no settings.
 
-    Exit code 7 where it is not.
+    The key is that which `collect` and `audit key` print. Exit code 7 where the archive is not what it signed.
 
     Example: fieldward evidence check evidence.zip --key audit.example.org/evidence+1a2b3c4d+AQ…
     """
@@ -141,8 +155,10 @@ def wrong_with(file: Path, key: VerifierKey) -> str | None:
                 return "a file is in it twice"
             if any(one.file_size > MOST_FILE_BYTES for one in archive.infolist()):
                 return f"expected files of at most {MOST_FILE_BYTES} bytes"
+            if any(one.compress_type not in _PACKINGS for one in archive.infolist()):
+                return "expected files that are deflated, or stored as they are"
             held = {name: archive.read(name) for name in names}
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError):
+    except _NO_ARCHIVE:
         return "expected an archive that is whole"
     manifest = held.pop(MANIFEST, None)
     if manifest is None:
@@ -198,11 +214,12 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
     return shown
 
 
-def _write(out: Path, files: Mapping[str, Any], said: Mapping[str, Any], built: Services) -> None:
+def write_archive(out: Path, files: Mapping[str, Any], said: Mapping[str, Any], signer: HeadSigner, name: str) -> None:
+    """Write files, what is said of them, and what the signer signs under the name, into an archive."""
     written = {name: _json(content) for name, content in files.items()}
     written["README.txt"] = README.encode()
     listed = {**said, "files": {name: _digest(content) for name, content in written.items()}}
-    manifest = signed_statement(built.sealer.signer, _signer_of(built), EVIDENCE_TYPE, listed)
+    manifest = signed_statement(signer, name, EVIDENCE_TYPE, listed)
     with writing(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in {**written, MANIFEST: manifest.encode()}.items():
             archive.writestr(name, content)

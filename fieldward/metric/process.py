@@ -47,14 +47,18 @@ def job_metrics(jobs: Sequence[JobFigures]) -> list[Metric]:
     success = GaugeMetricFamily(
         "fieldward_job_last_success_timestamp_seconds", "When it last came to an end, 0 for never.", labels=("job",)
     )
+    began = GaugeMetricFamily(
+        "fieldward_job_first_call_timestamp_seconds", "When it was first called, 0 for never.", labels=("job",)
+    )
     every = GaugeMetricFamily("fieldward_job_interval_seconds", "How often it is called at least.", labels=("job",))
     for job in jobs:
         runs.add_metric((job.name,), job.runs)
         failures.add_metric((job.name,), job.failures)
         spent.add_metric((job.name,), job.spent_s)
         success.add_metric((job.name,), job.succeeded_at)
+        began.add_metric((job.name,), job.began_at)
         every.add_metric((job.name,), job.every_s)
-    return [runs, failures, spent, success, every]
+    return [runs, failures, spent, success, began, every]
 
 
 async def machine_metrics() -> Iterable[Metric]:

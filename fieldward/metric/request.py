@@ -11,7 +11,7 @@ from schema.transport import KINDS
 def request_metrics(meter: Meter) -> list[Metric]:
     """Return them as metrics. What did not happen yet is 0, so that an alert on its increase does not miss the first.
 
-    Labels are the addresses as they are declared, kinds of operations, first digits of statuses, and codes.
+    Labels are the addresses as they are declared, kinds of operations, statuses as `5xx`, and codes.
     """
     labels = ("route", "kind", "status")
     requests = CounterMetricFamily("fieldward_requests", "Requests that were answered.", labels=labels)

@@ -145,9 +145,9 @@ def build_app(
         routes=[
             *health_routes(gate, draining, stale_reads),
             *metrics_routes(settings.metrics_token, parts),
-            *checkpoint_routes(services.sealer),
+            *checkpoint_routes(services.sealer, gate),
             *published_key_routes(services.signing_keys),
-            *oauth_routes(services, admission, public_url=settings.public_url, proxies=proxies),
+            *oauth_routes(services, admission, gate, public_url=settings.public_url, proxies=proxies),
             *upload_routes(make_context, gate),
             *export_routes(services, make_context, gate, proxies=proxies),
             *page_routes(audience=settings.audience, kept_inputs=harmless_inputs(api._schema)),

@@ -2,7 +2,8 @@
 
 They are public: a head says how many entries a log has and a hash, and nothing of what is in them. Whoever keeps an
 earlier one can see later whether anything was taken back. Asking costs little: what was just asked for is answered from
-memory, and few ask the database at a time. An organization that has no head is answered like one that is none.
+memory, and few ask the database at a time. An organization that has no head is answered like one that is none. Before
+the gate is open a database may be the one of a backup, in which there are heads of whom was erased since.
 """
 
 import time
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from fieldward.web.gate import Gate
 from models.errors import UnavailableError
 from models.sealed_batch import HEADS_ID
 from resolvers.checkpoint import shown_checkpoint
@@ -32,7 +34,8 @@ _HEADERS: Final = {"Cross-Origin-Resource-Policy": "cross-origin"}
 class _Shown:
     """What was asked for in the last moment, by log."""
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         self._kept: OrderedDict[UUID, tuple[float, str | None]] = OrderedDict()
         self._asking = 0
 
@@ -45,6 +48,7 @@ class _Shown:
             raise HTTPException(503, "Try again in a moment.", headers={"Retry-After": "1"})
         self._asking += 1
         try:
+            self._gate.require_open()
             text = await shown_checkpoint(organization_id)
         except UnavailableError as error:
             raise HTTPException(503, "Try again in a moment.", headers={"Retry-After": "5"}) from error
@@ -57,9 +61,9 @@ class _Shown:
         return text
 
 
-def checkpoint_routes(sealer: Sealer) -> list[Route]:
+def checkpoint_routes(sealer: Sealer, gate: Gate) -> list[Route]:
     """Return the routes of heads, and of the key by which they are verified."""
-    shown = _Shown()
+    shown = _Shown(gate)
 
     async def checkpoint(request: Request) -> Response:
         text = await shown.of(_log(request.path_params["log"]))

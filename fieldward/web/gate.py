@@ -1,4 +1,7 @@
-"""The gate before the first request: erasures are done again before anything is served."""
+"""The gate before the first request: erasures are done again before anything is served.
+
+What passes it shut tells nothing that is stored of anybody: whether the process lives, its figures, public keys, and
+pages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

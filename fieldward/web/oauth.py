@@ -18,6 +18,7 @@ from auth.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from auth.role import SERVICE_ACCOUNT_LEVEL
 from fieldward.web.admission import Admission
 from fieldward.web.authentication import origin_of
+from fieldward.web.gate import Gate
 from fieldward.web.limits import BodyLimit, GoneError
 from fieldward.web.proxy import Network
 from fieldward.web.published_key import JWKS
@@ -57,17 +58,19 @@ class _Client(NamedTuple):
 
 
 def oauth_routes(
-    services: Services, admission: Admission, *, public_url: str | None, proxies: Sequence[Network]
+    services: Services, admission: Admission, gate: Gate, *, public_url: str | None, proxies: Sequence[Network]
 ) -> list[Route]:
     """Return the route that gives tokens, and the one of the metadata, which is there where a public URL is set.
 
-    admission: the places of the process, of which a request for a token takes one.
+    admission: the places of the process, of which a request for a token takes one. gate: what has to be open before
+        one is looked at.
     """
     # Nobody is signed in here: a form of this kind is small.
     limit = BodyLimit(is_signed=_nobody)
 
     async def token(request: Request) -> Response:
         try:
+            gate.require_open()
             origin = origin_of(request, proxies)
             allowance = services.allowances.of_network(network_of(origin.ip_address))
             allowance.ask()

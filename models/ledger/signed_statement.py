@@ -7,19 +7,19 @@ Standard: Dead Simple Signing Envelope 1.0 (secure-systems-lab/dsse).
 """
 
 import base64
-import binascii
 import json
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from models.ledger.checkpoint import HeadSigner, VerifierKey
+from models.ledger.checkpoint import HeadSigner, SignatureType, VerifierKey
 
 CERTIFICATE_TYPE: Final = "application/vnd.fieldward.erasure-certificate.v1+json"
 """The type of certificates of erasure."""
 EVIDENCE_TYPE: Final = "application/vnd.fieldward.evidence.v1+json"
 """The type of what is said of an archive of evidence."""
+MOST_SIGNATURES: Final = 16
 
 
 class StatementError(Exception):
@@ -45,19 +45,24 @@ def signed_statement(signer: HeadSigner, name: str, kind: str, said: dict[str, A
 def verified_statement(text: str, key: VerifierKey, kind: str) -> dict[str, Any]:
     """Return what a signed document says.
 
+    key: of the installation, under any of its names. Whose signature one is said to be is not signed, and decides
+        nothing; what it was signed as is the document's type.
+
     Raises:
         StatementError: it is none of that type, or the key did not sign it.
     """
     try:
         envelope = json.loads(text)
         named, payload = envelope["payloadType"], base64.b64decode(envelope["payload"], validate=True)
-        signatures = [
-            base64.b64decode(one["sig"], validate=True) for one in envelope["signatures"] if one["keyid"] == str(key)
-        ]
-    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+        signatures = [base64.b64decode(one["sig"], validate=True) for one in envelope["signatures"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StatementError("expected an envelope (DSSE) in JSON") from error
     if named != kind:
         raise StatementError(f"expected a document of the type {kind}")
+    if len(signatures) > MOST_SIGNATURES:
+        raise StatementError(f"expected at most {MOST_SIGNATURES} signatures")
+    if key.type is not SignatureType.ED25519:
+        raise StatementError(f"{key.name} is a witness, which signs no documents")
     message = pre_authentication_encoding(kind, payload)
     if not any(_is_signed(key, one, message) for one in signatures):
         raise StatementError(f"{key.name} did not sign it")

@@ -65,9 +65,14 @@ def collected(directory: Path, running: Server) -> tuple[Path, str]:
 
 
 def evidence(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of evidence."""
+    return command(directory, "evidence", *arguments)
+
+
+def command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command."""
     return subprocess.run(
-        [sys.executable, "-m", "fieldward", "evidence", *arguments],
+        [sys.executable, "-m", "fieldward", *arguments],
         cwd=ROOT,
         env=environment(directory, **SETTINGS),
         capture_output=True,
@@ -181,6 +186,23 @@ def test_it_is_verified_by_the_key_and_a_change_of_any_file_is_found(
     assert evidence(directory, "check", str(changed), "--key", key).returncode == 7
     changed.write_bytes(out.read_bytes()[:-200])
     assert evidence(directory, "check", str(changed), "--key", key).returncode == 7
+    whole = bytearray(out.read_bytes())
+    with zipfile.ZipFile(out) as archive:
+        first = archive.infolist()[0]
+    # In the middle of what is packed.
+    whole[first.header_offset + first.compress_size // 2] ^= 0xFF
+    changed.write_bytes(whole)
+    assert evidence(directory, "check", str(changed), "--key", key).returncode == 7
+
+
+def test_it_is_verified_by_the_key_that_the_trail_has(directory: Path, collected: tuple[Path, str]) -> None:
+    printed = command(directory, "audit", "key")
+    assert printed.returncode == 0, printed.stderr
+
+    done = evidence(directory, "check", str(collected[0]), "--key", printed.stdout.strip())
+
+    assert done.returncode == 0, done.stderr
+    assert printed.stdout.strip() != collected[1]
 
 
 def test_another_s_key_verifies_nothing_and_what_is_no_key_is_refused(

@@ -225,8 +225,11 @@ async def test_jobs_are_told_by_when_they_ended_and_how_often_they_raised(world:
         async with background.running():
             await asyncio.sleep(0.05)
     figured = {one.name: one for one in background.figures}
+    never = Background(world.services.keyring, {"works": working}).figures
 
+    assert [one.began_at for one in never] == [0]
     assert figured["fails"].failures == figured["fails"].runs >= 1
     assert figured["fails"].succeeded_at == 0
+    assert 0 < figured["fails"].began_at <= time.time()
     assert figured["works"].failures == 0
     assert abs(figured["works"].succeeded_at - time.time()) < 60

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from fieldward.background import GRACE_S
+from fieldward.settings import Settings
 from supply.lock import DEVELOPED, FAILOVER, PROVIDERS, SERVED
 from tests.support.containerfile import parsed
 
@@ -70,5 +72,9 @@ def test_the_container_is_run_as_it_was_built() -> None:
 
     assert "--read-only --cap-drop=all --security-opt=no-new-privileges" in run
     assert f"fieldward-data:{re.findall(r'/[a-z/]+', final.last('VOLUME') or '')[0]}" in run
+    delay_s, grace_s = (Settings.model_fields[f"shutdown_{name}_s"].default for name in ("delay", "grace"))
+    # Beside them five seconds for what is idle, and five for jobs.
+    (stop_s,) = re.findall(r"--stop-timeout=(\d+) ", run)
+    assert int(stop_s) > delay_s + 5 + grace_s + GRACE_S
     assert f":{final.last('EXPOSE')}:{final.last('EXPOSE')} fieldward" in run
     assert f"user {(final.last('USER') or '').partition(':')[0]}" in PAGE

@@ -168,6 +168,28 @@ async def test_a_role_that_may_too_much_is_found_and_production_does_not_start(
         await house.meddle("drop table if exists belongings")
 
 
+@pytest.mark.parametrize("inherit", ["true", "false"])
+@pytest.mark.parametrize(
+    ("attribute", "said"),
+    [("createrole", "makes roles"), ("createdb", "makes databases"), ("replication", "replicates")],
+)
+async def test_who_makes_others_by_membership_is_found(house: House, attribute: str, said: str, inherit: str) -> None:
+    """`set role` reaches what is not inherited, through others, too."""
+    async with house.role(
+        "",
+        f"create role maker {attribute}",
+        "create role between in role maker",
+        f"grant between to somebody with inherit {inherit}, set true",
+    ) as name:
+        try:
+            (found,) = await house.looked_at(name)
+        finally:
+            await house.meddle("drop role between", "drop role maker")
+
+    assert found.rule.name == "role-makes-others"
+    assert found.where == f"somebody in fieldward {said} as a member of maker"
+
+
 async def test_a_superuser_by_membership_is_found(house: House) -> None:
     async with house.role("", "create role mighty superuser", "grant mighty to somebody") as name:
         assert "role-bypasses-walls" in names(await house.looked_at(name))
