@@ -41,16 +41,22 @@ def keyring_metrics(keys: KeyringFigures) -> list[Metric]:
 
 def job_metrics(jobs: Sequence[JobFigures]) -> list[Metric]:
     """Return the figures of the background jobs, each by its name."""
-    runs = CounterMetricFamily("fieldward_job_runs", "How often a job was called.", labels=("job",))
-    failures = CounterMetricFamily("fieldward_job_failures", "How often it raised.", labels=("job",))
-    spent = CounterMetricFamily("fieldward_job_seconds", "For how long it ran in all.", labels=("job",))
+    runs = CounterMetricFamily("fieldward_job_runs", "How often a job was called.", labels=("background_job",))
+    failures = CounterMetricFamily("fieldward_job_failures", "How often it raised.", labels=("background_job",))
+    spent = CounterMetricFamily("fieldward_job_seconds", "For how long it ran in all.", labels=("background_job",))
     success = GaugeMetricFamily(
-        "fieldward_job_last_success_timestamp_seconds", "When it last came to an end, 0 for never.", labels=("job",)
+        "fieldward_job_last_success_timestamp_seconds",
+        "When it last came to an end, 0 for never.",
+        labels=("background_job",),
     )
     began = GaugeMetricFamily(
-        "fieldward_job_first_call_timestamp_seconds", "When it was first called, 0 for never.", labels=("job",)
+        "fieldward_job_first_call_timestamp_seconds",
+        "When it was first called, 0 for never.",
+        labels=("background_job",),
     )
-    every = GaugeMetricFamily("fieldward_job_interval_seconds", "How often it is called at least.", labels=("job",))
+    every = GaugeMetricFamily(
+        "fieldward_job_interval_seconds", "How often it is called at least.", labels=("background_job",)
+    )
     for job in jobs:
         runs.add_metric((job.name,), job.runs)
         failures.add_metric((job.name,), job.failures)

@@ -47,7 +47,8 @@ class LastResort:
             if scope["type"] != "http" or begun:
                 raise
             answer = unexpected(scope, error)
-            response = Response(answer.body, status_code=answer.status, media_type=answer.media_type.decode())
+            headers = {name.decode(): value.decode() for name, value in answer.headers}
+            response = Response(answer.body, answer.status, headers, answer.media_type.decode())
             await response(scope, receive, send)
 
 

@@ -70,7 +70,7 @@ def test_a_job_that_does_not_end_is_told_beyond_its_time(
     tmp_path: Path, first_call: str, last_success: str, is_told: bool
 ) -> None:
     # Prometheus calls its own label so, and ours otherwise.
-    labels = {"job": "fieldward", "exported_job": "seal_trail", "instance": "one"}
+    labels = {"job": "fieldward", "background_job": "seal_trail", "instance": "one"}
     shown = ",".join(f'{name}="{value}"' for name, value in labels.items())
     series = {
         f"fieldward_job_first_call_timestamp_seconds{{{shown}}}": first_call,
