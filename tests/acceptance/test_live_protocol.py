@@ -173,7 +173,8 @@ async def test_a_connection_holds_so_many_operations_and_no_more(live: LiveClien
 
 
 async def test_one_holds_so_many_connections_and_no_more(demo: Demo, url: str) -> None:
-    token = (await demo.client("manager")).token
+    # Whose no other test here has: a connection counts until the server has noticed that it is gone.
+    token = (await demo.client("reviewer")).token
     async with AsyncExitStack() as stack:
         for _ in range(MOST_OF_ONE):
             await (await stack.enter_async_context(connecting(url))).init(token)
