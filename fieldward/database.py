@@ -17,6 +17,7 @@ from fieldward.settings import Settings
 from models.cluster import Cluster, Credentials, requires_writes
 from models.counted_connection import CountedConnection
 from models.pool import Connect, Purpose, open_pool
+from resolvers.export_source import AT_ONCE
 
 MODELS_APP: Final = {
     "models": [
@@ -220,13 +221,16 @@ async def open_tenant_pools(
     databases: Databases, settings: Settings, by: type[CountedConnection] = CountedConnection
 ) -> AsyncIterator[None]:
     """Open the pool of what reads, and that of what is appended to the trail although, or before, something else is
-    not: refused attempts, the read log."""
+    not: refused attempts, the read log; and those that keep a moment for an archive."""
     cluster, read_only = databases.main_cluster, {"default_transaction_read_only": "on"}
     reading = opening(cluster, settings, by, name="fieldward reading", **read_only)
     appending = opening(cluster, settings, by, name="fieldward audit")
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(open_pool(Purpose.READING, reading, largest=settings.reading_pool_size))
         await stack.enter_async_context(open_pool(Purpose.APPENDING, appending, largest=4))
+        # Apart from those that read, of which there may be one: whoever keeps a moment reads besides.
+        keeping = opening(cluster, settings, by, name="fieldward keeping", **read_only)
+        await stack.enter_async_context(open_pool(Purpose.KEEPING, keeping, largest=AT_ONCE))
         if cluster.has_several:
             limits = limits_of(settings, name="fieldward standby", **read_only)
 

@@ -260,6 +260,7 @@ class Purpose(StrEnum):
     READING = "READING"
     APPENDING = "APPENDING"
     STANDBY = "STANDBY"
+    KEEPING = "KEEPING"
 
 
 _open_pools: Final[dict[tuple[asyncio.AbstractEventLoop, Purpose], list[TenantPool]]] = {}

@@ -2,7 +2,8 @@
 
 Driven by the data inventory: a table or a column that is added tomorrow is in it without anyone remembering. What is
 left out is named with the reason, in `LEFT_OUT` and in the archive's manifest. Each row is as its requester may read
-it; which columns they may read nowhere is named as well. Memory holds one batch.
+it; which columns they may read nowhere is named as well. All rows are as of one moment: a row that names another is
+never there without it. Memory holds one batch.
 """
 
 import base64
@@ -22,6 +23,7 @@ from auth.policy import require
 from auth.principal import Viewer
 from auth.scope import ORGANIZATION
 from models.encryption.codec import Point
+from models.errors import UnavailableError
 from models.inventory import Entity, entities, entity_of
 from models.listing import Listing, fetch_count, fetch_listing
 from models.measurement import Measurement
@@ -77,6 +79,7 @@ class _File:
     """A file of the archive, as far as it is written."""
 
     choice: Choice
+    total: int = 0
     rows: int = 0
     size: int = 0
     digest: Any = None
@@ -90,6 +93,7 @@ class ArchiveSource:
     started_at: when the export began. batch: how many rows are read together.
     """
 
+    is_of_one_moment = True
     media_type = "application/zip"
     ending = "zip"
 
@@ -116,13 +120,18 @@ class ArchiveSource:
         total = 0
         for one in self._waiting:
             counted = await fetch_count(connection, viewer, self._listing(one))
-            total += counted[None]
+            one.total = counted[None]
+            total += one.total
         self.rows_total = total
         self._zip.writestr("README.txt", README)
         return self._sink.take()
 
     async def next(self, connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> bytes | None:
-        """Return the bytes of the next batch; None where there is none left."""
+        """Return the bytes of the next batch; None where there is none left.
+
+        Raises:
+            UnavailableError: a table is not what it was at the moment of the first batch.
+        """
         if not self._waiting:
             return None
         file = self._waiting[0]
@@ -144,6 +153,9 @@ class ArchiveSource:
             file.size += len(lines)
             self.rows_done += len(rows)
         if len(rows) < self._batch:
+            if file.rows != file.total:
+                # A table that is written anew, as few migrations do, is empty at every moment before that.
+                raise UnavailableError("A table was rebuilt while everything was read. Try again.")
             file.opened.close()
             self._done.append(self._waiting.pop(0))
         return self._sink.take()
@@ -158,6 +170,13 @@ class ArchiveSource:
         self._zip.writestr(MANIFEST, orjson.dumps(said, option=orjson.OPT_INDENT_2))
         self._zip.close()
         return self._sink.take()
+
+    def close(self) -> None:
+        """Let go of what is held, also of a file that comes to nothing."""
+        if self._waiting and self._waiting[0].opened is not None:
+            # A zip is not closed, nor forgotten in silence, while one of its files is written.
+            self._waiting[0].opened.close()
+        self._zip.close()
 
     def counts(self) -> Mapping[str, int]:
         """Return how many records and measurements are in it."""

@@ -1,6 +1,7 @@
 """Writing an archive into a file at once, for an operator on the command line, in the name of a member."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from typing import IO
@@ -10,10 +11,11 @@ from auth.errors import UnauthenticatedError
 from auth.permission import Permission
 from auth.policy import require
 from auth.scope import ORGANIZATION
-from models.reading import Snapshot
+from models.reading import Moment, Snapshot
 from models.transaction import Tenant
 from resolvers.archive import ArchiveSource
 from resolvers.change import Change, Intent, commit_change
+from resolvers.export_file import LEASE_S
 from resolvers.export_rights import Requester, require_as_before
 from resolvers.read_log import ReadLog
 from resolvers.services import Services
@@ -44,24 +46,28 @@ async def write_archive(
         raise UnauthenticatedError("An archive is written in the name of a member.")
     source = ArchiveSource(started_at=await _noted(actor, reason))
     requester = Requester(viewer.organization_id, viewer.membership_id, None, None, None, None)
+    tenant = Tenant(organization_id=viewer.organization_id)
     is_begun = False
-    while True:
-        log = ReadLog()
-        async with Snapshot(Tenant(organization_id=viewer.organization_id)) as connection:
-            now = await requester.viewer(connection)
-            require_as_before(viewer.access, now.access)
-            reading = replace(now, access=viewer.access)
-            if not is_begun:
-                found: bytes | None = await source.begin(connection, reading, log)
-            else:
-                found = await source.next(connection, reading, log)
-            is_begun = True
-        await log.write(actor, services.entries)
-        if found is None:
-            break
-        file.write(found)
-        progress("rows", source.rows_done, source.rows_total)
-    file.write(source.end())
+    with closing(source):
+        async with Moment(longest_pause_s=LEASE_S) as moment:
+            while True:
+                log = ReadLog()
+                async with Snapshot(tenant) as connection:
+                    now = await requester.viewer(connection)
+                require_as_before(viewer.access, now.access)
+                reading = replace(now, access=viewer.access)
+                async with Snapshot(tenant, at=moment) as connection:
+                    if not is_begun:
+                        found: bytes | None = await source.begin(connection, reading, log)
+                    else:
+                        found = await source.next(connection, reading, log)
+                is_begun = True
+                await log.write(actor, services.entries)
+                if found is None:
+                    break
+                file.write(found)
+                progress("rows", source.rows_done, source.rows_total)
+        file.write(source.end())
     return source.rows_done
 
 

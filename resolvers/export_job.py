@@ -1,17 +1,20 @@
 """Making exports in the background, and letting go of those that are over.
 
-An export is made by one process, as whoever asked for it, with the rights of the moment: each batch asks for them in
-the snapshot of its rows. It ends where they shrink. A process that dies has lost what it made of it; another begins
-anew. What is over is destroyed by its key first, then piece by piece.
+An export is made by one process, as whoever asked for it, with the rights of the moment: each batch asks for them, in
+the snapshot of its rows; where these are as of an earlier moment, just before they are read. It ends where rights
+shrink. A process that dies, or whose moment is kept no longer, has lost what it made of it; another begins anew. What
+is over is destroyed by its key first, then piece by piece.
 """
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import orjson
 import structlog
 
@@ -28,7 +31,7 @@ from models.encryption.keyring import active_keyring
 from models.encryption.owner import export_owner
 from models.errors import ConflictError, UnavailableError
 from models.inventory import entity_of
-from models.reading import OneStatement, Snapshot
+from models.reading import Moment, OneStatement, Snapshot
 from models.transaction import Tenant, fetch, raw_write_transaction
 from resolvers.archive import ArchiveSource
 from resolvers.change import Change, Intent, commit_change
@@ -37,7 +40,7 @@ from resolvers.export_file import LEASE_S, Claim, FileWriting, LostClaimError
 from resolvers.export_geojson import GeoJsonWriter
 from resolvers.export_parquet import ParquetWriter
 from resolvers.export_rights import Requester, is_refusal, require_as_before, written_rights
-from resolvers.export_source import ExportSource
+from resolvers.export_source import AT_ONCE, ExportSource
 from resolvers.export_writer import ExportWriter
 from resolvers.person_archive import PersonSource
 from resolvers.read_log import ReadLog
@@ -50,8 +53,6 @@ log = structlog.get_logger()
 
 MAKE_EXPORTS: Final = "make_exports"
 """The background job's name."""
-AT_ONCE: Final = 2
-"""Exports that a process makes at the same time, in turns: a short one does not wait for the end of a long one."""
 SLICE_S: Final = 0.5
 """Seconds that each of them has in its turn."""
 MOVES_EVERY_S: Final = 2.0
@@ -121,7 +122,9 @@ async def exporting_organizations() -> list[UUID]:
 
 @dataclass(slots=True)
 class _Run:
-    """An export that is being made. access: what its requester might do when it began."""
+    """An export that is being made. access: what its requester might do when it began. moment: that of all its rows,
+    where it is one; `held` keeps it.
+    """
 
     claim: Claim
     row: Mapping[str, Any]
@@ -135,6 +138,8 @@ class _Run:
     access: Access | None = None
     is_begun: bool = False
     written_at: float = 0.0
+    moment: Moment | None = None
+    held: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @property
     def actor(self) -> Actor:
@@ -179,6 +184,8 @@ class Exporting:
                 # Of what failed in the middle nobody knows how far it is: who claims it next begins anew.
                 if not goes_on:
                     self._runs.remove(run)
+                    run.source.close()
+                    await run.held.aclose()
         return bool(self._runs) or is_sweeping
 
     async def _claim(self, organization_id: UUID) -> _Run | None:
@@ -221,20 +228,19 @@ class Exporting:
         return True
 
     async def _advance_by_one(self, run: _Run) -> bool:
-        """Read the next batch, in one snapshot with what its reader may do, and write what is due."""
-        read = run.read
-        async with Snapshot(Tenant(organization_id=run.claim.organization_id)) as connection:
-            now = await run.requester.viewer(connection)
-            if run.access is None:
-                run.access = now.access
-            require_as_before(run.access, now.access)
-            # What was given since the export began is left out: all of the file is made with the same rights.
-            viewer = run.viewer = replace(now, access=run.access)
-            if not run.is_begun:
-                content: bytes | None = await run.source.begin(connection, viewer, read)
-                run.is_begun = True
-            else:
-                content = await run.source.next(connection, viewer, read)
+        """Read the next batch by what its reader may do now, and write what is due."""
+        read, tenant = run.read, Tenant(organization_id=run.claim.organization_id)
+        content: bytes | None
+        if run.source.is_of_one_moment:
+            if run.moment is None:
+                run.moment = await run.held.enter_async_context(Moment(longest_pause_s=LEASE_S))
+            async with Snapshot(tenant) as connection:
+                viewer = await _viewer_now(run, connection)
+            async with Snapshot(tenant, at=run.moment) as connection:
+                content = await _read_on(run, connection, viewer)
+        else:
+            async with Snapshot(tenant) as connection:
+                content = await _read_on(run, connection, await _viewer_now(run, connection))
         if content:
             run.file.add(content)
         if run.file.size > MOST_BYTES:
@@ -303,6 +309,26 @@ class Exporting:
             if done == "DELETE 0":
                 await connection.execute(_NOTE_SWEPT, organization_id, export_id)
         return True
+
+
+async def _viewer_now(run: _Run, connection: asyncpg.Connection) -> Viewer:
+    """Return as whom the next batch is read. Raises `ShrunkRightsError` where they may read less than before."""
+    now = await run.requester.viewer(connection)
+    if run.access is None:
+        run.access = now.access
+    require_as_before(run.access, now.access)
+    # What was given since the export began is left out: all of the file is made with the same rights.
+    viewer = run.viewer = replace(now, access=run.access)
+    return viewer
+
+
+async def _read_on(run: _Run, connection: asyncpg.Connection, viewer: Viewer) -> bytes | None:
+    """Return the bytes of the next batch; None where there is none left."""
+    if run.is_begun:
+        return await run.source.next(connection, viewer, run.read)
+    content = await run.source.begin(connection, viewer, run.read)
+    run.is_begun = True
+    return content
 
 
 async def destroy_keys(services: Services, organization_id: UUID, export_ids: list[UUID]) -> None:

@@ -1,7 +1,7 @@
 """What whoever asked for an export may do now, and whether that is still what they might when it began.
 
-Asked for each batch of it, in the snapshot of the rows, and again when the file is taken. An export ends where rights
-shrink: half a file made with more rights than its other half would be nobody's.
+Asked for each batch of it, as they are then, from whatever moment its rows are, and again when the file is taken. An
+export ends where rights shrink: half a file made with more rights than its other half would be nobody's.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -168,6 +168,7 @@ class PersonSource:
     started_at: when the export began. batch: how many rows are read together.
     """
 
+    is_of_one_moment = False
     media_type = "application/zip"
     ending = "zip"
 
@@ -235,6 +236,13 @@ class PersonSource:
         self._zip.writestr(MANIFEST, orjson.dumps(said, option=orjson.OPT_INDENT_2))
         self._zip.close()
         return self._sink.take()
+
+    def close(self) -> None:
+        """Let go of what is held, also of a file that comes to nothing."""
+        if self._waiting and self._waiting[0].opened is not None:
+            # A zip is not closed, nor forgotten in silence, while one of its files is written.
+            self._waiting[0].opened.close()
+        self._zip.close()
 
     def counts(self) -> Mapping[str, int]:
         """Return how many records and measurements are in it."""

@@ -52,6 +52,8 @@ class RecordSource:
     started_at: the moment before which records were made that are in it. batch: how many are read together.
     """
 
+    is_of_one_moment = False
+
     def __init__(
         self, writer: ExportWriter, conditions: Sequence[Criterion], *, started_at: datetime, batch: int = BATCH
     ) -> None:
@@ -132,6 +134,9 @@ class RecordSource:
         measured = await self._measured(connection, viewer, rows, log)
         self.rows_done += len(rows)
         return [ExportedRecord(values, measured.get(row["id"], ())) for row, values in zip(rows, shown, strict=True)]
+
+    def close(self) -> None:
+        """Let go of what is held, which is nothing."""
 
     def counts(self) -> Mapping[str, int]:
         """Return how many records and measurements are in it."""

@@ -16,7 +16,7 @@ import models.pool
 from models.errors import UnavailableError
 from models.inventory import entities
 from models.pool import GivenBackError, Purpose, TenantPool, open_pool, pool_for
-from models.reading import OneStatement, Snapshot
+from models.reading import Moment, OneStatement, Snapshot
 from models.transaction import MAIN, Tenant
 from resolvers.read import AnotherStatementError, EndedError, Reader
 from tests.support.mutation import mutate
@@ -439,3 +439,71 @@ async def test_where_one_statement_was_expected_there_is_no_second(world: World)
     with pytest.raises(EndedError):
         async with ended.use():
             pass
+
+
+async def test_snapshots_of_a_moment_see_what_there_was_then_and_each_tenant_their_own(world: World) -> None:
+    one, other = await tenants(world)
+    count = "select count(*) from project"
+    async with Moment(longest_pause_s=60) as moment:
+        async with Snapshot(one, at=moment) as connection:
+            before = await connection.fetchval(count)
+        await mutate(await world.client("owner"), "createProject", {"code": "NEW", "name": "New"})
+
+        for _ in range(2):
+            async with Snapshot(one, at=moment) as connection:
+                assert await connection.fetchval(count) == before
+                assert {row["organization_id"] for row in await connection.fetch(ORGANIZATIONS)} == {
+                    one.organization_id
+                }
+                with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+                    await connection.execute("delete from project")
+            async with Snapshot(other, at=moment) as connection:
+                assert {row["organization_id"] for row in await connection.fetch(ORGANIZATIONS)} == {
+                    other.organization_id
+                }
+
+        async with Snapshot(one) as connection:
+            assert await connection.fetchval(count) == before + 1
+
+
+async def test_a_moment_locks_no_table_between_two_snapshots(world: World) -> None:
+    one, _ = await tenants(world)
+    locks = "select count(*) from pg_locks l join pg_class c on c.oid = l.relation where c.relname = 'record'"
+    async with Moment(longest_pause_s=60) as moment:
+        async with Snapshot(one, at=moment) as connection:
+            await connection.fetch(ORGANIZATIONS)
+            assert await world.value(locks) == 1
+        async with Snapshot(one, at=moment):
+            assert await world.value(locks) == 0
+
+
+async def test_a_moment_that_nobody_reads_by_for_too_long_is_over(world: World) -> None:
+    one, _ = await tenants(world)
+    async with Moment(longest_pause_s=0.2) as moment:
+        async with Snapshot(one, at=moment):
+            pass
+        await asyncio.sleep(0.5)
+        with pytest.raises(UnavailableError):
+            async with Snapshot(one, at=moment):
+                raise AssertionError
+    assert await seen(one) == {one.organization_id}
+
+
+async def test_a_moment_that_the_server_does_not_keep_is_over(world: World) -> None:
+    one, _ = await tenants(world)
+    async with Moment(longest_pause_s=60) as moment:
+        moment._name = "00000003-0000FFFF-1"
+        with pytest.raises(UnavailableError):
+            async with Snapshot(one, at=moment):
+                raise AssertionError
+    assert await seen(one) == {one.organization_id}
+
+
+async def test_nobody_reads_by_a_moment_that_ended(world: World) -> None:
+    one, _ = await tenants(world)
+    async with Moment(longest_pause_s=60) as moment:
+        pass
+
+    with pytest.raises(GivenBackError):
+        async with Snapshot(one, at=moment):
+            raise AssertionError
