@@ -256,6 +256,8 @@ class PatroniCluster:
         for name in ("certfile", "keyfile", "cafile", "verify_client"):
             del made["restapi"][name]
         del made["ctl"], made["watchdog"]
+        # No Barman streams here, and for nobody WAL would be kept.
+        del made["bootstrap"]["dcs"]["slots"]
         for name in ("protocol", "cacert", "cert", "key"):
             del made["etcd3"][name]
         server = made["postgresql"]

@@ -23,7 +23,14 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from fieldward.backup.error import BackupError
-from fieldward.backup.line import Archiving, archive_settings, clear_unfinished, end_line, settled_line
+from fieldward.backup.line import (
+    Archiving,
+    archive_settings,
+    clear_unfinished,
+    end_line,
+    settled_line,
+    waiting_settings,
+)
 from fieldward.embedded_roles import OWNER, SERVICE, SUPERUSER, PasswordFileError, load_passwords, setup_script
 from fieldward.os_access import (
     AccessError,
@@ -106,6 +113,7 @@ class EmbeddedPostgres:
 
     settings: PostgreSQL's own, over ours. bin_directory: PostgreSQL 18's programs, instead of the wheel's.
     archiving: where its WAL is archived to; without it, that of what is written is gone for good.
+    only_looks: whoever starts it changes nothing, its archive least of all, with `archiving` or without.
     start_timeout_s: seconds that a start may take. is_restoring: it is what was restored, and not to be served yet.
     """
 
@@ -116,11 +124,13 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] | None = None,
         bin_directory: Path | None = None,
         archiving: Archiving | None = None,
+        only_looks: bool = False,
         start_timeout_s: int = START_TIMEOUT_S,
         is_restoring: bool = False,
     ) -> None:
         self._directory = directory.resolve()
         self._archiving = archiving
+        self._only_looks = only_looks
         self._start_timeout_s = start_timeout_s
         self._is_restoring = is_restoring
         self._settings = {**_SETTINGS, **(settings or {})}
@@ -341,6 +351,9 @@ class EmbeddedPostgres:
 
     def _settle_archive(self) -> None:
         """Say where WAL is archived to. What runs without archiving ends the line of backups that there was."""
+        if self._only_looks:
+            self._settings |= waiting_settings(self._directory)
+            return
         if self._archiving is None:
             end_line(self._directory)
             return

@@ -49,9 +49,10 @@ class ErasureRequest(TenantModel):
     holds the spellings of a name, as JSON, and `name_indexes` their blind indexes, one behind the other, by which it is
     carried out; they are forgotten when it is. Those that a person told of themselves are asked for in requests of
     their own. `records` is how many records had a name when it was asked for; null where it is about a person. From
-    `execute_after` on it is carried out, and at `due_at` it has to be. `held_at`: since when a legal hold keeps it. Of
-    the link by which the person confirms it only a digest is kept. `certificate` says, signed, what was done, and holds
-    no personal data.
+    `execute_after` on it is carried out, and at `due_at` it has to be. One that is REQUESTED and has a `confirmed_at`
+    was confirmed before the database was restored, and is to be once more. `held_at`: since when a legal hold keeps it.
+    Of the link by which the person confirms it only a digest is kept. `certificate` says, signed, what was done, and
+    holds no personal data.
     """
 
     noun = "erasure"

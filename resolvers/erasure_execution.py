@@ -59,7 +59,8 @@ _OPEN: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A request that is not done, and when it has to be. is_late: it was confirmed, and that is over."""
+    """A request that is not done, and when it has to be. is_late: it was confirmed, be it before the database was
+    restored, and that is over."""
 
     request_id: UUID
     due_at: datetime
@@ -73,20 +74,24 @@ async def erasing_organizations() -> list[UUID]:
 
 
 async def overdue(organization_id: UUID, *, grace: timedelta) -> list[Overdue]:
-    """Return the requests of an organization that should be done by now, or have to be within `SOON`; and those that
-    can be confirmed for so long only, by somebody else than who is to be erased.
+    """Return the requests of an organization that should be done by now, or have to be within `SOON`, those that are to
+    be confirmed anew after a restore among them; and those that can be confirmed for so long only, by somebody else
+    than who is to be erased.
 
     grace: how long what was confirmed can be taken back.
     """
     found = []
     for request, now in await _open(organization_id):
         is_waiting = request.status is ErasureStatus.REQUESTED
-        # Whether a person confirms their own is theirs to say, and nobody else can do anything about it.
-        if request.status in _TAKEN_BACK or (is_waiting and request.kind is ErasureKind.PERSON):
+        was_confirmed = request.confirmed_at is not None
+        is_persons = request.kind is ErasureKind.PERSON
+        # Whether a person confirms their own is theirs to say, and nobody else can do anything about it. Who has said
+        # it already does not know that a restore took it back.
+        if request.status in _TAKEN_BACK or (is_waiting and is_persons and not was_confirmed):
             continue
-        last = last_confirmation(request.due_at, grace) if is_waiting else request.due_at
+        last = last_confirmation(request.due_at, grace) if is_waiting and not is_persons else request.due_at
         if now >= last - SOON:
-            found.append(Overdue(request.id, request.due_at, is_late=not is_waiting and now >= request.due_at))
+            found.append(Overdue(request.id, request.due_at, is_late=was_confirmed and now >= request.due_at))
     return found
 
 

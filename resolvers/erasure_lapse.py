@@ -2,6 +2,8 @@
 
 Nothing is carried out unconfirmed. What nobody confirmed until it had to be done is over, and so is what there is
 nothing left of to confirm: the account was erased, by a request in another organization, or all of the organization.
+What a person had confirmed before the database was restored does not end by time: they were promised that it is done,
+and may confirm it anew late as well.
 """
 
 from typing import Final
@@ -9,7 +11,7 @@ from typing import Final
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from auth.action import Action
-from models.erasure_request import ErasureRequest, ErasureStatus
+from models.erasure_request import ErasureKind, ErasureRequest, ErasureStatus
 from models.inventory import entity_of
 from models.organization import OrganizationStatus
 from models.transaction import fetch
@@ -22,7 +24,8 @@ _UNANSWERABLE: Final = f"""
       join organization o on o.id = r.organization_id
       left join user_account u on u.id = r.user_id
      where r.organization_id = $1 and r.id = $2 and r.status = '{ErasureStatus.REQUESTED}'
-       and (r.due_at <= clock_timestamp() or o.status = '{OrganizationStatus.ERASING}'
+       and ((r.due_at <= clock_timestamp() and (r.kind <> '{ErasureKind.PERSON}' or r.confirmed_at is null))
+            or o.status = '{OrganizationStatus.ERASING}'
             or u.status = '{UserStatus.ERASED}')
        for update of r
 """

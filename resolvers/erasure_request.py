@@ -382,9 +382,11 @@ def _require_in_time(services: Services, change: Change, request: ErasureRequest
     """Raise `ConflictError` where it is too late to confirm a request.
 
     A person who confirms late gets less time to take it back: they are who wants it done. Of what others confirm nobody
-    is robbed of that time.
+    is robbed of that time. What a person confirms anew, after a restore, is late at worst.
     """
     last = request.due_at
+    if request.kind is ErasureKind.PERSON and request.confirmed_at is not None:
+        return
     if request.kind is not ErasureKind.PERSON:
         last = last_confirmation(request.due_at, services.erasure_grace)
     if change.at >= request.due_at or change.at > last:

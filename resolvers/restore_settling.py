@@ -27,12 +27,12 @@ from models.transaction import fetch, seeing_as
 from resolvers.change import Change, Intent, commit_change
 from resolvers.checking import require_reason
 from resolvers.key_rotation import revoke_signing_keys
-from resolvers.restored_erasure import ask_anew
+from resolvers.restored_erasure import ask_anew, gone
 from resolvers.restored_factor import end_bare_passwords, having_factors
 from resolvers.restored_hold import place_again
 from resolvers.services import Services
 from resolvers.trail import Actor
-from resolvers.way_in import HAVING_FACTORS, HOLDS, WaysIn, close_withdrawn, stop_periods
+from resolvers.way_in import ERASURES, HAVING_FACTORS, HOLDS, WaysIn, close_withdrawn, stop_periods
 
 
 @dataclass(slots=True)
@@ -42,7 +42,8 @@ class Settled:
     closed: what had been taken away after the moment that was restored, and is again, by kind; of policies, what is as
     strict again. other: roles and rights that are other than they stood last: look at them. without_factor: people who
     had a second factor and have none now, and set a password anew. erasures_to_confirm: requests that were confirmed.
-    holds: placed again. knows_ways_in: whether there was a note of what stood last.
+    erasures_gone: those that stood last and are not there. holds: placed again. knows_ways_in: whether there was a note
+    of what stood last.
     """
 
     sessions: int = 0
@@ -51,6 +52,7 @@ class Settled:
     signing_keys: int = 0
     without_factor: int = 0
     erasures_to_confirm: int = 0
+    erasures_gone: list[str] = field(default_factory=list)
     holds: int = 0
     knows_ways_in: bool = False
     closed: dict[str, int] = field(default_factory=dict)
@@ -83,6 +85,8 @@ async def settle_restored(services: Services, actor: Actor, noted: WaysIn | None
         async def work(change: Change) -> None:
             await _settle_organization(change, settled, noted, had_factors)
             settled.erasures_to_confirm += await ask_anew(change, begun, sends_mail=services.mail is not None)
+            stood = {} if noted is None else noted.standing.get(change.organization_id, {})
+            settled.erasures_gone += await gone(change, stood.get(ERASURES, ()), begun)
 
         await commit_change(intent, work)
     settled.signing_keys = await revoke_signing_keys(services.keyring, services.keystore, actor)

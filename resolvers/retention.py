@@ -36,6 +36,12 @@ _DECIDED: Final = """
              where c.organization_id = r.organization_id and c.entity = '{table}' and c.entity_id = r.id) as decided_at
       from {table} r where r.organization_id = $1
 """
+_DAYS: Final = "select days from data_retention where organization_id = $1 and kind = $2"
+_COUNTING: Final = """
+    select days, cutoff
+      from data_retention, fieldward_retention_cutoff(organization_id, kind) as cutoff
+     where organization_id = $1 and kind = $2 and cutoff is not null
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,23 +163,25 @@ async def preview(
     least = periods()[kind].least_days
     if days is not None and not least <= days <= MOST_DAYS:
         raise InvalidInputError(f"Expected {least} to {MOST_DAYS} days, or null.", field=("days",))
-    return await look_ahead(viewer.organization_id, kind, days=days, after=after, first=first)
-
-
-async def look_ahead(
-    organization_id: UUID, kind: DataKind, *, days: int | None = None, after: UUID | None = None, first: int = 100
-) -> Preview:
-    """Return what a run of the type would delete now, as `preview`, whoever asks."""
-    async with Snapshot(Tenant(organization_id=organization_id)) as connection:
+    async with Snapshot(Tenant(organization_id=viewer.organization_id)) as connection:
         due = await due_of(connection, kind)
         if days is None:
-            days = await connection.fetchval(
-                "select days from data_retention where organization_id = $1 and kind = $2", organization_id, kind
-            )
+            days = await connection.fetchval(_DAYS, viewer.organization_id, kind)
         if days is None:
             return Preview(kind, None)
         cutoff = await connection.fetchval("select now() - make_interval(hours => $1 * 24)", days)
-        return await _looked_at(connection, due, organization_id, days, cutoff, after, first)
+        return await _looked_at(connection, due, viewer.organization_id, days, cutoff, after, first)
+
+
+async def ahead_of_run(organization_id: UUID, kind: DataKind) -> Preview | None:
+    """Return what a run of the type would delete if it began now, whoever asks; None where none would begin: no period
+    is decided, or that was less than a week ago."""
+    async with Snapshot(Tenant(organization_id=organization_id)) as connection:
+        row = await connection.fetchrow(_COUNTING, organization_id, kind)
+        if row is None:
+            return None
+        due = await due_of(connection, kind)
+        return await _looked_at(connection, due, organization_id, row["days"], row["cutoff"], None, 1)
 
 
 async def _looked_at(

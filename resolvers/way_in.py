@@ -5,7 +5,8 @@ removed because it was stolen, a device that was blocked, a member who was suspe
 server writes down, every minute, which of these stand; ids alone, and digests. After a restore, what the database has
 and the note has not was taken away since, unless it is newer than the note. What was made stricter is noted as well,
 and is as strict again; so are legal holds (`resolvers/restored_hold.py`), and who had a second factor
-(`resolvers/restored_factor.py`).
+(`resolvers/restored_factor.py`). So are requests for erasure that are not over: who made one that is lost waits for it
+(`resolvers/restored_erasure.py`).
 """
 
 from collections import defaultdict
@@ -23,6 +24,7 @@ from models.authenticator import Authenticator, AuthenticatorKind
 from models.custom_role import CustomRole
 from models.device import Device, DeviceStatus
 from models.encryption.keystore import KeyStore
+from models.erasure_request import ErasureRequest, ErasureStatus
 from models.inventory import entity_of
 from models.invitation import Invitation, InvitationStatus
 from models.ledger.tree import last_head
@@ -47,7 +49,8 @@ PERIODS: Final = ("periods", "periods of the trail")
 """Kinds of what is noted that say after how many days something is deleted."""
 HAVING_FACTORS: Final = "people with a second factor"
 HOLDS: Final = "holds"
-"""Kinds of what is noted that others look at: the accounts, and the holds that keep something."""
+ERASURES: Final = "erasures"
+"""Kinds of what is noted that others look at: the accounts, the holds that keep something, and what is to be erased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +234,15 @@ _NOTED: Final = (
             entity_of(LegalHold).name,
             "lifted_at is null",
             key="concat_ws(':', id::text, subject_kind, subject::text, placed_by_id::text)",
+        ),
+    ),
+    _Kind(
+        ERASURES,
+        _rows(
+            entity_of(ErasureRequest).name,
+            f"status in ('{ErasureStatus.REQUESTED}', '{ErasureStatus.CONFIRMED}', '{ErasureStatus.EXECUTING}')",
+            key="concat_ws(' ', id::text, kind, 'due', to_char(due_at at time zone 'UTC', 'YYYY-MM-DD'),"
+            " 'user ' || user_id::text)",
         ),
     ),
 )

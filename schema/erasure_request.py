@@ -35,7 +35,9 @@ class ErasureRequest(Node):
     )
     reason: str | None = column("Why; null when it is over.")
     due_at: datetime | None = column("When it has to be done.")
-    confirmed_at: datetime | None = column("When it was confirmed.")
+    confirmed_at: datetime | None = column(
+        "When it was confirmed; of one that is REQUESTED, before a restore of the database: it is to be confirmed anew."
+    )
     execute_after: datetime | None = column("Until when it can be taken back, and from when on it is carried out.")
     held_at: datetime | None = column("Since when a legal hold keeps it from being carried out.")
     started_at: datetime | None = column("When it was begun. From then on there is no way back.")

@@ -112,13 +112,13 @@ def _read_own(path: Path) -> bytes:
 
 
 def ages_of(settings: Settings) -> BackupAges | None:
-    """Return how old the backups of the embedded database are; None where it has none of ours."""
+    """Return how old the backups of the embedded database are; None where it is to have none of ours."""
     if settings.backup_directory is None or not settings.is_embedded:
         return None
     try:
         line = noted_line(settings.data_directory, settings.backup_directory)
         if line is None:
-            return None
+            raise BackupError("What the database is archived to is not there, as where a disk is not mounted.")
         made = [one.started_at for one in backups_of(line)]
         return BackupAges(max(made, default=line.begun_at), min(made, default=None))
     except (BackupError, OSError) as error:

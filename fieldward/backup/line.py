@@ -100,6 +100,14 @@ def end_line(data_directory: Path) -> None:
     (data_directory / NOTE).unlink(missing_ok=True)
 
 
+def waiting_settings(data_directory: Path) -> Mapping[str, str]:
+    """Return the settings by which what there is to archive waits for the next start, where there is a line.
+
+    Without archiving, PostgreSQL would let go of what was not archived yet.
+    """
+    return {"archive_mode": "on", "archive_command": ""} if (data_directory / NOTE).exists() else {}
+
+
 def archive_settings(line: Line, timeout_s: int) -> Mapping[str, str]:
     """Return the settings by which PostgreSQL archives to a line.
 

@@ -193,7 +193,7 @@ OF_SERVERS: Final = (
         "no-archive",
         _MEDIUM,
         "The database is not archived: it can be brought back to the last base backup at best.",
-        "Set archive_mode=on with an archive_command, and make base backups.",
+        "Set archive_mode=on with an archive_command, or have Barman stream by a slot; and make base backups.",
         cis=("7.3", "7.4"),
     ),
     Rule(

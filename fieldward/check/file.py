@@ -29,7 +29,7 @@ _SWAPS: Final = Path("/proc/swaps")
 
 
 def file_findings(settings: Settings, *, now: datetime | None = None) -> Iterator[Finding]:
-    """Yield what is wrong with files: their modes, what they are, and the certificate."""
+    """Yield what is wrong with files: their modes, what they are, whether backups have a place, and the certificate."""
     directory = settings.data_directory
     if directory.exists():
         if not closed_to_others(directory):
@@ -39,6 +39,9 @@ def file_findings(settings: Settings, *, now: datetime | None = None) -> Iterato
                 yield _of("open-file", f"{path} is open to others", "data_directory")
         if (demo := directory / "demo.json").exists():
             yield _of("demo-people", f"{demo} is there", "data_directory")
+    backups = settings.backup_directory
+    if settings.is_embedded and backups is not None and not backups.is_dir():
+        yield _of("no-backup", f"{backups} is not there", "backup_directory")
     yield from _certificate(settings, now or datetime.now(UTC))
 
 

@@ -166,6 +166,13 @@ OF_SETTINGS: Final = (
         asvs=("13.3.2",),
         cis=("8.2",),
     ),
+    Rule(
+        "no-backup",
+        _HIGH,
+        "Nothing of the embedded database is copied: with its disk all of it is lost.",
+        "Set FIELDWARD_BACKUP_DIRECTORY to a directory on another disk, and make a backup every day: docs/backup.md.",
+        cis=("7.3", "7.4"),
+    ),
 )
 
 OF_FILES: Final = (

@@ -29,6 +29,13 @@ _ASKED: Final = (
     *("ssl_min_protocol_version", "archive_mode"),
 )
 _SETTINGS: Final = "select name, setting from pg_settings where name = any($1)"
+_SLOTS: Final = """
+    select s.slot_name::text as name, coalesce(r.application_name, '') as taken_by
+      from pg_replication_slots s left join pg_stat_replication r on r.pid = s.active_pid
+     where s.slot_type = 'physical' and not s.temporary and s.wal_status is distinct from 'lost' order by 1
+"""
+_RECEIVERS: Final = frozenset({"barman_receive_wal", "pg_receivewal"})
+"""What those call themselves who keep the WAL that they are sent. A standby replays it, mistakes with it."""
 _OPEN: Final = """
     select has_schema_privilege('public', 'public', 'create') as makes,
       has_database_privilege('public', current_database(), 'connect') as connects,
@@ -58,11 +65,12 @@ async def server_findings(
     """
     said = {row["name"]: str(row["setting"]) for row in await connection.fetch(_SETTINGS, list(_ASKED))}
     opened = dict((await connection.fetch(_OPEN))[0])
+    slots = {row["name"]: row["taken_by"] for row in await connection.fetch(_SLOTS)}
     version = connection.get_server_version().major
     database = str(await connection.fetchval("select current_database()"))
     found = [
         *_logging(said, database, is_embedded=is_embedded),
-        *durability_findings(said, database, is_embedded=is_embedded),
+        *durability_findings(said, database, slots, is_embedded=is_embedded),
         *_access(said, opened, database),
     ]
     ends = ENDS.get(version)
@@ -109,8 +117,14 @@ def _logging(said: Mapping[str, str], database: str, *, is_embedded: bool) -> It
         yield Finding(RULES["connections-unlogged"], f"{database}: {', '.join(unlogged)}")
 
 
-def durability_findings(said: Mapping[str, str], database: str, *, is_embedded: bool) -> Iterator[Finding]:
-    """Yield what of the server's settings lets acknowledged changes be lost. said: those settings, by name."""
+def durability_findings(
+    said: Mapping[str, str], database: str, slots: Mapping[str, str], *, is_embedded: bool
+) -> Iterator[Finding]:
+    """Yield what of the server's settings lets acknowledged changes be lost.
+
+    said: those settings, by name. slots: the physical ones that WAL is kept for, and who is sent it by each: empty
+        where nobody is.
+    """
     lax = [name for name in ("fsync", "full_page_writes") if said[name] in _OFF]
     if said["synchronous_commit"] in {*_OFF, "local"} and (
         said["synchronous_commit"] != "local" or said["synchronous_standby_names"]
@@ -125,8 +139,9 @@ def durability_findings(said: Mapping[str, str], database: str, *, is_embedded: 
         return
     if not said["synchronous_standby_names"]:
         yield Finding(RULES["no-standby"], f"{database}: synchronous_standby_names is empty")
-    if said["archive_mode"] in _OFF:
-        yield Finding(RULES["no-archive"], f"{database}: archive_mode = off")
+    if said["archive_mode"] in _OFF and not _RECEIVERS.intersection(slots.values()):
+        seen = ", ".join(f"{name} (taken by {by or 'nobody'})" for name, by in slots.items()) or "none"
+        yield Finding(RULES["no-archive"], f"{database}: archive_mode = off, and slots: {seen}")
     if said["ssl"] not in _OFF and said["ssl_min_protocol_version"] in _OLD_TLS:
         yield Finding(RULES["old-tls"], f"ssl_min_protocol_version = {said['ssl_min_protocol_version'] or 'any'}")
 

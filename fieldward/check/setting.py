@@ -160,6 +160,8 @@ def _watching(settings: Settings) -> Iterator[Finding]:
         yield _of("no-mail", "smtp_host", "expected")
     if settings.metrics_token is None:
         yield _of("no-metrics", "metrics_token", "expected")
+    if settings.is_embedded and settings.backup_directory is None:
+        yield _of("no-backup", "backup_directory", "expected")
     if settings.audit_publish_url is None:
         yield _of("heads-stay-here", "audit_publish_url", "expected")
     if settings.audit_name == "fieldward":

@@ -29,9 +29,10 @@ def check(
     """Say what is not as it must be where other people's data are served: why, what to do, and by which control.
 
     It looks as production does at its start, whatever the mode is, and at more: at the databases' settings and walls,
-    the clock, the key provider. It changes nothing. Give it the environment of the service. REFUSED means that
-    production does not start so; the others say how much they matter. The controls are those of OWASP ASVS 5.0.0 and of
-    the CIS PostgreSQL 16 Benchmark. Exit code: 0 nothing, or nothing that is HIGH; 9 something that is, or is REFUSED.
+    the clock, the key provider. It changes nothing; an embedded database that does not run starts for it, and stops.
+    Give it the environment of the service. REFUSED means that production does not start so; the others say how much
+    they matter. The controls are those of OWASP ASVS 5.0.0 and of the CIS PostgreSQL 16 Benchmark. Exit code: 0
+    nothing, or nothing that is HIGH; 9 something that is, or is REFUSED.
 
     Example: fieldward check --deploy --json
     """
@@ -44,7 +45,7 @@ def check(
     if settings.is_embedded and not (settings.data_directory / "postgres").exists():
         found = run(check_deployment(settings, None, is_embedded=True))
     else:
-        with reach(settings, may_join=True) as reached:
+        with reach(settings, may_join=True, only_looks=True) as reached:
             found = run(check_deployment(settings, reached.service, is_embedded=reached.embedded is not None))
     print(json.dumps({"findings": [shown(one) for one in found]}) if as_json else told(found))
     if any(one.rule.severity in _GRAVE for one in found):

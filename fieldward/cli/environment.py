@@ -47,10 +47,11 @@ def load_settings() -> Settings:
 
 
 @contextmanager
-def reach(settings: Settings, *, may_join: bool = False) -> Iterator[Reach]:
+def reach(settings: Settings, *, may_join: bool = False, only_looks: bool = False) -> Iterator[Reach]:
     """Yield how the databases are reached; the embedded one is started, and stopped at the end.
 
     may_join: where another process has started the embedded one, reach that, and leave it to that process.
+    only_looks: its archive goes on as if it had not been started.
     """
     if not settings.is_embedded:
         service = _databases(settings, "database_url", "keystore_url")
@@ -63,7 +64,7 @@ def reach(settings: Settings, *, may_join: bool = False) -> Iterator[Reach]:
         refuse(f"there is no database in {settings.data_directory} yet: FIELDWARD_DATA_DIRECTORY says where", code=1)
     # Asked to end before it serves, the command still stops what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    postgres = EmbeddedPostgres(settings.data_directory, archiving=archiving(settings))
+    postgres = EmbeddedPostgres(settings.data_directory, archiving=archiving(settings), only_looks=only_looks)
     try:
         try:
             postgres.start()

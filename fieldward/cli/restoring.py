@@ -307,6 +307,8 @@ def _waiting(settled: dict[str, Any] | None) -> Iterator[str]:
         )
     if settled["erasures_to_confirm"]:
         yield "Erasures that were confirmed wait to be confirmed anew: they may have been taken back since."
+    if settled["erasures_gone"]:
+        yield "Erasures that were asked for after that moment are gone: have them asked for once more, in their time."
     if settled["holds"]:
         yield "Legal holds that were placed since stand again: who placed them says why."
     if settled["other"]:

@@ -12,7 +12,7 @@ from fieldward.cli.environment import load_settings, operator, reach, run, servi
 from models.data_kind import DataKind
 from models.reading import OneStatement
 from models.transaction import Tenant
-from resolvers.retention import how_long, look_ahead
+from resolvers.retention import ahead_of_run, how_long
 from resolvers.retention_run import Done, RetentionRuns, run_to_its_end
 from resolvers.services import Services
 
@@ -61,8 +61,8 @@ def run_command(dry_run: DryRun = False, as_json: AsJson = False) -> None:
     """Delete what is over, in every organization that set a period, now and not when the day is over.
 
     A server does the same by itself, once a day. Each batch is a change in the audit trail. Printed is what was deleted
-    by organization and type, and how much was over and kept: by a legal hold, or since something names it. Exit code 1
-    where a run failed.
+    by organization and type, and how much was over and kept: by a legal hold, or since something names it. Types whose
+    period was decided less than a week ago are left out: it does not count yet. Exit code 1 where a run failed.
 
     Example: fieldward retention run --dry-run --json
     """
@@ -83,7 +83,7 @@ def run_command(dry_run: DryRun = False, as_json: AsJson = False) -> None:
                 kept = f"{one['held']} held, {one['named']} named"
                 print(f"{organization} {one['kind']:<12} {one['deleted']} {verb}, {one['parts']} parts; {kept}")
         if not found:
-            print("Nothing is over.")
+            print("No period counts now: none is set, or none was a week ago.")
     if any(one["error_code"] for done in found.values() for one in done):
         raise typer.Exit(FAILED)
 
@@ -93,8 +93,8 @@ async def run_everywhere(built: Services, *, dry_run: bool) -> Mapping[str, Sequ
     found: dict[str, Sequence[Mapping[str, Any]]] = {}
     for organization_id in await built.keystore.organizations():
         if dry_run:
-            looked = [await look_ahead(organization_id, kind, first=1) for kind in DataKind]
-            done = [Done(one.kind, one.deleted, one.parts, held=one.held, named=one.named) for one in looked if one.due]
+            looked = [await ahead_of_run(organization_id, kind) for kind in DataKind]
+            done = [Done(one.kind, one.deleted, one.parts, held=one.held, named=one.named) for one in looked if one]
         else:
             actor = replace(operator(), organization_id=organization_id)
             done = list(await run_to_its_end(RetentionRuns(), actor, asked=True))

@@ -17,7 +17,9 @@ import httpx
 import pytest
 from cryptography import x509
 
+from fieldward.backup.line import Archiving, noted_line
 from fieldward.cli.checking import FOUND
+from fieldward.embedded import EmbeddedPostgres
 from tests.support.certificate import Authority
 from tests.support.handed import HAND_OVER
 from tests.support.installation import installed
@@ -294,7 +296,7 @@ def test_the_check_beside_it_finds_what_is_left_to_do(production: Production) ->
     shown = run(production.data, "check", "--deploy", **settings, **bounded)
 
     found = json.loads(done.stdout)["findings"]
-    ours = {"no-alarm", "no-mail", "heads-stay-here", "key-beside-data"}
+    ours = {"no-alarm", "no-mail", "heads-stay-here", "key-beside-data", "no-backup"}
     machines = {"runs-as-root", "swap"}
     assert {one["name"] for one in found} - machines == ours
     assert done.returncode == shown.returncode == FOUND
@@ -313,6 +315,27 @@ def test_the_check_of_a_new_directory_says_what_production_would_refuse(tmp_path
     assert done.returncode == FOUND
     assert not (tmp_path / "data").exists()
     assert run(tmp_path / "data", "check").returncode == 2
+
+
+def test_the_check_leaves_the_archive_of_a_database_that_does_not_run_as_it_is(tmp_path: Path) -> None:
+    backups = tmp_path / "backups"
+    backups.mkdir()
+    with EmbeddedPostgres(tmp_path / "data", archiving=Archiving(backups, 60)):
+        pass
+    line = noted_line(tmp_path / "data", backups)
+    assert line is not None
+    archived = sorted(backups.rglob("*"))
+
+    without = run(tmp_path / "data", "check", "--deploy", "--json")
+    elsewhere = run(tmp_path / "data", "check", "--deploy", "--json", BACKUP_DIRECTORY=str(tmp_path))
+
+    found = [{one["name"] for one in json.loads(done.stdout)["findings"]} for done in (without, elsewhere)]
+    assert ["no-backup" in one for one in found] == [True, False]
+    # Both looked into the database, which nobody has migrated.
+    assert all("walls-down" in one for one in found)
+    assert noted_line(tmp_path / "data", backups) == line
+    assert sorted(backups.rglob("*")) == archived
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["backups", "data"]
 
 
 def _serial(production: Production) -> int:

@@ -1,6 +1,7 @@
 """`fieldward retention`, over a database in which something is over, and something is held."""
 
 import json
+from datetime import datetime
 
 import pytest
 
@@ -53,3 +54,25 @@ async def test_an_operator_sees_what_would_go_has_it_deleted_and_sees_what_went(
     assert shown.stdout.startswith(f"{organization} RECORD")
     [entry] = await world.sql("select channel, action from audit_entry where action = 'retention.run'")
     assert entry["channel"] == "COMMAND"
+
+
+async def test_what_would_go_is_what_goes_also_in_the_week_after_a_decision(
+    world: World, reached: dict[str, str]
+) -> None:
+    ids = await records_of(world, "CANAL")
+    await grow_old(world, 3650, "id = any($1)", ids[:3])
+    await keep_for(world, "RECORD", 365, days_ago=6)
+    await keep_for(world, "SITE", 36500)
+    organization = str(await world.organization_id("clearwater"))
+
+    looked = await run("retention", "run", "--dry-run", "--json", **reached)
+    done = await run("retention", "run", "--json", **reached)
+    told = await run("retention", "status", "--json", **reached)
+
+    for one in (looked, done):
+        assert one.returncode == 0, one.stderr
+        [sites] = json.loads(one.stdout)["organizations"][organization]
+        assert (sites["kind"], sites["deleted"]) == ("SITE", 0)
+    assert await world.value("select count(*) from record where id = any($1)", ids[:3]) == 3
+    periods = {one["kind"]: one for one in json.loads(told.stdout)["organizations"][organization]}
+    assert datetime.fromisoformat(periods["RECORD"]["counts_since"]) > await world.now()

@@ -13,7 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from fieldward.cli.app import app
+from fieldward.database import credentials_of
 from fieldward.settings import Settings
+from tests.docs.test_failover import configuration
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "backup.md").read_text()
@@ -21,6 +23,8 @@ DEPLOY = ROOT / "deploy" / "backup"
 README = (DEPLOY / "README.md").read_text()
 UNIT = (DEPLOY / "fieldward-backup.service").read_text()
 SCRIPT = (DEPLOY / "before-backup").read_text()
+ENVIRONMENT = (DEPLOY / "fieldward.environment.example").read_text()
+CONNECTIONS = ("conninfo", "streaming_conninfo")
 COMMAND = re.compile(r"^(?:    |ExecStart=\S+ -m )(fieldward (?:.*\\\n)*.*)", re.MULTILINE)
 OPTION = re.compile(r"--[a-z][a-z-]+")
 
@@ -100,6 +104,36 @@ def test_the_readme_installs_each_file_where_the_others_look_for_it() -> None:
     assert {path.name for path in DEPLOY.iterdir()} - {"README.md"} <= set(re.findall(r"[\w-][\w.-]*\w", README)) | {
         "fieldward-backup.timer"
     }
+
+
+def test_barman_is_let_into_the_reference_deployment_and_finds_its_slot_and_who_takes_writes() -> None:
+    barman = configparser.ConfigParser()
+    barman.read(DEPLOY / "barman.conf")
+    settings = barman["fieldward"]
+    patroni = configuration()
+    said = {name: dict(one.split("=") for one in settings[name].split()) for name in CONNECTIONS}
+
+    lines = [line.split() for line in patroni["postgresql"]["pg_hba"]]
+    allowed = {(line[1], line[2]) for line in lines if line[0] == "hostssl"}
+    assert {(said["conninfo"]["dbname"], said["conninfo"]["user"])} <= allowed
+    assert {("replication", said["streaming_conninfo"]["user"])} <= allowed
+    # What is not named there, Patroni drops, and makes on no other member.
+    assert patroni["bootstrap"]["dcs"]["slots"][settings["slot_name"]] == {"type": "physical"}
+    assert patroni["bootstrap"]["dcs"]["postgresql"]["use_slots"] is True
+    (url,) = re.findall(r"^FIELDWARD_DATABASE_URL=(\S+)$", ENVIRONMENT, re.MULTILINE)
+    for one in said.values():
+        assert one["host"].split(",") == credentials_of(url)["host"]
+        assert (one["target_session_attrs"], one["sslmode"]) == ("read-write", "verify-full")
+
+
+def test_whoever_backs_up_the_keystore_writes_its_keys_anew_where_it_takes_writes() -> None:
+    (owner,) = re.findall(r"^owner='(.*)'$", SCRIPT, re.MULTILINE)
+    (url,) = re.findall(r"^FIELDWARD_KEYSTORE_URL=(\S+)$", ENVIRONMENT, re.MULTILINE)
+    said = dict(one.split("=") for one in owner.split())
+
+    assert said["host"].split(",") == credentials_of(url)["host"]
+    assert said["dbname"] == credentials_of(url)["database"]
+    assert said["target_session_attrs"] == credentials_of(url)["target_session_attrs"] == "read-write"
 
 
 class Hook:
@@ -185,7 +219,7 @@ def test_what_the_settings_say_is_taken_as_it_stands_and_nothing_of_it_is_run(ho
     given = json.loads((hook.kept / "census-20260303T023000.json").read_text())
     lines = hook.environment.read_text().splitlines()
     said = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
-    assert said["FIELDWARD_DATABASE_URL"].endswith("?sslmode=verify-full&sslrootcert=/etc/ca.crt; touch $HOME `id`")
+    assert said["FIELDWARD_DATABASE_URL"].endswith("&sslmode=verify-full&sslrootcert=/etc/ca.crt; touch $HOME `id`")
     assert {name: given[name] for name in said} == said
 
 

@@ -66,7 +66,7 @@ def reaching(callback: Callable[..., Any]) -> str:
         seen.add(name)
         for node in ast.walk(functions[name]):
             match node:
-                case ast.Call(func=ast.Name("reach"), keywords=[ast.keyword("may_join", ast.Constant(True))]):
+                case ast.Call(func=ast.Name("reach"), keywords=[ast.keyword("may_join", ast.Constant(True)), *_]):
                     found = "beside"
                 case ast.Call(func=ast.Name("reach")):
                     found = "alone"

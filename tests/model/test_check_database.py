@@ -1,9 +1,10 @@
 """What `fieldward check --deploy` finds in a database: each rule provoked on a real one, and none on a good one."""
 
 import asyncio
+import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -309,6 +310,57 @@ async def test_what_one_machine_alone_lacks_is_found_of_a_server_of_ones_own(hou
     assert sorted(names(found)) == ["connections-unlogged", "no-archive", "no-standby"]
 
 
+@pytest.mark.parametrize(
+    ("slots", "seen"),
+    [
+        ({}, "none"),
+        # A standby has what was deleted deleted, too; and a slot that nobody takes anything by archives nothing.
+        ({"barman": "", "db2": "db2"}, "barman (taken by nobody), db2 (taken by db2)"),
+        ({"barman": "barman_receive_wal", "db2": "db2"}, None),
+        ({"kept": "pg_receivewal"}, None),
+    ],
+)
+def test_a_server_that_streams_to_who_keeps_it_is_archived(slots: dict[str, str], seen: str | None) -> None:
+    found = [*durability_findings({**GOOD, "archive_mode": "off"}, "fieldward", slots, is_embedded=False)]
+
+    expected = [] if seen is None else [f"fieldward: archive_mode = off, and slots: {seen}"]
+    assert [one.where for one in found] == expected
+
+
+async def test_who_takes_wal_by_a_slot_is_seen_by_the_service_s_own_role(house: House, tmp_path: Path) -> None:
+    to = replace(house.postgres.superuser(), port=house.port)
+    reached = f"host={to.host} port={to.port} user={to.user} application_name=barman_receive_wal"
+    reached += " target_session_attrs=read-write"
+    receive = [str(house.postgres.bin_directory / "pg_receivewal"), "--dbname", reached, "--slot", "barman"]
+    environment = {"PATH": os.defpath, "PGPASSWORD": to.password}
+    await house.meddle("select pg_create_physical_replication_slot('barman', true)", database="postgres")
+
+    async def archived() -> list[str]:
+        return [one.where for one in await house.server(is_embedded=False) if one.rule.name == "no-archive"]
+
+    before = await archived()
+    receiver = await asyncio.create_subprocess_exec(*receive, "--directory", str(tmp_path), env=environment)
+    try:
+        during = await _until(archived, lambda found: not found)
+    finally:
+        receiver.terminate()
+        await receiver.wait()
+    after = await _until(archived, bool)
+    await house.meddle("select pg_drop_replication_slot('barman')", database="postgres")
+
+    assert before == after == ["fieldward: archive_mode = off, and slots: barman (taken by nobody)"]
+    assert during == []
+
+
+async def _until(ask: Callable[[], Awaitable[list[str]]], is_so: Callable[[list[str]], bool]) -> list[str]:
+    """Return the first answer that is so, or the last one of half a minute."""
+    for _ in range(150):
+        if is_so(found := await ask()):
+            break
+        await asyncio.sleep(0.2)
+    return found
+
+
 async def test_an_old_server_is_found_in_its_time(house: House) -> None:
     assert names(await house.server(today=date(2030, 11, 15))) == ["old-server"]
     assert await house.server(today=date(2030, 11, 14)) == []
@@ -336,7 +388,7 @@ GOOD = {
     ],
 )
 def test_what_only_a_restart_changes_is_judged_by_the_settings(rule: str | None, changed: dict[str, str]) -> None:
-    found = [*durability_findings({**GOOD, **changed}, "fieldward", is_embedded=False)]
+    found = [*durability_findings({**GOOD, **changed}, "fieldward", {}, is_embedded=False)]
 
     assert names(found) == ([rule] if rule is not None else [])
 

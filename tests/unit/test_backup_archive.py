@@ -9,6 +9,7 @@ import pytest
 
 from fieldward.backup.catalogue import ABOUT, Backup, backup_named, backups_in
 from fieldward.backup.error import BackupError, DamagedBackupError
+from fieldward.backup.job import ages_of
 from fieldward.backup.line import (
     NOTE,
     Line,
@@ -22,6 +23,8 @@ from fieldward.backup.line import (
 from fieldward.backup.pruning import prune
 from fieldward.backup.restoring import choose_run
 from fieldward.backup.wal import Segment, opened, run_from
+from fieldward.settings import Settings
+from resolvers.backup_watch import BackupAges
 
 SIZE = 1024
 NOW = datetime(2026, 3, 3, 10, tzinfo=UTC)
@@ -287,3 +290,20 @@ def test_what_is_made_is_its_owners_alone(line: Line, data: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0
     assert (data / NOTE).stat().st_mode & 0o077 == 0
     assert [one.name for one in data.iterdir()] == [NOTE]
+
+
+def test_backups_that_are_not_there_are_as_old_as_can_be(line: Line, data: Path, backups: Path) -> None:
+    settings = Settings(data_directory=data, backup_directory=backups)
+    made = _backup(line, 1)
+    there = ages_of(settings)
+    away = backups.rename(backups.with_name("unmounted"))
+    gone = ages_of(settings)
+    backups.mkdir()
+    empty = ages_of(settings)
+    backups.rmdir()
+    away.rename(backups)
+    end_line(data)
+
+    assert there == BackupAges(made.started_at, made.started_at)
+    assert gone == empty == ages_of(settings) == BackupAges(datetime.fromtimestamp(0, UTC), None)
+    assert ages_of(Settings(data_directory=data)) is None

@@ -78,6 +78,10 @@ def test_nothing_is_found_where_all_is_well(good: dict[str, Any]) -> None:
     assert found_in(good) == []
 
 
+def test_an_embedded_database_with_a_place_for_backups_is_as_it_must_be(good: dict[str, Any], tmp_path: Path) -> None:
+    assert found_in({**good, "database_url": None, "keystore_url": None, "backup_directory": tmp_path}) == []
+
+
 def test_the_database_s_own_authority_may_be_named_in_its_url(good: dict[str, Any]) -> None:
     named = url(host="db1.example,db2.example", query="?sslmode=verify-full&sslrootcert=/etc/fieldward/ca.crt")
 
@@ -173,6 +177,12 @@ def test_an_authority_that_the_url_names_does_as_well(good: dict[str, Any]) -> N
         ("audit-name", "audit_name", {"audit_name": "fieldward"}),
         ("key-beside-data", "key_provider", {"key_provider": "file"}),
         ("keystore-beside-data", "keystore_url", {"keystore_url": url()}),
+        ("no-backup", "backup_directory", {"database_url": None, "keystore_url": None}),
+        (
+            "no-backup",
+            "backup_directory",
+            {"database_url": None, "keystore_url": None, "backup_directory": Path("/nowhere/mounted")},
+        ),
     ],
 )
 def test_a_setting_is_found(good: dict[str, Any], rule: str, variable: str, changed: dict[str, Any]) -> None:

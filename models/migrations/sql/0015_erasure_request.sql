@@ -73,12 +73,13 @@ begin
   perform set_config('fieldward.tending', '', true);
 end $$;
 
--- How many requests are not over, how many that were confirmed should be done by now, and when the first has to be.
+-- How many requests are not over, how many that were confirmed should be done by now, be it that a restore has them
+-- confirmed anew, and when the first has to be.
 create function fieldward_erasures(out open bigint, out overdue bigint, out next_due timestamptz)
   language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform set_config('fieldward.tending', 'on', true);
-  select count(*), count(*) filter (where r.due_at < clock_timestamp() and r.status <> 'REQUESTED'), min(r.due_at)
+  select count(*), count(*) filter (where r.due_at < clock_timestamp() and r.confirmed_at is not null), min(r.due_at)
     into open, overdue, next_due from public.erasure_request r
    where r.status in ('REQUESTED', 'CONFIRMED', 'EXECUTING');
   perform set_config('fieldward.tending', '', true);
