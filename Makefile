@@ -8,6 +8,7 @@ T ?= tests
 WORKERS ?= auto
 CLIENTS := tests/clients/node_modules/.installed
 PROMISE := $(addprefix ../../schema/,released.graphql schema.graphql breaking.json)
+ADDED := $(addprefix ../../schema/,released.graphql schema.graphql)
 
 .PHONY: help
 help:  ## what there is to make
@@ -52,6 +53,7 @@ check: $(VENV)/.develop $(CLIENTS)  ## format, lint, types, import directions, t
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m fieldward schema --check schema/schema.graphql
 	@cd tests/clients && node contract.mjs $(PROMISE) --quiet
+	@cd tests/clients && node added.mjs $(ADDED) ../../schema/unpromised.txt
 	@$(BIN)/python -m fieldward access matrix --check docs/access.md
 	@$(BIN)/python -m fieldward inventory --check docs/data-inventory.md
 	@$(BIN)/python -m fieldward errors --check docs/errors.md
@@ -91,17 +93,19 @@ fix: $(VENV)/.develop  ## format, and mend what the linter can
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
 
 .PHONY: schema
-schema: $(VENV)/.develop  ## print the contract into schema/schema.graphql
+schema: $(VENV)/.develop $(CLIENTS)  ## print the contract into schema/schema.graphql, and list what of it is not promised yet
 	@$(BIN)/python -m fieldward schema > schema/schema.graphql
+	@cd tests/clients && node added.mjs $(ADDED) > ../../schema/unpromised.txt
 
 .PHONY: contract
 contract: $(CLIENTS)  ## tell what of the contract is not as clients were promised; fails where it breaks them undeclared
 	@cd tests/clients && node contract.mjs $(PROMISE)
 
 .PHONY: promise
-promise: contract  ## promise clients the contract as it is, at a release: nothing is declared from then on
+promise: contract  ## promise clients the contract as it is, at a release: nothing is declared or listed from then on
 	@cp schema/schema.graphql schema/released.graphql
 	@echo '[]' > schema/breaking.json
+	@: > schema/unpromised.txt
 
 .PHONY: pages
 pages:  ## build the vendored pages from npm again

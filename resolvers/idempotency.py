@@ -90,20 +90,20 @@ class DoneBeforeError(Exception):
         self.kept = kept
 
 
-def key_of(header: str) -> str:
+def key_of(said: str, *, at: str = "Idempotency-Key") -> str:
     """Return the key that a header holds, with or without the quotes that the draft asks for.
+
+    at: where it was said, if not in the header.
 
     Raises:
         InvalidInputError: it is no key, more than one, or longer than `LONGEST_KEY`.
     """
-    text = header.strip(" \t")
+    text = said.strip(" \t")
     quoted = _QUOTED.fullmatch(text)
     bare = text if _BARE.fullmatch(text) else ""
     key = bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted[1])
     if not 0 < len(key) <= LONGEST_KEY:
-        raise InvalidInputError(
-            f"Idempotency-Key: expected one string of 1 to {LONGEST_KEY} visible characters, such as a UUID."
-        )
+        raise InvalidInputError(f"{at}: expected one string of 1 to {LONGEST_KEY} visible characters, such as a UUID.")
     return key
 
 

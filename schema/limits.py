@@ -18,10 +18,12 @@ from graphql import (
     IntValueNode,
     ListValueNode,
     Node,
+    NullValueNode,
     ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
     SelectionSetNode,
+    StringValueNode,
     VariableNode,
 )
 
@@ -58,6 +60,13 @@ TYPICAL_LIST: Final = 20
 """Rows that a list without pages is reckoned at: a record has a handful of measurements, seldom hundreds."""
 WORTH_OF_GROUPS: Final = 5_000
 """Rows that a list of groups is reckoned at, for the work and not for the answer: it may read every row there is."""
+WORTH_OF_SEARCH: Final = 5_000
+"""Rows that a search for words is reckoned at, beside those it finds: it takes the words out of every row there is."""
+WORTH_OF_COUNT: Final = 500
+"""Rows that a number of all rows is reckoned at. It reads every row, but of each no more than that it is there; and who
+shows a page with its number for every request of their quota is still within that of costs."""
+WORTH_OF_PREVIEW: Final = 5_000
+"""Rows that a look ahead at what retention deletes is reckoned at: it may read every row of a type."""
 WORTH_OF_INVENTORY: Final = 2_000
 """Rows that the data inventory is reckoned at: it has a column of each table in it, and nothing that narrows it."""
 WORTH_OF_PAST: Final = 2_000
@@ -76,6 +85,8 @@ ALONE: Final = frozenset(
 
 SIZES: Final = frozenset({"first", "last", "ids"})
 """The arguments that say how many rows there are: by a number, or by as many ids."""
+SEARCH: Final = "search"
+"""The argument that searches for words."""
 
 _LISTS: Final = frozenset({"measurements", "projectRoles", "changes", "evidence", "tokens", "trailRetention"})
 _PAGES: Final = frozenset(
@@ -91,7 +102,9 @@ _GROUPS: Final = frozenset({"recordGroups", "measurementGroups", "measurementSer
 _FATES: Final = "rows"
 """What became of the rows of an import: paged, and no rows of a table."""
 _INVENTORY: Final = "dataInventory"
-_PAST: Final = "recordAsOf"
+_COUNT: Final = "totalCount"
+_ALONE_READ: Final = {"recordAsOf": WORTH_OF_PAST, "retentionPreview": WORTH_OF_PREVIEW}
+"""What reads much to answer one object."""
 _NODES: Final = "nodes"
 """The entry that takes ids; a page's rows have the same name, and no arguments."""
 _PROOFS: Final = frozenset({"proof", "consistencyProof"})
@@ -179,11 +192,12 @@ def require_affordable(
         TooComplexError: it is too deep, too wide, or asks for too many rows; or, whether limits are enforced or not,
             has so many fields that they are not even counted, or mutations that do not go together.
     """
-    defaults = {
-        one.variable.name.value: int(one.default_value.value)
-        for one in operation.variable_definitions or ()
-        if isinstance(one.default_value, IntValueNode)
-    }
+    defaults: dict[str, Any] = {}
+    for one in operation.variable_definitions or ():
+        if isinstance(one.default_value, IntValueNode):
+            defaults[one.variable.name.value] = int(one.default_value.value)
+        elif isinstance(one.default_value, StringValueNode):
+            defaults[one.variable.name.value] = one.default_value.value
     walk = _Walk(document, {**defaults, **variables}, enforced=enforced)
     measure = walk.measure(operation)
     if operation.operation is OperationType.MUTATION:
@@ -191,6 +205,20 @@ def require_affordable(
         worth = sum(WORTH_OF_HASHING if name in ALONE else WORTH_OF_MUTATION for name in names)
         measure.cost += worth
     return measure
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where fields stand.
+
+    depth: how deep. parents: how many rows each of them is answered for. lists: how many pages those rows are of.
+    within: the field that they stand in, if any.
+    """
+
+    depth: int
+    parents: int
+    lists: int
+    within: str | None
 
 
 class _Walk:
@@ -211,14 +239,14 @@ class _Walk:
     def measure(self, operation: OperationDefinitionNode) -> Measure:
         """Return what the operation asks for. Raises `TooComplexError`."""
         self._directives(operation)
-        self._selection(operation.selection_set, depth=1, parents=1, within=None)
+        self._selection(operation.selection_set, _Place(depth=1, parents=1, lists=1, within=None))
         return self._measure
 
-    def _selection(self, selection: SelectionSetNode, *, depth: int, parents: int, within: str | None) -> None:
+    def _selection(self, selection: SelectionSetNode, place: "_Place") -> None:
         for node in selection.selections:
             self._directives(node)
             if isinstance(node, FieldNode):
-                self._field(node, depth=depth, parents=parents, within=within)
+                self._field(node, place)
             elif isinstance(node, FragmentSpreadNode):
                 name = node.name.value
                 fragment = self.fragments.get(name)
@@ -226,44 +254,52 @@ class _Walk:
                     raise CircularFragmentError(name, node)
                 if fragment is None:
                     continue
-                self._count(depth=depth)
+                self._count(place)
                 self._inside.add(name)
-                self._selection(fragment.selection_set, depth=depth, parents=parents, within=within)
+                self._selection(fragment.selection_set, place)
                 self._inside.discard(name)
             elif isinstance(node, InlineFragmentNode):
-                self._count(depth=depth)
-                self._selection(node.selection_set, depth=depth, parents=parents, within=within)
+                self._count(place)
+                self._selection(node.selection_set, place)
 
-    def _field(self, node: FieldNode, *, depth: int, parents: int, within: str | None) -> None:
-        measure = self._measure
-        self._count(depth=depth)
+    def _field(self, node: FieldNode, place: "_Place") -> None:
+        measure, parents = self._measure, place.parents
+        self._count(place)
         if node.alias is not None:
             measure.aliases += 1
             self._require(measure.aliases, MOST_ALIASES, "aliases")
-        if depth == 1:
+        if place.depth == 1:
             measure.roots += 1
             self._require(measure.roots, MOST_ROOTS, "fields of its own")
         for argument in node.arguments or ():
             self._literal(argument.value)
         if node.selection_set is None:
             measure.values += parents
+            if node.name.value == _COUNT:
+                measure.cost += _together(WORTH_OF_COUNT, place.lists)
             if self._counts_rows:
                 self._require(measure.values, MOST_VALUES, "values")
+                self._require(measure.cost, MOST_ROWS, "rows")
             return
-        rows = parents * _size(node, self._variables, within=within)
+        size = _size(node, self._variables, within=place.within)
+        rows = parents if size is None else parents * size
+        # What it reads is for itself alone where it answers one object.
+        measure.cost += parents * _ALONE_READ.get(node.name.value, 0)
+        if size is not None:
+            # A page reads something, however small it is.
+            measure.cost += max(rows, parents)
+            if _searches(node, self._variables):
+                measure.cost += _together(WORTH_OF_SEARCH, parents)
         if self._counts_rows:
-            if node.name.value == _PAST:
-                # What it reads is for itself alone: it answers one record.
-                measure.cost += parents * WORTH_OF_PAST
-            elif rows > parents:
-                measure.cost += rows
             self._require(measure.cost, MOST_ROWS, "rows")
-        self._selection(node.selection_set, depth=depth + 1, parents=rows, within=node.name.value)
+        self._selection(
+            node.selection_set, _Place(place.depth + 1, parents=rows, lists=parents, within=node.name.value)
+        )
 
-    def _count(self, *, depth: int) -> None:
+    def _count(self, place: "_Place") -> None:
         measure = self._measure
         measure.fields += 1
-        measure.depth = max(measure.depth, depth)
+        measure.depth = max(measure.depth, place.depth)
         if measure.fields > MOST_STEPS:
             raise _too_much(MOST_STEPS, "fields")
         self._require(measure.fields, MOST_FIELDS, "fields")
@@ -291,10 +327,28 @@ class _Walk:
             self._measure.exceeded.setdefault(what, most)
 
 
-def _size(node: FieldNode, variables: Mapping[str, Any], *, within: str | None) -> int:
-    """Return how many rows the field answers for each of its parents. within: the field that it stands in, if any."""
+def _together(worth: int, lists: int) -> int:
+    """Return what looking at every row is reckoned at, for so many lists: one statement does it for them all."""
+    return worth + TYPICAL_LIST * (lists - 1) if lists else 0
+
+
+def _searches(node: FieldNode, variables: Mapping[str, Any]) -> bool:
+    """Return whether the field's list is searched for words."""
+    for argument in node.arguments or ():
+        if argument.name.value == SEARCH:
+            value = argument.value
+            given = variables.get(value.name.value) if isinstance(value, VariableNode) else value
+            return given is not None and not isinstance(given, NullValueNode)
+    return False
+
+
+def _size(node: FieldNode, variables: Mapping[str, Any], *, within: str | None) -> int | None:
+    """Return how many rows the field answers for each of its parents; None where it is no list, or stands in its page.
+
+    within: the field that it stands in, if any.
+    """
     if node.name.value == _CHANGES and within == _CHANGES:
-        return 1
+        return None
     if node.name.value in _LISTS and within is not None:
         return TYPICAL_LIST
     if node.name.value in _GROUPS:
@@ -303,10 +357,10 @@ def _size(node: FieldNode, variables: Mapping[str, Any], *, within: str | None) 
         return WORTH_OF_INVENTORY
     if node.name.value in _PROOFS:
         return WORTH_OF_PROOF
-    if node.name.value == _NODES:
+    if node.name.value == _NODES and within is None:
         return _length(node, variables)
     if node.name.value not in _PAGES and node.name.value not in {_CHANGES, _FATES}:
-        return 1
+        return None
     asked = [DEFAULT_PAGE]
     for argument in node.arguments or ():
         if argument.name.value in SIZES:
@@ -317,8 +371,8 @@ def _size(node: FieldNode, variables: Mapping[str, Any], *, within: str | None) 
             # An Int may be written 1000.0 in a variable (JSON has one kind of numbers).
             if isinstance(given, int | float):
                 asked.append(int(given))
-    # With a size named, the default counts no more; with two, the larger.
-    return max(asked[1:], default=DEFAULT_PAGE)
+    # With a size named, the default counts no more; with two, the larger. Less than none is refused where it is run.
+    return max(0, max(asked[1:], default=DEFAULT_PAGE))
 
 
 def _length(node: FieldNode, variables: Mapping[str, Any]) -> int:

@@ -21,12 +21,14 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError
 from auth.errors import Code, FieldwardError, RateLimitedError, UnauthenticatedError
 from models.deadline import OverdueError
 from models.errors import CrowdedError, InvalidInputError, UnavailableError
+from resolvers.idempotency import key_of
 from resolvers.live import CutError, Listeners
 from schema.api import Api
 from schema.context import RequestContext
 from schema.document import Asked, Documents, PersistedQueryNotFoundError, UntrustedDocumentError, asked_of
 from schema.errors import MASKED, extensions_of
 from schema.live_stream import Stream
+from schema.replay import REPLAYED
 from schema.transport import shown_of, written
 
 log = structlog.get_logger()
@@ -219,11 +221,12 @@ class LiveConnection:
             return
         try:
             asked = asked_of(payload)
+            key = _key_of(asked)
         except FieldwardError as error:
             await self._refuse(id, [{"message": error.message, "extensions": extensions_of(error)}])
             return
         operation = self._operations[id] = _Operation(id)
-        task = asyncio.create_task(self._operate(operation, asked))
+        task = asyncio.create_task(self._operate(operation, asked, key))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -233,9 +236,10 @@ class LiveConnection:
         if operation is not None:
             operation.end()
 
-    async def _operate(self, operation: _Operation, asked: Asked) -> None:
+    async def _operate(self, operation: _Operation, asked: Asked, key: str | None) -> None:
         try:
             context = await self._whose.operation_context()
+            context.idempotency_key = key
             try:
                 text = await self._live.documents.resolve(context, asked)
                 follows = await self._live.api.is_subscription(context, text, asked.name)
@@ -273,6 +277,8 @@ class LiveConnection:
             operation_extensions=asked.extensions,
         )
         shown = shown_of(result)
+        if REPLAYED in context.headers:
+            shown["extensions"] = {**shown.get("extensions", {}), "idempotencyReplayed": True}
         if "data" in shown:
             await self._next(operation, shown)
             await self._end(operation)
@@ -371,6 +377,16 @@ def _id_of(message: dict[str, Any]) -> str:
     if not isinstance(found, str) or not 0 < len(found) <= LONGEST_ID:
         raise ClosedError(NOT_UNDERSTOOD, f"Expected an id of 1 to {LONGEST_ID} characters")
     return found
+
+
+def _key_of(asked: Asked) -> str | None:
+    """Return the key under which something is asked for: a message has no headers of its own to say it in.
+
+    Raises:
+        InvalidInputError: it is none.
+    """
+    said = (asked.extensions or {}).get("idempotencyKey")
+    return None if said is None else key_of(said if isinstance(said, str) else "", at="extensions.idempotencyKey")
 
 
 def _short(reason: str) -> str:

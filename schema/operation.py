@@ -43,6 +43,7 @@ from schema.input_value import InputValueRule
 from schema.introspection import asks_for_schema
 from schema.limits import (
     MOST_TOKENS,
+    SEARCH,
     SIZES,
     WORTH_OF_TOKEN,
     CircularFragmentError,
@@ -154,8 +155,8 @@ class PreparedOperation:
         self.definition = definition
         self.variables = Variables(schema, definition)
         self._prepared = prepared
-        # Of variables, only page sizes and lengths of lists count: numbers, by now. What the operation does not declare
-        # was not looked at, and is not kept.
+        # Of variables, only page sizes, lengths of lists, and whether words are searched count: no text, by now. What
+        # the operation does not declare was not looked at, and is not kept.
         self._sizing = tuple(name for name in sizing if name in self.variables.names)
         self._affordable: dict[Any, Measure] = Kept()
         self._choices: dict[Any, Choice] = Kept(MOST_CHOICES)
@@ -335,7 +336,7 @@ class InvalidOperationError(Exception):
 
 
 class _Used(Visitor):
-    """Collects the variables that directives are given, and those that pages take their sizes from."""
+    """Collects the variables that directives are given, and those that say what a page costs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -346,10 +347,13 @@ class _Used(Visitor):
         self.choosing.update(name for _, name in _given(node))
 
     def enter_field(self, node: FieldNode, *_: Any) -> None:
-        self.sizing.update(name for argument, name in _given(node) if argument in SIZES)
+        self.sizing.update(name for argument, name in _given(node) if argument in SIZES or argument == SEARCH)
 
 
 def _size(given: Any) -> Any:
+    # What is searched for is nobody's to keep.
+    if isinstance(given, str):
+        return "text"
     return ("values", len(given)) if isinstance(given, list) else given
 
 

@@ -139,36 +139,37 @@ class GraphQLTransport:
                 await context.reader.end()
                 raise
         except RefusedError as refused:
-            return refused.answer
+            return _with_limits(refused.answer, request)
         except OperationKindError as error:
-            return RefusedError(405, str(error), headers=((b"allow", b"POST"),)).answer
+            return _with_limits(RefusedError(405, str(error), headers=((b"allow", b"POST"),)).answer, request)
         except CannotGetOperationTypeError as error:
-            return RefusedError(400, error.as_http_error_reason()).answer
+            return _with_limits(RefusedError(400, error.as_http_error_reason()).answer, request)
         except PersistedQueryNotFoundError as error:
             # The request is a good one, and its document is not there: as one that is not valid.
             is_own = media_type == RESPONSE_TYPE
-            return refusal(error, 400 if is_own else 200)._replace(media_type=media_type or JSON)
+            answer = refusal(error, 400 if is_own else 200)._replace(media_type=media_type or JSON)
+            return _with_limits(answer, request)
         except OversizedDocumentError as error:
-            return refusal(error, 413)
+            return _with_limits(refusal(error, 413), request)
         except CrowdedError as error:
             # Nothing is away: it is not counted as that.
-            left = _limits(request.scope.get(_CONTEXT), error.retry_after_s)
-            return refusal(error, 503)._replace(headers=left, code=None)
+            return _with_limits(refusal(error, 503), request)._replace(code=None)
         except FieldwardError as error:
-            status = STATUS_OF_REFUSAL.get(error.code, 400)
-            return refusal(error, status)._replace(headers=_limits(request.scope.get(_CONTEXT), retry_after_of(error)))
+            return _with_limits(refusal(error, STATUS_OF_REFUSAL.get(error.code, 400)), request)
         context.let_go()
         shaped = _shaped(result, is_own=media_type == RESPONSE_TYPE)
         is_secret = context.changes or bool(context.headers)
-        limits = _limits(context, *((error.extensions or {}).get("retryAfter") for error in result.errors or ()))
+        waits = _retry_after(*((error.extensions or {}).get("retryAfter") for error in result.errors or ()))
         kind = NOTHING if context.measure is None else MUTATION if context.changes else QUERY
-        return shaped._replace(headers=[*context.headers, *limits], is_secret=is_secret, kind=kind)
+        return shaped._replace(
+            headers=[*context.headers, *context.allowance.headers(), *waits], is_secret=is_secret, kind=kind
+        )
 
 
-def _limits(context: RequestContext | None, *waits: int | None) -> list[tuple[bytes, bytes]]:
-    """Return the headers that say what is left of a caller's quota, and when to ask again who has to wait."""
-    found = [] if context is None else context.allowance.headers()
-    return [*found, *_retry_after(*waits)]
+def _with_limits(answer: Answer, request: Request) -> Answer:
+    """Return the answer with what is left of the caller's quota, where it was found out who asks."""
+    context: RequestContext | None = request.scope.get(_CONTEXT)
+    return answer if context is None else answer._replace(headers=[*answer.headers, *context.allowance.headers()])
 
 
 def _retry_after(*waits: int | None) -> list[tuple[bytes, bytes]]:

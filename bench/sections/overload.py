@@ -1,9 +1,9 @@
 """Whether one client's bombs are felt by another, who asks for something cheap.
 
 A real server process is asked the same cheap query again and again, first with nothing else to do, then beside another
-client that sends one kind of bomb after the other (`bench/bomb.py`), each as soon as the one before was refused. The
-client of bombs is a process of its own, so that only the server is between the two. What is told is the slowest one in
-a hundred of the cheap query's answers.
+client that sends one kind of bomb after the other (`bench/bomb.py`), without a sign-in and with one, each as soon as
+the one before was refused. The client of bombs is a process of its own, so that only the server is between the two.
+What is told is the slowest one in a hundred of the cheap query's answers.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import http.client
 import json
 import multiprocessing
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -59,18 +60,20 @@ def measure_overload(plan: Plan, databases: Databases, tries: int) -> Report:
         target.launch(stack)
         _ask(target, WARM)
         idle = _p99(_ask(target, tries))
-        for name, body in bombs().items():
-            beside = _beside(target, name, body, tries, idle)
-            say(f"{name}: {beside.times:.1f} times, refused in {beside.refusal_ms:.1f} ms")
-            found.append(beside)
+        for name, bomb in bombs().items():
+            for sign_in in ({}, target.headers()):
+                who = f"{name}, signed in" if sign_in else name
+                beside = _beside(target, who, bomb.body, sign_in, tries, idle)
+                say(f"{who}: {beside.times:.1f} times, refused in {beside.refusal_ms:.1f} ms")
+                found.append(beside)
         idle_after = _p99(_ask(target, tries))
     worst = max(one.times for one in found)
     lines = [
         *heading(plan.generator, f"PostgreSQL {asyncio.run(databases.version())}"),
         f"`{CHEAP['query']}`, signed in, {tries} times in a row over one connection: one in a hundred takes longer than"
         f" {idle:.2f} ms with nothing else to do, and {idle_after:.2f} ms after all of it. Beside it, another client"
-        f" sends bombs without a sign-in, one after the other. At most {MOST_TIMES:.0f} times is wanted;"
-        f" the most seen is {worst:.1f}.",
+        f" sends bombs, one after the other: each kind without a sign-in, and with one. At most {MOST_TIMES:.0f} times"
+        f" is wanted; the most seen is {worst:.1f}.",
         "",
         *table(
             ["bomb", "p99 ms", "times", "refused", "each in ms", "as"],
@@ -84,10 +87,12 @@ def measure_overload(plan: Plan, databases: Databases, tries: int) -> Report:
     return Report("overload", lines, {"overload": data})
 
 
-def _beside(target: FieldwardTarget, name: str, body: bytes, tries: int, idle: float) -> Beside:
+def _beside(
+    target: FieldwardTarget, name: str, body: bytes, sign_in: Mapping[str, str], tries: int, idle: float
+) -> Beside:
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
-    sender = spawn.Process(target=_throw, args=(target.url, body, theirs), daemon=True)
+    sender = spawn.Process(target=_throw, args=(target.url, body, {**_JSON, **sign_in}, theirs), daemon=True)
     sender.start()
     try:
         if ours.recv() != "begun":
@@ -105,14 +110,14 @@ def _beside(target: FieldwardTarget, name: str, body: bytes, tries: int, idle: f
     return Beside(name, p99, p99 / idle, refused, took_ms, code)
 
 
-def _throw(url: str, body: bytes, told: Connection) -> None:
+def _throw(url: str, body: bytes, headers: dict[str, str], told: Connection) -> None:
     """Send bombs until it is told to end; then tell how many were refused, how quickly, and as what."""
     parts = urlsplit(url)
     refused, took, code = 0, 0.0, ""
     with closing(http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=60)) as connection:
         while not told.poll():
             begun = time.perf_counter()
-            connection.request("POST", parts.path, body, _JSON)
+            connection.request("POST", parts.path, body, headers)
             answer = json.loads(connection.getresponse().read())
             took += time.perf_counter() - begun
             if refused == 0:

@@ -12,6 +12,10 @@ from tests.support.node import run_node
 
 SCHEMA: Final = Path(__file__).resolve().parents[2] / "schema"
 CONTRACT: Final = (SCHEMA / "schema.graphql").read_text()
+CHANGELOG: Final = (SCHEMA.parent / "CHANGELOG.md").read_text()
+UNPROMISED: Final = (SCHEMA / "unpromised.txt").read_text().split()
+MOST_UNPROMISED: Final = 100
+"""Beyond that, the list is no list of what is being worked on: most of the API might break its clients unnoticed."""
 
 
 def compared(tmp_path: Path, contract: str, declared: Sequence[dict[str, Any]] = ()) -> str:
@@ -87,3 +91,42 @@ def test_what_clients_may_notice_is_told(tmp_path: Path) -> None:
     told = compared(tmp_path, changed(r"(^enum Medium .*?  SOIL\n)", r"\1  ROCK\n"))
 
     assert told == "may be noticed: Enum value 'ROCK' was added to enum 'Medium'\n"
+
+
+def test_all_of_the_contract_is_promised_or_listed_as_not_promised_yet() -> None:
+    run_node("added.mjs", *(str(SCHEMA / one) for one in ("released.graphql", "schema.graphql", "unpromised.txt")))
+
+    assert len(UNPROMISED) <= MOST_UNPROMISED, "make promise: clients have come to rely on what was never promised"
+
+
+def test_a_release_leaves_nothing_unpromised() -> None:
+    first = re.split(r"^## ", CHANGELOG, flags=re.MULTILINE)[1]
+    is_released = not first.startswith("[Unreleased]") or first.strip() == "[Unreleased]"
+
+    assert not (is_released and UNPROMISED), "make promise: what is released is promised"
+
+
+ADDED: Final = {
+    "Weather": (r"^type Record implements", "type Weather {\n  wind: Float\n}\n\ntype Record implements"),
+    "Record.weather": (r"(^type Record implements[^\n]*\n)", r"\1  weather: String\n"),
+    "TextFilter.resembles": (r"(  startsWith: String)", r"\1\n  resembles: String"),
+    "Medium.ROCK": (r"(^enum Medium .*?  SOIL\n)", r"\1  ROCK\n"),
+    "Query.node(at:)": (r"(^type Query .*?^  node\()", r"\1at: Int, "),
+}
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_what_is_added_and_not_listed_is_refused(tmp_path: Path, name: str) -> None:
+    promised, contract, listed = (tmp_path / one for one in ("promised.graphql", "contract.graphql", "listed.txt"))
+    promised.write_text(CONTRACT)
+    contract.write_text(changed(*ADDED[name]))
+    listed.write_text("")
+
+    with pytest.raises(
+        AssertionError, match=re.escape(f"is promised to nobody and not listed: {name}\nRun make schema")
+    ):
+        run_node("added.mjs", str(promised), str(contract), str(listed))
+    listed.write_text(run_node("added.mjs", str(promised), str(contract)))
+    assert run_node("added.mjs", str(promised), str(contract), str(listed)) == ""
+    with pytest.raises(AssertionError, match=re.escape(f"is listed, and promised or not there: {name}")):
+        run_node("added.mjs", str(promised), str(promised), str(listed))

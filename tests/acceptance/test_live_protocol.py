@@ -14,9 +14,13 @@ from schema.live_connection import LONGEST_FIRST, MOST_OPERATIONS, MOST_TASKS
 from tests.support.feed import a_record, told
 from tests.support.live import FOLLOW, Demo, LiveClient, connecting
 from tests.support.server import Server
+from tests.support.world import json_body
 
 ALIASES = " ".join(f"a{place}: cursor" for place in range(101))
 REAUTHENTICATE = '{ reauthenticate(input: {password: "x"}) { errors { code } } }'
+CREATE = """
+mutation($input: CreateRecordInput!) { createRecord(input: $input) { record { id } errors { code detail } } }
+"""
 ME = "{ viewer { user { name } } }"
 
 
@@ -126,6 +130,48 @@ async def test_queries_and_mutations_are_answered_as_over_http(demo: Demo, live:
     trail = '{ auditEntries(first: 1, filter: {action: {eq: "record.create"}}) { nodes { user { name } channel } } }'
     (entry,) = (await (await demo.client("owner")).run(trail)).data["auditEntries"]["nodes"]
     assert entry == {"user": {"name": "Mara Mann"}, "channel": "API"}
+
+
+async def test_a_mutation_is_done_once_under_its_key_over_a_connection_and_over_http(
+    demo: Demo, live: LiveClient
+) -> None:
+    manager = await demo.client("manager")
+    given = {"projectId": await demo.project(), "siteCode": "ONCE", "medium": "WATER"}
+    variables = {"input": {**given, "collectedAt": "2026-01-02T03:04:05Z"}}
+    number = '{ records(filter: {siteCode: {eq: "ONCE"}}) { totalCount } }'
+
+    async def answered(key: str, **more: Any) -> dict[str, Any]:
+        payload = {"query": CREATE, "variables": {"input": {**variables["input"], **more}}}
+        payload["extensions"] = {"idempotencyKey": key}
+        await live.send({"type": "subscribe", "id": "once", "payload": payload})
+        answer: dict[str, Any] = (await live.hear())["payload"]
+        assert await live.hear() == {"id": "once", "type": "complete"}
+        return answer
+
+    first, again = await answered("one-key"), await answered('"one-key"')
+    by_http = await manager.post(json_body({"query": CREATE, "variables": variables}), **{"idempotency-key": "one-key"})
+    other = await answered("one-key", siteCode="OTHER")
+
+    assert first["data"]["createRecord"]["errors"] == []
+    assert "extensions" not in first
+    assert again == {"data": first["data"], "extensions": {"idempotencyReplayed": True}}
+    assert by_http.data == first["data"]
+    assert by_http.headers["idempotency-replayed"] == "true"
+    (error,) = other["data"]["createRecord"]["errors"]
+    assert error == {"code": "CONFLICT", "detail": "IDEMPOTENCY_KEY_REUSED"}
+    assert (await manager.run(number)).data["records"]["totalCount"] == 1
+
+
+@pytest.mark.parametrize("key", ["", "two words", "x" * 256, 7, ["a"]])
+async def test_what_is_no_key_is_refused_by_its_name(live: LiveClient, key: Any) -> None:
+    payload = {"query": ME, "extensions": {"idempotencyKey": key}}
+    await live.send({"type": "subscribe", "id": "1", "payload": payload})
+
+    said = await live.hear()
+    assert (said["id"], said["type"]) == ("1", "error")
+    (error,) = said["payload"]
+    assert error["message"].startswith("extensions.idempotencyKey: expected one string of 1 to 255")
+    assert error["extensions"] == {"code": "INVALID_INPUT"}
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,11 @@ from structlog.testing import CapturingLogger
 import schema.api
 import schema.operation
 from fieldward.database import Databases
+from fieldward.settings import Settings
 from fieldward.web.app import build_app
 from schema.api import Api
+from schema.connection import DEFAULT_PAGE
+from schema.limits import WORTH_OF_COUNT
 from schema.operation import LARGEST_KEPT
 from schema.text import extent_of
 from tests.conftest import Template
@@ -185,3 +188,63 @@ async def test_what_was_measured_once_is_measured_again_where_sizes_differ(world
     costs = [one.body["extensions"]["cost"]["requested"] for one in answers[:3]]
     assert costs == [110, 420, 110]
     assert answers[3].codes == ["TOO_COMPLEX"]
+
+
+COSTS: dict[str, tuple[str, dict[str, Any], int]] = {
+    "a page of one": ("{ records(first: 1) { nodes { id } } }", {}, 1),
+    "a page of none": ("{ records(first: 0) { nodes { id } } }", {}, 1),
+    "a number": ("{ records(first: 20) { totalCount nodes { id } } }", {}, 20 + 500),
+    "numbers in a page": (
+        "{ projects(first: 50) { nodes { records(first: 1) { totalCount } } } }",
+        {},
+        100 + 500 + 980,
+    ),
+    "a search": ('{ records(first: 20, search: "zz") { nodes { id } } }', {}, 20 + 5000),
+    "a search by a variable": ("query($s: String) { records(search: $s) { nodes { id } } }", {"s": "zz"}, 50 + 5000),
+    "a search by default": (
+        'query($s: String = "zz") { records { nodes { id } } p: projects(search: $s) { nodes { id } } }',
+        {},
+        100 + 5000,
+    ),
+    "no search": ("query($s: String) { records(search: $s) { nodes { id } } }", {"s": None}, 50),
+    "searches in a page": (
+        "query($s: String) { projects(first: 3) { nodes { records(first: 1, search: $s) { totalCount } } } }",
+        {"s": "zz"},
+        6 + (500 + 40) + (5000 + 40),
+    ),
+    "what retention deletes": ("{ retentionPreview(kind: RECORD, days: 365) { due byProject { rows } } }", {}, 5000),
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+async def test_what_reads_every_row_costs_for_that(world: World, name: str) -> None:
+    text, variables, cost = COSTS[name]
+
+    answer = await (await world.client("owner")).run(text, variables, extensions={"cost": True})
+
+    assert answer.errors == []
+    assert answer.body["extensions"]["cost"]["requested"] == cost
+
+
+@pytest.mark.parametrize("asked_of_each", ["totalCount", "nodes {{ id }}"])
+async def test_many_that_read_every_row_are_refused_together(world: World, asked_of_each: str) -> None:
+    each = f'a{{0}}: records(first: 1, search: "zz") {{{{ {asked_of_each} }}}}'
+
+    (error,) = (await (await world.client("owner")).run(f"{{ {repeated(each, 100)} }}")).errors
+
+    assert error["extensions"]["limit"] == {"of": "rows", "allowed": 100_000}
+
+
+async def test_whether_words_are_searched_is_looked_at_each_time(world: World) -> None:
+    client = await world.client("owner")
+    text = "query Searched($s: String) { records(first: 10, search: $s) { nodes { id } } }"
+
+    answers = [await client.run(text, {"s": one}, extensions={"cost": True}) for one in ("weir", None, "canal")]
+
+    assert [one.body["extensions"]["cost"]["requested"] for one in answers] == [5010, 10, 5010]
+
+
+def test_a_page_with_its_number_for_each_request_stays_within_the_quota() -> None:
+    quota = {name: one.default for name, one in Settings.model_fields.items() if name.startswith("rate_limit_")}
+
+    assert quota["rate_limit_requests"] * (WORTH_OF_COUNT + DEFAULT_PAGE) < quota["rate_limit_cost"]

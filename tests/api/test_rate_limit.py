@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 
 from fieldward.database import Databases
 from fieldward.web.app import build_app
+from fieldward.web.limits import ANONYMOUS_LIMIT
 from models.waiting import CROWDED_AFTER_S
 from resolvers.allowance import MOST_CALLERS, WINDOW_S, Allowances, OverspentError, Quota
 from resolvers.flood import WRITTEN_EACH
 from tests.conftest import Template
-from tests.support.world import Client, World, connect
+from tests.support.world import Client, World, connect, json_body
 
 CHEAP = "{ viewer { user { name } } }"
 DEAR = "{ records(first: 100) { nodes { siteCode } } }"
@@ -61,6 +62,54 @@ async def test_every_answer_says_what_is_left(world: World, limited: Limited) ->
         assert 98 <= left <= 100
         assert full_s <= 2
         assert 4890 <= cost <= 5000
+
+
+UNKNOWN = {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": "0" * 64}}}
+KNOWN: dict[str, tuple[bytes, int]] = {
+    "a document that is not known": (json_body(UNKNOWN), 200),
+    "no JSON": (b"no JSON", 400),
+    "a batch": (b"[]", 400),
+    "no operation": (b"{}", 400),
+    "an operation that there is not": (json_body({"query": CHEAP, "operationName": "Other"}), 400),
+    "a text that is too long": (json_body({"query": "#" * 70_000}), 413),
+    "what is not valid": (json_body({"query": "{ nope }"}), 200),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+async def test_what_is_refused_once_it_is_known_who_asks_says_what_is_left(
+    world: World, limited: Limited, name: str
+) -> None:
+    http = await limited(rate_limit_requests=100, rate_limit_cost=5000)
+    body, status = KNOWN[name]
+
+    answer = await Client(http, (await world.client("owner")).token).post(body)
+
+    assert (answer.status, bool(answer.errors)) == (status, True)
+    assert POLICY.fullmatch(answer.headers["ratelimit-policy"]).groups() == ("100", "5000")  # type: ignore[union-attr]
+    assert STATE.fullmatch(answer.headers["ratelimit"])
+
+
+UNASKED: dict[str, tuple[str, bytes, dict[str, str], int]] = {
+    "another method": ("PUT", b"", {}, 405),
+    "no JSON by its name": ("POST", json_body({"query": CHEAP}), {"content-type": "text/plain"}, 415),
+    "an answer of another type": ("POST", json_body({"query": CHEAP}), {"accept": "text/html"}, 406),
+    "no key": ("POST", json_body({"query": CHEAP}), {"idempotency-key": "two words"}, 400),
+    "more than is read": ("POST", b" " * (ANONYMOUS_LIMIT + 1), {}, 413),
+}
+
+
+@pytest.mark.parametrize("name", UNASKED)
+async def test_what_is_refused_before_it_is_known_who_asks_says_nothing_of_it(limited: Limited, name: str) -> None:
+    http = await limited(anonymous_rate_limit_requests=100)
+    method, body, headers, status = UNASKED[name]
+
+    answer = await http.request(
+        method, "/graphql", content=body, headers={"content-type": "application/json", **headers}
+    )
+
+    assert answer.status_code == status
+    assert "ratelimit" not in answer.headers
 
 
 async def test_who_asked_for_too_much_waits_and_nothing_is_done_meanwhile(world: World, limited: Limited) -> None:
@@ -236,10 +285,10 @@ async def test_who_sends_large_texts_that_are_refused_is_soon_not_looked_at_any_
 
 
 async def test_a_large_text_is_paid_for_once_as_long_as_it_is_kept(world: World, limited: Limited) -> None:
-    http = await limited(rate_limit_cost=10_000)
+    http = await limited(rate_limit_cost=30_000)
     owner = Client(http, (await world.client("owner")).token)
     large = "query (" + " ".join(f"$v{number}: Int = 1" for number in range(99)) + ") { "
-    large += " ".join(f"a{number}: records(first: $v{number}) {{ totalCount }}" for number in range(99)) + " }"
+    large += " ".join(f"a{number}: records(first: $v{number}) {{ nodes {{ id }} }}" for number in range(99)) + " }"
 
     answers = [await owner.run(large) for _ in range(4)]
 

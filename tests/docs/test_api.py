@@ -79,7 +79,11 @@ def test_the_limits_of_the_page_are_the_ones_that_count() -> None:
         (f"list without pages counts {limits.TYPICAL_LIST}", 20),
         (f"groups {limits.WORTH_OF_GROUPS:,} for", 5_000),
         (f"the past {limits.WORTH_OF_PAST:,}, a mutation {limits.WORTH_OF_MUTATION}", 2_000),
-        (f"a password {limits.WORTH_OF_HASHING:,}", 5_000),
+        (f"takes a password {limits.WORTH_OF_HASHING:,}", 5_000),
+        (f"`totalCount` {limits.WORTH_OF_COUNT}, so", 500),
+        (f"`search` {limits.WORTH_OF_SEARCH:,}, since", 5_000),
+        (f"`retentionPreview` {limits.WORTH_OF_PREVIEW:,}. In a page", 5_000),
+        (f"once, and {limits.TYPICAL_LIST} for each more row", 20),
     ):
         assert written in PAGE.replace("\n", " "), (written, number)
     assert LARGEST_SHELF == 1024 * 1024

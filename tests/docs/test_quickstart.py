@@ -9,9 +9,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final
 
 import httpx
@@ -142,6 +144,87 @@ def test_the_permissions_that_the_pages_name_are_those_that_are_tried() -> None:
     for page in PAGES.glob("*.md"):
         text = " ".join(page.read_text().split())
         assert "`PROJECT_READ`, `RECORD_READ` and `RECORD_CREATE`" in text, page
+
+
+IN_USE: Final = {"code": "CONFLICT", "detail": "IDEMPOTENCY_KEY_IN_USE", "message": "It is being worked on."}
+BUSY: Final = {"message": "The service has too much to do.", "extensions": {"code": "UNAVAILABLE", "retryAfter": 2}}
+DONE: Final = {"data": {"createRecord": {"record": {"id": "Record:1"}, "errors": []}}}
+ANSWERS: Final[list[tuple[int, dict[str, str], dict[str, Any]]]] = [
+    (200, {}, {"data": {"createRecord": {"record": None, "errors": [IN_USE]}}}),
+    (503, {"Retry-After": "2"}, {"errors": [BUSY]}),
+    (200, {}, DONE),
+]
+"""What is told who repeats a mutation: it is still being worked on, there is too much to do, and what became of it."""
+REPEATING: Final = {
+    "python.md": (
+        "import httpx\nfrom fieldward_http import URL, getting_in\nwith httpx.Client(**getting_in()) as client:\n"
+        "    print(client.post(f'{URL}/graphql', json={'query': 'mutation { createRecord }'}).text)\n",
+        "python repeating.py",
+    ),
+    "typescript.md": (
+        'import { endpoint, patientFetch } from "./built/fieldward.js";\n'
+        'console.log(await (await patientFetch(endpoint, { method: "POST", body: "{}" })).text());\n',
+        "npx tsc --module nodenext --target es2022 --strict --skipLibCheck --types node --outDir built fieldward.ts\n"
+        "node repeating.js",
+    ),
+}
+
+
+@dataclass
+class Told:
+    """A server that answers what it is to, in that order. keys: those that it was sent, and when."""
+
+    url: str
+    keys: list[tuple[str | None, float]] = field(default_factory=list)
+
+
+@pytest.fixture
+def busy() -> Iterator[Told]:
+    """A server that answers a mutation at the third attempt."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            status, headers, said = 200, dict[str, str](), {"access_token": "x", "expires_in": 300}
+            if self.path == "/graphql":
+                status, headers, said = ANSWERS[len(told.keys)]
+                told.keys.append((self.headers["Idempotency-Key"], time.monotonic()))
+            body = json.dumps(said).encode()
+            self.send_response(status)
+            for name, value in {**headers, "Content-Type": "application/json", "Content-Length": len(body)}.items():
+                self.send_header(name, str(value))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        told = Told(f"http://127.0.0.1:{server.server_port}")
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        yield told
+        server.shutdown()
+        serving.join()
+
+
+@pytest.mark.parametrize("page", REPEATING)
+def test_what_the_quick_starts_share_repeats_a_mutation_until_it_is_known_what_became_of_it(
+    busy: Told, page: str, tmp_path: Path
+) -> None:
+    program, command = REPEATING[page]
+    save((PAGES / page).read_text(), tmp_path)
+    (tmp_path / command.split()[-1]).write_text(program)
+    (tmp_path / "node_modules").symlink_to(CLIENTS / "node_modules")
+    environment = Program(busy.url, "id", "secret").environment(Path(sys.executable).parent)
+
+    printed = run(command, tmp_path, environment)
+
+    assert json.loads(printed) == DONE
+    (first, _), (second, busy_at), (third, done_at) = busy.keys
+    assert first == second == third is not None
+    # As Retry-After says.
+    assert done_at - busy_at >= 2
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="The page's commands want curl and jq.")
