@@ -23,8 +23,8 @@ from tests.sweep.stage import INSIDE, Cast
 
 LEAST_FILTERS, LEAST_ORDERS, LEAST_PAGES = 130, 25, 20
 AT_ONCE, GROUPS_AT_ONCE, ORDERS_AT_ONCE = 60, 18, 8
-"""Aliases of one operation: the limits are 100, and 100 000 rows, at which a list of groups counts for 5 000, and how many
-rows there are for 500.
+"""Aliases of one operation: the limits are 100, and 100 000 rows, at which a list of groups counts for 5 000, and a
+total for 500.
 """
 
 BELOW_PROJECTS = "projects(first: 50) { nodes { id "
