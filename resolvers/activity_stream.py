@@ -11,6 +11,7 @@ The same file gives the same batches each time, so that a batch's number says wh
 
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,7 +23,7 @@ from uuid import UUID
 from resolvers.wqx_layout import Layout
 from resolvers.wqx_row import Facts, ReportedMeasurement, Result
 from resolvers.wqx_table import CellError, TableRow
-from resolvers.wqx_value import stable_id
+from resolvers.wqx_value import result_id, stable_id
 
 MOST_RECORDS: Final = 500
 """Records of one batch, which is one change: its audit entry holds them all, and its transaction stays short."""
@@ -263,7 +264,10 @@ class _Activity:
     def _record(self, facts: Facts, owner: Owner) -> ReportedRecord:
         first, at = self._results[0], facts.moment.at
         key = (owner[0].bytes, owner[1].bytes, first.organization, first.activity)
-        ids = {id(result): stable_id(at, ("measurement", *key, *parts)) for result, parts in self._told_apart()}
+        ids = {
+            id(result): result_id(at, ("measurement", *key, *result.identity), (result.content, str(number)))
+            for result, number in self._told_apart()
+        }
         return ReportedRecord(
             line=first.measurement.line,
             id=stable_id(at, ("record", *key)),
@@ -282,16 +286,15 @@ class _Activity:
             measurements=tuple(replace(result.measurement, id=ids[id(result)]) for result in self._results),
         )
 
-    def _told_apart(self) -> Iterator[tuple[Result, tuple[str, ...]]]:
-        """Yield each result with its identity and its place among those of the same identity, by their content."""
-        if len(self._results) == 1:
-            result = self._results[0]
-            yield result, (*result.identity, "1")
-            return
-        seen: dict[tuple[str, ...], int] = {}
-        for result in sorted(self._results, key=lambda result: result.content):
-            occurrence = seen[result.identity] = seen.get(result.identity, 0) + 1
-            yield result, (*result.identity, str(occurrence))
+    def _told_apart(self) -> Iterator[tuple[Result, int]]:
+        """Yield each result with its number among those that are alike, in identity and content, as the file has them.
+
+        None that is not like it counts: whatever a later file has besides, it keeps its number.
+        """
+        seen: Counter[tuple[tuple[str, ...], bytes]] = Counter()
+        for result in self._results:
+            seen[result.identity, result.content] += 1
+            yield result, seen[result.identity, result.content]
 
 
 class Scattered:

@@ -59,14 +59,13 @@ class CsvLayout:
         source = {
             name: cell for name, cell in cells.items() if cell.strip() and name != self._columns.get(_F.COLLECTOR)
         }
-        content = digest(text for pair in sorted(cells.items()) for text in pair)
         found = [
             Result(
                 organization="",
                 activity=visit,
                 facts=facts,
                 identity=("csv", one.characteristic, one.fraction or "", one.unit or "", one.method or ""),
-                content=content,
+                content=_content_of(one),
                 measurement=one,
             )
             for one in self._measurements(row.line, cells, source)
@@ -215,3 +214,21 @@ class CsvLayout:
 
     def _require_header(self, header: Sequence[str]) -> None:
         require_columns(header, wanted=self._wanted, optional=frozenset())
+
+
+def _content_of(one: ReportedMeasurement) -> bytes:
+    """Return a digest of what tells results of one identity apart.
+
+    It is what is read of it alone, not its row, where other results stand that may be corrected. How far its review has
+    come is not of it, nor what is sealed where it is stored (`resolvers/wqx_row.py`).
+    """
+    said = (
+        one.value_reported,
+        one.qualifier,
+        one.detection_condition,
+        None if one.detection_limit is None else str(one.detection_limit),
+        one.detection_limit_unit,
+        one.detection_limit_type,
+        one.value_type,
+    )
+    return digest(text or "" for text in said)

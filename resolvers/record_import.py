@@ -1,13 +1,15 @@
 """Importing results of files: rows become records with measurements, a batch at a time, each one audited change.
 
-Ids are derived from what a row says of itself, so that a file imported twice changes nothing. A row that can't become
+Ids are derived from what a row says of itself, so that a file imported twice changes nothing. One result of its kind in
+a record stays that result when its value is corrected; of several, each is told by its content. A row that can't become
 anything is reported with its line, column and reason. A dry run goes the same way up to the write.
 
 New results of a record that is there already go into it as a change of it: by whom is noted, and what was sent back is
 a draft again. A record that is under review or approved takes none: what is signed is not added to by a file.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
 from uuid import UUID
@@ -48,6 +50,7 @@ from resolvers.record import (
 from resolvers.trail import Actor
 from resolvers.wqx_layout import LEGACY, Layout
 from resolvers.wqx_row import ReportedMeasurement
+from resolvers.wqx_value import identity_of
 
 _AT_PROJECT: Final = ("project",)
 _SIGNED: Final = "is of a record that is under review or approved"
@@ -245,8 +248,7 @@ async def _sorted(
             lines = {one.line for one in record.measurements}
             rejections += [Rejection(line, "", _TAKEN, "") for line in sorted(lines)]
     free = [(record, stored) for record, stored in batch.records if record.id in known or record.id not in found]
-    result_ids = [one.id for record, _ in free if record.id in known for one in record.measurements]
-    known_results = await _known_results(connection, organization_id, result_ids)
+    there = await _stored_results(connection, organization_id, [record for record, _ in free if record.id in known])
     fates: dict[int, RowFate] = dict.fromkeys(batch.blank, RowFate.BLANK)
     new: list[tuple[ReportedRecord, NewRecord]] = []
     results: list[tuple[UUID, int, ReportedMeasurement, NewMeasurement]] = []
@@ -254,6 +256,7 @@ async def _sorted(
     records_known = measurements_known = 0
     for record, stored in free:
         is_known = record.id in known
+        known_results = _known_results(record, there) if is_known else frozenset()
         fresh = [
             (record.id, position, one, new_one)
             for position, (one, new_one) in enumerate(zip(record.measurements, stored.measurements, strict=True))
@@ -301,15 +304,46 @@ async def _known_records(
     return {row["id"]: (row["project_id"], RecordStatus(row["status"])) for row in rows}
 
 
-async def _known_results(connection: asyncpg.Connection, organization_id: UUID, ids: Sequence[UUID]) -> set[UUID]:
-    if not ids:
-        return set()
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Results that are there: those of some records, and any with an id that one of the file's has.
+
+    of_identity: how many of each identity each record has.
+    """
+
+    ids: frozenset[UUID]
+    of_identity: Mapping[tuple[UUID, int], int]
+
+
+def _known_results(record: ReportedRecord, there: _Stored) -> Collection[UUID]:
+    """Return the ids of those results of a record that are there.
+
+    The only one of an identity in the file is the only one of it in the record, though its value may be another. Where
+    there are several, in either, nobody can say which of them was corrected: each is told by its content.
+    """
+    said = Counter(identity_of(one.id) for one in record.measurements)
+
+    def is_the_only_one(identity: int) -> bool:
+        return said[identity] == there.of_identity.get((record.id, identity), 0) == 1
+
+    return {one.id for one in record.measurements if one.id in there.ids or is_the_only_one(identity_of(one.id))}
+
+
+async def _stored_results(
+    connection: asyncpg.Connection, organization_id: UUID, records: Sequence[ReportedRecord]
+) -> _Stored:
+    if not records:
+        return _Stored(frozenset(), {})
     rows = await connection.fetch(
-        f'select id from "{entity_of(Measurement).name}" where organization_id = $1 and id = any($2)',
+        f'select id, record_id from "{entity_of(Measurement).name}"'
+        " where organization_id = $1 and (record_id = any($2) or id = any($3))",
         organization_id,
-        ids,
+        [record.id for record in records],
+        [one.id for record in records for one in record.measurements],
     )
-    return {row["id"] for row in rows}
+    return _Stored(
+        frozenset(row["id"] for row in rows), Counter((row["record_id"], identity_of(row["id"])) for row in rows)
+    )
 
 
 async def _note_growth(change: Change, record_ids: Sequence[UUID]) -> None:

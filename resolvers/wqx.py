@@ -65,7 +65,7 @@ def read_results(stream: TextIO, *, organization_id: UUID, project_id: UUID, lay
 
     Ids are of version 7, from the moment of collection and the identity of activity and result within the
     organization and project; two results that differ in nothing that identifies them are told apart by their
-    content, and only equal ones by their order.
+    content, and only those that are alike in that, too, by their order.
 
     Raises:
         WqxFormatError: the file is not in this layout; names the columns that are missing.

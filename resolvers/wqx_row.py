@@ -71,6 +71,19 @@ _IDENTITY: Final = (
     Column.STATISTICAL_BASE,
 )
 
+# What tells results of one identity apart, under names that are the same in both layouts. How far its review has come
+# is not of it, nor is what the row says of its activity: either may change, and it is the same result. Nor is anything
+# that is sealed where it is stored, as comments are: an id that is made of it would tell who guesses right.
+_CONTENT: Final = (
+    Column.VALUE,
+    Column.QUALIFIER,
+    Column.DETECTION_CONDITION,
+    Column.LIMIT,
+    Column.LIMIT_UNIT,
+    Column.LIMIT_TYPE,
+    Column.SPECIATION,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ReportedMeasurement:
@@ -137,8 +150,8 @@ class Facts:
 class Result:
     """A row that is good in itself, before it has met the others of its activity.
 
-    `measurement` has no id yet; `identity` is what tells it from others in the activity, `content` a digest of all
-    cells, which tells apart what the identity does not.
+    `measurement` has no id yet; `identity` is what tells it from others in the activity, `content` a digest of what
+    tells apart several of one identity.
     """
 
     organization: str
@@ -175,7 +188,7 @@ def parse(
         activity=activity,
         facts=facts,
         identity=tuple(cells[column].strip() for column in _IDENTITY),
-        content=digest(text for pair in sorted(own.items()) for text in pair),
+        content=digest(cells.get(column, "").strip() for column in _CONTENT),
         measurement=measurement,
     )
 

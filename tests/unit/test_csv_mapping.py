@@ -161,6 +161,19 @@ def test_the_same_table_gives_the_same_ids_whatever_the_order_of_its_rows() -> N
     assert {one.id for one in straight.records} == {one.id for one in turned.records}
 
 
+def test_of_several_results_of_one_kind_each_keeps_its_id_when_another_of_its_row_is_corrected() -> None:
+    wide = CsvMapping(
+        columns=[MappedColumn("s", F.SITE_CODE), MappedColumn("t", F.COLLECTED_AT)],
+        results=[ResultColumn("a", "A"), ResultColumn("b", "B")],
+    )
+    given = "s,t,a,b,n\nX,2024-01-02T08:00Z,1,{},1\nX,2024-01-02T08:00Z,2,4,{}\n"
+
+    before, after = (read(given.format(*cells), wide).records[0].measurements for cells in ((3, 2), (5, 9)))
+
+    said = [(one.characteristic, one.value_reported, one.id) for one in before]
+    assert [one for one in said if one not in [(m.characteristic, m.value_reported, m.id) for m in after]] == [said[1]]
+
+
 @pytest.mark.parametrize(
     ("encoding", "codec"),
     [(Encoding.UTF_16, "utf-16"), (Encoding.WINDOWS_1252, "cp1252"), (Encoding.UTF_8, "utf-8-sig")],
