@@ -43,7 +43,8 @@ class Export(Node):
     format: ExportFormat | None = column("What the file is.")
     status: ExportStatus | None = column("Whether there is a file, or why there is none.")
     filter: str | None = column(
-        "Which records are in it: the filter as it was given, as JSON; null for all.", name="filter_given"
+        "Which records are in it: the filter as it was given, as JSON, with the words of `search`; null for all.",
+        name="filter_given",
     )
     records: float | None = column("How many records are in it.")
     measurements: float | None = column("How many measurements are in it.")

@@ -19,6 +19,7 @@ from resolvers.export_job import MAKE_EXPORTS
 from schema.context import context_of
 from schema.data_export import Export
 from schema.field import derived, structure
+from schema.filter import words_of
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
 from schema.record import RecordFilter, record_conditions
@@ -28,7 +29,7 @@ AT_ID = ("input", "id")
 _CLIENT_ID = "A UUIDv7 that the client made, so that trying again does no harm."
 
 
-@writes(DataExportModel, filter="filter_given")
+@writes(DataExportModel, filter="filter_given", search="filter_given")
 @strawberry.input(description="Which records are exported, and as what.")
 class CreateExportInput:
     format: ExportFormat = strawberry.field(
@@ -36,6 +37,9 @@ class CreateExportInput:
     )
     filter: RecordFilter | None = strawberry.field(
         default=None, description="Which records, as `records` finds them; all that you may export if left out."
+    )
+    search: str | None = strawberry.field(
+        default=None, description="The words that the records have, as `records` searches them; all if left out."
     )
     id: strawberry.ID | None = strawberry.field(default=None, description=_CLIENT_ID)
     reason: str | None = strawberry.field(default=None, description="Why, for the audit trail.")
@@ -92,11 +96,14 @@ class ExportMutation:
     async def create_export(info: strawberry.Info, input: CreateExportInput) -> ExportPayload | None:
         if input.format in (ExportFormat.ARCHIVE, ExportFormat.PERSON):
             raise InvalidInputError("Expected a format of records.", field=("input", "format"))
-        given = given_of(input.filter)
+        given, words = given_of(input.filter) or {}, words_of(input.search)
+        if words:
+            # Beside what is compared: no record has a column of that name.
+            given["search"] = input.search
         new = NewExport(
             format=input.format,
             filter=orjson.dumps(given).decode() if given else None,
-            conditions=await record_conditions(info, input.filter),
+            conditions=[*await record_conditions(info, input.filter), *words],
         )
         return await _create(info, input.id, new)
 

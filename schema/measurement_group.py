@@ -16,7 +16,7 @@ from models.measurement import Measurement as MeasurementModel
 from models.record import Medium
 from models.record import Record as RecordModel
 from schema.aggregate import Asked, groups, groups_of, key, measure
-from schema.filter import IdFilter, TextFilter, conditions_of, filters
+from schema.filter import IdFilter, NumberFilter, TextFilter, conditions_of, filters
 from schema.record import RecordFilter, record_conditions
 
 
@@ -98,6 +98,9 @@ class MeasurementFilter:
     detection_condition: TextFilter | None = strawberry.field(default=None, description="By why there is no value.")
     method: TextFilter | None = strawberry.field(default=None, description="By the analytical method.")
     result_status: TextFilter | None = strawberry.field(default=None, description="By how final the result is.")
+    value: NumberFilter | None = strawberry.field(
+        default=None, description="By the value, whatever its unit: name that beside it."
+    )
     value_type: TextFilter | None = strawberry.field(
         default=None, description="By whether the value was measured or calculated."
     )

@@ -70,6 +70,7 @@ class SiteOrder:
 @filters(SiteModel)
 @strawberry.input(description='Which sites. All that is given must hold: `{code: {startsWith: "WELL-"}}`.')
 class SiteFilter:
+    id: IdFilter | None = strawberry.field(default=None, description="By id.")
     project_id: IdFilter | None = strawberry.field(default=None, description="By project.")
     code: TextFilter | None = strawberry.field(default=None, description="By code.")
     name: TextFilter | None = strawberry.field(default=None, description="By name.")
@@ -96,7 +97,7 @@ async def list_sites(
         SiteModel,
         page,
         order=order_of(order, Order("code")),
-        conditions=await conditions_of(info, filter, SiteModel, links={"project_id": "Project"}),
+        conditions=await conditions_of(info, filter, SiteModel, links={"id": "Site", "project_id": "Project"}),
         parent=Parent("project_id", project_id) if project_id else None,
     )
 

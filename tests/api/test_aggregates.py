@@ -226,6 +226,30 @@ async def test_asking_for_another_tenants_project_answers_as_for_one_that_never_
         assert next(iter(answers[0].data.values())) == []
 
 
+async def test_values_beyond_a_limit_are_counted(world: World) -> None:
+    viewer = await world.client("viewer")
+    query = """
+    query($above: MeasurementFilter, $none: MeasurementFilter) {
+      every: measurementGroups(by: [CHARACTERISTIC, UNIT]) { characteristic unit count valueCount valueMedian }
+      above: measurementGroups(by: [CHARACTERISTIC, UNIT], filter: $above) { characteristic unit count valueMin }
+      none: measurementGroups(filter: $none) { count } }
+    """
+    groups = (await viewer.run(query)).data["every"]
+    most = max((one for one in groups if one["unit"]), key=lambda one: one["valueCount"])
+    of_it = {"characteristic": {"eq": most["characteristic"]}, "unit": {"eq": most["unit"]}}
+
+    said = await viewer.run(
+        query, {"above": {**of_it, "value": {"gt": most["valueMedian"]}}, "none": {"value": {"isNull": True}}}
+    )
+
+    (above,) = said.data["above"]
+    assert 0 < above["count"] < most["valueCount"]
+    assert above["valueMin"] > most["valueMedian"]
+    without = sum(one["count"] - one["valueCount"] for one in said.data["every"])
+    assert [one["count"] for one in said.data["none"]] == [without]
+    assert without > 0
+
+
 async def test_who_is_not_signed_in_counts_nothing(world: World) -> None:
     for query in ("{ recordGroups { count } }", "{ measurementGroups { count } }"):
         answer = await world.anonymous.run(query)

@@ -144,6 +144,25 @@ async def test_a_filter_narrows_as_in_a_query(world: World) -> None:
     assert {row["record_id"] for row in rows_of(made.content)} == expected
 
 
+async def test_words_are_searched_as_in_a_query(world: World) -> None:
+    manager = await world.client("manager")
+    query = '{ records(search: "USGS", filter: {medium: {eq: WATER}}, first: 1000) { nodes { id } } }'
+    found = (await manager.run(query)).data["records"]["nodes"]
+    every = (await manager.run("{ records(first: 1000) { nodes { id } } }")).data["records"]["nodes"]
+
+    made = await make(world, manager, search="USGS", filter={"medium": {"eq": "WATER"}})
+    blank = await make(world, manager, search=" ")
+
+    assert 0 < len(found) < len(every)
+    assert {f"Record:{row['record_id']}" for row in rows_of(made.content)} == {one["id"] for one in found}
+    assert json.loads(made.shown["filter"]) == {"medium": {"eq": "WATER"}, "search": "USGS"}
+    assert json.loads(made.shown["manifest"])["filter"] == json.loads(made.shown["filter"])
+    assert {f"Record:{row['record_id']}" for row in rows_of(blank.content)} == {one["id"] for one in every}
+    assert blank.shown["filter"] is None
+    too_long = await mutate(manager, "createExport", {"format": "CSV", "search": "x" * 1000}, "export { id }")
+    assert [one["code"] for one in too_long.data["createExport"]["errors"]] == ["INVALID_INPUT"]
+
+
 async def test_a_search_for_a_collector_finds_what_a_query_finds(world: World) -> None:
     manager = await world.client("manager")
     shown = await records_of(manager)

@@ -152,6 +152,13 @@ async def test_sites_are_listed_filtered_and_ordered_where_they_are_seen(world: 
     assert await names(viewer, filter={"code": {"startsWith": "A-"}}) == ["Zulu", "Yankee"]
     assert await names(viewer, filter={"kind": {"eq": None}}) == ["X-ray"]
     assert await names(viewer, filter={"kind": {"in": ["Lake", "Spring"]}}) == ["Yankee"]
+    ids = {
+        node["name"]: node["id"] for node in (await owner.run("{ sites { nodes { id name } } }")).data["sites"]["nodes"]
+    }
+    assert await names(viewer, filter={"id": {"in": [ids["X-ray"], ids["Other"]]}}) == ["X-ray"]
+    assert await names(viewer, filter={"id": {"notIn": [ids["X-ray"]]}}) == ["Zulu", "Yankee"]
+    no_site = await viewer.run(SITES, {"filter": {"id": {"eq": f"Project:{await world.project_id('CANAL')}"}}})
+    assert no_site.codes == ["INVALID_INPUT"]
     assert await names(viewer, orderBy={"field": "NAME", "direction": "DESC"}) == ["Zulu", "Yankee", "X-ray"]
     project = await viewer.run("{ projects { nodes { code sites(first: 2) { totalCount nodes { code } } } } }")
     assert project.data["projects"]["nodes"] == [
