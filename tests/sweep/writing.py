@@ -43,10 +43,11 @@ NOT_WRITTEN: Final = frozenset(
         ("requestErasure", "userId"),
         ("placeLegalHold", "subjectId"),
         ("setProjectFields", "emptyKept"),
+        ("createExport", "search"),
         *(("removeTrustedDocuments", name) for name in ("clientName", "clientVersion")),
     }
 )
-"""Input fields that only name the row, or say how it is changed."""
+"""Input fields that only name the row, say how it is changed, or are kept beside another one in its column."""
 IN_PROJECTS: Final = frozenset(
     {
         *(
@@ -259,7 +260,12 @@ def complete(aim: Aim) -> dict[str, Input]:
         "closeAccessReview": reasoned,
         "acknowledgeIncident": subject,
         "closeIncident": {**subject, "note": "A test of ours."},
-        "createExport": {"format": "CSV", "filter": {"siteCode": {"startsWith": "W"}}, "reason": REASON},
+        "createExport": {
+            "format": "CSV",
+            "filter": {"siteCode": {"startsWith": "W"}},
+            "search": "weir",
+            "reason": REASON,
+        },
         "createArchive": {"reason": REASON},
         "requestErasure": {"kind": "NAME", "userId": None, "names": ["Somebody new"], "reason": REASON},
         **dict.fromkeys(("confirmErasure", "withdrawErasure"), reasoned),
