@@ -123,7 +123,7 @@ def _selections(schema: GraphQLSchema, parent: GraphQLObjectType, above: tuple[s
 
 def _given(name: str, field: GraphQLField) -> str:
     # Numbers are not computed across units.
-    return "(by: UNIT)" if name == "measurementGroups" else "(first: 3)" if "first" in field.args else ""
+    return "(by: UNIT)" if name == "measurementGroups" else "(first: 2)" if "first" in field.args else ""
 
 
 @pytest.mark.parametrize("who", EVERYONE)
