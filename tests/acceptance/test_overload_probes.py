@@ -108,8 +108,8 @@ def test_a_text_is_looked_at_as_it_will_be_parsed(text: str, tokens: int, nestin
 
 
 def test_each_bomb_takes_a_bounded_amount_of_work(api: Api) -> None:
-    """By the processor's time of this thread, which others on the machine do not lengthen as much as the clock's: those that are
-    as long as may be take half a second to a second.
+    """By the processor's time of this thread, which others on the machine do not lengthen as much as the clock's: those
+    that are as long as may be take half a second to a second.
     """
     for name, bomb in BOMBS.items():
         said = orjson.loads(bomb.body) if "variable," not in name else CHEAP
