@@ -61,7 +61,9 @@ def all_places_taken(served: Served, token: str) -> Iterator[None]:
     def ask() -> None:
         headers = {"authorization": f"Bearer {token}"}
         address = served.http.base_url.join("/graphql")
-        answer = httpx.post(address, json={"query": SITES}, headers=headers, timeout=60)
+        # Who looks whether all places are taken has one for a moment.
+        while (answer := httpx.post(address, json={"query": SITES}, headers=headers, timeout=60)).status_code == 503:
+            time.sleep(0.01)
         statuses.append(answer.status_code)
 
     asking = [threading.Thread(target=ask) for _ in range(AT_ONCE)]
