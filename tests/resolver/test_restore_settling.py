@@ -20,6 +20,12 @@ ME = "{ viewer { user { id } } }"
 
 
 @pytest.fixture
+def keystore_database(own_keystore: str) -> str:
+    """A keystore of this test's own: of organizations that other tests made, nothing is to be said."""
+    return own_keystore
+
+
+@pytest.fixture
 async def noted(world: World) -> WaysIn:
     """What stands, once everybody who is asked for below has signed in."""
     return await noted_once_signed_in(world)
