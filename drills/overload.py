@@ -86,13 +86,11 @@ def overload(
     warm_s: float = 10.0,
     times: float = TIMES,
     connections: int = FLOOD_CONNECTIONS,
-    is_timed: bool = True,
     say: Any = lambda _: None,
 ) -> Overloaded:
     """Go through the drill and return what it was like.
 
-    seconds: for which the flood lasts. warm_s: for which it is measured what can be done. times: of that. is_timed:
-        whether times are judged, which mean something where nothing else is done on the machine.
+    seconds: for which the flood lasts. warm_s: for which it is measured what can be done. times: of that.
 
     Raises:
         DrillError: something was answered otherwise, too slowly, took memory, or did not recover.
@@ -144,18 +142,16 @@ def overload(
             cheap_ms=cheap_ms,
         )
         say(f"served {done.served}, refused {done.refused}, others {done.others}, recovered in {recovered_s:.1f} s")
-        _judge(done, is_timed=is_timed)
+        _judge(done)
     return done
 
 
-def _judge(done: Overloaded, *, is_timed: bool = True) -> None:
+def _judge(done: Overloaded) -> None:
     require(done.others == 0, f"{done.others} answers were neither served nor told to come again: {done.examples}")
     require(done.refused > done.sent / 4, f"of {done.sent} requests only {done.refused} were refused: no overload")
     require(done.served > 0, "nobody was served")
     early, _, end = done.memory_mb
     require(end <= early * (1 + MOST_GROWTH), f"memory grew from {early:.0f} to {end:.0f} MiB")
-    if not is_timed:
-        return
     require(
         done.refused_ms[1] <= LONGEST_REFUSAL_MS,
         f"one refusal in a hundred takes more than {LONGEST_REFUSAL_MS:.0f} ms",

@@ -19,8 +19,7 @@ HEAD = b"POST /graphql HTTP/1.1\r\nhost: fieldward.test\r\ncontent-type: applica
 WHOLE = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
 AGAIN = b"HTTP/1.1 503 Service Unavailable\r\n"
 DEMANDED = (b"retry-after: ", b"content-security-policy: ", b"x-content-type-options: nosniff", b"x-request-id: ")
-AT_ONCE_S = 15
-"""Far less than those who have a place take here: they wait until nobody is told anything any more."""
+AT_ONCE_S = 1.5
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,6 @@ from tests.support.migration import Watched, copy_rows, objections, tables_with_
 from tests.support.world import World, connect
 
 BUDGET_S = 1.0
-LATE = 3
 """Seconds for which a table that has rows may be one's alone."""
 ROWS = 20_000
 DIRECTORY = Path(__file__).resolve().parents[2] / "models" / "migrations"
@@ -126,9 +125,9 @@ async def test_the_newest_migration_holds_no_table_with_rows_beyond_the_budget_w
 def _require_within(watched: Watched, filled: list[str]) -> None:
     beyond = {name: held for name, held in watched.held_s.items() if name in filled and held > BUDGET_S}
     assert not beyond, f"tables with rows were one's alone for seconds: {beyond}"
-    # A machine that is busy with other tests is late by itself.
-    assert watched.reader_s < LATE * BUDGET_S
-    assert watched.writer_s < LATE * BUDGET_S
+    # A machine that is busy is late by itself: so late as with what takes no lock.
+    assert watched.reader_s < BUDGET_S + watched.late_s
+    assert watched.writer_s < BUDGET_S + watched.late_s
 
 
 async def test_a_lock_that_is_held_too_long_is_noticed(world: World) -> None:

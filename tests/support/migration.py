@@ -72,11 +72,15 @@ def objections(sql: str) -> Iterator[Objection]:
 
 @dataclass
 class Watched:
-    """Which tables were one's alone, and for how many seconds at the longest; how long a reader and a writer waited."""
+    """Which tables were one's alone, and for how many seconds at the longest; how long a reader and a writer waited.
+
+    late_s: how long who takes no lock.
+    """
 
     held_s: dict[str, float] = field(default_factory=dict)
     reader_s: float = 0.0
     writer_s: float = 0.0
+    late_s: float = 0.0
     reads: int = 0
     writes: int = 0
 
@@ -108,11 +112,12 @@ async def watching(superuser: Endpoint, *, read: str, write: str, every_s: float
                 del since[key]
             await asyncio.sleep(every_s)
 
-    connections = [await connect(superuser) for _ in range(3)]
+    connections = [await connect(superuser) for _ in range(4)]
     tasks = [
         asyncio.create_task(look(connections[0])),
         asyncio.create_task(_counted(connections[1], read, over, watched, "read", every_s)),
         asyncio.create_task(_counted(connections[2], write, over, watched, "write", every_s)),
+        asyncio.create_task(_counted(connections[3], "select 1", over, watched, "nothing", every_s)),
     ]
     try:
         yield watched
@@ -132,6 +137,8 @@ async def _counted(
         took = time.perf_counter() - began
         if kind == "read":
             watched.reads, watched.reader_s = watched.reads + 1, max(watched.reader_s, took)
+        elif kind == "nothing":
+            watched.late_s = max(watched.late_s, took)
         else:
             watched.writes, watched.writer_s = watched.writes + 1, max(watched.writer_s, took)
         await asyncio.sleep(every_s)

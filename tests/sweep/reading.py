@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
@@ -206,6 +207,9 @@ class Comparison:
         if linked is None and target_id is not None and target in GROWING:
             # An incident of the sweep's own: it is about what was asked after the facts end.
             self.later.append(at)
+            when = shown.get(GROWING[target][0]) if isinstance(shown, dict) else None
+            if when is not None and datetime.fromisoformat(when) < self.facts.trail_until:
+                self._differs(said.type_name, said.field, at, "nothing of before the facts end", shown)
             return
         if linked is not None and self.facts.sees(self.who, target, linked):
             self.row(target, linked, shown, depth, at, first=BELOW)
