@@ -45,6 +45,10 @@ demo: $(VENV)/.serve  ## the service with an embedded PostgreSQL and demo data, 
 test: $(VENV)/.develop $(CLIENTS)  ## all tests, or those of T=path, by as many processes as there are cores
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(T)
 
+.PHONY: again
+again: $(VENV)/.develop $(CLIENTS)  ## the files of the tests that failed last, with nothing beside them
+	@$(BIN)/python -m tests.support.again
+
 .PHONY: check
 check: $(VENV)/.develop $(CLIENTS)  ## format, lint, types, import directions, the printed schema and pages: equals CI
 	@$(BIN)/ruff format --check --quiet .

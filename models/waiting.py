@@ -37,7 +37,7 @@ class Line:
         self.waits = 0
         self.waited_s = 0.0
         self._began: dict[object, float] = {}
-        self._organizations: Counter[UUID | None] = Counter()
+        self._operations: Counter[UUID | None] = Counter()
 
     @property
     def length(self) -> int:
@@ -48,26 +48,28 @@ class Line:
     def waiting(self, organization_id: UUID | None) -> Iterator[None]:
         """Be in the line, for somebody of an organization, while the block runs.
 
-        An operation may be refused; what works for nobody who waits for an answer, such as a job, never is.
+        An operation may be refused; what works for nobody who waits for an answer, such as a job, never is, and takes
+        nobody the place that each organization has.
 
         Raises:
             CrowdedError: whoever is first has waited too long already. Nothing was begun.
         """
         began = time.perf_counter()
         first = next(iter(self._began.values()), began)
-        is_crowded = began - first > CROWDED_AFTER_S and self._organizations[organization_id] > 0
-        if self._said is not None and is_crowded and has_deadline():
+        is_operation = has_deadline()
+        is_crowded = began - first > CROWDED_AFTER_S and self._operations[organization_id] > 0
+        if self._said is not None and is_crowded and is_operation:
             raise CrowdedError(self._said)
         place = object()
         self._began[place] = began
-        self._organizations[organization_id] += 1
+        self._operations[organization_id] += is_operation
         try:
             yield
         finally:
             del self._began[place]
-            self._organizations[organization_id] -= 1
-            if not self._organizations[organization_id]:
-                del self._organizations[organization_id]
+            self._operations[organization_id] -= is_operation
+            if not self._operations[organization_id]:
+                del self._operations[organization_id]
             waited_s = time.perf_counter() - began
             if waited_s >= WAIT_S:
                 self.waits += 1
