@@ -121,6 +121,7 @@ lock: $(VENV)/.develop  ## resolve the requirements again; needs uv
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --extra providers -o requirements-providers.txt
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group dev -o requirements-dev.txt
 	@uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --quiet --group drills -o drills/requirements-patroni.txt
+	@echo 'psycopg2; sys_platform == "never"' | uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --override - --group barman -o drills/requirements-barman.txt
 
 .PHONY: access
 access: $(VENV)/.develop  ## print who may do what into docs/access.md

@@ -5,7 +5,6 @@ directory; there is no watchdog. Patroni runs in an environment of its own, as t
 PostgreSQL runs as.
 """
 
-import hashlib
 import json
 import os
 import secrets
@@ -25,6 +24,7 @@ import httpx
 import yaml
 
 from bench.process import ROOT, Process, plain_environment
+from drills.environment import programs_of
 from drills.error import DrillError
 from drills.namespace import Namespace, namespaces, why_not
 from fieldward.embedded import EmbeddedPostgres, program_directories
@@ -35,9 +35,6 @@ MEMBERS: Final = 3
 READY_S: Final = 240
 """Seconds that the members are given to be one primary, one synchronous standby and one other, all up to date."""
 _TEMPLATE: Final = ROOT / "deploy" / "patroni" / "patroni.yml"
-_HERE: Final = Path(__file__).resolve().parent
-_REQUIREMENTS: Final = _HERE / "requirements-patroni.txt"
-_ENVIRONMENT: Final = _HERE / ".patroni"
 _ETCD: Final = "etcd"
 
 
@@ -46,23 +43,6 @@ def why_no_cluster() -> str | None:
     if shutil.which(_ETCD) is None:
         return "there is no etcd (Debian: etcd-server)"
     return why_not()
-
-
-def patroni_environment() -> Path:
-    """Return the directory of the programs of Patroni's environment, made anew where its requirements changed."""
-    stamp = _ENVIRONMENT / hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()
-    programs = _ENVIRONMENT / "bin"
-    if not stamp.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(_ENVIRONMENT)], check=True)
-        subprocess.run(
-            [
-                *(str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-                *("--require-hashes", "-r", str(_REQUIREMENTS)),
-            ],
-            check=True,
-        )
-        stamp.touch()
-    return programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +118,7 @@ class PatroniCluster:
         reason = why_no_cluster()
         if reason is not None:
             raise DrillError(f"There can be no cluster here: {reason}.")
-        self._programs = patroni_environment()
+        self._programs = programs_of("patroni")
         self._user = database_user()
         self._let_in()
         with namespaces(MEMBERS) as places:
@@ -277,7 +257,7 @@ class PatroniCluster:
         base = Path(sys.base_prefix).resolve()
         for directory in (self._directory, self._programs, self._postgres.bin_directory, base):
             let_in(self._user, directory)
-        for directory in (_ENVIRONMENT, *program_directories(self._postgres.bin_directory), base):
+        for directory in (self._programs.parent, *program_directories(self._postgres.bin_directory), base):
             let_read(self._user, directory)
 
     def _give(self, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from auth.password import Parameters
+from fieldward.backup.barman import SERVER, Barman
 from fieldward.web.origin import origins_of
 from fieldward.web.proxy import networks_of
 from models.ledger.checkpoint import CheckpointError, SignatureType, VerifierKey
@@ -61,13 +63,25 @@ class Settings(BaseSettings):
     backup_directory: Path | None = Field(
         None,
         description="Where the embedded database is archived to, and its backups lie: best on another disk. Without it"
-        " nothing is archived.",
+        " nothing is archived. With Barman, where its hook keeps censuses and notes.",
     )
     backup_archive_timeout_s: int = Field(
         60, ge=1, le=3600, description="Seconds that a change waits to be archived, at the most."
     )
     backup_retention_days: float = Field(
         28.0, gt=0, le=30, description="Days after which `backup prune` deletes a backup: it holds keys, too."
+    )
+    barman_servers: str | None = Field(
+        None,
+        max_length=2000,
+        description="What Barman calls the clusters of a PostgreSQL of your own, separated by commas: `backup` asks it"
+        " for them.",
+    )
+    barman_command: str = Field(
+        "barman",
+        min_length=1,
+        max_length=500,
+        description="How Barman is called, as sudo -n -u barman barman, or ssh barman@backups barman.",
     )
 
     database_url: SecretStr | None = Field(
@@ -347,6 +361,23 @@ class Settings(BaseSettings):
                 )
         return self
 
+    @field_validator("barman_servers")
+    @classmethod
+    def _require_servers(cls, text: str | None) -> str | None:
+        if not all(SERVER.match(one) for one in _listed(text)):
+            raise ValueError("expected names of Barman's servers, as in the brackets of its settings, and commas")
+        return text
+
+    @field_validator("barman_command")
+    @classmethod
+    def _require_words(cls, text: str) -> str:
+        try:
+            if shlex.split(text):
+                return text
+        except ValueError:
+            pass
+        raise ValueError("expected a program and its arguments, as a shell takes them")
+
     @field_validator("audit_publish_url")
     @classmethod
     def _require_place(cls, url: str | None) -> str | None:
@@ -399,6 +430,11 @@ class Settings(BaseSettings):
     def witnesses(self) -> Sequence[tuple[str, str]]:
         """Of each witness its verifier key and its URL."""
         return _pairs(self.audit_witnesses)
+
+    @property
+    def barmen(self) -> Sequence[Barman]:
+        """What Barman copies and restores; none where it is not asked."""
+        return [Barman(self.barman_command, one) for one in _listed(self.barman_servers)]
 
     @model_validator(mode="after")
     def _require_strong_hashes(self) -> Self:
@@ -517,8 +553,12 @@ class Settings(BaseSettings):
         return not any(named)
 
 
+def _listed(text: str | None) -> Sequence[str]:
+    return [one.strip() for one in (text or "").split(",") if one.strip()]
+
+
 def _pairs(text: str | None) -> Sequence[tuple[str, str]]:
-    found = [one.strip().partition(" ") for one in (text or "").split(",") if one.strip()]
+    found = [one.partition(" ") for one in _listed(text)]
     return [(key.strip(), url.strip()) for key, _, url in found]
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from supply.lock import CLIENTS, DEVELOPED, FAILOVER, PAGES, PROVIDERS, ROOT
+from supply.lock import BACKUPS, CLIENTS, DEVELOPED, FAILOVER, PAGES, PROVIDERS, ROOT
 
 ACCEPTED: Final = ROOT / "supply" / "accepted.toml"
 TIMEOUT_S: Final = 300
@@ -98,6 +98,7 @@ def audit() -> int:
         (DEVELOPED, python_findings),
         (PROVIDERS, python_findings),
         (FAILOVER, python_findings),
+        (BACKUPS, python_findings),
         (PAGES, npm_findings),
         (CLIENTS, npm_findings),
     ):

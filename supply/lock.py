@@ -15,6 +15,8 @@ PROVIDERS: Final = ROOT / "requirements-providers.txt"
 DEVELOPED: Final = ROOT / "requirements-dev.txt"
 FAILOVER: Final = ROOT / "drills" / "requirements-patroni.txt"
 """What keeps the database's machines, and is drilled with: Patroni, in an environment of its own."""
+BACKUPS: Final = ROOT / "drills" / "requirements-barman.txt"
+"""What copies and restores a PostgreSQL of an operator's own, and is tested with: Barman, in one as well."""
 PAGES: Final = ROOT / "fieldward" / "pages" / "build" / "package-lock.json"
 CLIENTS: Final = ROOT / "tests" / "clients" / "package-lock.json"
 

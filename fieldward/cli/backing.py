@@ -1,38 +1,35 @@
-"""`backup`: making backups of the embedded database, and looking after them."""
+"""`backup`: making backups of the embedded database, or having Barman make them of another, and looking after them."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from fieldward.backup.catalogue import Backup, backup_named, backups_in
-from fieldward.backup.error import BackupError, DamagedBackupError
 from fieldward.backup.making import create_backup
 from fieldward.backup.pruning import prune as prune_backups
 from fieldward.backup.verifying import VerifiedBackup, verify_backup
 from fieldward.backup.wal import run_from
+from fieldward.cli import barman_backing
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.cli.progress import showing_progress
+from fieldward.cli.told_backup import NOT_WHOLE, AsJson, show, telling_backups
 from fieldward.embedded import postgres_programs
 from fieldward.settings import Settings
 from resolvers.row_census import take_census
 
-NOT_WHOLE: Final = 8
-"""The exit code where a backup, or the WAL that belongs to it, is damaged or not all there."""
-
-app = typer.Typer(help="Backups of the embedded database: make, list, verify and delete them.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+app = typer.Typer(
+    help="Backups of the embedded database, or by Barman of your own: make, list, verify and delete them.",
+    no_args_is_help=True,
+)
 
 
 @app.callback()
 def _backup() -> None:
-    """Backups of the embedded database: make, list, verify and delete them."""
+    """Backups of the embedded database, or by Barman of your own: make, list, verify and delete them."""
 
 
 @app.command("create")
@@ -45,9 +42,17 @@ def create(
     It is there under its name once it is whole; one that was cut short is removed by the next. With the WAL that is
     archived from then on, it is restored to any moment.
 
+    Of a PostgreSQL of your own, Barman makes one of each of FIELDWARD_BARMAN_SERVERS, at the rate of its own settings;
+    what it finds wrong with it, or with the server, is said, with exit code 8.
+
     Example: fieldward backup create --rate-mib 100
     """
     settings = load_settings()
+    if settings.barmen:
+        if rate_mib is not None:
+            refuse("--rate-mib: Barman has a bandwidth_limit of its own")
+        barman_backing.create(settings, as_json)
+        return
     backups = directory_of(settings)
 
     async def work() -> Backup:
@@ -68,7 +73,7 @@ def create(
     with telling_backups():
         made = run(work())
     shown = {"id": made.id, "directory": str(made.directory), "bytes": made.size, "rows": rows_of(made)}
-    _show(shown, as_json)
+    show(shown, as_json)
 
 
 @app.command("list")
@@ -78,6 +83,9 @@ def list_backups(as_json: AsJson = False) -> None:
     Example: fieldward backup list --json
     """
     settings = load_settings()
+    if settings.barmen:
+        barman_backing.list_backups(settings, as_json)
+        return
     with telling_backups():
         found = backups_in(directory_of(settings))
         runs = [run_from(one.line, one.last) for one in found]
@@ -112,11 +120,14 @@ def verify(
 ) -> None:
     """Read a backup, and the WAL that takes it further, and say what is damaged or missing. Needs no database.
 
-    Exit code 8 where something is.
+    Of Barman's, read the backup, and ask what is wrong with the server. Exit code 8 where something is.
 
     Example: fieldward backup verify --all
     """
     settings = load_settings()
+    if settings.barmen:
+        barman_backing.verify(settings, name, every, as_json)
+        return
     backups = directory_of(settings)
 
     async def work() -> list[VerifiedBackup]:
@@ -157,6 +168,8 @@ def prune(as_json: AsJson = False) -> None:
     Example: fieldward backup prune
     """
     settings = load_settings()
+    if settings.barmen:
+        refuse("Barman deletes what is too old, by the retention_policy of its settings")
     with telling_backups():
         done = prune_backups(
             directory_of(settings),
@@ -164,7 +177,7 @@ def prune(as_json: AsJson = False) -> None:
             now=datetime.now(UTC),
             keep=timedelta(days=settings.backup_retention_days),
         )
-    _show(asdict(done), as_json)
+    show(asdict(done), as_json)
     if done.too_old is not None:
         refuse(f"the newest backup, {done.too_old}, is too old and was kept: make another, and prune again", code=1)
 
@@ -194,35 +207,18 @@ def census(
     with out.open("x") as file:
         out.chmod(0o600)
         json.dump(counted, file)
-    _show({"file": str(out), "rows": sum(sum(one.values()) for one in counted["rows"].values())}, as_json)
+    show({"file": str(out), "rows": sum(sum(one.values()) for one in counted["rows"].values())}, as_json)
 
 
 def directory_of(settings: Settings) -> Path:
     """Return where backups lie, or exit with 2 where nothing says it."""
     if not settings.is_embedded:
-        refuse("this is for the embedded database: back up your own with a tool of its own (docs/backup.md)")
+        refuse("FIELDWARD_BARMAN_SERVERS: expected, as what Barman calls your own database (docs/backup.md)")
     if settings.backup_directory is None:
         refuse("FIELDWARD_BACKUP_DIRECTORY: expected, as where backups are to lie")
     return settings.backup_directory
 
 
-@contextmanager
-def telling_backups() -> Iterator[None]:
-    """While the block runs, say in one line what is wrong with backups, and exit: with 8 where they are not whole."""
-    try:
-        yield
-    except BackupError as error:
-        refuse(str(error), code=NOT_WHOLE if isinstance(error, DamagedBackupError) else 1)
-
-
 def rows_of(backup: Backup) -> int:
     """Return how many rows were counted when the backup began."""
     return sum(int(count) for tables in backup.census["rows"].values() for count in tables.values())
-
-
-def _show(shown: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(shown, default=str))
-        return
-    for name, value in shown.items():
-        print(f"{name.replace('_', ' ')}: {', '.join(map(str, value)) or 'none' if isinstance(value, list) else value}")

@@ -4,17 +4,16 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fieldward.backup.catalogue import Backup, backup_named, backups_in
 from fieldward.backup.checking import Checked, check_restored
 from fieldward.backup.error import BackupError
-from fieldward.backup.job import WaysInNote, newest_note
 from fieldward.backup.line import locked
 from fieldward.backup.restoring import (
     WAYS_IN,
@@ -29,16 +28,16 @@ from fieldward.backup.restoring import (
     require_empty,
 )
 from fieldward.backup.wal import Run, run_from
-from fieldward.cli.backing import AsJson, telling_backups
+from fieldward.cli.barman_restoring import BARMAN, Wanted, restore_by_barman
 from fieldward.cli.environment import embedded_databases, load_settings, operator, reach, refuse, run, services
 from fieldward.cli.progress import showing_progress
+from fieldward.cli.restored import end, notes_of, settle_by, settled_json
+from fieldward.cli.told_backup import AsJson, telling_backups
 from fieldward.database import migrate
 from fieldward.embedded import EmbeddedPostgres, EmbeddedPostgresError, postgres_programs
 from fieldward.logs import configure_logs
-from fieldward.settings import Settings
-from resolvers.restore_settling import Settled, settle_restored
+from resolvers.restore_settling import Settled
 from resolvers.row_census import Census
-from resolvers.services import Services
 
 RestartTrail = Annotated[
     bool,
@@ -64,6 +63,12 @@ class _Restored:
         """Whether its check came out right, or was not asked for."""
         return self.checked is None or self.checked.may_be_served
 
+    @property
+    def last_transaction_at(self) -> str | None:
+        """When the last transaction that is there was committed."""
+        at = None if self.recovered is None else self.recovered.last_transaction_at
+        return None if at is None else at.isoformat()
+
     @contextmanager
     def timing(self, step: str) -> Iterator[None]:
         """Note how long a step takes."""
@@ -73,20 +78,19 @@ class _Restored:
 
 
 def restore(
-    backups: Annotated[
-        Path, typer.Option("--from", help="The directory of backups.", exists=True, file_okay=False, resolve_path=True)
-    ],
+    source: Annotated[str, typer.Option("--from", help="The directory of backups; or barman: and what it calls it.")],
     into: Annotated[Path, typer.Option(help="The data directory to make, which must be empty.", resolve_path=True)],
+    reason: Annotated[str, typer.Option(help="Why, for the trail.")],
     keys: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            help="Where the keys lie that no backup has: the old data directory, or the copy of its keys.",
+            help="Where the keys lie that no backup has: the old data directory, or the copy of its keys. Not of"
+            " Barman's, where they lie in FIELDWARD_DATA_DIRECTORY.",
             exists=True,
             file_okay=False,
             resolve_path=True,
         ),
-    ],
-    reason: Annotated[str, typer.Option(help="Why, for the trail.")],
+    ] = None,
     to_time: Annotated[
         str | None, typer.Option(help="The moment to restore, as 2026-03-03T10:00:00Z: what was committed until then.")
     ] = None,
@@ -97,9 +101,21 @@ def restore(
         bool, typer.Option("--new-signing-key", help="The key that signed the trail is lost: make another.")
     ] = False,
     check: Annotated[bool, typer.Option(help="Check rows, trail and values before this ends.")] = True,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Of Barman's: the command that starts PostgreSQL on it. Without it, nothing but the copy."),
+    ] = None,
+    ssh: Annotated[
+        str | None, typer.Option(help="Of Barman's: how it reaches the machine to restore on, as ssh postgres@db1.")
+    ] = None,
+    wait_minutes: Annotated[
+        int, typer.Option(min=1, max=7 * 24 * 60, help="Of Barman's: minutes that replaying may take.")
+    ] = 60,
     as_json: AsJson = False,
 ) -> None:
     """Restore the embedded database into a new data directory, to a moment or to the newest, and check it.
+
+    From barman:NAME Barman restores a PostgreSQL of your own, into what is its data directory from then on.
 
     Erasures are done again, all sign-ins end, and what was taken away after that moment is taken away again, before
     anybody can be served. The trail says that it was restored. Exit code 8: a backup or WAL is damaged or missing; 7:
@@ -113,6 +129,21 @@ def restore(
     if (moment is None) != latest:
         refuse("expected one of --to-time and --latest")
     configure_logs("json")
+    if source.startswith(BARMAN):
+        if keys is not None or new_signing_key:
+            refuse("--keys and --new-signing-key are of the embedded database: these are in FIELDWARD_DATA_DIRECTORY")
+        wanted = Wanted(source.removeprefix(BARMAN), into, moment, backup, start, ssh, wait_minutes * 60)
+        restore_by_barman(
+            load_settings(), wanted, reason=reason, restarts_trail=restart_trail, checks=check, as_json=as_json
+        )
+        return
+    if start is not None or ssh is not None:
+        refuse("--start and --ssh are of a restore from barman:NAME")
+    backups = Path(source).resolve()
+    if not backups.is_dir():
+        refuse("--from: expected the directory of backups, or barman: and a name")
+    if keys is None:
+        refuse("--keys: expected, as where the keys lie that no backup has")
     settings = load_settings().model_copy(
         update={
             "data_directory": into,
@@ -149,7 +180,7 @@ def restore(
                     built = await standing.enter_async_context(services(settings, databases))
                 with done.timing("settle"):
                     done.erasures = len(await built.destructions.all())
-                    done.settled = await _settle(built, [keys / WAYS_IN, backups / WAYS_IN], into, reason)
+                    done.settled = await settle_by([keys / WAYS_IN, backups / WAYS_IN], built, into, reason)
                     mark_unchecked(into)
                 if check:
                     with done.timing("check"):
@@ -172,15 +203,15 @@ def restore(
     shown = {
         "backup": done.backup,
         "into": str(into),
-        "last_transaction_at": _iso(done.recovered.last_transaction_at if done.recovered else None),
+        "last_transaction_at": done.last_transaction_at,
         "segments": done.recovered.segments if done.recovered else 0,
         "erasures": done.erasures,
-        "settled": _settled(done.settled),
+        "settled": settled_json(done.settled),
         "checked": done.checked.to_json() if done.checked else None,
         "may_be_served": done.may_be_served,
         "took_s": done.took_s,
     }
-    _end(shown, done.checked, as_json)
+    end(shown, done.checked, as_json)
 
 
 def verify_restore(
@@ -219,13 +250,13 @@ def verify_restore(
                 with showing_progress(as_json) as told:
                     done = None
                     if settle and reason is not None:
-                        done = await _settle(built, _notes(settings), settings.data_directory, reason)
+                        done = await settle_by(notes_of(settings), built, settings.data_directory, reason)
                     return done, await check_restored(
                         built, operator(), counted, restart_reason=reason if restart_trail else None, progress=told
                     )
 
     done, checked = run(work())
-    _end({"settled": _settled(done), "checked": checked.to_json()}, checked, as_json)
+    end({"settled": settled_json(done), "checked": checked.to_json()}, checked, as_json)
 
 
 def _choose(backups: Path, name: str | None, to: datetime | None) -> tuple[Backup, Run]:
@@ -245,17 +276,6 @@ def _choose(backups: Path, name: str | None, to: datetime | None) -> tuple[Backu
     return before[-1], choose_run(before[-1], to)
 
 
-async def _settle(built: Services, notes: list[Path], into: Path, reason: str) -> Settled:
-    settled = await settle_restored(built, operator(), newest_note(notes), reason=reason)
-    await WaysInNote(into, None).begin_anew(built.keystore)
-    return settled
-
-
-def _notes(settings: Settings) -> list[Path]:
-    directories = [settings.data_directory, *filter(None, [settings.backup_directory])]
-    return [directory / WAYS_IN for directory in directories]
-
-
 def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
@@ -266,67 +286,3 @@ def _moment(text: str | None) -> datetime | None:
     if found.tzinfo is None:
         refuse("--to-time: expected a moment with its offset from UTC, such as 2026-03-03T10:00:00Z")
     return found.astimezone(UTC)
-
-
-def _iso(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
-
-
-def _settled(done: Settled | None) -> dict[str, Any] | None:
-    return None if done is None else asdict(done)
-
-
-def _end(shown: dict[str, Any], checked: Checked | None, as_json: bool) -> None:
-    """Print what came out, and exit as it is."""
-    if as_json:
-        print(json.dumps(shown, default=str))
-    else:
-        for name, value in shown.items():
-            if isinstance(value, dict):
-                print(f"{name}:")
-                for inner, one in value.items():
-                    _print(f"  {inner}", one)
-            else:
-                _print(name, value)
-        for line in _waiting(shown["settled"]):
-            print(line)
-        for one in checked.set_back if checked else ():
-            _advise(one.slug, one.published_size, one.kept_size)
-    if checked is not None and checked.exit_code:
-        raise typer.Exit(checked.exit_code)
-
-
-def _waiting(settled: dict[str, Any] | None) -> Iterator[str]:
-    """Yield what of that which was settled waits for somebody."""
-    if settled is None:
-        return
-    if not settled["knows_ways_in"]:
-        yield (
-            "There was no note of what stood last: nobody knows what was taken away, or held, since. No period of"
-            " retention counts until it is decided anew. Look at members, factors and legal holds before you serve it."
-        )
-    if settled["erasures_to_confirm"]:
-        yield "Erasures that were confirmed wait to be confirmed anew: they may have been taken back since."
-    if settled["erasures_gone"]:
-        yield "Erasures that were asked for after that moment are gone: have them asked for once more, in their time."
-    if settled["holds"]:
-        yield "Legal holds that were placed since stand again: who placed them says why."
-    if settled["other"]:
-        yield "Roles or rights are others than they stood last: look at them."
-
-
-def _print(name: str, value: Any) -> None:
-    if isinstance(value, list):
-        print(f"{name.replace('_', ' ')}:" + ("".join(f"\n    {one}" for one in value) or " none"))
-    else:
-        print(f"{name.replace('_', ' ')}: {'none' if value is None or value == {} else value}")
-
-
-def _advise(slug: str | None, published: int, kept: int) -> None:
-    if slug is None:
-        return
-    print(
-        f"The trail of {slug} has {kept:,} entries sealed, and {published:,} were published. Nothing more of it is"
-        " sealed until you say that the newer ones are lost:\n"
-        f'  fieldward audit restart --organization {slug} --reason "…"'
-    )

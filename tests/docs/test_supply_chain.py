@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fieldward.background import GRACE_S
 from fieldward.settings import Settings
-from supply.lock import DEVELOPED, FAILOVER, PROVIDERS, SERVED
+from supply.lock import BACKUPS, DEVELOPED, FAILOVER, PROVIDERS, SERVED
 from tests.support.containerfile import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ def test_every_file_that_locks_python_packages_is_named() -> None:
     assert set(re.findall(r"`([\w/-]*requirements[\w-]*\.txt)`", section)) == {
         path.relative_to(ROOT).as_posix() for path in locked
     }
-    assert set(locked) == {SERVED, PROVIDERS, DEVELOPED, FAILOVER}
+    assert set(locked) == {SERVED, PROVIDERS, DEVELOPED, FAILOVER, BACKUPS}
 
 
 def test_the_container_is_run_as_it_was_built() -> None:

@@ -49,3 +49,26 @@ def test_an_empty_url_of_the_owner_is_no_url_of_the_owner(monkeypatch: pytest.Mo
 
     assert "owner-served" not in {one.rule.name for one in setting_findings(settings)}
     assert not settings.is_embedded
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *(("BARMAN_SERVERS", one) for one in ("--all", "a b", "fieldward,;", "fieldward,-c", "../fieldward")),
+        *(("BARMAN_COMMAND", one) for one in ("barman '", "  ")),
+    ],
+)
+def test_what_barman_would_take_for_something_else_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, wrong: str
+) -> None:
+    monkeypatch.setenv(f"FIELDWARD_{name}", wrong)
+
+    with pytest.raises(ValidationError, match="expected"):
+        Settings()
+
+
+def test_each_of_barmans_servers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().barmen == []
+    monkeypatch.setenv("FIELDWARD_BARMAN_SERVERS", "fieldward, fieldward-keys,")
+
+    assert [one.server for one in Settings().barmen] == ["fieldward", "fieldward-keys"]

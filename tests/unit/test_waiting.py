@@ -54,9 +54,7 @@ async def test_who_comes_while_the_first_has_not_waited_long_waits_as_well(clock
     assert line.length == 2
 
 
-async def test_where_the_first_has_waited_long_one_of_each_organization_waits(
-    clock: Clock, waiters: ExitStack
-) -> None:
+async def test_where_the_first_has_waited_long_one_of_each_organization_waits(clock: Clock, waiters: ExitStack) -> None:
     line = Line(SAID)
     operation(line, BASIN, waiters)
     clock.now += CROWDED_AFTER_S + 0.1
