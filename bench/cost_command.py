@@ -26,7 +26,7 @@ from bench.sections.audit import measure_audit
 from bench.sections.encryption import Cipher, measure_encryption
 from bench.sections.export import measure_export
 from bench.sections.guards import measure_guards
-from bench.sections.importing import measure_import
+from bench.sections.importing import USUAL, measure_import
 from bench.sections.overload import MOST_TIMES, measure_overload
 from bench.sections.sealing import measure_sealing
 from bench.sections.series import measure_series
@@ -188,15 +188,16 @@ def sign_in_timing_command(
 def import_command(
     directory: Directory = DEFAULT,
     rows: Annotated[int, typer.Option(min=100, help="How many rows the file has.")] = 100_000,
+    results: Annotated[int, typer.Option(min=1, max=4, help="How many of them are one record.")] = USUAL,
     as_json: AsJson = False,
     write: Write = False,
     note: Note = None,
 ) -> None:
     """Measure the import of a file: rows per second, memory, and how it compares to COPY of the same rows.
 
-    Example: python -m bench import --rows 1000000 --write
+    Example: python -m bench import --rows 1000000 --results 1 --write
     """
     plan = plan_of(directory, 100, 1, 1, 0, 1, Generator.AUTO)
     with opened(directory) as databases:
-        report = measure_import(plan, databases, rows)
+        report = measure_import(plan, databases, rows, results)
     publish(report, as_json=as_json, write=write, note=note)

@@ -1,9 +1,9 @@
 """How fast a large file is imported, what of memory that takes, and how it compares to COPY of the same rows.
 
-The file is made up, in the layout of the Water Quality Portal, with four results to an activity. A process of its own
-uploads it and runs the import as the server's job does: rows are parsed, judged, looked up, sealed, and written with
-their audit entries and changes. COPY then puts the very rows that came of it into two tables without triggers and
-without a trail, with the same indexes: the least that PostgreSQL has to do for them.
+The file is made up, in the layout of the Water Quality Portal, with four results to an activity, or one: then each row
+is a record. A process of its own uploads it and runs the import as the server's job does: rows are parsed, judged, looked
+up, sealed, and written with their audit entries and changes. COPY then puts the very rows that came of it into two tables
+without triggers and without a trail, with the same indexes: the least that PostgreSQL has to do for them.
 """
 
 import asyncio
@@ -27,7 +27,8 @@ from bench.targets.base import POOL_SIZE
 from fieldward.settings import Settings
 from resolvers.wqx_table import Column
 
-RESULTS_OF_ACTIVITY: Final = 4
+USUAL: Final = 4
+"""Results of an activity, which is a record, as in files of the Portal."""
 _DATABASE: Final = "fieldward_importing"
 _CHARACTERISTICS: Final = (
     ("Temperature, water", "deg C", "12.5"),
@@ -38,11 +39,12 @@ _CHARACTERISTICS: Final = (
 _TABLES: Final = ("record", "measurement")
 
 
-def measure_import(plan: Plan, databases: Databases, rows: int) -> Report:
-    """Import a file of so many rows, then COPY what came of it."""
+def measure_import(plan: Plan, databases: Databases, rows: int, results: int = USUAL) -> Report:
+    """Import a file of so many rows, then COPY what came of it. results: to a record."""
+    name = "import" if results == USUAL else "import-records"
     with tempfile.TemporaryDirectory(dir=plan.directory) as directory:
         path = Path(directory) / "results.csv"
-        size_mb = write_file(path, rows) / 2**20
+        size_mb = write_file(path, rows, results) / 2**20
         say(f"a file of {rows:,} rows, {size_mb:.0f} MiB")
         found, copied = asyncio.run(_measure(databases, plan, path))
     if found["status"] != "DONE" or found["created"] != rows:
@@ -50,7 +52,7 @@ def measure_import(plan: Plan, databases: Databases, rows: int) -> Report:
     rate, copy_rate = rows / found["import_s"], rows / copied
     lines = [
         *heading(plan.generator, f"PostgreSQL {asyncio.run(databases.version())}"),
-        f"A file of {rows:,} rows, {size_mb:.0f} MiB, {RESULTS_OF_ACTIVITY} results to a record; one process.",
+        f"A file of {rows:,} rows, {size_mb:.0f} MiB, {rows // results:,} records; one process.",
         "",
         *table(
             ["what", "seconds", "rows/s", "times COPY"],
@@ -69,22 +71,22 @@ def measure_import(plan: Plan, databases: Databases, rows: int) -> Report:
         f"Memory of the process: {found['before_mb']:.0f} MB before, {_quarter(found, 0):.0f} MB in the first quarter,"
         f" {_quarter(found, 3):.0f} MB in the last, {found['peak_mb']:.0f} MB at the most.",
     ]
-    return Report("import", lines, {"import": {**found, "copy_s": copied, "file_mb": size_mb}})
+    return Report(name, lines, {name: {**found, "copy_s": copied, "file_mb": size_mb}})
 
 
-def write_file(path: Path, rows: int) -> int:
-    """Write a file of so many rows, and return its bytes."""
+def write_file(path: Path, rows: int, results: int) -> int:
+    """Write a file of so many rows, so many of them to a record, and return its bytes."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [str(one) for one in Column], restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(_rows(rows))
+        writer.writerows(_rows(rows, results))
     return path.stat().st_size
 
 
-def _rows(count: int) -> Iterator[dict[str, str]]:
+def _rows(count: int, results: int) -> Iterator[dict[str, str]]:
     for number in range(count):
-        activity, place = divmod(number, RESULTS_OF_ACTIVITY)
-        characteristic, unit, value = _CHARACTERISTICS[place % len(_CHARACTERISTICS)]
+        activity = number // results
+        characteristic, unit, value = _CHARACTERISTICS[number % len(_CHARACTERISTICS)]
         yield {
             Column.ORGANIZATION: "BENCH_WQX",
             Column.ORGANIZATION_NAME: "Bench Water Survey",
