@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         "barman",
         min_length=1,
         max_length=500,
-        description="How Barman is called, as sudo -n -u barman barman, or ssh barman@backups barman.",
+        description="How Barman is called, as sudo -n -u barman barman.",
     )
 
     database_url: SecretStr | None = Field(

@@ -122,6 +122,14 @@ class Cluster:
             raise NoPrimaryError("No server takes writes at the moment.")
         return await self._find(more)
 
+    async def connect_to(self, server: Server) -> asyncpg.Connection:
+        """Return a connection to one of the servers, whatever it is at the moment.
+
+        Raises:
+            OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError: it does not let us in.
+        """
+        return await self._open(server, {})
+
     async def look(self, **more: Any) -> asyncpg.Connection:
         """Look for the server that takes writes, also where it is known to be lost; return a connection to it.
 

@@ -1,9 +1,9 @@
 """How fast a large file is imported, what of memory that takes, and how it compares to COPY of the same rows.
 
 The file is made up, in the layout of the Water Quality Portal, with four results to an activity, or one: then each row
-is a record. A process of its own uploads it and runs the import as the server's job does: rows are parsed, judged, looked
-up, sealed, and written with their audit entries and changes. COPY then puts the very rows that came of it into two tables
-without triggers and without a trail, with the same indexes: the least that PostgreSQL has to do for them.
+is a record. A process of its own uploads it and runs the import as the server's job does: rows are parsed, judged,
+looked up, sealed, and written with their audit entries and changes. COPY then puts the very rows that came of it into
+two tables without triggers and without a trail, with the same indexes: the least that PostgreSQL has to do for them.
 """
 
 import asyncio

@@ -11,7 +11,8 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,13 +20,18 @@ from typing import Any, Final
 
 from fieldward.backup.error import BackupError
 
-SERVER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
-"""What Barman may call a server here: nothing that its command would take for an option."""
+SERVER: Final = re.compile(r"(?!all\Z)[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+"""What Barman may call a server here: nothing that its command would take for an option, or for all that there are."""
+PLAIN: Final = re.compile(r"/[A-Za-z0-9_./-]*\Z")
+"""A directory that Barman restores into: it hands its path to a shell as it is."""
 LONGEST_WAIT_S: Final = 3600
 """Seconds that a backup waits for the last of its WAL."""
 
 _WHOLE: Final = "DONE"
-_SAID: Final = ("_ERROR", "_EXCEPTION")
+_ERRORS: Final = ("_ERROR", "_EXCEPTION")
+_WARNINGS: Final = ("warnings", "missing_files", "changes")
+# What a hook kept back leaves behind: nothing is wrong with any other.
+_NO_MATTER: Final = frozenset({"failed_backups"})
 _SECRETS: Final = ("FIELDWARD_", "VAULT_", "AWS_")
 _LAST: Final = 3
 
@@ -70,11 +76,15 @@ class Barman:
             BackupError: Barman made none; so does each of these.
         """
         said = await self._ask("backup", "--wait", f"--wait-timeout={LONGEST_WAIT_S}", self.server)
+        if "backup_id" not in said:
+            raise BackupError(
+                f"Barman made no backup of {self.server}: {_told(said, '_INFO') or 'it does not say why'}."
+            )
         return await self.backup(str(said["backup_id"]))
 
     async def backups(self) -> list[BarmanBackup]:
         """Return the backups that there are, the oldest first."""
-        listed = (await self._ask("list-backups", self.server))[self.server]
+        listed = self._own(await self._ask("list-backups", self.server))
         return sorted((_backup(one) for one in listed), key=lambda one: one.id)
 
     async def backup(self, name: str) -> BarmanBackup:
@@ -102,14 +112,12 @@ class Barman:
 
     async def findings(self) -> list[str]:
         """Return what Barman finds wrong with the server: what streams to it, its slot, its disk, the backups' age."""
-        said = await self._ask("check", self.server, may_fail=True)
-        checks: Mapping[str, Mapping[str, str]] = said.get(self.server) or {}
-        found = [
+        checks: Mapping[str, Mapping[str, str]] = self._own(await self._ask("check", self.server, may_fail=True))
+        return [
             f"{self.server}: {name.replace('_', ' ')}: {one.get('hint') or 'failed'}"
             for name, one in checks.items()
-            if one["status"] != "OK"
+            if one["status"] != "OK" and name not in _NO_MATTER
         ]
-        return found if checks else [f"{self.server}: {_errors(said) or 'Barman says nothing of it'}"]
 
     async def verify(self, backup: BarmanBackup) -> list[str]:
         """Return what is wrong with the files of a backup, each of which is read (pg_verifybackup)."""
@@ -121,16 +129,33 @@ class Barman:
             return [f"{backup.id}: {error}"]
         return []
 
-    async def restore(self, backup: BarmanBackup, into: Path, *, to: datetime | None, ssh: str | None) -> None:
-        """Copy a backup and its WAL into a directory, from which PostgreSQL replays it to a moment, or to the end.
+    async def system_id(self, backup: BarmanBackup) -> str:
+        """Return what PostgreSQL calls the cluster that a backup is of, on all its servers and for good."""
+        return str(self._own(await self._ask("show-backup", self.server, backup.id))["system_id"])
+
+    async def restore(self, backup: BarmanBackup, into: Path, *, to: datetime | None, ssh: str | None) -> list[str]:
+        """Copy a backup and its WAL into a directory, from which PostgreSQL replays it to a moment, or to the end, by
+        the line of the newest primary; return what Barman wants looked at.
 
         ssh: the command that reaches the machine on which the directory is, as `ssh postgres@db1`.
         """
         # What was streamed and is not in the archive yet.
         await self._ask("archive-wal", self.server)
-        target = [] if to is None else [f"--target-time={to.isoformat(sep=' ')}", "--target-action=promote"]
-        remote = [] if ssh is None else [f"--remote-ssh-command={ssh}"]
-        await self._ask("restore", "--no-get-wal", "--partial-wal", *target, *remote, self.server, backup.id, str(into))
+        target = ["--target-tli=latest", "--target-action=promote"]
+        if to is not None:
+            target.append(f"--target-time={to.isoformat()}")
+        if ssh is not None:
+            target.append(f"--remote-ssh-command={ssh}")
+        said = await self._ask(
+            *("restore", "--no-get-wal", "--partial-wal", *target, self.server, backup.id, str(into))
+        )
+        return [f"{name.replace('_', ' ')}: {one}" for name in _WARNINGS for one in said.get(name) or ()]
+
+    def _own(self, said: Mapping[str, Any]) -> Any:
+        """Return what an answer says of the server."""
+        if self.server not in said:
+            raise BackupError(f"Barman says nothing of {self.server}: {_told(said, '_INFO') or 'is it inactive?'}")
+        return said[self.server]
 
     async def _ask(self, verb: str, *arguments: str, may_fail: bool = False) -> dict[str, Any]:
         """Return what Barman answers. may_fail: also where it ends with another code than 0."""
@@ -138,8 +163,7 @@ class Barman:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
                 *("-f", "json", verb, *arguments),
-                # The service's secrets are not Barman's.
-                env={name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)},
+                env=environment_of_others(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -148,23 +172,35 @@ class Barman:
             raise BackupError(
                 f"FIELDWARD_BARMAN_COMMAND: {self._command[0]} can't be run: {error.strerror}."
             ) from error
-        try:
+        with ending(process):
             out, err = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.terminate()
-                await process.wait()
         said: dict[str, Any] = {}
         if out.strip():
             try:
                 said = json.loads(out)
             except ValueError as error:
                 raise BackupError(f"barman {verb} did not answer in JSON.") from error
-        if process.returncode != 0 and not may_fail:
+        if process.returncode != 0 and not (may_fail and said):
             lines = [line for line in err.decode(errors="replace").splitlines() if line.strip()]
-            told = _errors(said) or "; ".join(lines[-_LAST:]) or f"it ended with {process.returncode}"
+            told = _told(said, *_ERRORS) or "; ".join(lines[-_LAST:]) or f"it ended with {process.returncode}"
             raise BackupError(f"barman {verb} failed: {told}")
         return said
+
+
+def environment_of_others() -> dict[str, str]:
+    """Return the environment for a program that is not ours: without the service's secrets."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
+
+
+@contextmanager
+def ending(process: asyncio.subprocess.Process) -> Iterator[None]:
+    """Where the block is left before a program has ended, end it, as far as it may be ended by us."""
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                process.terminate()
 
 
 def census_of(kept: Path, backup: BarmanBackup) -> Path | None:
@@ -184,5 +220,5 @@ def _backup(listed: Mapping[str, Any]) -> BarmanBackup:
     )
 
 
-def _errors(said: Mapping[str, Any]) -> str:
-    return "; ".join(line for name in _SAID for line in said.get(name, ())[-_LAST:])
+def _told(said: Mapping[str, Any], *names: str) -> str:
+    return "; ".join(str(line) for name in names for line in said.get(name, ())[-_LAST:])

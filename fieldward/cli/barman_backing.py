@@ -62,11 +62,10 @@ def verify(settings: Settings, name: str | None, every: bool, as_json: bool) -> 
         shown = []
         with showing_progress(as_json) as told:
             for one in settings.barmen:
-                there = await one.backups()
+                newest = None if name is not None else await one.newest()
+                there = await one.backups() if every or newest is None else [newest]
                 if name is not None and not every:
                     there = [backup for backup in there if backup.id == name]
-                elif not every:
-                    there = [await one.newest()]
                 found = await one.findings() if there else []
                 for backup in there:
                     told(f"Verifying {backup.id}", 0, None)

@@ -115,12 +115,13 @@ def restore(
 ) -> None:
     """Restore the embedded database into a new data directory, to a moment or to the newest, and check it.
 
-    From barman:NAME Barman restores a PostgreSQL of your own, into what is its data directory from then on.
+    From barman:NAME Barman restores a PostgreSQL of your own, into what is its data directory from then on. Stop every
+    server of Fieldward first: nothing keeps one from being started on it.
 
     Erasures are done again, all sign-ins end, and what was taken away after that moment is taken away again, before
     anybody can be served. The trail says that it was restored. Exit code 8: a backup or WAL is damaged or missing; 7:
     the trail, or a row, is not what it must be; 5: a value does not open; 6: more of the trail was published than is
-    there: --restart-trail says so in it. After 8, 7 and 5 no server starts on it.
+    there: --restart-trail says so in it. After 8, 7 and 5 no server starts on it that is embedded.
 
     Example: fieldward restore --from /mnt/backup --to-time 2026-03-03T10:00:00Z --into restored --keys .fieldward
     --reason "The disk failed"

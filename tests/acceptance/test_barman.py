@@ -19,8 +19,10 @@ import pytest
 from auth.role import OrganizationRole
 from drills.caller import Caller
 from drills.machine import Person
+from fieldward.backup.error import BackupError
 from fieldward.backup.job import newest_note
 from fieldward.backup.restoring import WAYS_IN
+from fieldward.cli.barman_restoring import require_restored
 from tests.support.barman import SERVER, BarmanMachine
 from tests.support.server import ROOT
 
@@ -58,12 +60,13 @@ class House:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stderr if code in {1, 2} else json.loads(done.stdout)
 
-    def restore(self, *arguments: str, code: int = 0) -> Any:
+    def restore(self, *arguments: str, code: int = 0, **more: str) -> Any:
         """Restore to the moment."""
         return self.told(
             *("restore", "--from", f"barman:{SERVER}", "--into", str(self.machine.into)),
             *("--to-time", self.moment.isoformat(), "--reason", "The disk failed", *arguments),
             code=code,
+            **more,
         )
 
     def make(self, owner: Caller, code: str) -> None:
@@ -135,6 +138,7 @@ def test_what_is_called_wrong_or_can_not_be_done_is_said_and_nothing_is_copied(h
 
     assert "is not empty" in house.told(*early[:4], str(machine.kept), *early[5:], "--latest", code=1)
     assert "answers" in house.told(*early, "--latest", code=1)
+    assert "shell" in house.told(*early[:4], f"{machine.into} $x", *early[5:], "--latest", code=2)
     assert "barman:" in house.told("restore", "--from", "nowhere", *early[3:], "--latest", code=2)
     assert "--keys" in house.told(*early, "--latest", "--keys", str(machine.data), code=2)
     assert "--start" in house.told(
@@ -156,6 +160,8 @@ def test_a_backup_that_the_hook_keeps_back_is_not_made(house: House) -> None:
         hook.write_text(text)
 
     assert len([one for one in house.told("backup", "list")["backups"] if one["status"] == "DONE"]) == 1
+    # What it left behind is wrong with no other.
+    assert house.told("backup", "verify")["verified"]
 
 
 def test_a_moment_comes_back_from_barman_and_nothing_that_had_ended(house: House) -> None:
@@ -172,12 +178,16 @@ def test_a_moment_comes_back_from_barman_and_nothing_that_had_ended(house: House
         given = {"userId": leaver_id, "reason": "Their laptop was stolen."}
         assert not owner.data(SUSPEND, {"input": given})["suspendUser"]["errors"]
     _note_ways_in(machine)
+    assert "at work" in _refused(machine, "", None)
     machine.stop()
+    system_id = asyncio.run(_system_id(machine))
+    assert "another cluster" in _refused(machine, "1", None)
+    assert "not replayed to that moment" in _refused(machine, system_id, house.moment)
+    asyncio.run(require_restored(machine.databases("service"), system_id, None))
     machine.primary.stop()
-    before = ("--to-time", "2026-01-01T00:00:00Z")
-    assert "from before" in house.restore(*before, code=1)
-    assert "can't be run" in house.restore("--start", "/nowhere/start", code=1)
-    assert machine.into.exists()
+    assert "from before" in house.restore("--to-time", "2026-01-01T00:00:00Z", code=1)
+    assert "DATA_DIRECTORY" in house.restore(code=2, FIELDWARD_DATA_DIRECTORY="/nowhere")
+    assert "ended with 1. What was copied is there" in house.restore("--start", "false", code=1)
     assert "is not empty" in house.restore("--start", machine.start_command, code=1)
     shutil.rmtree(machine.into)
 
@@ -190,9 +200,10 @@ def test_a_moment_comes_back_from_barman_and_nothing_that_had_ended(house: House
     assert told["rows_counted"]
     assert told["may_be_served"]
     assert told["next"] is None
+    assert datetime.fromisoformat(told["last_transaction_at"]) <= house.moment
     assert told["settled"]["sessions"] >= 1
     assert told["settled"]["closed"] == {"members": 1}
-    assert {"copy", "recover", "settle", "check"} == set(told["took_s"])
+    assert {"verify", "copy", "recover", "settle", "check"} == set(told["took_s"])
     machine.start()
     with closing(Caller(machine, OWNER)) as owner:
         assert [one["code"] for one in owner.data(PROJECTS)["projects"]["nodes"]] == ["BEFORE"]
@@ -210,3 +221,15 @@ def _note_ways_in(machine: BarmanMachine) -> None:
     while (now := newest_note([machine.data / WAYS_IN])) is None or now.at <= noted.at:
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def _refused(machine: BarmanMachine, system_id: str, moment: datetime | None) -> str:
+    """Return why what runs is not taken for what was restored."""
+    with pytest.raises(BackupError) as refused:
+        asyncio.run(require_restored(machine.databases("service"), system_id, moment))
+    return str(refused.value)
+
+
+async def _system_id(machine: BarmanMachine) -> str:
+    async with machine.superuser() as superuser:
+        return str(await superuser.fetchval("select system_identifier from pg_control_system()"))
