@@ -271,7 +271,9 @@ MEASURES: Final[Sequence[Measure]] = (
     Measure(
         "erasure",
         "Erasure on request",
-        "Who asks to be forgotten is erased within 30 days, in every copy, and gets a certificate of it.",
+        "Who asks to be forgotten is erased within 30 days: what is theirs can be opened nowhere any more but with a"
+        " backup of the keystore, and with that for as long as it is kept, 30 days more at the most. The certificate"
+        " says until when.",
         "A request is confirmed, can be taken back for a while, and is carried out by itself"
         " (`resolvers/erasure_execution.py: ErasureRunning`) by destroying the keys of what is theirs"
         " (`models/encryption/destruction.py: DestructionLog`); it is done again after a restore, before the first"

@@ -24,6 +24,8 @@ SERVER: Final = re.compile(r"(?!all\Z)[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 """What Barman may call a server here: nothing that its command would take for an option, or for all that there are."""
 PLAIN: Final = re.compile(r"/[A-Za-z0-9_./-]*\Z")
 """A directory that Barman restores into: it hands its path to a shell as it is."""
+CENSUSES: Final = "census-*.json"
+"""The files that its hook keeps, one beside each backup."""
 LONGEST_WAIT_S: Final = 3600
 """Seconds that a backup waits for the last of its WAL."""
 
@@ -205,7 +207,7 @@ def ending(process: asyncio.subprocess.Process) -> Iterator[None]:
 
 def census_of(kept: Path, backup: BarmanBackup) -> Path | None:
     """Return the census that the hook kept beside a backup; None where there is none."""
-    path = kept / f"census-{backup.id}.json"
+    path = kept / CENSUSES.replace("*", backup.id)
     return path if path.is_file() else None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from fieldward.background import Job
+from fieldward.backup.barman import CENSUSES
 from fieldward.backup.catalogue import backups_of
 from fieldward.backup.error import BackupError
 from fieldward.backup.line import noted_line, write_whole
@@ -112,9 +113,14 @@ def _read_own(path: Path) -> bytes:
 
 
 def ages_of(settings: Settings) -> BackupAges | None:
-    """Return how old the backups of the embedded database are; None where it is to have none of ours."""
-    if settings.backup_directory is None or not settings.is_embedded:
+    """Return how old the backups are; None where there are to be none that we know of.
+
+    Of Barman's it is known when the newest was begun, by the census that its hook keeps, and of no older one.
+    """
+    if settings.backup_directory is None:
         return None
+    if not settings.is_embedded:
+        return _barman_ages(settings.backup_directory) if settings.barmen else None
     try:
         line = noted_line(settings.data_directory, settings.backup_directory)
         if line is None:
@@ -125,3 +131,12 @@ def ages_of(settings: Settings) -> BackupAges | None:
         # What can't be read is no backup: as old as can be.
         log.error("backups_not_read", failure=type(error).__name__)
         return BackupAges(datetime.fromtimestamp(0, UTC), None)
+
+
+def _barman_ages(kept: Path) -> BackupAges:
+    try:
+        censuses = [one.stat().st_mtime for one in kept.glob(CENSUSES)]
+    except OSError as error:
+        log.error("backups_not_read", failure=type(error).__name__)
+        censuses = []
+    return BackupAges(datetime.fromtimestamp(max(censuses, default=0), UTC), None)

@@ -36,12 +36,13 @@ alone, and `own` is what everyone may do with what is about themselves. Roles of
 same permissions. A program reads what its maker may, cut down to its scope. Which field shows which column is in
 [access](access.md); some columns no field shows.
 
-**Kept** says what happens to rows today. There is no schedule that deletes by age. Where changes are recorded, the
-trail keeps every earlier value for good, in the table `change`: encrypted ones as ciphertext, guarded as the column is,
-and of SECRET ones only that they changed. So a row that is deleted is gone from its table and not from the trail. What
-is encrypted is readable as long as its data key is there: `fieldward erase` destroys the keys of a person, of a
-collector's name or of an organization, and with them every copy, in rows, trail and backups of the data. Backups are
-kept as long as whoever operates the service keeps them."""
+**Kept** says what happens to rows. Those whose kind a period can be set for are deleted once it is over, and until one
+is set are kept ([retention](retention.md)). Where changes are recorded, the trail keeps every earlier value in the
+table `change`, until the trail's own period is over where one is set: encrypted ones as ciphertext, guarded as the
+column is, and of SECRET ones only that they changed. So a row that is deleted is gone from its table and not from the
+trail. What is encrypted is readable as long as its data key is there: an [erasure](erasure.md) destroys the keys of a
+person, of a collector's name or of an organization, and with them every copy, in rows, trail and backups of the data.
+Backups of the keystore, which hold those keys, are kept for 30 days at most ([backups](backup.md))."""
 
 _BESIDE: Final = """## Beside these tables
 

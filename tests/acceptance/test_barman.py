@@ -24,6 +24,7 @@ from fieldward.backup.job import newest_note
 from fieldward.backup.restoring import WAYS_IN
 from fieldward.cli.barman_restoring import require_restored
 from tests.support.barman import SERVER, BarmanMachine
+from tests.support.programs import needs
 from tests.support.server import ROOT
 
 OWNER: Final = Person("olive@basin.example", OrganizationRole.OWNER)
@@ -36,7 +37,7 @@ PROJECTS: Final = "{ projects(first: 50) { nodes { code } } }"
 RESTORED: Final = '{ auditEntries(first: 9, filter: {action: {eq: "database.restore"}}) { nodes { reason } } }'
 WAITS_S: Final = 300.0
 
-pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed, by which Barman copies")
+pytestmark = needs("rsync")
 
 
 @dataclass

@@ -23,6 +23,7 @@ from fieldward.cli.serving import require_startable
 from fieldward.settings import Settings
 from tests.acceptance.test_fresh_clone import copy_of_the_project
 from tests.support.containerfile import is_ignored, parsed
+from tests.support.programs import needs
 from tests.support.server import ROOT, free_port
 
 CONTAINERFILE = ROOT / "deploy" / "container" / "Containerfile"
@@ -168,7 +169,7 @@ def units(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@needs("systemd-analyze")
 def test_systemd_finds_the_service_well_locked_in(units: Path) -> None:
     unit = units / "etc" / "systemd" / "system" / "fieldward.service"
 
@@ -192,7 +193,7 @@ def test_systemd_finds_the_service_well_locked_in(units: Path) -> None:
     assert float(said[1]) <= EXPOSURE
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@needs("systemd-analyze")
 def test_systemd_takes_the_units_as_they_are(units: Path) -> None:
     where = units / "etc" / "systemd" / "system"
 

@@ -1,5 +1,6 @@
 """Imports through the API: made, sent, looked through by a dry run, run in the background, and read again."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,12 @@ from tests.support.importing import (
 )
 from tests.support.world import World
 
+PORTAL = Path("tests/data/wqx")
+RESULT = ("characteristic", "value", "unit")
+OF_PROJECT = (
+    "query($filter: RecordFilter) { records(first: 10, filter: $filter) {"
+    " nodes { siteCode collectedAt measurements { characteristic value unit } } } }"
+)
 SHEET = (
     "\ufeffStelle;Zeit;T;pH;Notiz\r\n"
     'A-1;01.02.2024 8:30;3,5;7,1;"über\r\nzwei Zeilen"\r\n'
@@ -160,6 +167,35 @@ async def test_the_newer_layout_says_the_same_as_the_older_one(world: World) -> 
     shown = await show(owner, newer, fate=["REJECTED"], first=1000)
     assert counts(shown) == (0, 240, 6, 0)
     assert {row["column"] for row in shown["rows"]["nodes"]} == {"Activity_ActivityIdentifier"}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["the newer first", "the older first"])
+async def test_what_the_portal_answers_in_both_layouts_is_the_same(world: World, order: tuple[int, int]) -> None:
+    """Files of the portal's own, and none that we made by the names that we know."""
+    owner = await world.client("owner")
+    code = await fresh_project(world)
+    files = [("WQX3_CSV", "wqx3-results.csv"), ("WQX_CSV", "older-results.csv")]
+    found = []
+    for kind, name in (files[one] for one in order):
+        made = await uploaded(world, "owner", code, (PORTAL / name).read_bytes(), kind=kind)
+        await start(owner, made)
+        await run_to_the_end()
+        found.append(counts(await show(owner, made)))
+
+    assert found == [(5, 0, 0, 0), (0, 5, 0, 0)]
+    answer = await owner.run(OF_PROJECT, {"filter": {"projectId": {"eq": f"Project:{await world.project_id(code)}"}}})
+    records = answer.data["records"]["nodes"]
+    assert {one["siteCode"] for one in records} == {"WIDNR_WQX-10032762"}
+    assert sorted(
+        (one["collectedAt"][:16], *(result[name] for result in one["measurements"] for name in RESULT))
+        for one in records
+    ) == [
+        ("2011-05-09T17:20", "Specific conductance", 1000.0, "uS/cm"),
+        ("2011-06-05T19:45", "Specific conductance", 800.0, "uS/cm"),
+        ("2011-07-06T13:35", "Specific conductance", 860.0, "uS/cm"),
+        ("2011-08-08T18:55", "Specific conductance", 471.0, "uS/cm"),
+        ("2011-09-11T21:10", "Specific conductance", 750.0, "uS/cm"),
+    ]
 
 
 async def test_a_table_is_imported_by_a_saved_mapping(world: World) -> None:

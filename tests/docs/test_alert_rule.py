@@ -1,7 +1,6 @@
 """Alert rules, held to series: Prometheus' own tool says when each of these would wake somebody."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.programs import needs
+
 ALERTS = Path(__file__).resolve().parents[2] / "deploy" / "prometheus" / "alerts.yml"
 LONG_MIN = 30
 NOT_YET_MIN = 5
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool, of Debian's prometheus, is not installed"
-)
+pytestmark = needs("promtool")
 
 
 def rule(alert: str) -> dict[str, Any]:

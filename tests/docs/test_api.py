@@ -2,13 +2,11 @@
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
 
 import httpx
-import pytest
 
 from fieldward.web.limits import ANONYMOUS_LIMIT, BODY_TIMEOUT_S, SIGNED_IN_LIMIT
 from models.trusted_document import LONGEST_DOCUMENT
@@ -17,6 +15,7 @@ from schema.document import LARGEST_SHELF
 from schema.input_value import MOST_ITEMS, MOST_VALUES
 from schema.operation import LARGEST_KEPT, MOST_SMALL_WAITING, MOST_TOKENS_OF_SMALL, MOST_WAITING
 from schema.text import DEEPEST_NESTING
+from tests.support.programs import needs
 from tests.support.server import Server
 from tests.support.world import SIGN_IN
 
@@ -24,9 +23,7 @@ PAGE: Final = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_tex
 COMMANDS: Final = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.skipif(
-    not all(shutil.which(one) for one in ("curl", "jq", "sha256sum")), reason="The page's commands want these programs."
-)
+@needs("curl", "jq", "sha256sum")
 def test_the_commands_of_the_page_do_what_it_says(server: Server, tmp_path: Path) -> None:
     assert len(COMMANDS) == 6
     email, password = server.sign_ins["owner"]

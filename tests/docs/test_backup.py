@@ -16,6 +16,7 @@ from fieldward.cli.app import app
 from fieldward.database import credentials_of
 from fieldward.settings import Settings
 from tests.docs.test_failover import configuration
+from tests.support.programs import needs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "backup.md").read_text()
@@ -68,7 +69,7 @@ def test_the_unit_reads_what_the_service_reads_and_writes_where_it_may() -> None
     assert "install -d -m 0700 -o fieldward -g fieldward /var/backups/fieldward\n" in README
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@needs("systemd-analyze")
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     where = tmp_path / "etc" / "systemd" / "system"
     where.mkdir(parents=True)

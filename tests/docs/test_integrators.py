@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,9 +11,9 @@ from typing import Any, Final
 from uuid import uuid4
 
 import httpx
-import pytest
 
 from auth.opaque_token import OpaqueToken, RefreshToken, ServiceToken
+from tests.support.programs import needs
 from tests.support.server import Server
 from tests.support.world import SIGN_IN
 
@@ -37,7 +36,7 @@ def kinds(of: type[OpaqueToken] = OpaqueToken) -> Iterator[type[OpaqueToken]]:
 KINDS: Final = sorted(kinds(), key=lambda kind: _ORDER.index(kind.prefix))
 
 
-@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="The page's commands want curl and jq.")
+@needs("curl", "jq")
 def test_the_commands_of_the_page_do_what_it_says(server: Server, tmp_path: Path) -> None:
     assert len(COMMANDS) == 5
     email, password = server.sign_ins["owner"]

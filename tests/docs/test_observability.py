@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from fieldward.web.app import build_app
 from models.incident import IncidentSeverity
 from schema.api import Api
 from tests.conftest import Template
+from tests.support.programs import needs
 from tests.support.promql import ITS_LABELS, OF_PROMETHEUS, asked_in, grouped_in, values_in
 from tests.support.world import World
 
@@ -156,7 +156,7 @@ async def test_the_example_asks_as_production_answers(template: Template, api: A
     assert [(EXAMPLE.parent / name).exists() for name in yaml.safe_load(EXAMPLE.read_text())["rule_files"]] == [True]
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool, of Debian's prometheus, is not installed")
+@needs("promtool")
 @pytest.mark.parametrize(
     "command", [("rules", str(ALERTS)), ("config", "--syntax-only", str(EXAMPLE))], ids=lambda command: command[0]
 )

@@ -21,6 +21,7 @@ import pytest
 
 from tests.support.codegen import codegen_environment
 from tests.support.node import CLIENTS
+from tests.support.programs import needs
 from tests.support.server import Server, free_port, start_demo
 from tests.support.world import SIGN_IN
 
@@ -227,7 +228,7 @@ def test_what_the_quick_starts_share_repeats_a_mutation_until_it_is_known_what_b
     assert done_at - busy_at >= 2
 
 
-@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="The page's commands want curl and jq.")
+@needs("curl", "jq")
 def test_the_quick_start_by_curl_runs_as_it_is_printed(program: Program, tmp_path: Path) -> None:
     page = (PAGES / "curl.md").read_text()
     before = program.count()

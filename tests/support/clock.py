@@ -1,9 +1,12 @@
 """A clock that jumps, for one process: Debian's libfaketime, told by a file what time it is."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.support.programs import REQUIRED
 
 LIBRARIES = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
@@ -22,7 +25,8 @@ class Clock:
         """What a process needs for its clock to be this one. Skips the test where there is no libfaketime."""
         library = next((one for one in LIBRARIES if Path(one).exists()), None)
         if library is None:
-            pytest.skip("libfaketime is not installed (Debian: apt-get install faketime)")
+            missing = "libfaketime is not installed (Debian: apt-get install faketime)"
+            (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(missing)
         self.jump(0)
         return {
             "LD_PRELOAD": library,

@@ -1,11 +1,13 @@
 """Archived WAL and the catalogue: what is written over, what follows what, what is deleted when."""
 
 import gzip
+import os
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from fieldward.backup.catalogue import ABOUT, Backup, backup_named, backups_in
 from fieldward.backup.error import BackupError, DamagedBackupError
@@ -307,3 +309,23 @@ def test_backups_that_are_not_there_are_as_old_as_can_be(line: Line, data: Path,
     assert there == BackupAges(made.started_at, made.started_at)
     assert gone == empty == ages_of(settings) == BackupAges(datetime.fromtimestamp(0, UTC), None)
     assert ages_of(Settings(data_directory=data)) is None
+
+
+def test_of_barmans_backups_the_newest_is_as_old_as_its_census(data: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    url = SecretStr("postgres://app@db1/fieldward")
+    settings = Settings(data_directory=data, backup_directory=kept, database_url=url, barman_servers="fieldward")
+    away = ages_of(settings)
+    kept.mkdir()
+    empty = ages_of(settings)
+    for name, at in (
+        ("census-20260303T020000.json", 1000),
+        ("census-20260304T020000.json", 2000),
+        ("ways-in.json", 3000),
+    ):
+        (kept / name).write_text("{}")
+        os.utime(kept / name, (at, at))
+
+    assert away == empty == BackupAges(datetime.fromtimestamp(0, UTC), None)
+    assert ages_of(settings) == BackupAges(datetime.fromtimestamp(2000, UTC), None)
+    assert ages_of(settings.model_copy(update={"barman_servers": None})) is None
