@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bench.answers import DisagreementError, require_agreement
+from bench.bomb import bombs
 from bench.dataset import Dataset
 from bench.load import Generator, Load, LoadError, run_load
 from bench.report import Report
@@ -204,3 +205,11 @@ def test_a_round_of_a_section_prints_its_table(directory: Path, command: list[st
 
     assert done.returncode == 0, done.stderr
     assert row in done.stdout
+
+
+def test_the_noted_overload_is_of_every_bomb_without_a_sign_in_and_with_one() -> None:
+    page = (ROOT / "bench" / "README.md").read_text()
+    noted = page.partition("<!-- overload: begin -->")[2].partition("<!-- overload: end -->")[0]
+    names = [line.split("|")[1].strip() for line in noted.splitlines() if line.startswith("|")][2:]
+
+    assert names == [who for name in bombs() for who in (name, f"{name}, signed in")]
