@@ -19,36 +19,70 @@ _FUNCTION: Final = re.compile(
 _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _TEXT: Final = re.compile(r"'(?:[^']|'')*'")
 _CREATED: Final = re.compile(r'create\s+table\s+(?:if\s+not\s+exists\s+)?(?:public\.)?"?(\w+)', re.IGNORECASE)
-_NAME: Final = r'(?:only\s+)?(?:public\.)?"?(?P<table>\w+)"?'
+_NAME: Final = r'(?:only\s+)?(?:"?public"?\.)?"?(?P<table>\w+)"?'
+_ALTERED: Final = re.compile(
+    rf"\balter\s+table\s+(?:if\s+exists\s+)?{_NAME}\s+(?P<actions>[^;]*)", re.IGNORECASE | re.DOTALL
+)
+_INNERMOST: Final = re.compile(r"\([^()]*\)")
+_CONSTRAINT: Final = r"(?:check|foreign\s+key|unique|primary\s+key|exclude)\b"
+_COLUMN: Final = (
+    rf"add\s+(?!constraint\b|{_CONSTRAINT})(?:column\s+)?(?:if\s+not\s+exists\s+)?"
+    r'(?!(?:column|if)\b)(?:"[^"]+"|\w+)\s+'
+)
+_SERIAL: Final = r"(?:small|big)?serial\d?\b"
+_DEFAULT: Final = re.compile(
+    rf"{_COLUMN}.*?\bdefault\s+(?P<value>.*?)"
+    r"(?:\b(?:not\s+null|null|constraint|check|references|unique|primary\s+key|collate|generated)\b|$)",
+    re.IGNORECASE | re.DOTALL,
+)
+_CAST: Final = re.compile(
+    r'::\s*[\w".]+(?:\s+(?:varying|precision|with(?:out)?\s+time\s+zone))?(?:\s*\([\d\s,]*\))?', re.IGNORECASE
+)
+_CALL: Final = re.compile(
+    r"(?<!\w)(?!(?:now|(?:transaction|statement)_timestamp|current_\w+|localtime(?:stamp)?)\b)\w+\s*\(", re.IGNORECASE
+)
+"""A call of anything but what is the same in all of a transaction, or of a statement."""
 
 RULES: Final[Sequence[tuple[str, str]]] = (
-    (rf"create\s+(?:unique\s+)?index\s+(?!concurrently)(?:\S+\s+)?on\s+{_NAME}", "writes wait while an index is built"),
-    (rf"alter\s+table\s+{_NAME}[^;]*\balter\s+(?:column\s+)?\S+\s+(?:set\s+data\s+)?type\b", "a type is rewritten"),
-    (rf"alter\s+table\s+{_NAME}[^;]*\bset\s+not\s+null", "all rows are looked at under the table's lock"),
     (
-        rf"alter\s+table\s+{_NAME}[^;]*\badd\s+(?:constraint\s+\S+\s+)?"
-        r"(?:check|foreign\s+key|unique|primary\s+key|exclude)\b(?![^;,]*(?:not\s+valid|using\s+index))",
-        "a constraint looks at all rows under the table's lock: add it NOT VALID, and validate it after",
+        rf"create\s+(?:unique\s+)?index\s+(?!concurrently)(?:if\s+not\s+exists\s+)?(?:\S+\s+)?on\s+{_NAME}",
+        "writes wait while an index is built",
     ),
-    (
-        rf"alter\s+table\s+{_NAME}[^;]*\badd\s+(?:column\s+)?[^;,]*\bdefault\s+(?!now\s*\()\w+\s*\(",
-        "a default that is worked out for each row rewrites the table",
-    ),
-    (rf"alter\s+table\s+{_NAME}[^;]*\badd\s+(?:column\s+)?[^;,]*\bgenerated\s+always\s+as\b", "the table is rewritten"),
-    (
-        rf"alter\s+table\s+{_NAME}[^;]*\badd\s+column\s+(?![^;,]*\bdefault\b)[^;,]*\bnot\s+null",
-        "what the version before writes lacks the column",
-    ),
-    (rf"alter\s+table\s+{_NAME}[^;]*\bdrop\s+column\b", "the version before asks for the column"),
-    (rf"alter\s+table\s+{_NAME}[^;]*\brename\b", "the version before knows it by its old name"),
     (rf"drop\s+table\s+(?:if\s+exists\s+)?{_NAME}", "the version before asks for the table"),
     (rf"truncate\s+(?!on\s)(?:table\s+)?{_NAME}", "nothing is emptied by a migration"),
     (rf"lock\s+table\s+{_NAME}", "a lock is taken that no statement needs"),
     (rf"(?:cluster|vacuum\s+full)\s+{_NAME}", "the table is rewritten"),
-    (rf"\bupdate\s+{_NAME}\s+set\b", "all rows are changed at once: a job does it in batches"),
+    (
+        rf'\bupdate\s+{_NAME}(?:\s+(?:as\s+)?"?\w+"?)?\s+set\b',
+        "all rows are changed at once: a job does it in batches",
+    ),
     (rf"\bdelete\s+from\s+{_NAME}", "rows go by retention, in batches"),
 )
 """What a migration does not do to a table that was there before it, and why."""
+
+ACTIONS: Final[Sequence[tuple[str, str]]] = (
+    (r"alter\s+(?:column\s+)?\S+\s+(?:set\s+data\s+)?type\b", "a type is rewritten"),
+    (r"alter\s+(?:column\s+)?\S+\s+set\s+not\s+null\b", "all rows are looked at under the table's lock"),
+    (
+        rf"add\s+(?:constraint\s+\S+\s+)?{_CONSTRAINT}(?!.*\b(?:not\s+valid|using\s+index(?!\s+tablespace))\b)",
+        "a constraint looks at all rows under the table's lock: add it NOT VALID, and validate it after",
+    ),
+    (
+        rf"{_COLUMN}.*\b(?:check|references|unique|primary\s+key)\b",
+        "a column's constraint is never NOT VALID: add it by itself, and validate it after",
+    ),
+    (
+        rf"{_COLUMN}(?:{_SERIAL}|.*\bgenerated\s+(?:always|by\s+default)\s+as\b)",
+        "what is worked out for each row rewrites the table",
+    ),
+    (
+        rf"{_COLUMN}(?!{_SERIAL}|.*\b(?:default|generated)\b).*\bnot\s+null\b",
+        "what the version before writes lacks the column",
+    ),
+    (r"drop\s+(?!constraint\b)", "the version before asks for the column"),
+    (r"rename\b", "the version before knows it by its old name"),
+)
+"""What it does not do to one by ALTER TABLE, each as it begins, without what stands in parentheses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +102,35 @@ def objections(sql: str) -> Iterator[Objection]:
         for found in re.finditer(pattern, text, re.IGNORECASE):
             if found["table"].lower() not in made:
                 yield Objection(found["table"], why, " ".join(found[0].split())[:120])
+    for altered in _ALTERED.finditer(text):
+        if altered["table"].lower() not in made:
+            for action in _apart(altered["actions"]):
+                for why in _against(action):
+                    yield Objection(altered["table"], why, action[:120])
+
+
+def _apart(actions: str) -> Iterator[str]:
+    """Yield what one ALTER TABLE does: a comma within parentheses or brackets parts nothing."""
+    depth, begun = 0, 0
+    for place, sign in enumerate(actions):
+        depth += (sign in "([") - (sign in ")]")
+        if sign == "," and depth == 0:
+            yield " ".join(actions[begun:place].split())
+            begun = place + 1
+    yield " ".join(actions[begun:].split())
+
+
+def _against(action: str) -> Iterator[str]:
+    """Yield why a migration does not do that to a table that was there."""
+    default = _DEFAULT.match(action)
+    if default is not None and _CALL.search(_CAST.sub("", default["value"])):
+        yield "a default that is worked out for each row rewrites the table"
+    bare = action
+    while _INNERMOST.search(bare):
+        bare = _INNERMOST.sub(" ", bare)
+    for pattern, why in ACTIONS:
+        if re.match(pattern, bare, re.IGNORECASE):
+            yield why
 
 
 @dataclass
