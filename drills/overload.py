@@ -35,8 +35,13 @@ BUSY_CONNECTIONS: Final = 16
 FLOOD_CONNECTIONS: Final = 600
 LONGEST_REFUSAL_MS: Final = 1000.0
 """Milliseconds in which 99 of 100 refusals are there: the machine's cores are those of the flood as well."""
-MOST_GROWTH: Final = 0.35
-"""How much more memory the process may hold at the end of the flood than when a tenth of it was over."""
+LEAST_SENT: Final = 0.95
+"""The part of what is due that finds a connection to be sent over: of less, the flood is not what is asked for."""
+MOST_GROWTH: Final = 0.15
+"""How much more memory the process may hold at any time of the flood than when a tenth of it was over. It held about
+one hundredth more where that was recorded (README.md): the rest is for another machine's allocator, and for a minute
+that is worse.
+"""
 RECOVERED_WITHIN_S: Final = 5.0
 QUICK_TIMES: Final = 3.0
 """Recovered is who answers a cheap query, ten times in a row, in so many times what it took before."""
@@ -148,10 +153,14 @@ def overload(
 
 def _judge(done: Overloaded) -> None:
     require(done.others == 0, f"{done.others} answers were neither served nor told to come again: {done.examples}")
+    require(
+        done.sent >= done.due * LEAST_SENT,
+        f"of {done.due} requests only {done.sent} found a connection to be sent over",
+    )
     require(done.refused > done.sent / 4, f"of {done.sent} requests only {done.refused} were refused: no overload")
     require(done.served > 0, "nobody was served")
-    early, _, end = done.memory_mb
-    require(end <= early * (1 + MOST_GROWTH), f"memory grew from {early:.0f} to {end:.0f} MiB")
+    early, most, _ = done.memory_mb
+    require(most <= early * (1 + MOST_GROWTH), f"memory grew from {early:.0f} to {most:.0f} MiB")
     require(
         done.refused_ms[1] <= LONGEST_REFUSAL_MS,
         f"one refusal in a hundred takes more than {LONGEST_REFUSAL_MS:.0f} ms",

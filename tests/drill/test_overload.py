@@ -58,11 +58,13 @@ GOOD = Overloaded(
     ("name", "value", "found"),
     [
         ("others", 1, "neither served"),
+        ("sent", 284_999, "of 300000 requests only 284999 found a connection"),
         ("refused", 10, "no overload"),
         ("served", 0, "nobody was served"),
         ("refused_ms", (500.0, 5000.0, 9000.0), "takes more than"),
         ("unprobed", 1, "were not answered"),
-        ("memory_mb", (200.0, 400.0, 400.0), "memory grew"),
+        ("memory_mb", (200.0, 231.0, 231.0), "memory grew from 200 to 231 MiB"),
+        ("memory_mb", (200.0, 400.0, 200.0), "memory grew from 200 to 400 MiB"),
         ("recovered_s", 5.1, "to recover"),
     ],
 )
