@@ -18,7 +18,7 @@ import typer
 from bench.report import Report, table
 from drills.crash import Crashed, crash_under_load
 from drills.error import DrillError
-from drills.failover import GOAL_S, FailedOver, failover_under_load
+from drills.failover import CUTS, GOAL_S, KILLS, STOPS, FailedOver, failover_under_load
 from drills.malformed import Malformed, malformed_under_watch
 from drills.overload import Overloaded, overload
 from drills.restore import PROMISED_S, RestoredTo, restore_under_load
@@ -136,15 +136,16 @@ def malformed(
 @app.command("failover")
 def failover(
     directory: Directory = DEFAULT,
-    kills: Annotated[int, typer.Option(min=0, help="How often the primary is killed.")] = 20,
-    stops: Annotated[int, typer.Option(min=0, help="How often it is stopped.")] = 10,
-    cuts: Annotated[int, typer.Option(min=0, help="How often its machine is cut off.")] = 10,
+    kills: Annotated[int, typer.Option(min=0, help="How often the primary is killed.")] = KILLS,
+    stops: Annotated[int, typer.Option(min=0, help="How often it is stopped.")] = STOPS,
+    cuts: Annotated[int, typer.Option(min=0, help="How often its machine is cut off.")] = CUTS,
     seed: Annotated[int | None, typer.Option(help="Of the order and the moments; a new one by default.")] = None,
     as_json: AsJson = False,
     write: Write = False,
 ) -> None:
     """Kill, stop and cut off the primary of three machines while many write, and look for what is lost or doubled.
 
+    As often as by default, or more, it fails as well where a writer is kept from writing for longer than the goal.
     Takes root, for network namespaces, and Debian's etcd-server.
 
     Example: python -m drills failover --kills 2 --stops 2 --cuts 1
@@ -290,6 +291,8 @@ def _failover_lines(found: FailedOver) -> list[str]:
         ),
         ["another one became primary", f"{found.promotions}"],
         [f"longest of all, and how many longer than the goal of {GOAL_S:.0f} s", f"{found.longest_s:.1f}, {late}"],
+        ["operations attempted, of which without a word", f"{found.attempted:,}, 0"],
+        ["acknowledged, refused, refused as away, and unanswered where nobody has to know", _words(found)],
         ["changes of records acknowledged, of which lost or doubled", f"{held['writes']:,}, 0"],
         ["operations of which nobody could say what became of them", f"{settled['done'] + settled['not done']:,}"],
         ["of which found done, and done when sent again, each by its key", f"{settled['done']}, {settled['not done']}"],
@@ -304,6 +307,12 @@ def _failover_lines(found: FailedOver) -> list[str]:
         ["seconds in all", f"{found.took_s:.0f}"],
     ]
     return [*_heading(), *table(["what", "how much"], rows)]
+
+
+def _words(found: FailedOver) -> str:
+    told = found.told
+    counts = (told["DONE"] + told["REPEATED"], told["REFUSED"], told["AWAY"], found.unanswered)
+    return ", ".join(f"{count:,}" for count in counts)
 
 
 def _overload_lines(found: Overloaded) -> list[str]:

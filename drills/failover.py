@@ -26,8 +26,12 @@ from drills.patroni import Member, PatroniCluster
 from drills.replicated import ReplicatedMachine
 from drills.steadfast import SteadfastWriter
 
+KILLS: Final = 20
+STOPS: Final = 10
+CUTS: Final = 10
+"""How often the primary is struck in the full drill."""
 GOAL_S: Final = 30.0
-"""Seconds for which nobody is to be kept from writing by the loss of a machine."""
+"""Seconds for which nobody is to be kept from writing by the loss of a machine. The full drill is held to it."""
 SOONEST_S: Final = 0.5
 LATEST_S: Final = 3.0
 """When the primary is struck, after a round began."""
@@ -49,13 +53,20 @@ class Blow(StrEnum):
 
 @dataclass
 class FailedOver:
-    """What a drill was like. pauses_s: by what befell it, the longest that one of the writers waited, of each round."""
+    """What a drill was like.
+
+    pauses_s: by what befell it, the longest that one of the writers waited, of each round. attempted: operations that
+    writers were about to ask. unanswered: of these, reads and what must be refused that got no answer. told: what
+    became of all others, each once. settled: of which nobody could say it at first.
+    """
 
     seed: int
     took_s: float = 0
     blows: Counter[str] = field(default_factory=Counter)
     promotions: int = 0
     pauses_s: dict[str, list[float]] = field(default_factory=dict)
+    attempted: int = 0
+    unanswered: int = 0
     told: Counter[str] = field(default_factory=Counter)
     settled: Counter[str] = field(default_factory=Counter)
     held: Counter[str] = field(default_factory=Counter)
@@ -84,7 +95,8 @@ def failover_under_load(
 
     Raises:
         DrillError: something acknowledged is lost or doubled, what is unknown is not resolved, the trail and the rows
-            do not fit; or this machine can't be made into several.
+            do not fit; a writer was kept from writing beyond the goal, in the full drill; or this machine can't be made
+            into several.
     """
     chance, outcome, acknowledged = random.Random(seed), FailedOver(seed), Acknowledged()
     machine = ReplicatedMachine(directory, PatroniCluster(directory / "cluster"))
@@ -103,12 +115,37 @@ def failover_under_load(
             outcome.held.update(held)
             say(f"round {number}: {blow}: {held['writes']} writes, longest pause {pause_s:.1f} s")
         outcome.settled["not done"] = sum(writer.resolutions for writer in writers) - outcome.settled["done"]
+        _require_accounted(outcome, writers)
         owner.freshen()
         require_values(owner, writers)
         outcome.opened = verify_keys(machine)
         outcome.sealed = verify_trail(machine)
         outcome.took_s = time.monotonic() - began
+    _require_in_time(outcome, is_full=kills >= KILLS and stops >= STOPS and cuts >= CUTS)
     return outcome
+
+
+def _require_accounted(outcome: FailedOver, writers: Sequence[SteadfastWriter]) -> None:
+    """Hold what writers attempted against what they were told, and against what was held against the database."""
+    for writer in writers:
+        writer.require_accounted()
+    unknown = sum(writer.told[Told.UNKNOWN] for writer in writers)
+    resolved = outcome.settled["done"] + outcome.settled["not done"]
+    require(
+        unknown == resolved, f"of {unknown} operations nobody could say what became of them, of {resolved} it is known"
+    )
+    outcome.attempted = sum(writer.attempted for writer in writers)
+    outcome.unanswered = sum(writer.told[None] for writer in writers)
+    held = outcome.told.total() + outcome.unanswered
+    require(held == outcome.attempted, f"{outcome.attempted} operations were attempted, and {held} are accounted for")
+
+
+def _require_in_time(outcome: FailedOver, *, is_full: bool) -> None:
+    """Hold the full drill to the goal. A few rounds say little, on a machine that does other work besides."""
+    require(
+        not is_full or outcome.longest_s <= GOAL_S,
+        f"a writer could not write for {outcome.longest_s:.1f} s, beyond the goal of {GOAL_S:.0f} s",
+    )
 
 
 def _blows(chance: random.Random, kills: int, stops: int, cuts: int) -> Sequence[Blow]:

@@ -13,7 +13,7 @@ from uuid import UUID
 from auth.action import Action
 from auth.errors import Code
 from drills.caller import Answer, Caller
-from drills.error import DrillError
+from drills.error import DrillError, require
 from drills.journal import Act, Kept, Round, Told
 from models.base import new_id
 
@@ -45,9 +45,15 @@ LOOK: Final = "query($id: ID!) { record(id: $id) { version } }"
 
 
 class Writer:
-    """One of them. `work` for a round, then `settle` once the service is back."""
+    """One of them. `work` for a round, then `settle` once the service is back.
+
+    attempted: how many operations they were about to ask, noted before each. told: how many of them were answered what
+    at first, whatever was found out later; None where no answer came, and nobody has to know what became of it.
+    """
 
     def __init__(self, place: int, caller: Caller, project_id: str, seed: int) -> None:
+        self.attempted = 0
+        self.told: Counter[Told | None] = Counter()
         self._place = place
         self._caller = caller
         self._project_id = project_id
@@ -63,6 +69,18 @@ class Writer:
     def records(self) -> Mapping[UUID, Kept]:
         """Their records, as they must be."""
         return self._records
+
+    def require_accounted(self) -> None:
+        """Hold what they were told against what they attempted.
+
+        Raises:
+            DrillError: of an operation there is no word, or more than one.
+        """
+        told = self.told.total()
+        require(
+            told == self.attempted,
+            f"writer {self._place} attempted {self.attempted} operations, and was told of {told}",
+        )
 
     def work(self, journal: Round, stop: threading.Event) -> None:
         """Write until told to stop, or until nobody can say what became of something."""
@@ -151,9 +169,10 @@ class Writer:
     def _read(self, journal: Round) -> None:
         if (kept := self._one()) is None:
             return
-        answer = self._caller.ask(DOCUMENTS[Action.FIELD_READ], {"id": f"Record:{kept.record_id}"})
+        answer = self._attempt(Action.FIELD_READ, {"id": f"Record:{kept.record_id}"})
         # Of a read nobody has to know what became of it.
         if answer is None:
+            self.told[None] += 1
             return
         told = told_of(answer)
         if told is Told.DONE and answer.data["record"] != kept.shown:
@@ -176,8 +195,9 @@ class Writer:
         if self._refused[action] == MOST_REFUSED:
             return
         self._refused[action] += 1
-        answer = self._caller.ask(DOCUMENTS[action], {"input": given})
+        answer = self._attempt(action, {"input": given})
         if answer is None:
+            self.told[None] += 1
             return
         told = told_of(answer)
         if told is Told.DONE:
@@ -197,7 +217,7 @@ class Writer:
     ) -> None:
         """Have something done. after: the record once it is. was_done: it must be answered as done before."""
         key = self._new_key()
-        answer = self._caller.ask(DOCUMENTS[action], {"input": given}, key=key)
+        answer = self._attempt(action, {"input": given}, key)
         told = Told.UNKNOWN if answer is None else told_of(answer)
         if told is Told.DONE and was_done:
             told = Told.REPEATED
@@ -210,16 +230,26 @@ class Writer:
             self._keep(record_id, after, journal)
         elif told is Told.UNKNOWN:
             self._unknown, self._unknown_key = (act, after, given), key
-            journal.note(act)
+            self._note(journal, act)
             return
         elif told is Told.REFUSED:
             journal.note_odd(f"{action} was refused, and must be done: {answer and answer.code}")
         assert answer is not None
         self._note_answer(journal, act, answer)
 
+    def _attempt(self, action: Action, variables: dict[str, Any], key: str | None = None) -> Answer | None:
+        """Note that something is attempted, and then ask for it."""
+        self.attempted += 1
+        return self._caller.ask(DOCUMENTS[action], variables, key=key)
+
+    def _note(self, journal: Round, act: Act) -> None:
+        """Note what they were told of what they attempted."""
+        self.told[act.told] += 1
+        journal.note(act)
+
     def _note_answer(self, journal: Round, act: Act, answer: Answer) -> None:
         self._last_told = act.told
-        journal.note(replace(act, request_id=answer.request_id, code=answer.code))
+        self._note(journal, replace(act, request_id=answer.request_id, code=answer.code))
         if answer.code in {Code.INTERNAL, Code.UNAUTHENTICATED}:
             journal.note_odd(f"{act.action} was answered {answer.code}, request {answer.request_id}")
 
