@@ -1,8 +1,8 @@
 """Known vulnerabilities of what is locked: asked of those who know, if they are to be reached.
 
-pip-audit asks for the Python packages and npm for its own. Where nobody answers, that is said and is no failure: a
-build without a network builds on. What was looked at and is no danger here stands in `supply/accepted.toml`, with why
-and until when.
+pip-audit asks for the Python packages and npm for its own. Where nobody answers, or a package is not looked up, that is
+said and is no failure: a build without a network builds on. What was looked at and is no danger here stands in
+`supply/accepted.toml`, with why and until when.
 """
 
 import datetime
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +31,14 @@ class Finding:
     version: str
     id: str
     mended_in: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What is known of what is locked together. unchecked: packages that were not looked up, each with why."""
+
+    findings: Sequence[Finding]
+    unchecked: Mapping[str, str] = field(default_factory=dict)
 
 
 class NotCheckedError(Exception):
@@ -61,7 +69,7 @@ def accepted(path: Path = ACCEPTED, *, today: datetime.date) -> Mapping[str, Acc
     return found
 
 
-def python_findings(path: Path) -> list[Finding]:
+def python_findings(path: Path) -> Audited:
     """Return what is known of the packages of a requirements file.
 
     Raises:
@@ -71,12 +79,13 @@ def python_findings(path: Path) -> list[Finding]:
     output = _answered([*command, "--format", "json", "--progress-spinner", "off"], ROOT)
     try:
         told = json.loads(output)["dependencies"]
+        unchecked = {one["name"]: str(one["skip_reason"]) for one in told if "skip_reason" in one}
+        return Audited(list(_python(one for one in told if "skip_reason" not in one)), unchecked)
     except (ValueError, KeyError, TypeError):
         raise NotCheckedError("pip-audit was answered nothing") from None
-    return list(_python(told))
 
 
-def npm_findings(path: Path) -> list[Finding]:
+def npm_findings(path: Path) -> Audited:
     """Return what is known of the packages of a package-lock.
 
     Raises:
@@ -85,7 +94,7 @@ def npm_findings(path: Path) -> list[Finding]:
     output = _answered(["npm", "audit", "--package-lock-only", "--json"], path.parent)
     try:
         told = json.loads(output)
-        return list(_npm(told["vulnerabilities"]))
+        return Audited(list(_npm(told["vulnerabilities"])))
     except (ValueError, KeyError, TypeError):
         raise NotCheckedError("npm was answered nothing") from None
 
@@ -104,15 +113,18 @@ def audit() -> int:
     ):
         name = path.relative_to(ROOT).as_posix()
         try:
-            findings = ask(path)
+            found = ask(path)
         except NotCheckedError as error:
             print(f"{name}: NOT CHECKED ({error})")
             continue
-        open_ones = [one for one in findings if one.id not in allowed]
-        print(f"{name}: {len(open_ones)} known, {len(findings) - len(open_ones)} accepted")
+        open_ones = [one for one in found.findings if one.id not in allowed]
+        unchecked = f", {len(found.unchecked)} NOT CHECKED" if found.unchecked else ""
+        print(f"{name}: {len(open_ones)} known, {len(found.findings) - len(open_ones)} accepted{unchecked}")
         for one in open_ones:
             code = 1
             print(f"  {one.package} {one.version}: {one.id}, mended in {one.mended_in or 'none yet'}")
+        for package, why in found.unchecked.items():
+            print(f"  {package}: NOT CHECKED ({why})")
     return code
 
 
@@ -130,7 +142,7 @@ def _answered(command: Sequence[str], directory: Path) -> str:
 
 def _python(told: Iterable[Mapping[str, Any]]) -> Iterable[Finding]:
     for one in told:
-        for known in one.get("vulns", ()):
+        for known in one["vulns"]:
             yield Finding(one["name"], one["version"], known["id"], ", ".join(known.get("fix_versions", ())))
 
 

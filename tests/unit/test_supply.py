@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from supply.audit import Finding, NotCheckedError, accepted, npm_findings, python_findings
+from supply.audit import Audited, Finding, NotCheckedError, accepted, audit, npm_findings, python_findings
 from supply.licence import SHIPPED, allows, licences, page
 from supply.lock import (
     BACKUPS,
@@ -162,7 +162,7 @@ def test_what_npm_knows_is_told_once_where_it_counts(
     _stand_in(tmp_path, "npm", text, code)
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert npm_findings(PAGES) == found
+    assert npm_findings(PAGES) == Audited(found)
 
 
 @pytest.mark.parametrize("text", ["", '{"error": {"code": "ENOAUDIT"}}', "<html>"])
@@ -181,6 +181,54 @@ def test_without_npm_nothing_is_checked(tmp_path: Path, monkeypatch: pytest.Monk
 
     with pytest.raises(NotCheckedError, match="not installed"):
         npm_findings(PAGES)
+
+
+KNOWN = {"name": "left", "version": "1.0", "vulns": [{"id": "GHSA-7", "fix_versions": ["1.1", "2.0"]}]}
+SKIPPED = {"name": "ours", "skip_reason": "Dependency not found on PyPI and could not be audited: ours (1.0)"}
+
+
+def _pip_audit_tells(told: object, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _stand_in(directory, "python", json.dumps(told), 0)
+    monkeypatch.setattr("supply.audit.sys.executable", str(directory / "python"))
+
+
+def test_a_package_that_pip_audit_did_not_look_up_is_not_one_of_which_nothing_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _pip_audit_tells(
+        {"dependencies": [SKIPPED, KNOWN, {"name": "right", "version": "2", "vulns": []}]}, tmp_path, monkeypatch
+    )
+
+    assert python_findings(SERVED) == Audited(
+        [Finding("left", "1.0", "GHSA-7", "1.1, 2.0")], {"ours": SKIPPED["skip_reason"]}
+    )
+
+
+@pytest.mark.parametrize(
+    "told", [{"dependencies": [{"name": "left", "version": "1.0"}]}, {"dependencies": ["left"]}, []]
+)
+def test_where_pip_audit_tells_nothing_of_a_package_nothing_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: object
+) -> None:
+    _pip_audit_tells(told, tmp_path, monkeypatch)
+
+    with pytest.raises(NotCheckedError):
+        python_findings(SERVED)
+
+
+def test_what_was_not_looked_up_is_counted_and_named_and_fails_nobody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("supply.audit.python_findings", lambda _: Audited([], {"ours": "not on PyPI", "other": "odd"}))
+    monkeypatch.setattr("supply.audit.npm_findings", lambda _: Audited([]))
+
+    assert audit() == 0
+    said = capsys.readouterr().out
+    assert "requirements-dev.txt: 0 known, 0 accepted, 2 NOT CHECKED\n  ours: NOT CHECKED (not on PyPI)\n" in said
+    assert "package-lock.json: 0 known, 0 accepted\n" in said
+
+    monkeypatch.setattr("supply.audit.npm_findings", lambda _: Audited([Finding("left", "1", "GHSA-7", "")]))
+    assert audit() == 1
 
 
 def test_without_a_network_the_audit_says_so_and_fails_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
