@@ -21,13 +21,15 @@ from uuid import UUID
 
 import httpx
 import orjson
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
 from graphql import (
     build_schema,
 )
 
 from auth.action import Action
 from auth.role import OrganizationRole
-from bench.process import ROOT
+from bench.process import ROOT, free_port
 from drills.caller import Caller
 from drills.crash import verify_keys, verify_trail
 from drills.error import DrillError, require
@@ -41,6 +43,7 @@ RECORDS: Final = 6
 AS_VARIABLES: Final = 3
 """Of so many operations one gives what it gives as variables."""
 LONGEST_TOLD: Final = 2000
+_ACCEPTED: Final = ("application/json", "application/graphql-response+json")
 
 _INNARDS: Final = ("Traceback", 'File "', "asyncpg", "tortoise", "graphql.error", "psycopg", "site-packages", "SELECT ")
 """What of the server no answer says: names of what it is made of, and lines of its code."""
@@ -117,9 +120,10 @@ def malformed_under_watch(
             refused; or of twenty thousand operations and more too many arguments were never tried.
     """
     contract = build_schema(CONTRACT.read_text())
-    machine, outcome, tried = Machine(directory), Malformed(seed), Tried(contract)
+    port = free_port()
+    machine, outcome, tried = Machine(directory, **_mail_settings(port)), Malformed(seed), Tried(contract)
     say(f"seed {seed}")
-    with _scene(machine) as (askers, ids), httpx.Client(timeout=60) as http:
+    with _mail_server(port), _scene(machine) as (askers, ids), httpx.Client(timeout=60) as http:
         began, watch = time.monotonic(), Watch(outcome)
         for number, drawn in enumerate(malformed_operations(contract, count, seed=seed, ids=ids)):
             able = [one for one in askers if not (drawn.keeps_out and one.is_owner)]
@@ -128,7 +132,9 @@ def malformed_under_watch(
             variables: dict[str, Any] = {}
             if number % AS_VARIABLES == 0:
                 text, variables = with_variables(contract, text)
-            watch.look(asker, text, _ask(http, machine.url, asker, text, variables))
+            # By turns, as clients ask: what was refused has a status of its own then, or 200.
+            accept = _ACCEPTED[number // len(askers) % len(_ACCEPTED)]
+            watch.look(asker, text, _ask(http, machine.url, asker, text, variables, accept))
             outcome.broken += drawn.is_broken
             outcome.by_variables += bool(variables)
             if number % 5000 == 4999:
@@ -185,8 +191,31 @@ class Watch:
             self.written += 1
 
 
-def _ask(http: httpx.Client, url: str, asker: Asker, text: str, variables: Mapping[str, Any]) -> httpx.Response:
-    headers = {"content-type": "application/json"}
+@contextmanager
+def _mail_server(port: int) -> Iterator[None]:
+    """Take all mail, and keep none: what sends letters is tried like all else."""
+    taking = Controller(Sink(), hostname="127.0.0.1", port=port)
+    taking.start()
+    try:
+        yield
+    finally:
+        taking.stop()
+
+
+def _mail_settings(port: int) -> dict[str, str]:
+    return {
+        "FIELDWARD_SMTP_HOST": "127.0.0.1",
+        "FIELDWARD_SMTP_PORT": str(port),
+        "FIELDWARD_SMTP_SECURITY": "none",
+        "FIELDWARD_SMTP_FROM": "fieldward@basin.example",
+        "FIELDWARD_PUBLIC_URL": "http://localhost:8000",
+    }
+
+
+def _ask(
+    http: httpx.Client, url: str, asker: Asker, text: str, variables: Mapping[str, Any], accept: str
+) -> httpx.Response:
+    headers = {"content-type": "application/json", "accept": accept}
     if asker.caller is not None:
         headers["authorization"] = f"Bearer {asker.caller.token()}"
     return http.post(url, content=json.dumps({"query": text, "variables": variables}), headers=headers)
