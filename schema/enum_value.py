@@ -275,7 +275,8 @@ VALUES: Final[Mapping[str, Mapping[str, str]]] = {
         "SITE": "Sites that no record names.",
         "SESSION": "Sign-ins that are over.",
         "DEVICE": "Devices that are blocked, once nothing that is kept names them.",
-        "MEMBERSHIP": "People who left or were erased, once nothing that is kept names them.",
+        "MEMBERSHIP": "People who left or were erased, once nothing that is kept names them. Whom a review of access"
+        " listed, or a request for erasure is about, is named for good.",
         "INVITATION": "Invitations that can't be accepted any more.",
         "DATA_IMPORT": "What is said of imports that are through. Their files go sooner.",
         "EXPORT": "What is said of exports that are over. Their files go sooner.",

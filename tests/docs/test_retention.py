@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 from models.data_kind import MOST_DAYS, WAITING_DAYS
+from models.inventory import entities
 from resolvers.legal_hold import SUBJECTS
-from resolvers.retention_due import ARRIVED_DAYS, periods
+from resolvers.retention_due import ARRIVED_DAYS, DELETED, periods
 from resolvers.retention_run import MOST_PARTS, MOST_ROWS
 from tests.support.world import World
 
@@ -44,3 +45,21 @@ def test_the_tables_of_the_page_are_those_of_the_code() -> None:
     assert WAITING_DAYS == ARRIVED_DAYS == 7
     holds = PAGE.partition("\n## Legal holds\n")[2]
     assert re.findall(r"^\| An? `(\w+)` \|", holds, re.MULTILINE) == list(SUBJECTS)
+
+
+async def test_the_page_names_all_that_no_period_deletes_and_that_people_stay_for(world: World) -> None:
+    found = await world.sql(
+        "select distinct conrelid::regclass::text as holder from pg_constraint"
+        " where contype = 'f' and confdeltype = 'a' and confrelid = 'membership'::regclass"
+    )
+    deleted = {table for how in DELETED.values() for table in (how.entity.name, *(how.parts or {}))}
+    staying = {row["holder"] for row in found} - deleted
+    for_good = {one.name for one in entities() if one.kept.says.startswith("For good")}
+
+    section = PAGE.partition("\n### People who stay\n")[2].partition("\n## ")[0]
+    good, _, until = section.partition("| Kept until then |")
+
+    named = [
+        re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", part, re.MULTILINE))) for part in (good, until)
+    ]
+    assert named == [sorted(staying & for_good), sorted(staying - for_good)]
