@@ -18,7 +18,7 @@ _FUNCTION: Final = re.compile(
 )
 _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _TEXT: Final = re.compile(r"'(?:[^']|'')*'")
-_CREATED: Final = re.compile(r'create\s+table\s+(?:if\s+not\s+exists\s+)?(?:public\.)?"?(\w+)', re.IGNORECASE)
+_CREATED: Final = re.compile(r'create\s+table\s+(?:if\s+not\s+exists\s+)?(?:"?public"?\.)?"?(\w+)', re.IGNORECASE)
 _NAME: Final = r'(?:only\s+)?(?:"?public"?\.)?"?(?P<table>\w+)"?'
 _ALTERED: Final = re.compile(
     rf"\balter\s+table\s+(?:if\s+exists\s+)?{_NAME}\s+(?P<actions>[^;]*)", re.IGNORECASE | re.DOTALL
@@ -39,7 +39,7 @@ _CAST: Final = re.compile(
     r'::\s*[\w".]+(?:\s+(?:varying|precision|with(?:out)?\s+time\s+zone))?(?:\s*\([\d\s,]*\))?', re.IGNORECASE
 )
 _CALL: Final = re.compile(
-    r"(?<!\w)(?!(?:now|(?:transaction|statement)_timestamp|current_\w+|localtime(?:stamp)?)\b)\w+\s*\(", re.IGNORECASE
+    r'(?<!\w)(?!(?:now|(?:transaction|statement)_timestamp|current_\w+|localtime(?:stamp)?)\b)\w+"?\s*\(', re.IGNORECASE
 )
 """A call of anything but what is the same in all of a transaction, or of a statement."""
 
