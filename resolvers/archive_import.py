@@ -35,7 +35,9 @@ from models.membership import Membership, MembershipStatus
 from models.organization import Organization
 from models.reading import OneStatement
 from models.record import Record
+from models.retention import DataRetention
 from models.searching import index_of, load_index_key
+from models.trail_retention import TrailRetention
 from models.transaction import Tenant, fetch
 from models.user import User, UserStatus
 from models.writing import insert_many
@@ -63,9 +65,7 @@ NOT_PUT_IN: Final[Mapping[str, str]] = {
     "service_account_token": _ELSEWHERE,
     "service_account_use": _ELSEWHERE,
     "outgoing_mail": "Letters leave from where they were asked for, once.",
-    "trail_retention": "How long a trail is kept is decided for each trail anew.",
     "data_export": "It says what left where it was made.",
-    "data_retention": "How long data are kept is decided for each organization anew.",
     "retention_run": "It says what was deleted where it was made.",
     "erasure_request": "It is carried out where it was asked for.",
 }
@@ -81,6 +81,11 @@ COLUMNS_NOT_PUT_IN: Final[Mapping[tuple[str, str], str]] = {
 }
 """Columns that are not put in again, with the reason. Accounts of people who have one here are left as they are, and
 an import whose file is not in the archive has expired.
+"""
+
+LAST: Final = frozenset({entity_of(DataRetention).name, entity_of(TrailRetention).name})
+"""Tables that are put in when all else is: the week in which a period deletes nothing begins when everything is there,
+with what holds keep, however often whoever puts it in is interrupted.
 """
 
 ERASED_NAME: Final = "(erased)"
@@ -149,7 +154,7 @@ class _Importing:
         self._off: dict[UUID, Sequence[str]] | None = None
 
     async def tables(self) -> Sequence[Entity]:
-        """Return the tables that are put in, each after those that its rows name."""
+        """Return the tables that are put in, each after those that its rows name, and those of `LAST` last."""
         known = {one.name: one for one in archived()}
         held = [known[name] for name in self._manifest["tables"] if name in known]
         names = {one.name for one in held if one.name not in NOT_PUT_IN}
@@ -162,6 +167,8 @@ class _Importing:
             name: (_named_by(known[name]) | {named for holder, named in references if holder == name}) & names - {name}
             for name in sorted(names)
         }
+        for name in LAST & names:
+            graph[name] |= names - LAST
         return [known[name] for name in TopologicalSorter(graph).static_order()]
 
     async def verify(self, entity: Entity) -> None:

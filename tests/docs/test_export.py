@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from resolvers.archive_import import COLUMNS_NOT_PUT_IN, NOT_PUT_IN
 from resolvers.export_job import WRITERS
 from tests.support.programs import needs
 from tests.support.server import Server
@@ -41,3 +42,11 @@ def test_the_commands_of_the_page_export_and_verify(server: Server, tmp_path: Pa
 
 def test_the_page_names_every_format() -> None:
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", PAGE, re.MULTILINE)) == set(map(str, WRITERS))
+
+
+def test_the_page_names_every_table_and_column_that_is_not_put_in_again() -> None:
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.+) \|$", PAGE.partition("\n| Table | Why |\n")[2], re.MULTILINE)
+    assert {name: why for names, why in rows for name in re.findall(r"\w+", names)} == NOT_PUT_IN
+    said = re.findall(r"Of `(\w+)`, ((?:`\w+`(?:, | and\s|))+)", PAGE)
+    columns = {(table, name) for table, names in said for name in re.findall(r"`(\w+)`", names)}
+    assert columns == set(COLUMNS_NOT_PUT_IN)

@@ -25,8 +25,9 @@ from tests.api.test_site import a_site
 from tests.support.access import behind_the_triggers, define_role, make_program, program_input
 from tests.support.export import exporting, look, take, work
 from tests.support.importing import many_rows, run_to_the_end, start, uploaded
-from tests.support.keeping import hold, lift
+from tests.support.keeping import grow_old, hold, keep_for, lift, run_now
 from tests.support.mutation import Stage, mutate, prepare_with_people, with_import, with_review
+from tests.support.retention import age, decide
 from tests.support.scene import SOON, done
 from tests.support.world import Client, World
 
@@ -74,6 +75,7 @@ async def furnish(world: World) -> None:
     await done(manager, "approveRecord", {"id": stage.submitted, "expectedVersion": 2})
     await hold(world, stage.site)
     await furnish_access(world, stage)
+    await furnish_periods(world)
     await furnish_directly(world, stage, await a_project_without_comments(world))
 
 
@@ -105,6 +107,14 @@ async def furnish_access(world: World, stage: Stage) -> None:
     made = await done(owner, "createServiceAccount", program, "serviceAccount { id version }")
     account = made["serviceAccount"]
     await done(owner, "revokeServiceAccount", {"id": account["id"], "expectedVersion": account["version"]})
+
+
+async def furnish_periods(world: World) -> None:
+    """Have periods of data and of the trail, and of each one that was taken back."""
+    for kind, days in (("RECORD", 3650), ("SITE", 400), ("SITE", None)):
+        await keep_for(world, kind, days)
+    for kind, days in (("READ", 730), ("ATTEMPT", 90), ("ATTEMPT", None)):
+        await decide(world, kind, days)
 
 
 async def furnish_directly(world: World, stage: Stage, project_id: UUID) -> None:
@@ -267,6 +277,24 @@ async def test_putting_it_in_twice_changes_nothing(world: World) -> None:
     assert second.put_in["record"] == second.put_in["measurement"] == 0
     assert second.known["record"] == first.put_in["record"]
     assert await world.fingerprint() == before
+
+
+async def test_a_period_is_put_in_last_and_deletes_nothing_for_a_week(world: World) -> None:
+    await grow_old(world, 3650)
+    await keep_for(world, "RECORD", 365)
+    await decide(world, "READ", 730)
+    content = await archive_of(world, "clearwater", world.email("owner"))
+    cutoff = "select fieldward_trail_cutoff($1, 'READ')"
+
+    report = await put_in(await empty_organization(world), content)
+
+    restored = await world.organization_id("restored")
+    assert set(list(report.put_in)[-2:]) == {"data_retention", "trail_retention"}
+    assert await run_now(world, "restored") == {}
+    assert await world.value(cutoff, restored) is None
+    await age(world, 8, "organization_id = $1 and action = 'organization.import'", restored)
+    assert await world.value(cutoff, restored) is not None
+    assert (await run_now(world, "restored"))["RECORD"].deleted == report.put_in["record"] > 0
 
 
 async def test_what_is_not_empty_takes_no_other_archive(world: World) -> None:

@@ -20,6 +20,8 @@ from resolvers.account import member_viewer
 from resolvers.archive_import import import_archive
 from resolvers.erasure_row import NO_PASSWORD
 from tests.model.test_archive import archive_of, empty_organization, put_in, tables_of
+from tests.support.keeping import keep_for
+from tests.support.retention import decide
 from tests.support.world import World
 
 Rows = list[dict[str, Any]]
@@ -199,6 +201,23 @@ async def test_rows_under_another_tenant_s_ids_are_rows_of_this_one(world: World
         "select * from record where organization_id = $1", await world.organization_id("suncoast")
     )
     assert await world.value("select count(*) from record where id = $1", theirs[0]["id"]) == 2
+
+
+@pytest.mark.parametrize("table", ["data_retention", "trail_retention"])
+async def test_a_period_that_nobody_can_set_is_not_put_in(world: World, table: str) -> None:
+    await keep_for(world, "RECORD", 365)
+    await decide(world, "READ", 730)
+    content = await archive_of(world, "clearwater", world.email("owner"))
+    actor = await empty_organization(world)
+
+    def twice(rows: Rows) -> Rows:
+        return [*rows, {**rows[0], "id": "ffffffff-ffff-7fff-bfff-ffffffffffff"}]
+
+    for change in (first(days=29), twice):
+        with pytest.raises(InvalidInputError, match=f"{table} do not fit together"):
+            await put_in(actor, forged(content, **{table: change}))
+
+    assert await world.value(f"select count(*) from {table} where organization_id = $1", actor.organization_id) == 0
 
 
 async def test_an_archive_that_says_a_row_twice_does_not_pass_for_what_is_there(world: World) -> None:
