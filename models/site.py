@@ -28,14 +28,14 @@ class Site(TenantModel):
     placement = Placement(project_column="project_id")
 
     project_id = ward(C.INTERNAL, fields.UUIDField())
-    code = ward(C.INTERNAL, fields.CharField(max_length=64))
-    name = ward(C.INTERNAL, fields.CharField(max_length=200))
-    kind = ward(C.INTERNAL, fields.CharField(max_length=45, null=True))
+    code = ward(C.INTERNAL, fields.CharField(max_length=64), words=True)
+    name = ward(C.INTERNAL, fields.CharField(max_length=200), words=True)
+    kind = ward(C.INTERNAL, fields.CharField(max_length=45, null=True), words=True)
     latitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL)
     longitude = ward(C.INTERNAL, fields.FloatField(null=True), withheld=AWAITING_ITS_CELL)
     location_is_coarse = ward(C.INTERNAL, fields.BooleanField(default=False))
     exact_location = ward(C.CONFIDENTIAL, EncryptedField(max_length=64, codec=Place, null=True, pad=True))
-    description = ward(C.INTERNAL, fields.CharField(max_length=4000, null=True))
+    description = ward(C.INTERNAL, fields.CharField(max_length=4000, null=True), words=True)
     version = ward(C.PUBLIC, fields.IntField(default=1))
     creation_digest = ward(C.SECRET, fields.BinaryField(null=True), holds=Storage.CONTENT_DIGEST)
 

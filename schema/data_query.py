@@ -58,6 +58,7 @@ class DataQuery:
     async def sites(
         info: strawberry.Info,
         filter: SiteFilter | None = None,
+        search: Search = None,
         order_by: list[SiteOrder] | None = None,
         first: First = None,
         after: After = None,
@@ -65,7 +66,7 @@ class DataQuery:
         before: Before = None,
     ) -> Connection[Site] | None:
         page = PageArguments(first, after, last, before)
-        return await list_sites(info, filter, order_by, page)
+        return await list_sites(info, filter, order_by, page, search=search)
 
     @resolved("A device by its id.", root())
     async def device(info: strawberry.Info, id: strawberry.ID) -> Device | None:

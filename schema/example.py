@@ -57,7 +57,10 @@ ROOTS: Final[Mapping[str, str]] = {
         f'{{ auditEntries(first: 20, filter: {{entityIds: {{has: "Record:{SOMETHING}"}}}})'
         " { nodes { at action outcome user { name } } } }"
     ),
-    "sites": '{ sites(filter: {kind: {eq: "River/Stream"}}, orderBy: {field: CODE}) { nodes { id code name } } }',
+    "sites": (
+        '{ sites(search: "weir", filter: {kind: {eq: "River/Stream"}}, orderBy: {field: CODE})'
+        " { nodes { id code name } } }"
+    ),
     "measurementSeries": (
         '{ measurementSeries(characteristic: "Turbidity", start: "2026-03-01T00:00:00Z",'
         ' end: "2026-03-02T00:00:00Z", width: 24) { siteCode unit points { at min max mean } } }'

@@ -97,6 +97,7 @@ class Project(Node):
         src: strawberry.Parent[Any],
         info: strawberry.Info,
         filter: SiteFilter | None = None,
+        search: Search = None,
         order_by: list[SiteOrder] | None = None,
         first: First = None,
         after: After = None,
@@ -104,7 +105,7 @@ class Project(Node):
         before: Before = None,
     ) -> Connection[Site]:
         page = PageArguments(first, after, last, before)
-        return await list_sites(info, filter, order_by, page, project_id=src["id"])
+        return await list_sites(info, filter, order_by, page, search=search, project_id=src["id"])
 
     @resolved("Who works on the project.", rows(ProjectMembership))
     async def members(

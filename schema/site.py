@@ -18,7 +18,7 @@ from models.site import Site as SiteModel
 from schema.connection import OrderDirection, PageArguments, Parent, page_of
 from schema.context import ResolveInfo
 from schema.field import column, link, stands_for
-from schema.filter import IdFilter, NumberFilter, TextFilter, conditions_of, filters
+from schema.filter import IdFilter, NumberFilter, TextFilter, conditions_of, filters, words_of
 from schema.node import Node
 from schema.order import order_of, which_way
 from schema.place import Point
@@ -83,12 +83,16 @@ class SiteFilter:
     )
 
 
+_LINKS = {"id": "Site", "project_id": "Project"}
+
+
 async def list_sites(
     info: strawberry.Info,
     filter: SiteFilter | None,
     order: Sequence[SiteOrder] | None,
     page: PageArguments,
     *,
+    search: str | None = None,
     project_id: UUID | None = None,
 ) -> Any:
     """Return a page of sites: of all projects that the viewer sees, or of one."""
@@ -97,7 +101,7 @@ async def list_sites(
         SiteModel,
         page,
         order=order_of(order, Order("code")),
-        conditions=await conditions_of(info, filter, SiteModel, links={"id": "Site", "project_id": "Project"}),
+        conditions=[*await conditions_of(info, filter, SiteModel, links=_LINKS), *words_of(search)],
         parent=Parent("project_id", project_id) if project_id else None,
     )
 

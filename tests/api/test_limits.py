@@ -212,6 +212,12 @@ COSTS: dict[str, tuple[str, dict[str, Any], int]] = {
         {"s": "zz"},
         6 + (500 + 40) + (5000 + 40),
     ),
+    "a search of sites": ('{ sites(first: 20, search: "zz") { nodes { id } } }', {}, 20 + 5000),
+    "searches of sites in a page": (
+        "query($s: String) { projects(first: 3) { nodes { sites(first: 1, search: $s) { nodes { id } } } } }",
+        {"s": "zz"},
+        6 + (5000 + 40),
+    ),
     "what retention deletes": ("{ retentionPreview(kind: RECORD, days: 365) { due byProject { rows } } }", {}, 5000),
 }
 

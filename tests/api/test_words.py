@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import pytest
 
+from auth.permission import Permission as P
 from models.condition import Words
 from models.inventory import entities, entity_of
 from models.listing import matching
@@ -11,10 +12,12 @@ from models.membership import Membership
 from models.statement import Statement
 from resolvers.account import member_viewer
 from schema.filter import LONGEST_SEARCH
+from tests.support.access import person_with
 from tests.support.mutation import mutate
 from tests.support.world import World
 
 FIND: Final = "query($search: String) { records(search: $search, first: 100) { totalCount nodes { siteCode } } }"
+FIND_SITES: Final = "query($search: String) { sites(search: $search, first: 100) { totalCount nodes { code } } }"
 
 
 @pytest.fixture
@@ -134,9 +137,10 @@ async def test_a_search_narrows_beside_a_filter_in_an_order_and_of_one_project(n
     assert data["recordGroups"] == [{"siteCode": "W-1", "count": 1}, {"siteCode": "W-3", "count": 1}]
 
 
+@pytest.mark.parametrize("query", [FIND, FIND_SITES], ids=["records", "sites"])
 @pytest.mark.parametrize("search", ["x" * (LONGEST_SEARCH + 1), "a\x00b"])
-async def test_a_search_that_is_too_long_or_not_storable_is_refused(world: World, search: str) -> None:
-    answer = await (await world.client("owner")).run(FIND, {"search": search})
+async def test_a_search_that_is_too_long_or_not_storable_is_refused(world: World, search: str, query: str) -> None:
+    answer = await (await world.client("owner")).run(query, {"search": search})
 
     assert answer.codes == ["INVALID_INPUT"]
     assert search not in answer.text
@@ -156,3 +160,123 @@ async def test_a_table_without_words_is_not_searched(world: World) -> None:
 
     with pytest.raises(LookupError, match="no column whose words are searched"):
         matching(Statement(), viewer, entity_of(Membership), [Words("weir")], alias="t")
+
+
+# ---------------------------------------------------------------- sites
+
+
+@pytest.fixture
+async def places(world: World) -> World:
+    """Sites with words to be found, in two projects of an organization and in another organization."""
+    for who, project, code, name, kind, description in (
+        ("owner", "CANAL", "P-1", "Weir at the Old Mill", "River/Stream", "Ask for the key at the gate."),
+        ("owner", "CANAL", "P-2", "Old sluice", "Canal Drainage", None),
+        ("owner", "PARKS", "P-3", "Upper WEIR", None, "Behind the boathouse."),
+        ("other-owner", "LAKES", "P-4", "Weir of the lake", "Lake", "Ask for the key."),
+    ):
+        given = {
+            "projectId": f"Project:{await world.project_id(project)}",
+            "code": code,
+            "name": name,
+            "kind": kind,
+            "description": description,
+            "latitude": 51.47873,
+            "longitude": -0.29561,
+        }
+        payload = (await mutate(await world.client(who), "createSite", given, "site { id }")).data["createSite"]
+        assert payload["errors"] == [], payload
+    return world
+
+
+async def codes(world: World, who: str, search: str | None) -> list[str]:
+    """Return the codes of the sites that somebody finds, which are counted as many."""
+    page = (await (await world.client(who)).run(FIND_SITES, {"search": search})).data["sites"]
+    assert len(page["nodes"]) == page["totalCount"]
+    return sorted(node["code"] for node in page["nodes"])
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("weir", ["P-1", "P-3"]),
+        ("WEIR old", ["P-1"]),
+        ("boathouse", ["P-3"]),
+        ('"for the key"', ["P-1"]),
+        ('"the key for"', []),
+        ("stream", ["P-1"]),
+        ("river/stream", ["P-1"]),
+        ("sluice drainage", ["P-2"]),
+        ("sluice or gate", ["P-1", "P-2"]),
+        ("weir -upper", ["P-1"]),
+        ("P-2", ["P-2"]),
+        ("2 -p", []),
+        ("boat", []),
+        ("51.47873", []),
+        ("'; drop table site; --", []),
+        ("!!! & | ( :*", []),
+    ],
+)
+async def test_sites_are_found_by_the_words_of_their_plain_texts(places: World, search: str, found: list[str]) -> None:
+    assert await codes(places, "owner", search) == found
+
+
+@pytest.mark.parametrize(
+    ("who", "found"),
+    [
+        ("admin", ["P-1", "P-3"]),
+        ("manager", ["P-1"]),
+        ("viewer", ["P-1"]),
+        ("member", []),
+        ("other-owner", ["P-4"]),
+    ],
+)
+async def test_only_sites_that_are_seen_are_found(places: World, who: str, found: list[str]) -> None:
+    assert await codes(places, who, "weir") == found
+
+
+async def test_who_may_read_a_project_and_not_its_sites_finds_none(places: World) -> None:
+    await person_with(places, "member", (P.PROJECT_READ, P.RECORD_READ), level="PROJECT")
+    below = (
+        "query($search: String) { projects { nodes { code sites(search: $search) { totalCount nodes { code } } } } }"
+    )
+
+    answer = await (await places.client("member")).run(below, {"search": "weir"})
+
+    assert await codes(places, "member", "weir") == []
+    assert answer.data["projects"]["nodes"] == [{"code": "CANAL", "sites": {"totalCount": 0, "nodes": []}}]
+
+
+async def test_nobody_finds_sites_without_signing_in(places: World) -> None:
+    answer = await places.anonymous.run(FIND_SITES, {"search": "weir"})
+
+    assert answer.codes == ["UNAUTHENTICATED"]
+    assert "P-1" not in answer.text
+
+
+@pytest.mark.parametrize("blank", [None, "", "  \t"])
+async def test_a_blank_search_of_sites_asks_for_nothing(places: World, blank: str | None) -> None:
+    assert await codes(places, "owner", blank) == ["P-1", "P-2", "P-3"]
+
+
+async def test_a_search_of_sites_narrows_beside_a_filter_in_an_order_and_of_one_project(places: World) -> None:
+    client = await places.client("owner")
+    query = """
+    {
+      sites(
+        search: "weir or sluice"
+        filter: {not: {code: {eq: "P-1"}}}
+        orderBy: {field: CODE, direction: DESC}
+      ) { nodes { code } }
+      projects(filter: {code: {in: ["CANAL", "PARKS"]}}, orderBy: {field: CODE}) {
+        nodes { code sites(search: "weir or drainage", first: 1) { totalCount nodes { code } } }
+      }
+    }
+    """
+
+    data = (await client.run(query)).data
+
+    assert [one["code"] for one in data["sites"]["nodes"]] == ["P-3", "P-2"]
+    assert data["projects"]["nodes"] == [
+        {"code": "CANAL", "sites": {"totalCount": 2, "nodes": [{"code": "P-1"}]}},
+        {"code": "PARKS", "sites": {"totalCount": 1, "nodes": [{"code": "P-3"}]}},
+    ]

@@ -8,6 +8,7 @@ import pytest
 
 from models.inventory import entity_of
 from models.record import Record
+from models.site import Site
 from schema.filter import DEEPEST, MOST_COMPARISONS
 from schema.order import MOST_KEYS
 from schema.query import MOST_NODES
@@ -39,3 +40,5 @@ def test_the_page_names_what_is_searched() -> None:
         "activity_type",
         "method",
     ]
+    assert [column.name for column in entity_of(Site).word_columns] == ["code", "name", "kind", "description"]
+    assert "sites (code, name, kind, description)" in PAGE
