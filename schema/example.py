@@ -1,7 +1,8 @@
-"""An example for every entry, input and scalar of the contract, in its description.
+"""An example for every type, every entry, and every field and argument that holds a value, in its description.
 
 Examples are worked out from the schema itself, so that what is added has one, and each is valid as long as the schema
-says so; those of the entries that want more telling are written out. A test parses and validates all of them.
+says so; those of the entries that want more telling are written out, and `schema/example_word.py` has the words. What
+leads to an object or takes an input has its example with that type. A test parses and validates all of them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,13 +25,16 @@ from graphql import (
     is_specified_scalar_type,
 )
 
+from schema.example_word import IDS, SCALARS, SOMETHING, WRITTEN, text_of, word_of
 from schema.mutation import mutation_of
 
 OPENING: Final = "Example: `"
 """Where an example begins in a description; it ends with the description's last backtick."""
 
-SOMETHING: Final = "0198c0de-0000-7000-8000-000000000001"
-"""The UUID that examples name objects by."""
+MOST_VALUES: Final = 3
+"""Of how many values of an object its example tells."""
+FEW_VALUES: Final = 2
+"""With fewer values than this, an object's example tells of what it leads to as well."""
 
 ROOTS: Final[Mapping[str, str]] = {
     "viewer": "{ viewer { user { id name } role } }",
@@ -78,78 +82,6 @@ SUBSCRIPTIONS: Final[Mapping[str, str]] = {
 }
 """Those of subscriptions."""
 
-SCALARS: Final[Mapping[str, str]] = {
-    "DateTime": '"2026-05-31T14:30:00Z"',
-    "Date": '"2026-05-31"',
-    "UUID": f'"{SOMETHING}"',
-    "Int": "1",
-    "Float": "7.4",
-    "Boolean": "true",
-}
-"""Values of scalars, as they are written in an operation."""
-
-TEXTS: Final[Mapping[str, str]] = {
-    "characteristic": "pH",
-    "alsoNamed": "B. Berg",
-    "clientName": "dashboard",
-    "clientVersion": "2.4.0",
-    "code": "CANAL",
-    "CreateSiteInput.code": "C-07",
-    "CreateSiteInput.name": "Weir at the old mill",
-    "ConfirmTotpInput.code": "123456",
-    "column": "Site",
-    "contains": "weir",
-    "documents": "{ projects { nodes { code name } } }",
-    "CreateArchiveInput.reason": "We move to another service.",
-    "CreateRoleInput.name": "Laboratory",
-    "RequestErasureInput.reason": "They asked for it by letter.",
-    "RequestMyErasureInput.reason": "I leave.",
-    "ExportMyDataInput.reason": "I leave.",
-    "CreateServiceAccountInput.name": "Dashboard",
-    "ConfirmTotpInput.name": "My phone",
-    "email": "ada@acme.example",
-    "endsWith": "-07",
-    "fileName": "results.csv",
-    "EnrolDeviceInput.code": "…",
-    "eq": "C-07",
-    "InviteUserInput.name": "Ada Park",
-    "model": "CR1000",
-    "name": "Canal survey",
-    "names": "B. Berg",
-    "note": "A test of ours.",
-    "organization": "acme",
-    "reason": "The bottle was mislabelled.",
-    "RegisterPasskeyInput.name": "Security key",
-    "RenameAuthenticatorInput.name": "Security key",
-    "RenameSessionInput.name": "Laptop in the office",
-    "serialNumber": "SN 77-b",
-    "siteCode": "C-07",
-    "siteName": "Weir at the old mill",
-    "startsWith": "C-",
-    "totp": "123456",
-    "unit": "mg/l",
-    "UpdateRoleInput.name": "Laboratory",
-    "UpdateSiteInput.name": "Weir at the old mill",
-}
-"""Texts by the name of their field, or of an input's; what is secret or made by a program is three dots."""
-
-WRITTEN: Final[Mapping[str, str]] = {
-    "days": "730",
-    "dueAt": '"2030-01-31T00:00:00Z"',
-    "expiresAt": '"2030-01-31T00:00:00Z"',
-    "first": "10",
-    "size": "52418",
-    "latitude": "52.52",
-    "longitude": "13.405",
-    "DevicePlatform": "LOGGER",
-    "ErasureKind": "NAME",
-    "OrganizationRole": "AUDITOR",
-    "Permission": "RECORD_READ",
-    "ProjectRole": "COLLECTOR",
-    "SignatureMeaning": "APPROVAL",
-}
-"""Other values, by the name of their field or enum."""
-
 INPUTS: Final[Mapping[str, str]] = {
     "RecordFilter": '{siteCode: {startsWith: "C-"}, or: [{medium: {eq: WATER}}, {method: {isNull: true}}]}',
     "SiteFilter": '{code: {startsWith: "C-"}, kind: {in: ["River/Stream", "Lake"]}}',
@@ -191,21 +123,39 @@ SHOWN: Final = frozenset(
 
 
 def publish_examples(core: GraphQLSchema) -> None:
-    """Write an example into the description of every entry, input and scalar."""
+    """Write an example into the description of every type, entry, and field and argument that holds a value."""
+    subjects = dict(_subjects(core))
+    for one in core.type_map.values():
+        if one.name.startswith("__"):
+            continue
+        if isinstance(one, GraphQLInputObjectType):
+            _show(one, INPUTS.get(one.name) or _object(one, subject=subjects.get(one.name)))
+            _show_values(one.fields, of=one.name, subject=subjects.get(one.name))
+        elif isinstance(one, GraphQLObjectType | GraphQLInterfaceType):
+            _show(one, _told(one))
+            _show_values(one.fields, of=one.name, subject=one.name)
+            for name, field in one.fields.items():
+                _show_values(field.args, of=name, subject=_subject(field))
+        elif isinstance(one, GraphQLEnumType):
+            _show(one, _told(one))
+        elif isinstance(one, GraphQLScalarType) and not is_specified_scalar_type(one) and one.name in SCALARS:
+            _show(one, SCALARS[one.name])
     for root, keyword, told in (
         (core.query_type, "", ROOTS),
         (core.mutation_type, "mutation ", {}),
         (core.subscription_type, "subscription ", SUBSCRIPTIONS),
     ):
         for name, field in root.fields.items() if root is not None else ():
-            field.description = _with(field.description, told.get(name) or f"{keyword}{{ {_entry(name, field)} }}")
-    subjects = dict(_subjects(core))
-    for one in core.type_map.values():
-        if isinstance(one, GraphQLInputObjectType):
-            written = INPUTS.get(one.name) or _object(one, subject=subjects.get(one.name))
-            one.description = _with(one.description, written)
-        elif isinstance(one, GraphQLScalarType) and not is_specified_scalar_type(one) and one.name in SCALARS:
-            one.description = _with(one.description, SCALARS[one.name])
+            _show(field, told.get(name) or f"{keyword}{{ {_entry(name, field)} }}")
+
+
+def renew_examples(part: GraphQLSchema) -> None:
+    """Make the examples of objects and enums anew that name what a part of the schema leaves out."""
+    for one in part.type_map.values():
+        if isinstance(one, GraphQLObjectType | GraphQLInterfaceType | GraphQLEnumType):
+            before = example_in(one.description)
+            if before is not None and before != (now := _told(one)):
+                _show(one, now)
 
 
 def example_in(description: str | None) -> str | None:
@@ -223,16 +173,29 @@ def _subjects(core: GraphQLSchema) -> Iterator[tuple[str, str]]:
                 yield get_named_type(argument.type).name, said.subject
 
 
-def _with(description: str | None, example: str) -> str:
-    return f"{description or ''}\n\n{OPENING}{example}`".lstrip()
+def _show(one: Any, example: str) -> None:
+    """Write an example into a description, in place of the one that it has."""
+    said, found, rest = (one.description or "").rpartition(OPENING)
+    one.description = f"{said if found else rest}\n\n{OPENING}{example}`".lstrip()
+
+
+def _show_values(parts: Mapping[str, Any], *, of: str, subject: str | None) -> None:
+    """Write an example into the description of all fields or arguments of an owner that hold a value."""
+    for name, part in parts.items():
+        if is_leaf_type(get_named_type(part.type)):
+            _show(part, _value(part.type, name, subject=subject, of=of))
+
+
+def _subject(field: GraphQLField) -> str:
+    """Return the type that a field's arguments are about: what a mutation acts on, or what it leads to."""
+    said = mutation_of(field)
+    return said.subject if said is not None and said.subject else get_named_type(field.type).name
 
 
 def _entry(name: str, field: GraphQLField) -> str:
     """Return an entry as it is asked for: with what it takes at the least, and a page with its size."""
-    said = mutation_of(field)
-    subject = said.subject if said is not None and said.subject else get_named_type(field.type).name
     given = [
-        f"{one}: {_value(argument.type, one, subject=subject)}"
+        f"{one}: {_value(argument.type, one, subject=_subject(field), of=name)}"
         for one, argument in field.args.items()
         if is_required_argument(argument) or one == "first"
     ]
@@ -265,29 +228,64 @@ def _of_payload(payload: GraphQLObjectType | GraphQLInterfaceType) -> Iterator[s
             return
 
 
-def _value(type_: Any, name: str, *, subject: str | None, of: str = "") -> str:
-    """Return a value of a type, for a field or argument of that name. of: the input that has the field."""
+def _told(one: GraphQLObjectType | GraphQLInterfaceType | GraphQLEnumType) -> str:
+    """Return the example of a type of answers, which names nothing but what the type has."""
+    return _value_of(one) if isinstance(one, GraphQLEnumType) else _answer(one)
+
+
+def _answer(named: GraphQLObjectType | GraphQLInterfaceType, *, nested: bool = False) -> str:
+    """Return an object as it may be answered: the first of its values; where those are few, with what it leads to."""
+    plain = {
+        name: field for name, field in named.fields.items() if not any(map(is_required_argument, field.args.values()))
+    }
+    values = [name for name, field in plain.items() if is_leaf_type(get_named_type(field.type))]
+    telling = [name for name in values if name != "id"] or values
+    chosen = telling[:MOST_VALUES]
+    if len(telling) < FEW_VALUES and not nested:
+        ways = [name for name in plain if name not in values]
+        chosen += [name for name in ways if name != "errors"][:1] or ([] if chosen else ways[:1])
+    parts = (f"{name}: {_answered(field.type, name, named.name)}" for name, field in plain.items() if name in chosen)
+    return f"{{{', '.join(parts)}}}"
+
+
+def _answered(type_: Any, name: str, of: str) -> str:
+    if isinstance(type_, GraphQLNonNull):
+        return _answered(type_.of_type, name, of)
+    if isinstance(type_, GraphQLList):
+        return f"[{_answered(type_.of_type, name, of)}]"
+    if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType):
+        return _answer(type_, nested=True)
+    return _value(type_, name, subject=of, of=of)
+
+
+def _value(type_: Any, name: str, *, subject: str | None, of: str) -> str:
+    """Return a value of a type, for a field or argument of that name. of: the type, or the field, that has it."""
     if isinstance(type_, GraphQLNonNull):
         return _value(type_.of_type, name, subject=subject, of=of)
     if isinstance(type_, GraphQLList):
         return f"[{_value(type_.of_type, name, subject=subject, of=of)}]"
     if isinstance(type_, GraphQLEnumType):
-        return WRITTEN.get(type_.name) or next(iter(type_.values))
+        return _value_of(type_)
     if isinstance(type_, GraphQLInputObjectType):
         return INPUTS.get(type_.name) or _object(type_, subject=subject)
     if type_.name == "ID":
-        return f'"{_named_by(name, subject)}:{SOMETHING}"'
+        return f'"{_named_by(name, subject, of)}:{SOMETHING}"'
     if type_.name == "String":
-        return f'"{TEXTS.get(f"{of}.{name}") or TEXTS.get(name, "…")}"'
-    return WRITTEN.get(name) or SCALARS[type_.name]
+        return text_of(of, name)
+    return word_of(WRITTEN, of, name) or SCALARS[type_.name]
 
 
-def _named_by(name: str, subject: str | None) -> str:
-    """Return the type whose id a field takes: that which it names, or what the mutation acts on."""
+def _value_of(type_: GraphQLEnumType) -> str:
+    """Return a value of an enum: the one that is said, where it is among them, or the first."""
+    said = WRITTEN.get(type_.name)
+    return said if said is not None and said in type_.values else next(iter(type_.values))
+
+
+def _named_by(name: str, subject: str | None, of: str) -> str:
+    """Return the type whose id stands somewhere: the one that is said, that the name names, or that it is about."""
     bare = name.removesuffix("s").removesuffix("Id")
-    if bare != name.removesuffix("s"):
-        return bare[:1].upper() + bare[1:]
-    return {"handOverTo": "User"}.get(name) or subject or "Record"
+    named = bare[:1].upper() + bare[1:] if bare != name.removesuffix("s") else None
+    return word_of(IDS, of, name) or named or IDS.get(subject or "", subject or "Record")
 
 
 def _object(type_: GraphQLInputObjectType, *, subject: str | None) -> str:

@@ -1,7 +1,7 @@
 """The schema as one viewer is shown it: what some role of theirs could reach, and nothing that leads nowhere.
 
 This hides no secret, since the SDL is public, and guards nothing, since each field has its guard. It makes tools that
-read the schema honest: what GraphiQL offers, its viewer can ask for.
+read the schema honest: what GraphiQL offers, its viewer can ask for. Examples of objects and enums follow.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,6 +33,7 @@ from graphql.utilities.get_default_value_ast import get_default_value_ast
 from auth.permission import Permission
 from models.inventory import Entity, entity_of
 from schema.aggregate import AGGREGATES
+from schema.example import renew_examples
 from schema.field import TYPES, LinkField, Otherwise, RootField, RowsField
 from schema.filter import COMBINING, FILTERS, demanded_of
 from schema.mutation import mutation_of
@@ -205,6 +206,7 @@ class _Copy:
             directives=core.directives,
             description=core.description,
         )
+        renew_examples(self.schema)
 
     def _root(self, one: GraphQLObjectType | None) -> GraphQLObjectType | None:
         found = self._types.get(one.name) if one is not None else None

@@ -12,8 +12,10 @@ import strawberry
 from graphql import (
     GraphQLEnumType,
     GraphQLInputObjectType,
+    GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLSchema,
+    get_named_type,
     print_schema,
     validate_schema,
 )
@@ -27,12 +29,14 @@ from auth.role import ORGANIZATION_ROLES, PROJECT_ROLES, SELF, OrganizationRole,
 from models.record import Record as RecordModel
 from schema.api import build_api
 from schema.connection import OrderDirection
+from schema.example import example_in
 from schema.field import TYPES, column, resolved, root, stands_for
 from schema.filter import FILTERS, TextFilter, demanding, filters
 from schema.introspection import reach_of
 from schema.mutation import mutation_of
 from schema.sight import Reach, visible_schema
 from schema.sweep import guard_of
+from tests.support.example import faults_of
 from tests.support.mutation import OPEN_TO_ALL
 
 CORE = build_api()._schema
@@ -85,6 +89,28 @@ def test_whatever_is_in_reach_the_schema_is_valid_and_less_is_never_more(some: s
 
     assert validate_schema(few) == []
     assert _names(few) <= _names(many) <= _names(CORE)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.none() | st.sets(st.sampled_from(P)))
+def test_whatever_is_in_reach_no_example_of_an_answer_names_what_is_not(some: set[P] | None) -> None:
+    shown = visible_schema(CORE, None if some is None else Reach(frozenset(some), frozenset(some)))
+
+    for one in shown.type_map.values():
+        if one.name.startswith("__"):
+            continue
+        if isinstance(one, GraphQLObjectType | GraphQLInterfaceType | GraphQLEnumType):
+            assert faults_of(example_in(one.description) or "", one) == [], one.name
+        for name, part in getattr(one, "fields", {}).items():
+            for each in (part, *getattr(part, "args", {}).values()):
+                if isinstance(get_named_type(each.type), GraphQLEnumType):
+                    assert faults_of(example_in(each.description) or "", each.type) == [], f"{one.name}.{name}"
+
+
+def test_what_an_example_names_that_is_hidden_is_named_to_who_sees_it_alone() -> None:
+    shown = without(P.RECORD_READ)
+
+    assert CORE.type_map["RecordPayload"].description != shown.type_map["RecordPayload"].description
 
 
 def test_what_is_shown_is_for_showing_and_resolves_nothing() -> None:
