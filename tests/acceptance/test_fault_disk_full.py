@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.installation import Installation, Served, installed
+from tests.support.served import Caller
 
 LONGEST_REFUSAL_S = 8.0
 """A connection is waited for for five seconds; a refusal takes hardly longer."""
 AWAY = {"UNAVAILABLE", "UNKNOWN_OUTCOME"}
+READ = '{ records(first: 1, filter: {siteCode: {eq: "BEFORE"}}) { nodes { siteCode } } }'
 
 
 @contextmanager
@@ -80,7 +82,7 @@ def test_a_full_disk_of_the_database_refuses_changes_loses_none_and_is_left_behi
         assert set(refused) <= AWAY, refused
         assert slowest < LONGEST_REFUSAL_S
         assert served.status("/health/live") == 200
-        _reads_or_is_away(installation, served)
+        _require_read(installation, served, owner)
 
         ballast.unlink()
         if installation.postgres.postmaster_pid is None:
@@ -124,10 +126,17 @@ def test_a_full_disk_of_the_keys_stops_no_request_and_sealing_goes_on_when_there
             assert {"WITHOUT-ROOM", "STILL"} <= set(served.sites(owner))
 
 
-def _reads_or_is_away(installation: Installation, served: Served) -> None:
+def _require_read(installation: Installation, served: Served, owner: Caller) -> None:
     """What is read goes on as long as PostgreSQL does: a query takes no room."""
-    if installation.postgres.postmaster_pid is not None and served.status("/health/ready") == 200:
-        assert served.http.post("/graphql", json={"query": "{ __typename }"}).status_code == 200
+    headers = {"authorization": f"Bearer {owner.token}"}
+    end = time.monotonic() + LONGEST_REFUSAL_S
+    while installation.postgres.postmaster_pid is not None and served.status("/health/ready") == 200:
+        answer = served.http.post("/graphql", json={"query": READ}, headers=headers)
+        if answer.json().get("data") == {"records": {"nodes": [{"siteCode": "BEFORE"}]}}:
+            return
+        # It may be stopping itself at this moment.
+        assert time.monotonic() < end, answer.text
+        time.sleep(0.2)
 
 
 def _unsealed(installation: Installation) -> int:
