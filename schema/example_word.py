@@ -118,7 +118,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "uploadPath": f"/imports/{SOMETHING}/content",
     "usedFrom": "203.0.113.7",
     "userAgent": "Mozilla/5.0",
-    "value": "Europe/Berlin",
+    "value": "C-07",
     "valueReported": "7.40",
     "valueType": "Actual",
     "AuditEntry.errorCode": "FORBIDDEN",
