@@ -23,7 +23,7 @@ def directory() -> Iterator[Path]:
 
 
 def test_what_the_service_cannot_do_is_refused_at_once_and_it_recovers(directory: Path) -> None:
-    found = overload(directory / "machine", seconds=4.0, warm_s=2.0, connections=300)
+    found = overload(directory / "machine", seconds=4.0, warm_s=2.0, connections=300, least_sent=0.5)
 
     assert found.others == 0
     assert found.refused > found.served > 0
