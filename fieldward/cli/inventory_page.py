@@ -40,9 +40,10 @@ same permissions. A program reads what its maker may, cut down to its scope. Whi
 is set are kept ([retention](retention.md)). Where changes are recorded, the trail keeps every earlier value in the
 table `change`, until the trail's own period is over where one is set: encrypted ones as ciphertext, guarded as the
 column is, and of SECRET ones only that they changed. So a row that is deleted is gone from its table and not from the
-trail. What is encrypted is readable as long as its data key is there: an [erasure](erasure.md) destroys the keys of a
-person, of a collector's name or of an organization, and with them every copy, in rows, trail and backups of the data.
-Backups of the keystore, which hold those keys, are kept for 30 days at most ([backups](backup.md))."""
+trail. What is encrypted is readable as long as its data key is there: `fieldward erase` destroys the keys of a person,
+of a collector's name or of an organization, as an [erasure](erasure.md) that was asked for does, and with them every
+copy, in rows, trail and backups of the data. Backups of the keystore, which hold those keys, are kept for 30 days at
+most ([backups](backup.md))."""
 
 _BESIDE: Final = """## Beside these tables
 
