@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from auth.password import Parameters
-from fieldward.backup.barman import SERVER, Barman
+from fieldward.backup.barman import SERVER
 from fieldward.web.origin import origins_of
 from fieldward.web.proxy import networks_of
 from models.ledger.checkpoint import CheckpointError, SignatureType, VerifierKey
@@ -432,9 +432,9 @@ class Settings(BaseSettings):
         return _pairs(self.audit_witnesses)
 
     @property
-    def barmen(self) -> Sequence[Barman]:
-        """What Barman copies and restores; none where it is not asked."""
-        return [Barman(self.barman_command, one) for one in _listed(self.barman_servers)]
+    def barman_names(self) -> Sequence[str]:
+        """What Barman calls the clusters that it copies and restores; none where it is not asked."""
+        return _listed(self.barman_servers)
 
     @model_validator(mode="after")
     def _require_strong_hashes(self) -> Self:

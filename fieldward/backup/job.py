@@ -120,7 +120,7 @@ def ages_of(settings: Settings) -> BackupAges | None:
     if settings.backup_directory is None:
         return None
     if not settings.is_embedded:
-        return _barman_ages(settings.backup_directory) if settings.barmen else None
+        return _barman_ages(settings.backup_directory) if settings.barman_names else None
     try:
         line = noted_line(settings.data_directory, settings.backup_directory)
         if line is None:

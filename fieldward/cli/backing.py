@@ -48,7 +48,7 @@ def create(
     Example: fieldward backup create --rate-mib 100
     """
     settings = load_settings()
-    if settings.barmen:
+    if settings.barman_names:
         if rate_mib is not None:
             refuse("--rate-mib: Barman has a bandwidth_limit of its own")
         barman_backing.create(settings, as_json)
@@ -83,7 +83,7 @@ def list_backups(as_json: AsJson = False) -> None:
     Example: fieldward backup list --json
     """
     settings = load_settings()
-    if settings.barmen:
+    if settings.barman_names:
         barman_backing.list_backups(settings, as_json)
         return
     with telling_backups():
@@ -125,7 +125,7 @@ def verify(
     Example: fieldward backup verify --all
     """
     settings = load_settings()
-    if settings.barmen:
+    if settings.barman_names:
         barman_backing.verify(settings, name, every, as_json)
         return
     backups = directory_of(settings)
@@ -168,7 +168,7 @@ def prune(as_json: AsJson = False) -> None:
     Example: fieldward backup prune
     """
     settings = load_settings()
-    if settings.barmen:
+    if settings.barman_names:
         refuse("Barman deletes what is too old, by the retention_policy of its settings")
     with telling_backups():
         done = prune_backups(

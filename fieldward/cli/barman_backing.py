@@ -23,7 +23,7 @@ def create(settings: Settings, as_json: bool) -> None:
     async def work() -> list[dict[str, Any]]:
         made = []
         with showing_progress(as_json) as told:
-            for one in settings.barmen:
+            for one in _servers(settings):
                 told(f"Backing up {one.server}", 0, None)
                 backup = await one.create()
                 told(f"Verifying {one.server}", 0, None)
@@ -40,7 +40,7 @@ def list_backups(settings: Settings, as_json: bool) -> None:
     kept = kept_in(settings)
 
     async def work() -> list[dict[str, Any]]:
-        return [_shown(one, backup, kept, None) for one in settings.barmen for backup in await one.backups()]
+        return [_shown(one, backup, kept, None) for one in _servers(settings) for backup in await one.backups()]
 
     with telling_backups():
         shown = run(work())
@@ -61,11 +61,8 @@ def verify(settings: Settings, name: str | None, every: bool, as_json: bool) -> 
     async def work() -> list[dict[str, Any]]:
         shown = []
         with showing_progress(as_json) as told:
-            for one in settings.barmen:
-                newest = None if name is not None else await one.newest()
-                there = await one.backups() if every or newest is None else [newest]
-                if name is not None and not every:
-                    there = [backup for backup in there if backup.id == name]
+            for one in _servers(settings):
+                there = await _chosen(one, name, every)
                 found = await one.findings() if there else []
                 for backup in there:
                     told(f"Verifying {backup.id}", 0, None)
@@ -77,6 +74,22 @@ def verify(settings: Settings, name: str | None, every: bool, as_json: bool) -> 
 
     with telling_backups():
         _end(run(work()), as_json)
+
+
+def _servers(settings: Settings) -> Sequence[Barman]:
+    return [Barman(settings.barman_command, one) for one in settings.barman_names]
+
+
+async def _chosen(barman: Barman, name: str | None, every: bool) -> Sequence[BarmanBackup]:
+    """Return the backups of a server that are meant; with a name none where it is another server's.
+
+    Raises:
+        BackupError: no backup is named, and the server has none that is whole.
+    """
+    newest = await barman.newest() if name is None else None
+    if newest is not None and not every:
+        return [newest]
+    return [one for one in await barman.backups() if every or one.id == name]
 
 
 def kept_in(settings: Settings) -> Path:

@@ -11,8 +11,6 @@ import asyncio
 import json
 import shlex
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,20 +19,19 @@ from typing import Any, Final
 import asyncpg
 
 from fieldward.backup.barman import PLAIN, Barman, BarmanBackup, census_of, ending, environment_of_others
-from fieldward.backup.checking import Checked, check_restored
+from fieldward.backup.checking import check_restored
 from fieldward.backup.error import BackupError, DamagedBackupError
 from fieldward.backup.line import write_whole
 from fieldward.cli.barman_backing import kept_in
 from fieldward.cli.environment import operator, reach, refuse, run, services
 from fieldward.cli.progress import showing_progress
-from fieldward.cli.restored import end, notes_of, settle_by, settled_json
+from fieldward.cli.restored import Outcome, notes_of, print_and_exit, settle_by, settled_json
 from fieldward.cli.told_backup import telling_backups
 from fieldward.container import DESTRUCTIONS
 from fieldward.database import Databases, migrate
 from fieldward.settings import Settings
 from models.cluster import Cluster, Server
 from resolvers.key_rotation import Progress
-from resolvers.restore_settling import Settled
 from resolvers.row_census import Census
 
 BARMAN: Final = "barman:"
@@ -73,20 +70,12 @@ class Wanted:
 
 
 @dataclass
-class _Restored:
-    backup: BarmanBackup
-    settled: Settled | None = None
-    erasures: int = 0
-    checked: Checked | None = None
+class _Restored(Outcome):
+    """warnings: what Barman wants looked at."""
+
+    backup: BarmanBackup = field(kw_only=True)
     warnings: list[str] = field(default_factory=list)
     last_transaction_at: datetime | None = None
-    took_s: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timing(self, step: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self.took_s[step] = round(time.monotonic() - began, 2)
 
 
 def restore_by_barman(
@@ -112,7 +101,7 @@ def restore_by_barman(
 
     async def work() -> _Restored:
         with reach(settings) as reached, showing_progress(as_json) as told:
-            done = _Restored(await _choose(barman, wanted))
+            done = _Restored(backup=await _choose(barman, wanted))
             system_id = await barman.system_id(done.backup)
             await _require_away(reached.service, system_id)
             census = _census(kept, done.backup)
@@ -150,7 +139,7 @@ def restore_by_barman(
 
     with telling_backups():
         done = run(work())
-    end(_shown(wanted, done, has_census=census_of(kept, done.backup) is not None), done.checked, as_json)
+    print_and_exit(_shown(wanted, done, has_census=census_of(kept, done.backup) is not None), done.checked, as_json)
 
 
 def _shown(wanted: Wanted, done: _Restored, *, has_census: bool) -> dict[str, Any]:
@@ -164,7 +153,7 @@ def _shown(wanted: Wanted, done: _Restored, *, has_census: bool) -> dict[str, An
         "erasures": done.erasures,
         "settled": settled_json(done.settled),
         "checked": done.checked.to_json() if done.checked else None,
-        "may_be_served": is_settled and (done.checked is None or done.checked.may_be_served),
+        "may_be_served": is_settled and done.is_as_it_must_be,
         "next": None if is_settled else "start PostgreSQL on it; then fieldward verify-restore --settle",
         "took_s": done.took_s,
     }

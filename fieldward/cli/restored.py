@@ -1,8 +1,10 @@
 """What comes after any restore: what must not work again ends, and what came of it is said."""
 
 import json
+import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,28 @@ from fieldward.cli.environment import operator
 from fieldward.settings import Settings
 from resolvers.restore_settling import Settled, settle_restored
 from resolvers.services import Services
+
+
+@dataclass
+class Outcome:
+    """What a restore came to, whoever copied it. took_s: seconds of each step."""
+
+    settled: Settled | None = None
+    erasures: int = 0
+    checked: Checked | None = None
+    took_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def is_as_it_must_be(self) -> bool:
+        """Whether its check came out right, or was not asked for."""
+        return self.checked is None or self.checked.may_be_served
+
+    @contextmanager
+    def timing(self, step: str) -> Iterator[None]:
+        """Note how long a step takes."""
+        began = time.monotonic()
+        yield
+        self.took_s[step] = round(time.monotonic() - began, 2)
 
 
 async def settle_by(notes: list[Path], built: Services, into: Path, reason: str) -> Settled:
@@ -35,7 +59,7 @@ def settled_json(done: Settled | None) -> dict[str, Any] | None:
     return None if done is None else asdict(done)
 
 
-def end(shown: dict[str, Any], checked: Checked | None, as_json: bool) -> None:
+def print_and_exit(shown: dict[str, Any], checked: Checked | None, as_json: bool) -> None:
     """Print what came out, and exit as it is."""
     if as_json:
         print(json.dumps(shown, default=str))

@@ -1,9 +1,7 @@
 """`restore` and `verify-restore`: the way back from a backup, checked to its end."""
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +29,7 @@ from fieldward.backup.wal import Run, run_from
 from fieldward.cli.barman_restoring import BARMAN, Wanted, restore_by_barman
 from fieldward.cli.environment import embedded_databases, load_settings, operator, reach, refuse, run, services
 from fieldward.cli.progress import showing_progress
-from fieldward.cli.restored import end, notes_of, settle_by, settled_json
+from fieldward.cli.restored import Outcome, notes_of, print_and_exit, settle_by, settled_json
 from fieldward.cli.told_backup import AsJson, telling_backups
 from fieldward.database import migrate
 from fieldward.embedded import EmbeddedPostgres, EmbeddedPostgresError, postgres_programs
@@ -48,33 +46,17 @@ RestartTrail = Annotated[
 
 
 @dataclass
-class _Restored:
-    """What a restore came to. took_s: seconds of each step."""
+class _Restored(Outcome):
+    """backup: its id."""
 
-    backup: str
+    backup: str = field(kw_only=True)
     recovered: Recovered | None = None
-    settled: Settled | None = None
-    erasures: int = 0
-    checked: Checked | None = None
-    took_s: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def may_be_served(self) -> bool:
-        """Whether its check came out right, or was not asked for."""
-        return self.checked is None or self.checked.may_be_served
 
     @property
     def last_transaction_at(self) -> str | None:
         """When the last transaction that is there was committed."""
         at = None if self.recovered is None else self.recovered.last_transaction_at
         return None if at is None else at.isoformat()
-
-    @contextmanager
-    def timing(self, step: str) -> Iterator[None]:
-        """Note how long a step takes."""
-        began = time.monotonic()
-        yield
-        self.took_s[step] = round(time.monotonic() - began, 2)
 
 
 def restore(
@@ -158,7 +140,7 @@ def restore(
             require_empty(into)
             with locked(backups, shared=True):
                 chosen, wal = _choose(backups, backup, moment)
-                done = _Restored(chosen.id)
+                done = _Restored(backup=chosen.id)
                 with done.timing("copy"):
                     mark_unfinished(into)
                     await copy_backup(chosen, wal, into, bin_directory=postgres_programs(), progress=told)
@@ -192,7 +174,7 @@ def restore(
                             restart_reason=reason if restart_trail else None,
                             progress=told,
                         )
-                if done.may_be_served:
+                if done.is_as_it_must_be:
                     finish(into)
         return done
 
@@ -209,10 +191,10 @@ def restore(
         "erasures": done.erasures,
         "settled": settled_json(done.settled),
         "checked": done.checked.to_json() if done.checked else None,
-        "may_be_served": done.may_be_served,
+        "may_be_served": done.is_as_it_must_be,
         "took_s": done.took_s,
     }
-    end(shown, done.checked, as_json)
+    print_and_exit(shown, done.checked, as_json)
 
 
 def verify_restore(
@@ -257,7 +239,7 @@ def verify_restore(
                     )
 
     done, checked = run(work())
-    end({"settled": settled_json(done), "checked": checked.to_json()}, checked, as_json)
+    print_and_exit({"settled": settled_json(done), "checked": checked.to_json()}, checked, as_json)
 
 
 def _choose(backups: Path, name: str | None, to: datetime | None) -> tuple[Backup, Run]:

@@ -68,7 +68,7 @@ def test_what_barman_would_take_for_something_else_is_refused(
 
 
 def test_each_of_barmans_servers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings().barmen == []
+    assert Settings().barman_names == []
     monkeypatch.setenv("FIELDWARD_BARMAN_SERVERS", "fieldward, fieldward-keys,")
 
-    assert [one.server for one in Settings().barmen] == ["fieldward", "fieldward-keys"]
+    assert Settings().barman_names == ["fieldward", "fieldward-keys"]
