@@ -44,8 +44,8 @@ from schema.sight import Reach, visible_schema
 from schema.text import extent_of
 
 MOST_KEPT: Final = 64
-"""Schemas in memory, one for each set of permissions: a MiB each, and 75 ms of a core to make another (measured over all
-permissions, by tracemalloc and process time).
+"""Schemas in memory, one for each set of permissions: a MiB each, and 75 ms of a core to make another, as measured over
+all permissions by tracemalloc and process time.
 """
 ROOM: Final = 8
 """An answer about the schema has at most an eighth more fields than all of the schema takes, shown once
