@@ -244,7 +244,7 @@ def all_command(
         lambda databases: measure_encryption(plan, databases, Cipher.GCM),
         lambda databases: measure_audit(plan, databases),
         lambda databases: measure_sealing(plan, databases, records, 20),
-        lambda databases: measure_overload(replace(plan, records=100), databases, 1000),
+        lambda databases: measure_overload(replace(plan, records=100, rounds=3), databases, 1000),
         lambda databases: measure_export(plan, databases, records),
         lambda databases: measure_import(replace(plan, records=100), databases, records),
         lambda databases: measure_sign_in_timing(replace(plan, records=100), databases, Question.SIGN_IN, 200),

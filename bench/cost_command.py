@@ -131,15 +131,16 @@ def guards_command(
 def overload_command(
     directory: Directory = DEFAULT,
     tries: Annotated[int, typer.Option(min=100, help="How many answers beside each bomb.")] = 1000,
+    rounds: Rounds = 3,
     as_json: AsJson = False,
     write: Write = False,
     note: Note = None,
 ) -> None:
     """Measure a cheap query beside clients that send bombs; exit with 1 where one slows it down too much.
 
-    Example: python -m bench overload --tries 300
+    Example: python -m bench overload --tries 300 --rounds 1
     """
-    plan = plan_of(directory, 100, 1, 1, 0, 1, Generator.AUTO)
+    plan = plan_of(directory, 100, rounds, 1, 0, 1, Generator.AUTO)
     with opened(directory) as databases:
         report = measure_overload(plan, databases, tries)
     publish(report, as_json=as_json, write=write, note=note)

@@ -1,9 +1,13 @@
 """Whether one client's bombs are felt by another, who asks for something cheap.
 
-A real server process is asked the same cheap query again and again, first with nothing else to do, then beside another
-client that sends one kind of bomb after the other (`bench/bomb.py`), without a sign-in and with one, each as soon as
-the one before was refused. The client of bombs is a process of its own, so that only the server is between the two.
-What is told is the slowest one in a hundred of the cheap query's answers.
+A real server process is asked the same cheap query again and again, by turns with nothing else to do and beside another
+client that sends one kind of bomb (`bench/bomb.py`), without a sign-in or with one, each as soon as the one before was
+refused. The client of bombs is a process of its own, so that only the server is between the two. What is told is the
+slowest one in a hundred of the cheap query's answers.
+
+A machine that others use too stands still now and then, for longer than a bomb is felt, and one idle figure taken
+before all the others says whether it did so just then. So idle answers are counted before every kind of bomb, all
+kinds come round several times, and of either the middle one is told.
 """
 
 import asyncio
@@ -15,6 +19,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
+from statistics import median, median_low
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -36,60 +41,73 @@ _JSON: Final = {"content-type": "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What was seen beside one kind of bomb: milliseconds of the cheap query, of which one in a hundred is slower, and
-    that divided by the same without a bomb; how many bombs were refused, with what code, and how quickly."""
+    """What was seen beside one kind of bomb: milliseconds of the cheap query, of which one in a hundred is slower; how
+    many bombs were refused, with what code, and how quickly."""
 
     name: str
     p99_ms: float
-    times: float
     refused: int
     refusal_ms: float
     code: str
 
 
 def measure_overload(plan: Plan, databases: Databases, tries: int) -> Report:
-    """Ask a cheap query `tries` times alone and beside each bomb, and say how much slower it was.
+    """Ask a cheap query `tries` times alone and beside each bomb, in each of the plan's rounds, and say how much slower
+    it was.
 
     Raises:
         RefusedError: a bomb was answered, or the cheap query was not.
     """
     target = FieldwardTarget(Setting(Dataset(plan.records), databases, plan.directory))
     target.prepare()
-    found: list[Beside] = []
+    idle: list[float] = []
+    found: dict[str, list[Beside]] = {}
     with ExitStack() as stack:
         target.launch(stack)
         _ask(target, WARM)
-        idle = _p99(_ask(target, tries))
-        for name, bomb in bombs().items():
-            for sign_in in ({}, target.headers()):
-                who = f"{name}, signed in" if sign_in else name
-                beside = _beside(target, who, bomb.body, sign_in, tries, idle)
-                say(f"{who}: {beside.times:.1f} times, refused in {beside.refusal_ms:.1f} ms")
-                found.append(beside)
-        idle_after = _p99(_ask(target, tries))
-    worst = max(one.times for one in found)
+        for number in range(1, plan.rounds + 1):
+            for name, bomb in bombs().items():
+                idle.append(_p99(_ask(target, tries)))
+                for sign_in in ({}, target.headers()):
+                    who = f"{name}, signed in" if sign_in else name
+                    beside = _beside(target, who, bomb.body, sign_in, tries)
+                    say(f"round {number}: {who}: {beside.p99_ms:.2f} ms, idle {idle[-1]:.2f} ms")
+                    found.setdefault(who, []).append(beside)
+    idle_ms = median(idle)
+    middle = {name: median_low(one.p99_ms for one in beside) / idle_ms for name, beside in found.items()}
+    worst = max(middle.values())
     lines = [
         *heading(plan.generator, f"PostgreSQL {asyncio.run(databases.version())}"),
-        f"`{CHEAP['query']}`, signed in, {tries} times in a row over one connection: one in a hundred takes longer than"
-        f" {idle:.2f} ms with nothing else to do, and {idle_after:.2f} ms after all of it. Beside it, another client"
-        f" sends bombs, one after the other: each kind without a sign-in, and with one. At most {MOST_TIMES:.0f} times"
-        f" is wanted; the most seen is {worst:.1f}.",
+        f"`{CHEAP['query']}`, signed in, {tries} times in a row over one connection: with nothing else to do, one in a"
+        f" hundred takes longer than {idle_ms:.2f} ms (the middle one of {len(idle)} times, from {min(idle):.2f} to"
+        f" {max(idle):.2f}). Beside it, another client sends bombs, one after the other: each kind without a sign-in,"
+        f" and with one, {plan.rounds} times, of which all are told, and the middle one is divided by the idle one. At"
+        f" most {MOST_TIMES:.0f} times is wanted; the most seen is {worst:.1f}.",
         "",
         *table(
             ["bomb", "p99 ms", "times", "refused", "each in ms", "as"],
             [
-                [one.name, f"{one.p99_ms:.2f}", f"{one.times:.1f}", f"{one.refused}", f"{one.refusal_ms:.1f}", one.code]
-                for one in found
+                [
+                    name,
+                    ", ".join(f"{one.p99_ms:.1f}" for one in beside),
+                    f"{middle[name]:.1f}",
+                    f"{sum(one.refused for one in beside)}",
+                    f"{median_low(one.refusal_ms for one in beside):.1f}",
+                    beside[0].code,
+                ]
+                for name, beside in found.items()
             ],
         ),
     ]
-    data = {"idle_p99_ms": idle, "worst": worst, "beside": [asdict(one) for one in found]}
+    data = {
+        "idle_p99_ms": idle,
+        "worst": worst,
+        "beside": {name: [asdict(one) for one in beside] for name, beside in found.items()},
+    }
     return Report("overload", lines, {"overload": data})
 
 
-def _beside(
-    target: FieldwardTarget, name: str, body: bytes, sign_in: Mapping[str, str], tries: int, idle: float
-) -> Beside:
+def _beside(target: FieldwardTarget, name: str, body: bytes, sign_in: Mapping[str, str], tries: int) -> Beside:
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     sender = spawn.Process(target=_throw, args=(target.url, body, {**_JSON, **sign_in}, theirs), daemon=True)
@@ -106,8 +124,7 @@ def _beside(
             sender.kill()
     if code is None:
         raise RefusedError(f"{name}: a bomb was answered")
-    p99 = _p99(times)
-    return Beside(name, p99, p99 / idle, refused, took_ms, code)
+    return Beside(name, _p99(times), refused, took_ms, code)
 
 
 def _throw(url: str, body: bytes, headers: dict[str, str], told: Connection) -> None:
