@@ -20,8 +20,10 @@ import uvicorn
 from fieldward.web.draining import Draining
 from fieldward.web.protocol import BoundedProtocol
 
-_OBJECTS_BEFORE_COLLECTING: Final = 20_000
-"""How many more objects there may be before the youngest are looked at: an answer of a page makes thousands."""
+_OBJECTS_BEFORE_COLLECTING: Final = 100_000
+"""How many more objects there may be before the youngest are looked at. An answer of a page makes thousands, and a look
+at the largest operation that is taken some ten thousand: they go by themselves (`schema/parsing.py`), and nobody is
+served while the collector finds that none is left behind."""
 _LOOK_S: Final = 0.05
 
 
