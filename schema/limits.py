@@ -1,4 +1,5 @@
 """How much one operation may ask for: measured after fragments are expanded and variables are known, before it runs.
+What `@skip` and `@include` leave out by then counts for nothing.
 
 An operation's cost is one number: the rows that it is reckoned to read, each multiplied by what it weighs. The estimate
 multiplies page sizes down the graph, so that three nested pages of a thousand are refused for what they are, a thousand
@@ -22,9 +23,10 @@ from graphql import (
     ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
+    SelectionNode,
     SelectionSetNode,
-    StringValueNode,
     VariableNode,
+    value_from_ast_untyped,
 )
 
 from auth.errors import Code, FieldwardError
@@ -108,6 +110,8 @@ _ALONE_READ: Final = {"recordAsOf": WORTH_OF_PAST, "retentionPreview": WORTH_OF_
 _NODES: Final = "nodes"
 """The entry that takes ids; a page's rows have the same name, and no arguments."""
 _PROOFS: Final = frozenset({"proof", "consistencyProof"})
+_LEAVING: Final = {"skip": True, "include": False}
+"""Given which value a directive leaves out what it stands at."""
 
 
 class TooComplexError(FieldwardError):
@@ -178,7 +182,7 @@ def require_shape(document: DocumentNode, *, enforced: bool = True) -> None:
         raise _too_much(MOST_DEFINITIONS, "operations and fragments")
     for one in document.definitions:
         if isinstance(one, OperationDefinitionNode):
-            _Walk(document, {}, enforced=enforced, counts_rows=False).measure(one)
+            _Walk(document, None, enforced=enforced).measure(one)
 
 
 def require_affordable(
@@ -192,12 +196,11 @@ def require_affordable(
         TooComplexError: it is too deep, too wide, or asks for too many rows; or, whether limits are enforced or not,
             has so many fields that they are not even counted, or mutations that do not go together.
     """
-    defaults: dict[str, Any] = {}
-    for one in operation.variable_definitions or ():
-        if isinstance(one.default_value, IntValueNode):
-            defaults[one.variable.name.value] = int(one.default_value.value)
-        elif isinstance(one.default_value, StringValueNode):
-            defaults[one.variable.name.value] = one.default_value.value
+    defaults = {
+        one.variable.name.value: value_from_ast_untyped(one.default_value)
+        for one in operation.variable_definitions or ()
+        if one.default_value is not None
+    }
     walk = _Walk(document, {**defaults, **variables}, enforced=enforced)
     measure = walk.measure(operation)
     if operation.operation is OperationType.MUTATION:
@@ -222,29 +225,36 @@ class _Place:
 
 
 class _Walk:
-    """One look over an operation, as it is with its fragments in their places."""
+    """One look over an operation, as it is with its fragments in their places.
 
-    def __init__(
-        self, document: DocumentNode, variables: Mapping[str, Any], *, enforced: bool, counts_rows: bool = True
-    ) -> None:
+    variables: None where they are not known: then all that they might leave is looked at, and no rows are counted.
+    """
+
+    def __init__(self, document: DocumentNode, variables: Mapping[str, Any] | None, *, enforced: bool) -> None:
         self.fragments = {
             one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)
         }
-        self._variables = variables
+        self._variables = variables or {}
         self._enforced = enforced
-        self._counts_rows = counts_rows
+        self._counts_rows = variables is not None
         self._measure = Measure()
         self._inside: set[str] = set()
 
     def measure(self, operation: OperationDefinitionNode) -> Measure:
         """Return what the operation asks for. Raises `TooComplexError`."""
         self._directives(operation)
+        for one in operation.variable_definitions or ():
+            self._directives(one)
+            if one.default_value is not None:
+                self._literal(one.default_value)
         self._selection(operation.selection_set, _Place(depth=1, parents=1, lists=1, within=None))
         return self._measure
 
     def _selection(self, selection: SelectionSetNode, place: "_Place") -> None:
         for node in selection.selections:
             self._directives(node)
+            if self._counts_rows and is_left_out(node, self._variables):
+                continue
             if isinstance(node, FieldNode):
                 self._field(node, place)
             elif isinstance(node, FragmentSpreadNode):
@@ -325,6 +335,19 @@ class _Walk:
             if self._enforced:
                 raise _too_much(most, what)
             self._measure.exceeded.setdefault(what, most)
+
+
+def is_left_out(node: SelectionNode, variables: Mapping[str, Any]) -> bool:
+    """Return whether `@skip` or `@include` leaves the selection out; given neither yes nor no, they do not."""
+    for directive in node.directives or ():
+        leaving = _LEAVING.get(directive.name.value)
+        for argument in directive.arguments or ():
+            value: Any = argument.value
+            is_variable = isinstance(value, VariableNode)
+            given = variables.get(value.name.value) if is_variable else getattr(value, "value", None)
+            if leaving is not None and argument.name.value == "if" and given is leaving:
+                return True
+    return False
 
 
 def _together(worth: int, lists: int) -> int:

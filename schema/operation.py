@@ -23,10 +23,8 @@ from graphql import (
     Undefined,
     ValuesOfCorrectTypeRule,
     VariableNode,
-    parse,
     specified_rules,
     validate,
-    visit,
 )
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
@@ -52,6 +50,7 @@ from schema.limits import (
     require_affordable,
     require_shape,
 )
+from schema.parsing import parsed, visit_and_let_go
 from schema.plan import Plan, plan_of
 from schema.text import extent_of
 from schema.variable import Variables
@@ -121,11 +120,13 @@ class Prepared:
         }
         self.fragment_details = {name: FragmentDetails(one) for name, one in self.fragments.items()}
         used = _Used()
-        visit(document, used)
+        visit_and_let_go(document, used)
         self.choosing: tuple[str, ...] = tuple(sorted(used.choosing))
         self.columns: dict[Any, Selected] = Kept()
         self._operations = {
-            one.name.value if one.name else None: PreparedOperation(schema, self, one, tuple(sorted(used.sizing)))
+            one.name.value if one.name else None: PreparedOperation(
+                schema, self, one, tuple(sorted(used.sizing | used.choosing))
+            )
             for one in document.definitions
             if isinstance(one, OperationDefinitionNode)
         }
@@ -154,9 +155,13 @@ class PreparedOperation:
     ) -> None:
         self.definition = definition
         self.variables = Variables(schema, definition)
-        self._prepared = prepared
-        # Of variables, only page sizes, lengths of lists, and whether words are searched count: no text, by now. What
-        # the operation does not declare was not looked at, and is not kept.
+        # Not the document itself: that has its operations, and neither would go by itself.
+        self._document = prepared.document
+        self._fragment_details = prepared.fragment_details
+        self._choosing = prepared.choosing
+        self._asks_for_schema = prepared.asks_for_schema
+        # Of variables, only page sizes, lengths of lists, whether words are searched, and what is left out count: no
+        # text, by now. What the operation does not declare was not looked at, and is not kept.
         self._sizing = tuple(name for name in sizing if name in self.variables.names)
         self._affordable: dict[Any, Measure] = Kept()
         self._choices: dict[Any, Choice] = Kept(MOST_CHOICES)
@@ -170,25 +175,25 @@ class PreparedOperation:
         sizes = tuple(_size(given.get(name, Undefined)) for name in self._sizing)
         found = self._affordable.get(sizes)
         if found is None:
-            found = require_affordable(self._prepared.document, self.definition, given, enforced=enforced)
+            found = require_affordable(self._document, self.definition, given, enforced=enforced)
             if len(sizes) <= MOST_SIZES and not found.exceeded:
                 self._affordable[sizes] = found
         return found
 
     def choice(self, api: Schema, values: VariableValues) -> "Choice":
         """Return what is kept for the fields that these variables leave."""
-        coerced, choosing = values.coerced, self._prepared.choosing
+        coerced, choosing = values.coerced, self._choosing
         key = tuple(coerced.get(name) for name in choosing)
         found = self._choices.get(key)
         if found is None:
             found = self._choices[key] = Choice()
-            if not self._prepared.asks_for_schema:
+            if not self._asks_for_schema:
                 # Of the variables, only those that make the choice are looked at, and kept.
                 named = [name for name in choosing if name in coerced]
                 chosen = VariableValues(
                     {name: values.sources[name] for name in named}, {name: coerced[name] for name in named}
                 )
-                found.plan = plan_of(api, self.definition, self._prepared.fragment_details, chosen)
+                found.plan = plan_of(api, self.definition, self._fragment_details, chosen)
         return found
 
 
@@ -274,7 +279,7 @@ class Operations:
 
     def _prepare(self, text: str, enforced: bool) -> Prepared:
         try:
-            document = parse(text, max_tokens=MOST_TOKENS)
+            document = parsed(text, MOST_TOKENS)
         except GraphQLError as error:
             raise InvalidOperationError([error]) from error
         try:

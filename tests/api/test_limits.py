@@ -218,6 +218,37 @@ COSTS: dict[str, tuple[str, dict[str, Any], int]] = {
         {"s": "zz"},
         6 + (5000 + 40),
     ),
+    "a number that is left out": (
+        "query($n: Boolean!) { records(first: 20) { totalCount @include(if: $n) nodes { id } } }",
+        {"n": False},
+        20,
+    ),
+    "a number that is not": (
+        "query($n: Boolean!) { records(first: 20) { totalCount @include(if: $n) nodes { id } } }",
+        {"n": True},
+        20 + 500,
+    ),
+    "a number that is left out by default": (
+        "query($n: Boolean! = true) { records(first: 20) { totalCount @skip(if: $n) nodes { id } } }",
+        {},
+        20,
+    ),
+    "what is skipped in the text": (
+        "{ records(first: 20) { nodes { id } } ... @skip(if: true) { projects(first: 900) { nodes { id } } } }",
+        {},
+        20,
+    ),
+    "a fragment that is left out": (
+        "query($n: Boolean!) { records(first: 20) { nodes { id } } ...P @include(if: $n) }"
+        " fragment P on Query { projects(first: 900) { nodes { id } } }",
+        {"n": False},
+        20,
+    ),
+    "included and skipped": (
+        "query($n: Boolean!) { records(first: 20) { nodes { id } totalCount @include(if: $n) @skip(if: $n) } }",
+        {"n": True},
+        20,
+    ),
     "what retention deletes": ("{ retentionPreview(kind: RECORD, days: 365) { due byProject { rows } } }", {}, 5000),
 }
 
@@ -254,3 +285,23 @@ def test_a_page_with_its_number_for_each_request_stays_within_the_quota() -> Non
     quota = {name: one.default for name, one in Settings.model_fields.items() if name.startswith("rate_limit_")}
 
     assert quota["rate_limit_requests"] * (WORTH_OF_COUNT + DEFAULT_PAGE) < quota["rate_limit_cost"]
+
+
+async def test_what_variables_leave_out_is_measured_again_where_they_differ(world: World) -> None:
+    client = await world.client("viewer")
+    query = "query($n: Boolean!) { records(first: 20) { totalCount @include(if: $n) nodes { id } } }"
+
+    answers = [await client.run(query, {"n": n}, extensions={"cost": True}) for n in (True, False, True)]
+
+    assert [one.body["extensions"]["cost"]["requested"] for one in answers] == [520, 20, 520]
+
+
+async def test_what_is_beyond_a_limit_is_refused_where_it_is_run_alone(world: World) -> None:
+    client = await world.client("viewer")
+    wide = "projects(first: 1000) { nodes { records(first: 1000) { nodes { id } } } }"
+    query = f"query($n: Boolean!) {{ viewer {{ role }} ... @include(if: $n) {{ {wide} }} }}"
+
+    assert (await client.run(query, {"n": False})).errors == []
+    assert (await client.run(query, {"n": True})).codes == ["TOO_COMPLEX"]
+    # What can't be said yes or no to leaves nothing out.
+    assert (await client.run(query, {"n": "no"})).body.get("data") is None

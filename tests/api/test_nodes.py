@@ -112,5 +112,8 @@ async def test_pages_under_many_nodes_count_as_what_they_are(world: World) -> No
     assert (await client.run(query % "id", {"ids": ids[:2]})).data
     assert (await client.run(query % "measurements { value }", {"ids": ids})).codes == ["TOO_COMPLEX"]
     text = "[" + ", ".join(f'"{one}"' for one in ids) + "]"
+    default = f"query($ids: [ID!]! = {text}) " + query.partition(") ")[2]
+    assert (await client.run(default % "measurements { value }")).codes == ["TOO_COMPLEX"]
+    assert (await client.run(default % "measurements { value }", {"ids": ids[:2]})).data
     below = "... on Project { records(first: 1000) { nodes { project { records { nodes { id } } } } } }"
     assert (await client.run(f"{{ nodes(ids: {text}) {{ {below} }} }}")).codes == ["TOO_COMPLEX"]
