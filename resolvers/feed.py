@@ -5,8 +5,6 @@ was made, so that they hear when that became another: rows that they see since t
 among what changed.
 """
 
-import base64
-import binascii
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from models.encryption.owner import index_owner
 from models.errors import InvalidInputError, OutdatedCursorError
 from models.feed import ChangedObject, LostPlaceError, Place, look_from, newest_place
 from models.inventory import Entity
+from resolvers.opaque import opaque_bytes, opaque_text
 
 LARGEST_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 50
@@ -145,7 +144,7 @@ def seal_position(viewer: Viewer, position: Position) -> str:
     )
     # Of one length, or that would tell of what others did.
     sealed = _cipher(viewer).encrypt(nonce, content.ljust(_LENGTH), _context(viewer))
-    return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+    return opaque_text(nonce + sealed)
 
 
 def open_position(viewer: Viewer, cursor: str) -> Position:
@@ -155,7 +154,7 @@ def open_position(viewer: Viewer, cursor: str) -> Position:
         InvalidInputError: it is no cursor of the feed, or another's.
     """
     try:
-        raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        raw = opaque_bytes(cursor)
         content = _cipher(viewer).decrypt(raw[:_NONCE], raw[_NONCE:], _context(viewer))
         version, entry, transaction, change, cluster, at, access = orjson.loads(content)
         if version != _VERSION:
@@ -168,7 +167,7 @@ def open_position(viewer: Viewer, cursor: str) -> Position:
             datetime.fromisoformat(at),
         )
         return Position(place, bytes.fromhex(access))
-    except (ValueError, binascii.Error, InvalidTag, UnicodeEncodeError) as error:
+    except (ValueError, InvalidTag) as error:
         raise InvalidInputError("Expected a cursor that an earlier page of changes gave you.", field=_AT) from error
 
 

@@ -4,8 +4,6 @@ A cursor holds the order and the row's place in it. It opens only for the person
 made for, and only for the same order, so that it tells nothing and leads nowhere else.
 """
 
-import base64
-import binascii
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -22,6 +20,7 @@ from models.encryption.keyring import Keyring
 from models.encryption.owner import index_owner
 from models.errors import InvalidInputError
 from models.order import Bound, Order
+from resolvers.opaque import opaque_bytes, opaque_text
 
 _NONCE = 12
 
@@ -31,7 +30,7 @@ def seal_cursor(keyring: Keyring, viewer: Viewer, entity: str, order: Order, bou
     nonce = secrets.token_bytes(_NONCE)
     content = orjson.dumps([bound.row_id.hex, *map(_written, bound.values)])
     sealed = _cipher(keyring, viewer).encrypt(nonce, content, _context(viewer, entity, order))
-    return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+    return opaque_text(nonce + sealed)
 
 
 def open_cursor(
@@ -43,11 +42,11 @@ def open_cursor(
         InvalidInputError: it is no cursor of this list, in this order, for this viewer.
     """
     try:
-        raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        raw = opaque_bytes(cursor)
         content = _cipher(keyring, viewer).decrypt(raw[:_NONCE], raw[_NONCE:], _context(viewer, entity, order))
         row_id, *values = orjson.loads(content)
         return Bound(tuple(_READ[kind](value) for kind, value in values), UUID(hex=row_id))
-    except (ValueError, binascii.Error, InvalidTag, UnicodeEncodeError) as error:
+    except (ValueError, InvalidTag) as error:
         raise InvalidInputError(
             "Expected a cursor that an earlier page of this list in this order gave.", field=at
         ) from error
