@@ -375,6 +375,7 @@ def _malformed_lines(found: Malformed) -> list[str]:
         ["operations, seed", f"{found.asked:,}, {found.seed}"],
         ["of which break the contract", f"{found.broken:,}"],
         ["of which give what they give as variables", f"{found.by_variables:,}"],
+        ["of which are subscriptions, over a WebSocket", f"{found.live:,}"],
         ["arguments and fields of inputs that were given, of how many", f"{found.reached:,}, {found.reachable:,}"],
         ["seconds", f"{found.took_s:.0f}"],
         *([f"answered {code or 'without an error'}", f"{count:,}"] for code, count in codes),

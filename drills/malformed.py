@@ -2,9 +2,9 @@
 
 Operations are made by hypothesis-graphql from the printed contract, for each root field as many: most of them break one
 of its rules in one place, the others keep to it and give values that no caller of sense would. All sorts of people ask,
-over HTTP. Each answer is looked at at once; at the end the database is held against what was answered. Of fifty
-thousand operations or more each argument and each field of an input has to have been given; of twenty thousand, 49 in
-50.
+over HTTP, and follow what is live over a WebSocket. Each answer is looked at at once; at the end the database is held
+against what was answered. Of fifty thousand operations or more each argument and each field of an input has to have
+been given; of twenty thousand, 49 in 50.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from drills.caller import Caller
 from drills.crash import verify_keys, verify_trail
 from drills.error import DrillError, require
 from drills.fold import untold
+from drills.following import first_heard
 from drills.machine import Machine, Person
 from drills.malformed_operation import Tried, malformed_operations
 from drills.malformed_variable import with_variables
@@ -42,6 +43,8 @@ CONTRACT: Final = ROOT / "schema" / "schema.graphql"
 RECORDS: Final = 6
 AS_VARIABLES: Final = 3
 """Of so many operations one gives what it gives as variables."""
+OVER_HTTP: Final = 5
+"""Of so many subscriptions one is asked over HTTP, where there are none."""
 LONGEST_TOLD: Final = 2000
 _ACCEPTED: Final = ("application/json", "application/graphql-response+json")
 
@@ -80,6 +83,7 @@ class Malformed:
     `unnamed` for an error in a payload of which the operation did not ask for the code.
 
     broken: how many operations break the contract. by_variables: how many give what they give as variables.
+    live: how many are subscriptions, over a WebSocket.
 
     reached: arguments and fields of inputs that were given at least once, of those that there are.
     """
@@ -88,6 +92,7 @@ class Malformed:
     asked: int = 0
     broken: int = 0
     by_variables: int = 0
+    live: int = 0
     took_s: float = 0
     codes: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -106,6 +111,11 @@ class Asker:
     caller: Caller | None
     unspeakable: Sequence[str]
     is_owner: bool = False
+
+    @property
+    def token(self) -> str | None:
+        """What they sign requests with."""
+        return None if self.caller is None else self.caller.token()
 
 
 def malformed_under_watch(
@@ -134,7 +144,11 @@ def malformed_under_watch(
                 text, variables = with_variables(contract, text)
             # By turns, as clients ask: what was refused has a status of its own then, or 200.
             accept = _ACCEPTED[number // len(askers) % len(_ACCEPTED)]
-            watch.look(asker, text, _ask(http, machine.url, asker, text, variables, accept))
+            if drawn.is_live and number % OVER_HTTP:
+                watch.look(asker, text, first_heard(machine.url, asker.token, text, variables))
+                outcome.live += 1
+            else:
+                watch.look(asker, text, _ask(http, machine.url, asker, text, variables, accept))
             outcome.broken += drawn.is_broken
             outcome.by_variables += bool(variables)
             if number % 5000 == 4999:
@@ -186,7 +200,8 @@ class Watch:
             # It has signed itself out.
             asker.caller.forget()
         if not _may_have_written(body):
-            self.refused.append(UUID(response.headers["x-request-id"]))
+            if "x-request-id" in response.headers:
+                self.refused.append(UUID(response.headers["x-request-id"]))
         elif text.lstrip().startswith("mutation"):
             self.written += 1
 
@@ -216,8 +231,9 @@ def _ask(
     http: httpx.Client, url: str, asker: Asker, text: str, variables: Mapping[str, Any], accept: str
 ) -> httpx.Response:
     headers = {"content-type": "application/json", "accept": accept}
-    if asker.caller is not None:
-        headers["authorization"] = f"Bearer {asker.caller.token()}"
+    token = asker.token
+    if token is not None:
+        headers["authorization"] = f"Bearer {token}"
     return http.post(url, content=json.dumps({"query": text, "variables": variables}), headers=headers)
 
 

@@ -16,12 +16,15 @@ from graphql import (
     GraphQLObjectType,
     GraphQLSchema,
     ObjectFieldNode,
+    OperationDefinitionNode,
+    OperationType,
     TypeInfo,
     TypeInfoVisitor,
     ValueNode,
     Visitor,
     get_named_type,
     parse,
+    print_ast,
     visit,
 )
 from hypothesis import HealthCheck, Phase, given
@@ -81,7 +84,7 @@ def _given_names(contract: GraphQLSchema) -> Iterator[str]:
     for named in contract.type_map.values():
         if named.name.startswith("__"):
             continue
-        if isinstance(named, GraphQLObjectType | GraphQLInterfaceType) and named is not contract.subscription_type:
+        if isinstance(named, GraphQLObjectType | GraphQLInterfaceType):
             for name, one in named.fields.items():
                 yield from (f"{named.name}.{name}({argument})" for argument in one.args)
         elif isinstance(named, GraphQLInputObjectType):
@@ -90,12 +93,22 @@ def _given_names(contract: GraphQLSchema) -> Iterator[str]:
 
 class Drawn(NamedTuple):
     """An operation that was made. is_broken: whether it breaks the contract; else keeps_out says whether it would, if
-    it were done, let nobody ask anything more: it is for who may not.
+    it were done, let nobody ask anything more: it is for who may not. is_live: whether it is a subscription.
     """
 
     text: str
     is_broken: bool
     keeps_out: bool = False
+    is_live: bool = False
+
+
+class _Root(NamedTuple):
+    """A field that operations ask for: of which contract, by what they are made, and whether it is a subscription's."""
+
+    contract: GraphQLSchema
+    strategy: Any
+    name: str
+    is_live: bool = False
 
 
 def malformed_operations(contract: GraphQLSchema, count: int, *, seed: int, ids: Sequence[str]) -> Iterator[Drawn]:
@@ -103,48 +116,63 @@ def malformed_operations(contract: GraphQLSchema, count: int, *, seed: int, ids:
 
     Of some fields there are not as many, since little can be given to them: what is left is of a few of the others.
     """
-    roots = ((contract.query_type, operations.queries), (contract.mutation_type, operations.mutations))
-    made = [(strategy, name) for root, strategy in roots if root is not None for name in root.fields]
+    made = list(_roots(contract))
     scalars, seeds = _scalars(ids), itertools.count(seed)
     wanted, giving = -(-count // len(made)), []
-    for strategy, name in made:
-        drawn = _of_field(contract, strategy, name, wanted, seed=next(seeds), scalars=scalars)
+    for root in made:
+        drawn = _of_field(root, wanted, seed=next(seeds), scalars=scalars)
         yield from drawn
         count -= len(drawn)
         if len(drawn) == wanted:
-            giving.append((strategy, name))
-    for strategy, name in giving:
+            giving.append(root)
+    for root in giving:
         if count <= 0:
             break
-        drawn = _of_field(contract, strategy, name, wanted, seed=next(seeds), scalars=scalars)
+        drawn = _of_field(root, wanted, seed=next(seeds), scalars=scalars)
         yield from drawn
         count -= len(drawn)
 
 
+def _roots(contract: GraphQLSchema) -> Iterator[_Root]:
+    kinds = ((contract.query_type, operations.queries), (contract.mutation_type, operations.mutations))
+    for kind, strategy in kinds:
+        yield from (_Root(contract, strategy, name) for name in (kind.fields if kind is not None else ()))
+    if contract.subscription_type is not None:
+        # It makes no subscriptions: of a contract that queries them, queries are the same but for the word.
+        following = GraphQLSchema(query=contract.subscription_type)
+        yield from (_Root(following, operations.queries, name, True) for name in contract.subscription_type.fields)
+
+
+def as_subscription(text: str) -> str:
+    """Return a query as a subscription to the same."""
+    return print_ast(visit(parse(text, no_location=True), _Subscribing()))
+
+
+class _Subscribing(Visitor):
+    def leave_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> OperationDefinitionNode:
+        said = {key: getattr(node, key) for key in node.keys if key not in {"loc", "operation"}}
+        return OperationDefinitionNode(**said, operation=OperationType.SUBSCRIPTION)
+
+
 def _of_field(
-    contract: GraphQLSchema,
-    strategy: Any,
-    name: str,
-    wanted: int,
-    *,
-    seed: int,
-    scalars: Mapping[str, st.SearchStrategy[ValueNode]],
+    root: _Root, wanted: int, *, seed: int, scalars: Mapping[str, st.SearchStrategy[ValueNode]]
 ) -> list[Drawn]:
     """Return operations that ask for one root field: so many, or as many as there are."""
     # An id is one of those that are broken.
     breaking = {name: one for name, one in scalars.items() if name != "ID"}
-    texts: Any = strategy(contract, fields=[name], custom_scalars=breaking, mode=Mode.NEGATIVE)
+    texts: Any = root.strategy(root.contract, fields=[root.name], custom_scalars=breaking, mode=Mode.NEGATIVE)
     try:
         broken = _drawn(texts, round(wanted * BROKEN_SHARE), seed)
     except InvalidArgument:
         # Such as a field that is given nothing: there is nothing to break.
         broken = []
-    texts = strategy(contract, fields=[name], custom_scalars=scalars, mode=Mode.POSITIVE)
+    texts = root.strategy(root.contract, fields=[root.name], custom_scalars=scalars, mode=Mode.POSITIVE)
     kept = _drawn(texts, wanted - len(broken), seed)
-    return [
+    drawn = [
         *(Drawn(text, is_broken=True) for text in broken),
-        *(Drawn(text, is_broken=False, keeps_out=name in _KEEPING_OUT) for text in kept),
+        *(Drawn(text, is_broken=False, keeps_out=root.name in _KEEPING_OUT) for text in kept),
     ]
+    return [one._replace(text=as_subscription(one.text), is_live=True) for one in drawn] if root.is_live else drawn
 
 
 def _drawn(strategy: st.SearchStrategy[str], count: int, seed: int) -> list[str]:

@@ -40,7 +40,7 @@ def with_variables(contract: GraphQLSchema, text: str) -> tuple[str, dict[str, A
 class _Hoisting(Visitor):
     def __init__(self, contract: GraphQLSchema, info: TypeInfo) -> None:
         super().__init__()
-        self._roots = (contract.query_type, contract.mutation_type)
+        self._roots = (contract.query_type, contract.mutation_type, contract.subscription_type)
         self._info = info
         self._declared: list[VariableDefinitionNode] = []
         self.given: dict[str, Any] = {}

@@ -34,6 +34,7 @@ def test_what_is_wrong_breaks_nothing_leaks_nothing_and_writes_nothing(directory
     assert found.asked >= 500
     assert found.broken > 200
     assert found.by_variables > 100
+    assert found.live > 0
     assert found.codes["INVALID_INPUT"] > 200
     assert found.reached > found.reachable / 3
     assert found.written > 0
