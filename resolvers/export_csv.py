@@ -2,8 +2,9 @@
 
 Spreadsheets take a text that begins in certain ways for a formula and run it. Where lists are separated by semicolons,
 as in much of Europe, they begin a cell behind each semicolon of the file, and a row behind each line's end, whatever
-the quotes around them. So what begins in such a way gets an apostrophe in front, at the beginning of a text and behind
-what would part it, and so does an apostrophe there: who takes one away wherever it stands so has the very text again.
+the quotes around them; and quotes that a cell begins with are a part that is empty, as each is doubled in the file. So
+what begins in such a way gets an apostrophe in front, at the beginning of a text and behind what would part it, and so
+does an apostrophe there: who takes one away wherever it stands so has the very text again.
 Plain numbers stay as they are, whatever their sign.
 """
 
@@ -27,8 +28,8 @@ _PART: Final = ";\t\r\n"
 """What parts cells or rows for some programs, whatever the quotes around it. At the beginning of a text, all but the
 semicolon are dangerous as well."""
 _FIRST: Final = frozenset("=+-@'\uff1d\uff0b\uff0d\uff20\t\r\n")
-_INSIDE: Final = re.compile(f"[{_PART}][{_BEGIN}]")
-_DANGEROUS: Final = re.compile(rf"\A(?=[{_BEGIN}\t\r\n])|(?<=[{_PART}])(?=[{_BEGIN}])")
+_INSIDE: Final = re.compile(f'[{_PART}]"*[{_BEGIN}]')
+_DANGEROUS: Final = re.compile(rf'\A(?=[{_BEGIN}\t\r\n])|(?<=[{_PART}])(?="*[{_BEGIN}])')
 _GUARDED: Final = re.compile(rf"(?:\A|(?<=[{_PART}])){GUARD}")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 

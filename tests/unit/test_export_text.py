@@ -1,18 +1,19 @@
 """What exports are written as: cells that no spreadsheet runs, and conditions that are read back."""
 
+import csv
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fieldward.cli.importing import _telling
 from models.condition import And, Condition, Criterion, Not, Operator, Or, Words
 from models.condition_text import conditions_of_text, text_of_conditions
 from models.data_import import RowFate
-from resolvers.export_csv import guarded, unguarded
+from resolvers.export_csv import _written, guarded, unguarded
 from resolvers.import_report import Fate
 
 
@@ -36,6 +37,20 @@ def test_no_cell_begins_a_formula_wherever_a_program_parts_the_file(text: str) -
     assert unguarded(cell) == text
     if text:
         assert all(part[:1] not in set("=+-@\uff1d") for part in re.split("[;\t\r\n]", cell))
+
+
+@given(st.text("a=+-@'\uff1d;\t\r\n \"", max_size=12))
+@example('x;"=HYPERLINK("http://evil.example")')
+@example('x\t""=1+1')
+@example('x\n"""\'=1')
+def test_no_cell_is_a_formula_for_a_program_that_parts_the_written_file_elsewhere(text: str) -> None:
+    """As such a program reads the file: quotes that a cell begins with are a part of it, and may be an empty one."""
+    content = _written([["before", guarded(text), "behind"]]).decode()
+
+    for separator in ";\t":
+        for row in re.split("\r\n|\r|\n", content):
+            for cell in next(csv.reader([row], delimiter=separator), []):
+                assert cell[:1] not in set("=+-@\uff1d"), (separator, content)
 
 
 def test_a_number_is_one_of_plain_digits() -> None:
