@@ -31,7 +31,7 @@ from models.record import Record, RecordStatus
 from models.statement import Statement
 from models.transaction import Tenant, raw_write_transaction
 from models.visibility import visible
-from resolvers.activity_stream import Rejection, ReportedRecord, look_through, read_batches
+from resolvers.activity_stream import MOST_RESULTS, Rejection, ReportedRecord, look_through, read_batches
 from resolvers.change import Change, Intent, commit_change
 from resolvers.collector import load_collectors
 from resolvers.import_preparing import Prepared, prepare_batch, switched
@@ -53,6 +53,7 @@ from resolvers.wqx_row import ReportedMeasurement
 from resolvers.wqx_value import identity_of
 
 _AT_PROJECT: Final = ("project",)
+_FULL: Final = f"is of an activity that would have more than {MOST_RESULTS} results with those that are there"
 _SIGNED: Final = "is of a record that is under review or approved"
 _TAKEN: Final = "has an id that something else of the organization has"
 
@@ -262,9 +263,9 @@ async def _sorted(
             for position, (one, new_one) in enumerate(zip(record.measurements, stored.measurements, strict=True))
             if one.id not in known_results
         ]
-        if is_known and fresh and known[record.id] not in UNDER_WAY:
+        if is_known and fresh and (why := _why_not(known[record.id], there.of_record[record.id] + len(fresh))):
             lines = {one.line for _, _, one, _ in fresh}
-            rejections += [Rejection(line, "", _SIGNED, "") for line in sorted(lines)]
+            rejections += [Rejection(line, "", why, "") for line in sorted(lines)]
             fresh = []
         elif is_known and fresh:
             grown.append(record.id)
@@ -290,6 +291,13 @@ async def _sorted(
     return _SortedOut(outcome, new, results, grown)
 
 
+def _why_not(status: RecordStatus, results: int) -> str | None:
+    """Return why a record of that status may not have so many results, with new ones; None where it may."""
+    if status not in UNDER_WAY:
+        return _SIGNED
+    return _FULL if results > MOST_RESULTS else None
+
+
 async def _known_records(
     connection: asyncpg.Connection, organization_id: UUID, ids: Sequence[UUID], *, is_written: bool
 ) -> dict[UUID, tuple[UUID, RecordStatus]]:
@@ -308,11 +316,12 @@ async def _known_records(
 class _Stored:
     """Results that are there: those of some records, and any with an id that one of the file's has.
 
-    of_identity: how many of each identity each record has.
+    of_identity: how many of each identity each record has. of_record: how many each has.
     """
 
     ids: frozenset[UUID]
     of_identity: Mapping[tuple[UUID, int], int]
+    of_record: Mapping[UUID, int]
 
 
 def _known_results(record: ReportedRecord, there: _Stored) -> Collection[UUID]:
@@ -333,7 +342,7 @@ async def _stored_results(
     connection: asyncpg.Connection, organization_id: UUID, records: Sequence[ReportedRecord]
 ) -> _Stored:
     if not records:
-        return _Stored(frozenset(), {})
+        return _Stored(frozenset(), {}, {})
     rows = await connection.fetch(
         f'select id, record_id from "{entity_of(Measurement).name}"'
         " where organization_id = $1 and (record_id = any($2) or id = any($3))",
@@ -342,7 +351,9 @@ async def _stored_results(
         [one.id for record in records for one in record.measurements],
     )
     return _Stored(
-        frozenset(row["id"] for row in rows), Counter((row["record_id"], identity_of(row["id"])) for row in rows)
+        frozenset(row["id"] for row in rows),
+        Counter((row["record_id"], identity_of(row["id"])) for row in rows),
+        Counter(row["record_id"] for row in rows),
     )
 
 

@@ -29,6 +29,7 @@ from tests.support.importing import (
     uploaded,
 )
 from tests.support.world import World
+from tests.support.wqx import a_file, a_row
 
 PORTAL = Path("tests/data/wqx")
 RESULT = ("characteristic", "value", "unit")
@@ -367,6 +368,40 @@ async def test_new_results_of_a_record_under_review_are_refused(world: World) ->
         await world.project_id(code),
     )
     assert [tuple(row) for row in rows] == [(2, "SUBMITTED", 1), (2, "DRAFT", 2)]
+
+
+async def test_a_record_gets_no_more_results_than_it_shows_whatever_file_they_are_in(world: World) -> None:
+    owner = await world.client("owner")
+    code = await fresh_project(world)
+
+    def results(kind: str, count: int) -> bytes:
+        rows = [a_row(CHARACTERISTIC=f"{kind} {number}", VALUE="1") for number in range(count)]
+        return a_file(*rows).getvalue().encode()
+
+    fates = []
+    for content in (results("A", 400), results("B", 101), results("B", 101), results("C", 100), results("D", 1)):
+        made = await uploaded(world, "owner", code, content)
+        await start(owner, made, dry_run=True)
+        await run_to_the_end()
+        foreseen = counts(await show(owner, made))
+        await start(owner, made)
+        await run_to_the_end()
+        shown = await show(owner, made)
+        assert foreseen == counts(shown)
+        fates.append((counts(shown), {row["reason"] for row in shown["rows"]["nodes"]}))
+
+    full = "is of an activity that would have more than 500 results with those that are there"
+    assert fates == [
+        ((400, 0, 0, 0), {None}),
+        ((0, 0, 101, 0), {full}),
+        ((0, 0, 101, 0), {full}),
+        ((100, 0, 0, 0), {None}),
+        ((0, 0, 1, 0), {full}),
+    ]
+    record = await world.value("select id from record where project_id = $1", await world.project_id(code))
+    assert await world.value("select count(*) from measurement where record_id = $1", record) == 500
+    query = "query($id: ID!) { record(id: $id) { measurements { id } } }"
+    assert len((await owner.run(query, {"id": f"Record:{record}"})).data["record"]["measurements"]) == 500
 
 
 async def test_who_may_not_import_gets_nowhere(world: World) -> None:
