@@ -72,6 +72,10 @@ column means is told by the data inventory of Fieldward, `docs/data-inventory.md
 """
 
 _BY_ID: Final = Order("id")
+_WITHHOLDING: Final = (
+    "select exists(select from project where organization_id = $1 and locations_rewriting and locations_are_sensitive)"
+)
+"""Whether places are shown to nobody until they are rewritten (`models/place.py: AWAITING_ITS_CELL`)."""
 
 
 @dataclass(slots=True)
@@ -114,8 +118,13 @@ class ArchiveSource:
 
         Raises:
             ForbiddenError: the viewer may not take everything.
+            UnavailableError: places of a project are withheld, as they are being rewritten.
         """
         require(viewer, Permission.EXPORT_ARCHIVE, ORGANIZATION)
+        if await connection.fetchval(_WITHHOLDING, viewer.organization_id):
+            raise UnavailableError(
+                "Places of a project are being rewritten as sensitive ones. Ask when that is through."
+            )
         self._waiting = [_File(choose(entity, viewer, with_all=True)) for entity in archived()]
         total = 0
         for one in self._waiting:

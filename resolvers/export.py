@@ -55,8 +55,8 @@ async def create_export(change: Change, *, export_id: UUID | None, new: NewExpor
     """Ask for an export, and return its id. It is made in the background.
 
     Raises:
-        ForbiddenError: the viewer may export no records anywhere; of an archive, not everything; it is a program that
-            asks for a person's own.
+        ForbiddenError: the viewer may export no records anywhere; of an archive, not everything; of WQX, not read the
+            organization; it is a program that asks for a person's own.
         ConflictError: the id is taken, or too many of theirs are at work.
     """
     viewer = change.viewer
@@ -67,6 +67,8 @@ async def create_export(change: Change, *, export_id: UUID | None, new: NewExpor
             raise ForbiddenError("A program is nobody whose data there could be.")
     elif Permission.RECORD_EXPORT not in viewer.access.reach:
         require(viewer, Permission.RECORD_EXPORT, ORGANIZATION)
+    if new.format is ExportFormat.WQX_XML:
+        require(viewer, Permission.ORGANIZATION_READ, ORGANIZATION)
     given = {"format": new.format, "filter_given": new.filter}
     require_writable(change, entity_of(DataExport), _own(viewer), given, at=("input",), is_new=True)
     row_id = export_id or new_id()

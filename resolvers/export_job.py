@@ -76,6 +76,7 @@ WRITERS: Final[Mapping[ExportFormat, Callable[[], ExportWriter]]] = {
 
 _EXPORT: Final = entity_of(DataExport)
 _ORGANIZATIONS: Final = "select fieldward_exporting() as id"
+# What is to be whole waits while places of a project are withheld, as they are being rewritten.
 _CLAIM: Final = """
     update data_export_progress p
        set claimed_by = $2, claimed_until = clock_timestamp() + make_interval(secs => $3), attempts = p.attempts + 1,
@@ -86,6 +87,9 @@ _CLAIM: Final = """
           join data_export e on e.organization_id = q.organization_id and e.id = q.id
          where q.organization_id = $1 and e.status = 'PENDING'
            and (q.claimed_until is null or q.claimed_until < clock_timestamp())
+           and not (e.format in ('ARCHIVE', 'PERSON') and exists (
+                select from project w
+                 where w.organization_id = $1 and w.locations_rewriting and w.locations_are_sensitive))
          order by e.created_at limit 1 for update of q skip locked)
     returning p.id, p.attempts, p.started_at
 """

@@ -92,6 +92,10 @@ class RecordSource:
         if self._writer.names_places:
             within = {one.project_id for one in sites}
             projects = {project_id: named for project_id, named in projects.items() if project_id in within}
+        if self._writer.names_places:
+            # A submission is an organization's, and says whose.
+            require(viewer, Permission.ORGANIZATION_READ, ORGANIZATION)
+            self.used.add((None, Permission.ORGANIZATION_READ))
         name, slug = await _organization_of(connection, viewer)
         head = ExportHead(
             organization_name=name,

@@ -8,9 +8,10 @@ from lxml import etree
 from auth.permission import Permission as P
 from resolvers.wqx_xml import NAMESPACE
 from tests.api.test_site import a_site
-from tests.support.access import person_with
+from tests.support.access import make_program, person_with
 from tests.support.export import ask, exporting, look, make, take, work
 from tests.support.location import EXACT, add_record, make_sensitive
+from tests.support.mutation import mutate
 from tests.support.world import Client, World
 from tests.unit.test_wqx_xml import SCHEMA
 
@@ -131,3 +132,18 @@ async def test_who_reads_no_projects_and_no_sites_has_them_by_their_records_alon
     document = document_of(content)
     assert b"Kept from them" not in content
     assert texts(document, "MonitoringLocationIdentity/MonitoringLocationName") == ["WELL-1"]
+
+
+async def test_a_submission_says_whose_it_is_and_a_program_that_may_not_know_is_told(world: World) -> None:
+    needed = {P.RECORD_READ, P.RECORD_EXPORT, P.PROJECT_READ, P.EXPORT_READ, P.EXPORT_READ_CONFIDENTIAL}
+    unknowing, knowing = await make_program(world, needed), await make_program(world, needed | {P.ORGANIZATION_READ})
+
+    answer = await mutate(unknowing.client, "createExport", {"format": "WQX_XML"}, "export { id }")
+    (error,) = answer.data["createExport"]["errors"]
+    shown = await make(world, knowing.client, "WQX_XML", filter={"siteCode": {"startsWith": "WELL-"}})
+
+    assert (error["code"], error["permission"]) == ("FORBIDDEN", "organization:read")
+    assert await world.value("select count(*) from data_export where format = 'WQX_XML'") == 1
+    document = document_of(shown.content)
+    assert texts(document, "OrganizationDescription/OrganizationFormalName") == ["Clearwater Consulting"]
+    assert (await make(world, unknowing.client, "CSV")).content

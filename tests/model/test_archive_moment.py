@@ -15,6 +15,7 @@ from models.row import Row
 from resolvers.account import NewPerson, create_person
 from tests.model.test_archive import archive_of, empty_organization, put_in, tables_of
 from tests.support.export import exporting, look, take, work
+from tests.support.location import CELL, EXACT, add_record, declare, rewrite
 from tests.support.mutation import mutate
 from tests.support.scene import done
 from tests.support.world import Client, World
@@ -162,3 +163,26 @@ async def _nothing_is_kept(world: World) -> None:
             return
         await asyncio.sleep(0.02)
     raise AssertionError("A moment is still kept.")
+
+
+async def test_one_waits_while_places_are_withheld_and_has_them_afterwards(world: World) -> None:
+    """While they are being rewritten nobody is shown them: an archive of that moment would have lost them."""
+    record = await add_record(world)
+    assert await declare(world) == []
+    owner = await world.client("owner")
+    with pytest.raises(UnavailableError, match="being rewritten"):
+        await archive_of(world, "clearwater", world.email("owner"))
+    answer = await mutate(owner, "createArchive", {"reason": "We move."}, "export { id }")
+    export_id = answer.data["createArchive"]["export"]["id"]
+
+    job = exporting(world)
+    await work(job)
+    before = await look(owner, export_id)
+    await rewrite(world)
+    await work(job)
+    after = await look(owner, export_id)
+
+    assert (before["status"], after["status"]) == ("PENDING", "READY")
+    content = (await take(owner, export_id, after["fileName"])).content
+    row = tables_of(content)["record"][record["id"].removeprefix("Record:")]
+    assert (row["exact_location"], row["latitude"]) == (EXACT, CELL["latitude"])
