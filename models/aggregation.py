@@ -236,8 +236,13 @@ def _measure(entity: Entity, measure: Measure) -> str:
         raise LookupError(f"The column {entity.name}.{column.name} holds no numbers.")
     if measure.function in _EXACT:
         # Decimals add up to the same whatever the order of the rows, and don't overflow on the way.
-        return f"{measure.function}({name}::numeric)"
+        return f"{measure.function}({exact(name)})"
     return f"percentile_cont({measure.function}) within group (order by {name})"
+
+
+def exact(value: str) -> str:
+    """Return SQL for a double as a decimal of all its digits. Cast at once, it would lose what is beyond the 15th."""
+    return f"({value})::text::numeric"
 
 
 def finite(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from auth.principal import Viewer
-from models.aggregation import Joined, Key, finite, is_moment, is_number, key_column, source_of
+from models.aggregation import Joined, Key, exact, finite, is_moment, is_number, key_column, source_of
 from models.condition import Criterion
 from models.inventory import Entity
 from models.listing import plain_column
@@ -138,7 +138,7 @@ def _text(statement: Statement, viewer: Viewer, asked: SeriesOver, span: timedel
     return f"""
         with binned as (
           select {keyed}, {binned} as at, count(*) as n, min({value}) as smallest, max({value}) as largest,
-                 avg({value}::numeric) as mean, (min({timed}))[2] as first, (max({timed}))[2] as last
+                 avg({exact(value)}) as mean, (min({timed}))[2] as first, (max({timed}))[2] as last
           from {table} where {where} group by {listed}, at
         ), counted as (
           select *, sum(n) over (partition by {listed}) as total from binned
@@ -150,7 +150,7 @@ def _text(statement: Statement, viewer: Viewer, asked: SeriesOver, span: timedel
           select {listed}, at, n, smallest, largest, mean, first, last, false as is_raw from counted
           where total > {width}
           union all
-          select {keyed}, {moment}, 1, {value}, {value}, {value}::numeric, {value}, {value}, true
+          select {keyed}, {moment}, 1, {value}, {value}, {exact(value)}, {value}, {value}, true
           from {table} where {where} and {own} = any (array(select key from few))
             and exists (select from few) and (select series from found) <= {most}
         )

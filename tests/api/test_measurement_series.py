@@ -243,6 +243,16 @@ async def test_values_at_the_end_of_what_a_number_holds_break_nothing(world: Wor
     assert series["points"][0]["mean"] == 1.5e308
 
 
+@pytest.mark.parametrize("value", ["0.30000000000000004", "9007199254740993", "-1.2345678901234567e-200", "5e-324"])
+async def test_the_mean_of_one_value_is_that_value_to_the_last_digit(world: World, value: str) -> None:
+    await _insert(world, "EXACT", every="1 day", values=f"{value}::float8")
+
+    (raw,), (binned,) = await _series(world, width=10), await _series(world, width=1)
+
+    assert {point[one] for point in raw["points"] for one in ("min", "mean", "max", "first")} == {float(value)}
+    assert {binned["points"][0][one] for one in ("min", "mean", "max")} == {float(value)}
+
+
 async def test_who_is_not_signed_in_gets_no_series(world: World) -> None:
     answer = await world.anonymous.run(SERIES, EVER)
 
