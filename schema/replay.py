@@ -1,7 +1,8 @@
 """What is kept of a mutation's answer, and the payload that is made of it when the mutation is sent again.
 
 Kept are the id of the row that it was about, and of all else ids, numbers and moments alone: no text, which may be a
-secret that is shown once, and nothing of the row, which its viewer may read otherwise by now.
+secret that is shown once, and nothing of the row, which its viewer may read otherwise by now; but for what is declared
+to be said again.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from schema.cookie import Header
 
 REPLAYED: Final[Header] = (b"idempotency-replayed", b"true")
 """The header of an answer in which something was done before."""
+
+SAID_AGAIN: Final = "fieldward-said-again"
+"""The key, in a payload's field's metadata, of whether a text is said again: it is no secret, and of no row."""
 
 _KEPT: Final = frozenset({"ID", "Int", "Boolean", "DateTime"})
 _ERRORS: Final = "errors"
@@ -34,11 +38,15 @@ def kept_of(answer: Any, payload_type: Any) -> Kept:
         value = getattr(answer, name, None)
         if value is None:
             continue
-        if get_named_type(field.type).name in _KEPT:
+        if get_named_type(field.type).name in _KEPT or _is_said_again(field):
             values[name] = list(value) if isinstance(value, tuple) else value
         else:
             forgotten.append(name)
     return {"row": None if row_id is None else str(row_id), "values": values, "forgotten": forgotten}
+
+
+def _is_said_again(field: GraphQLField) -> bool:
+    return bool(field.extensions["strawberry-definition"].metadata.get(SAID_AGAIN))
 
 
 class Replay:

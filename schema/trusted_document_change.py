@@ -26,6 +26,7 @@ from schema.limits import TooComplexError
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.operation import InvalidOperationError
 from schema.organization import Organization
+from schema.replay import SAID_AGAIN
 from schema.written import writes
 
 
@@ -64,7 +65,8 @@ class SetTrustedDocumentPolicyInput:
 class RegisterTrustedDocumentsPayload:
     document_ids: list[str] | None = strawberry.field(
         description="By what each of the documents is named in `documentId`, in the order of the input.",
-        metadata=derived(),
+        # Made of what was sent: who sends it again under the same key has sent the same.
+        metadata={**derived(), SAID_AGAIN: True},
     )
     registered: int | None = strawberry.field(
         description="How many of them were not registered for this build before.", metadata=derived()
