@@ -22,7 +22,7 @@ from resolvers.checking import require_fit
 from resolvers.import_file import received_bytes
 from resolvers.locking import Wanted, hold_visible, lock_visible, require_on
 from resolvers.record_import import require_may_import
-from resolvers.site_geojson import LARGEST_FILE
+from resolvers.site_geojson import LARGEST_FILE, SiteMapping, require_sound, site_mapping_text
 from resolvers.site_import import require_may_import_sites
 from resolvers.trail import Actor
 from resolvers.writing import require_guards
@@ -42,17 +42,22 @@ STARTABLE: Final = frozenset({ImportStatus.UPLOADED, ImportStatus.CHECKED, Impor
 
 _AT_ID: Final = ("input", "id")
 _AT_PROJECT: Final = ("input", "projectId")
+_AT_PROPERTIES: Final = ("input", "siteProperties")
 
 
 @dataclass(frozen=True, slots=True)
 class NewImport:
-    """What is to be imported. size: the file's, in bytes. mapping_id: by which mapping, of files of kind CSV."""
+    """What is to be imported. size: the file's, in bytes. mapping_id: by which mapping, of files of kind CSV.
+
+    site_properties: where the sites of a file are in its features, of kind GEOJSON_SITES.
+    """
 
     project_id: UUID
     kind: ImportKind
     file_name: str
     size: int
     mapping_id: UUID | None = None
+    site_properties: SiteMapping | None = None
 
 
 async def create_import(change: Change, *, new: NewImport, largest: int) -> UUID:
@@ -71,10 +76,15 @@ async def create_import(change: Change, *, new: NewImport, largest: int) -> UUID
     held = await hold_visible(change, project, *named)
     _require_may(change, new.kind, new.project_id, held.found(project)["status"])
     largest = min(largest, LARGEST_FILE) if new.kind is ImportKind.GEOJSON_SITES else largest
-    written = ("project_id", "kind", "file_name", "size")
+    written = ("project_id", "kind", "file_name", "size", *(("mapping",) if new.site_properties is not None else ()))
     require_guards(change.viewer, entity_of(DataImport), project_scope(new.project_id), written, at=("input",))
     if (new.kind is ImportKind.CSV) is (new.mapping_id is None):
         raise InvalidInputError("Expected a mapping for kind CSV, and for no other.", field=at_mapping)
+    if new.site_properties is not None:
+        if new.kind is not ImportKind.GEOJSON_SITES:
+            what = "Expected properties of sites for kind GEOJSON_SITES, and for no other."
+            raise InvalidInputError(what, field=_AT_PROPERTIES)
+        require_sound(new.site_properties, at=_AT_PROPERTIES)
     mapping = held.found(named[0]) if named else None
     if mapping is not None and mapping["project_id"] != new.project_id:
         raise InvalidInputError("Expected a mapping of the same project.", field=at_mapping)
@@ -104,7 +114,7 @@ async def create_import(change: Change, *, new: NewImport, largest: int) -> UUID
                 "kind": new.kind,
                 "file_name": new.file_name.strip(),
                 "size": new.size,
-                "mapping": mapping["mapping"] if mapping is not None else None,
+                "mapping": _mapping_text(mapping, new.site_properties),
                 "created_by_id": change.viewer.membership_id,
             }
         ],
@@ -249,6 +259,12 @@ async def finish_import(
 
     intent = Intent(Action.DATA_IMPORT_FINISH, actor, entity=entity_of(DataImport).name, subjects=[import_id])
     await commit_change(intent, work)
+
+
+def _mapping_text(mapping: Any, properties: SiteMapping | None) -> str | None:
+    if mapping is not None:
+        return str(mapping["mapping"])
+    return site_mapping_text(properties) if properties is not None else None
 
 
 def _require_may(change: Change, kind: ImportKind, project_id: UUID, status: str) -> None:

@@ -38,7 +38,7 @@ from resolvers.import_file import ImportFile
 from resolvers.import_preparing import Prepared, prepare_batch
 from resolvers.import_report import Fate, Outcome
 from resolvers.record_import import commit_batch, judge_batch, look_anew
-from resolvers.site_geojson import read_sites
+from resolvers.site_geojson import read_sites, site_mapping_from
 from resolvers.site_import import SiteBatch, commit_sites, judge_sites, site_batches
 from resolvers.standing import (
     BLOCKED,
@@ -252,9 +252,10 @@ async def _results(row: Any, file: ImportFile, behind: int) -> tuple[int, Iterat
     return survey.rows, read_batches(again, layout, survey, owner, from_batch=behind)
 
 
-async def _sites(_row: Any, file: ImportFile, behind: int) -> tuple[int, Iterator[SiteBatch]]:
+async def _sites(row: Any, file: ImportFile, behind: int) -> tuple[int, Iterator[SiteBatch]]:
     """Return how many features a file of sites has, and its batches from one on."""
-    found = await _in_thread(file, lambda: read_sites(file.open()))
+    mapping = site_mapping_from(row["mapping"])
+    found = await _in_thread(file, lambda: read_sites(file.open(), mapping))
     return found.features, site_batches(found, from_batch=behind)
 
 

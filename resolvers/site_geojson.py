@@ -5,7 +5,7 @@ file is read whole, and is bounded for that.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO, Final
 
 import orjson
@@ -13,7 +13,7 @@ import orjson
 from models.errors import InvalidInputError
 from models.inventory import entity_of
 from models.site import Site
-from resolvers.checking import require_fit
+from resolvers.checking import Path, require_fit, require_storable
 from resolvers.site import NewSite
 from resolvers.wqx import Rejection
 
@@ -28,6 +28,8 @@ _WGS_84: Final = frozenset(
 )
 """The names by which files from before RFC 7946 say what it demands: longitude and latitude, WGS 84."""
 _QUOTED: Final = 80
+LONGEST_PROPERTY: Final = 200
+"""Characters of a property's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,24 @@ class SiteMapping:
     name: str = "name"
     kind: str = "kind"
     description: str = "description"
+
+
+def require_sound(mapping: SiteMapping, *, at: Path) -> None:
+    """Raise `InvalidInputError` where a property's name is none, or too long."""
+    for name, value in asdict(mapping).items():
+        if not 1 <= len(value) <= LONGEST_PROPERTY:
+            raise InvalidInputError(f"Expected a name of 1 to {LONGEST_PROPERTY} characters.", field=(*at, name))
+        require_storable(value, at=(*at, name))
+
+
+def site_mapping_text(mapping: SiteMapping) -> str:
+    """Return the mapping in JSON, with names as in the API."""
+    return orjson.dumps(mapping).decode()
+
+
+def site_mapping_from(text: str | None) -> SiteMapping:
+    """Return the mapping of a JSON that `site_mapping_text` wrote; without one, the properties have its own names."""
+    return SiteMapping(**orjson.loads(text)) if text else SiteMapping()
 
 
 @dataclass(frozen=True, slots=True)

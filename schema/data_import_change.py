@@ -1,5 +1,7 @@
 """Mutations of imports: making one, starting it once its file is there, calling it off."""
 
+from dataclasses import asdict
+
 import strawberry
 
 from auth.action import Action
@@ -8,6 +10,7 @@ from models.data_import import DataImport as DataImportModel
 from models.data_import import ImportKind
 from resolvers.data_import import NewImport, cancel_import, create_import, start_import
 from resolvers.import_running import RUN_IMPORTS
+from resolvers.site_geojson import SiteMapping
 from schema.context import context_of
 from schema.data_import import DataImport
 from schema.field import derived, structure
@@ -18,7 +21,16 @@ from schema.written import writes
 AT_ID = ("input", "id")
 
 
-@writes(DataImportModel, beside=("mapping_id",))
+@writes(DataImportModel, code="mapping", name="mapping", kind="mapping", description="mapping")
+@strawberry.input(description="In which properties of a GeoJSON feature what is said of a site is.")
+class SitePropertiesInput:
+    code: str = strawberry.field(default="code", description="The property that holds its code.")
+    name: str = strawberry.field(default="name", description="The property that holds its name.")
+    kind: str = strawberry.field(default="kind", description="The property that says what it is.")
+    description: str = strawberry.field(default="description", description="The property that describes it.")
+
+
+@writes(DataImportModel, beside=("mapping_id",), site_properties="mapping")
 @strawberry.input(description="A file that is to be imported.")
 class CreateImportInput:
     project_id: strawberry.ID = strawberry.field(description="The project that it goes into.")
@@ -27,6 +39,10 @@ class CreateImportInput:
     size: int = strawberry.field(description="Its bytes.")
     mapping_id: strawberry.ID | None = strawberry.field(
         default=None, description="The mapping that it is read by: demanded for kind CSV, and for no other."
+    )
+    site_properties: SitePropertiesInput | None = strawberry.field(
+        default=None,
+        description="In which properties its sites are, for kind GEOJSON_SITES; those of the same names, if left out.",
     )
 
 
@@ -70,6 +86,7 @@ class DataImportMutation:
             mapping_id=(
                 parse_id(input.mapping_id, "ImportMapping", at=("input", "mappingId")) if input.mapping_id else None
             ),
+            site_properties=SiteMapping(**asdict(input.site_properties)) if input.site_properties else None,
         )
         largest = context_of(info).services.import_limit
         return done(await create_import(current_change(info), new=new, largest=largest))

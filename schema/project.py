@@ -41,7 +41,7 @@ from schema.node import Node
 from schema.order import order_of, which_way
 from schema.record import Record, RecordFilter, RecordOrder, list_records
 from schema.site import Site, SiteFilter, SiteOrder, list_sites
-from schema.user import ProjectMember, list_members
+from schema.user import ProjectMember, ProjectMemberFilter, list_members
 from schema.viewer_can import ProjectViewerCan, viewer_can
 
 
@@ -111,13 +111,15 @@ class Project(Node):
     async def members(
         src: strawberry.Parent[Any],
         info: strawberry.Info,
+        filter: ProjectMemberFilter | None = None,
+        direction: OrderDirection = OrderDirection.ASC,
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
     ) -> Connection[ProjectMember]:
         page = PageArguments(first, after, last, before)
-        return await list_members(info, src["id"], page)
+        return await list_members(info, src["id"], filter, direction, page)
 
 
 @strawberry.enum(description="What projects are ordered by.")

@@ -38,7 +38,7 @@ from schema.connection import (
     PageArguments,
 )
 from schema.context import context_of
-from schema.custom_role import CustomRole, list_roles
+from schema.custom_role import CustomRole, CustomRoleFilter, list_roles
 from schema.data_export import Export, ExportFilter, list_exports
 from schema.data_import import DataImport, DataImportFilter, list_imports
 from schema.data_inventory import DataTable
@@ -64,7 +64,7 @@ from schema.retention import (
     look_ahead,
 )
 from schema.selection import load_by_id, load_selected
-from schema.service_account import ServiceAccount, list_service_accounts
+from schema.service_account import ServiceAccount, ServiceAccountFilter, list_service_accounts
 from schema.trusted_document import TrustedDocument, TrustedDocumentFilter, list_trusted_documents
 from schema.user import User, UserFilter, UserOrder, list_users
 from schema.viewer import Viewer
@@ -158,9 +158,15 @@ class Query(DataQuery):
 
     @resolved("The organization's own roles.", root())
     async def roles(
-        info: strawberry.Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+        info: strawberry.Info,
+        filter: CustomRoleFilter | None = None,
+        direction: OrderDirection = OrderDirection.ASC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> Connection[CustomRole] | None:
-        return await list_roles(info, PageArguments(first, after, last, before))
+        return await list_roles(info, filter, direction, PageArguments(first, after, last, before))
 
     @resolved("A service account by its id.", root())
     async def service_account(info: strawberry.Info, id: strawberry.ID) -> ServiceAccount | None:
@@ -168,9 +174,15 @@ class Query(DataQuery):
 
     @resolved("The organization's service accounts.", root())
     async def service_accounts(
-        info: strawberry.Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+        info: strawberry.Info,
+        filter: ServiceAccountFilter | None = None,
+        direction: OrderDirection = OrderDirection.ASC,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> Connection[ServiceAccount] | None:
-        return await list_service_accounts(info, PageArguments(first, after, last, before))
+        return await list_service_accounts(info, filter, direction, PageArguments(first, after, last, before))
 
     @resolved("A review of access by its id.", root())
     async def access_review(info: strawberry.Info, id: strawberry.ID) -> AccessReview | None:

@@ -13,9 +13,10 @@ from models.service_account_token import ServiceAccountToken as ServiceAccountTo
 from models.service_account_token import ServiceAccountUse as ServiceAccountUseModel
 from resolvers.standing import known_permissions
 from resolvers.token_expiry import WARNED_BEFORE
-from schema.connection import PageArguments, page_of
+from schema.connection import OrderDirection, PageArguments, page_of
 from schema.context import context_of
 from schema.field import column, derived, link, listed, resolved, stands_for
+from schema.filter import IdFilter, TextFilter, TimeFilter, conditions_of, demanding, filters
 from schema.node import Node
 from schema.viewer_can import ServiceAccountViewerCan, viewer_can
 
@@ -98,6 +99,31 @@ class ServiceAccount(Node):
         return None if ids is None else [strawberry.ID(f"Project:{one}") for one in ids]
 
 
-async def list_service_accounts(info: strawberry.Info, page: PageArguments) -> Any:
-    """Return a page of the organization's service accounts, in the order they were made."""
-    return await page_of(info, ServiceAccountModel, page, order=Order("created_at"))
+@filters(ServiceAccountModel)
+@strawberry.input(description="Which service accounts. All that is given must hold.")
+class ServiceAccountFilter:
+    id: IdFilter | None = strawberry.field(default=None, description="By id.")
+    name: TextFilter | None = strawberry.field(default=None, description="By name.")
+    created_by_id: IdFilter | None = strawberry.field(
+        default=None, description="By the person who made them.", metadata=demanding(Permission.MEMBERSHIP_READ)
+    )
+    expires_at: TimeFilter | None = strawberry.field(default=None, description="By from when they are refused.")
+    revoked_at: TimeFilter | None = strawberry.field(
+        default=None, description="By when they were revoked; that it is null finds those that are not."
+    )
+    created_at: TimeFilter | None = strawberry.field(default=None, description="By when they were made.")
+
+
+async def list_service_accounts(
+    info: strawberry.Info, filter: ServiceAccountFilter | None, direction: OrderDirection, page: PageArguments
+) -> Any:
+    """Return a page of the organization's service accounts, in the order in which they were made."""
+    return await page_of(
+        info,
+        ServiceAccountModel,
+        page,
+        order=Order("created_at", direction is OrderDirection.DESC),
+        conditions=await conditions_of(
+            info, filter, ServiceAccountModel, links={"id": "ServiceAccount", "created_by_id": "User"}
+        ),
+    )

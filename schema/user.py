@@ -22,7 +22,7 @@ from schema.connection import After, Before, Connection, First, Last, OrderDirec
 from schema.context import RequestContext, ResolveInfo
 from schema.custom_role import CustomRole
 from schema.field import column, derived, link, listed, resolved, rows, stands_for
-from schema.filter import EnumFilter, IdFilter, TimeFilter, conditions_of, filters
+from schema.filter import EnumFilter, IdFilter, TimeFilter, conditions_of, demanding, filters
 from schema.guard import read_column
 from schema.node import Node
 from schema.order import order_of, which_way
@@ -147,12 +147,47 @@ async def list_users(
     )
 
 
-async def list_members(info: strawberry.Info, project_id: Any, page: PageArguments) -> Any:
-    """Return a page of a project's members."""
+@strawberry.input(description="Compares a role in a project.")
+class ProjectRoleFilter(EnumFilter[ProjectRole]):
+    pass
+
+
+@filters(ProjectMembership)
+@strawberry.input(description="Which members of a project. All that is given must hold.")
+class ProjectMemberFilter:
+    membership_id: IdFilter | None = strawberry.field(
+        default=None,
+        name="userId",
+        description="By the person.",
+        metadata=demanding(Permission.MEMBERSHIP_READ),
+    )
+    role: ProjectRoleFilter | None = strawberry.field(default=None, description="By built-in role.")
+    custom_role_id: IdFilter | None = strawberry.field(
+        default=None,
+        description="By the role of the organization's own; that it is null finds built-in ones.",
+        metadata=demanding(Permission.ROLE_READ),
+    )
+    expires_at: TimeFilter | None = strawberry.field(
+        default=None, description="By from when the role gives nothing any more; null for good."
+    )
+    created_at: TimeFilter | None = strawberry.field(default=None, description="By since when.")
+
+
+async def list_members(
+    info: strawberry.Info,
+    project_id: Any,
+    filter: ProjectMemberFilter | None,
+    direction: OrderDirection,
+    page: PageArguments,
+) -> Any:
+    """Return a page of a project's members, in the order in which they came."""
     return await page_of(
         info,
         ProjectMembership,
         page,
-        order=Order("created_at"),
+        order=Order("created_at", direction is OrderDirection.DESC),
         parent=Parent("project_id", project_id),
+        conditions=await conditions_of(
+            info, filter, ProjectMembership, links={"membership_id": "User", "custom_role_id": "CustomRole"}
+        ),
     )

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import asyncpg
 import pytest
 
 from auth.permission import Permission as P
@@ -216,3 +217,76 @@ async def test_a_file_of_sites_that_no_reader_takes_is_refused_before_it_is_sent
     assert [(one["code"], one["field"]) for one in payload["errors"]] == [("INVALID_INPUT", ["input", "size"])]
     made = await make(manager, await world.project_id("CANAL"), b"abc", kind=KIND)
     assert (await send(manager, made.path, b"abc")).status_code == 200
+
+
+def named_otherwise() -> bytes:
+    """Return a file whose properties have the names that an office in the Netherlands gives them."""
+    properties = {
+        "putcode": "B-7",
+        "naam": "Put bij de poort",
+        "soort": "Well",
+        "code": "X",
+        "description": "Not this.",
+    }
+    point = {"type": "Point", "coordinates": [5.1, 52.1]}
+    return json.dumps(
+        {
+            "type": "FeatureCollection",
+            "features": [
+                {"type": "Feature", "geometry": point, "properties": properties},
+                {"type": "Feature", "geometry": point, "properties": {"code": "Y", "naam": "Without"}},
+            ],
+        }
+    ).encode()
+
+
+async def test_sites_are_read_from_properties_of_other_names(world: World) -> None:
+    manager = await world.client("manager")
+    named = {"code": "putcode", "name": "naam", "kind": "soort"}
+    content = named_otherwise()
+    made = await make(manager, await world.project_id("CANAL"), content, kind=KIND, siteProperties=named)
+    assert (await send(manager, made.path, content)).status_code == 200
+
+    await start(manager, made)
+    await run_to_the_end()
+
+    shown = await show(manager, made)
+    assert (shown["status"], counts(shown)) == ("DONE", (1, 0, 1, 0))
+    assert [(one["line"], one["column"]) for one in shown["rows"]["nodes"] if one["fate"] == "REJECTED"] == [
+        (2, "putcode")
+    ]
+    (site,) = await world.sql("select code, name, kind, description from site where code = 'B-7'")
+    assert (site["name"], site["kind"]) == ("Put bij de poort", "Well")
+    query = "query($id: ID!) { dataImport(id: $id) { mapping } }"
+    mapping = (await manager.run(query, {"id": made.id})).data["dataImport"]["mapping"]
+    assert json.loads(mapping) == {**named, "description": "description"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "field"),
+    [
+        ("WQX_CSV", {}, ["input", "siteProperties"]),
+        ("WQX3_CSV", {"code": "a"}, ["input", "siteProperties"]),
+        (KIND, {"code": ""}, ["input", "siteProperties", "code"]),
+        (KIND, {"kind": "k" * 201}, ["input", "siteProperties", "kind"]),
+    ],
+)
+async def test_properties_that_make_no_sense_are_refused_and_nothing_is_made(
+    world: World, kind: str, properties: dict[str, str], field: list[str]
+) -> None:
+    manager = await world.client("manager")
+    given = {"projectId": f"Project:{await world.project_id('CANAL')}", "kind": kind, "fileName": "a", "size": 9}
+
+    payload = (await manager.run(CREATE, {"input": {**given, "siteProperties": properties}})).data["createImport"]
+
+    assert [(one["code"], one["field"]) for one in payload["errors"]] == [("INVALID_INPUT", field)]
+    assert await world.value("select count(*) from data_import") == 0
+
+
+async def test_a_mapping_stays_with_the_kinds_that_take_one(world: World) -> None:
+    """The database holds to it too, whoever writes."""
+    manager = await world.client("manager")
+    await make(manager, await world.project_id("CANAL"), b"a,b", kind="WQX_CSV")
+
+    with pytest.raises(asyncpg.CheckViolationError, match="data_import_mapped"):
+        await world.sql("update data_import set mapping = '{}'")

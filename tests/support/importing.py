@@ -87,10 +87,16 @@ class Made:
 
 
 async def make(
-    client: Client, project_id: Any, content: bytes, *, kind: str = "WQX_CSV", mapping: str | None = None
+    client: Client, project_id: Any, content: bytes, *, kind: str = "WQX_CSV", mapping: str | None = None, **more: Any
 ) -> Made:
     """Make an import for a file."""
-    given = {"projectId": f"Project:{project_id}", "kind": kind, "fileName": "results.csv", "size": len(content)}
+    given = {
+        "projectId": f"Project:{project_id}",
+        "kind": kind,
+        "fileName": "results.csv",
+        "size": len(content),
+        **more,
+    }
     if mapping is not None:
         given["mappingId"] = mapping
     payload = (await client.run(CREATE, {"input": given})).data["createImport"]
