@@ -41,6 +41,24 @@ def conditions_of_text(text: str) -> list[Criterion]:
     return [_made(one) for one in orjson.loads(text)]
 
 
+def text_of_request(conditions: Sequence[Criterion], of_parts: Sequence[Criterion] = ()) -> str | None:
+    """Return what rows are asked for as a text that `request_of_text` reads; None where all are.
+
+    of_parts: what holds of the rows that belong to them, of which the others are left out.
+    """
+    if of_parts:
+        return orjson.dumps({"own": text_of_conditions(conditions), "parts": text_of_conditions(of_parts)}).decode()
+    return text_of_conditions(conditions) if conditions else None
+
+
+def request_of_text(text: str | None) -> tuple[list[Criterion], list[Criterion]]:
+    """Return the conditions of rows, and of what belongs to them, that `text_of_request` made the text of."""
+    said = orjson.loads(text) if text is not None else []
+    if isinstance(said, dict):
+        return conditions_of_text(said["own"]), conditions_of_text(said["parts"])
+    return [_made(one) for one in said], []
+
+
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value

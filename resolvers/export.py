@@ -18,7 +18,7 @@ from auth.principal import Viewer
 from auth.scope import ORGANIZATION, Scope
 from models.base import new_id
 from models.condition import Condition, leaves_of
-from models.condition_text import text_of_conditions
+from models.condition_text import text_of_request
 from models.data_export import DataExport, DataExportProgress, ExportFormat, ExportStatus
 from models.encryption.envelope import KeyPurpose
 from models.encryption.keyring import active_keyring
@@ -44,11 +44,12 @@ AT_ID: Final = ("input", "id")
 
 @dataclass(frozen=True, slots=True)
 class NewExport:
-    """What is exported. filter: as it was given, as JSON. conditions: what that means."""
+    """What is exported. filter: as it was given, as JSON. conditions, of_measurements: what that means."""
 
     format: ExportFormat
     filter: str | None = field(default=None, repr=False)
     conditions: Sequence[Any] = field(default=(), repr=False)
+    of_measurements: Sequence[Any] = field(default=(), repr=False)
 
 
 async def create_export(change: Change, *, export_id: UUID | None, new: NewExport) -> UUID:
@@ -73,7 +74,7 @@ async def create_export(change: Change, *, export_id: UUID | None, new: NewExpor
     require_writable(change, entity_of(DataExport), _own(viewer), given, at=("input",), is_new=True)
     row_id = export_id or new_id()
     require_new_id(row_id)
-    request = text_of_conditions(new.conditions) if new.conditions else None
+    request = text_of_request(new.conditions, new.of_measurements)
     content = {"format": new.format, "filter": new.filter, "by": str(viewer.principal_id)}
     digest = creation_digest(change.organization_id, content)
     if await repeats(change, DataExport, row_id, digest):

@@ -23,7 +23,7 @@ from auth.action import Action
 from auth.errors import Code, FieldwardError
 from auth.principal import Channel, Origin, Viewer
 from models.base import new_id
-from models.condition_text import conditions_of_text
+from models.condition_text import request_of_text
 from models.data_export import DataExport, ExportFormat, ExportStatus
 from models.encryption.column import open_light
 from models.encryption.envelope import Cell, KeyPurpose, key_id_of
@@ -394,9 +394,8 @@ async def _source_of(row: Mapping[str, Any], started_at: datetime, batch: int | 
         return ArchiveSource(started_at=started_at, **more)
     if form is ExportFormat.PERSON:
         return PersonSource(started_at=started_at, **more)
-    request = await _opened(row, "request")
-    conditions = conditions_of_text(request) if request is not None else []
-    return RecordSource(WRITERS[form](), conditions, started_at=started_at, **more)
+    conditions, of_measurements = request_of_text(await _opened(row, "request"))
+    return RecordSource(WRITERS[form](), conditions, of_measurements, started_at=started_at, **more)
 
 
 async def _opened(row: Mapping[str, Any], name: str) -> str | None:

@@ -49,13 +49,20 @@ _OF_THE_RECORD: Final = frozenset({"record_id", "project_id"})
 class RecordSource:
     """The records that the conditions find, as the writer's file.
 
+    of_measurements: what of them is in it, where that is not all: of a record without any, nothing is.
     started_at: the moment before which records were made that are in it. batch: how many are read together.
     """
 
     is_of_one_moment = False
 
     def __init__(
-        self, writer: ExportWriter, conditions: Sequence[Criterion], *, started_at: datetime, batch: int = BATCH
+        self,
+        writer: ExportWriter,
+        conditions: Sequence[Criterion],
+        of_measurements: Sequence[Criterion] = (),
+        *,
+        started_at: datetime,
+        batch: int = BATCH,
     ) -> None:
         self.media_type, self.ending = writer.media_type, writer.ending
         self.rows_total: int | None = None
@@ -69,8 +76,10 @@ class RecordSource:
         self._bound: Bound | None = None
         self._is_over = False
         self._writing: asyncio.Future[bytes] | None = None
-        self._measurements = 0
+        self._records = self._measurements = 0
+        self._of_measurements = of_measurements
         self._touched = sorted(set(_columns_of(conditions)))
+        self._touched_of_measurements = sorted(set(_columns_of(of_measurements)))
 
     async def begin(self, connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> bytes:
         """Return what comes before the first record.
@@ -133,10 +142,13 @@ class RecordSource:
         if not rows:
             return None
         self._bound = Bound((rows[-1]["id"],), rows[-1]["id"])
+        self.rows_done += len(rows)
+        measured = await self._measured(connection, viewer, rows, log)
+        if self._of_measurements:
+            rows = [row for row in rows if row["id"] in measured]
+        self._records += len(rows)
         self._note_used(viewer, rows)
         shown = await show(self._record, viewer, rows, log)
-        measured = await self._measured(connection, viewer, rows, log)
-        self.rows_done += len(rows)
         return [ExportedRecord(values, measured.get(row["id"], ())) for row, values in zip(rows, shown, strict=True)]
 
     def close(self) -> None:
@@ -144,7 +156,7 @@ class RecordSource:
 
     def counts(self) -> Mapping[str, int]:
         """Return how many records and measurements are in it."""
-        return {"records": self.rows_done, "measurements": self._measurements}
+        return {"records": self._records, "measurements": self._measurements}
 
     def contents(self) -> Mapping[str, Any]:
         """Return which columns are in it, which may be masked, and which may be read nowhere."""
@@ -187,6 +199,7 @@ class RecordSource:
             limit=MOST_MEASUREMENTS,
             parent_column="record_id",
             parents=[row["id"] for row in rows],
+            conditions=self._of_measurements,
         )
         found = await fetch_listing(connection, viewer, listing)
         self._measurements += len(found)
@@ -209,6 +222,7 @@ class RecordSource:
         self.places |= places_used(self._record, rows)
         self.used |= rights_used(self._record, viewer, rows) | rights_used(self._measurement, viewer, rows)
         asked = {_RECORD.columns[name].guard for name in self._touched}
+        asked |= {_MEASUREMENT.columns[name].guard for name in self._touched_of_measurements}
         for project_id in {row["project_id"] for row in rows}:
             self.used.add((project_id, Permission.RECORD_EXPORT))
             self.used |= {(project_id, guard) for guard in asked if guard is not None}

@@ -20,6 +20,7 @@ from schema.context import context_of
 from schema.data_export import Export
 from schema.field import derived, structure
 from schema.filter import words_of
+from schema.measurement_group import MeasurementFilter, measurement_conditions
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
 from schema.record import RecordFilter, record_conditions
@@ -29,7 +30,7 @@ AT_ID = ("input", "id")
 _CLIENT_ID = "A UUIDv7 that the client made, so that trying again does no harm."
 
 
-@writes(DataExportModel, filter="filter_given", search="filter_given")
+@writes(DataExportModel, filter="filter_given", search="filter_given", measurements="filter_given")
 @strawberry.input(description="Which records are exported, and as what.")
 class CreateExportInput:
     format: ExportFormat = strawberry.field(
@@ -40,6 +41,11 @@ class CreateExportInput:
     )
     search: str | None = strawberry.field(
         default=None, description="The words that the records have, as `records` searches them; all if left out."
+    )
+    measurements: MeasurementFilter | None = strawberry.field(
+        default=None,
+        description="Which of their measurements, as `measurementGroups` finds them; records without any of these are"
+        " left out. All if left out.",
     )
     id: strawberry.ID | None = strawberry.field(default=None, description=_CLIENT_ID)
     reason: str | None = strawberry.field(default=None, description="Why, for the audit trail.")
@@ -98,12 +104,16 @@ class ExportMutation:
             raise InvalidInputError("Expected a format of records.", field=("input", "format"))
         given, words = given_of(input.filter) or {}, words_of(input.search)
         if words:
-            # Beside what is compared: no record has a column of that name.
+            # Beside what is compared: no record has a column of that name, nor of that of measurements.
             given["search"] = input.search
+        of_measurements = await measurement_conditions(info, input.measurements, argument="measurements")
+        if of_measurements:
+            given["measurements"] = given_of(input.measurements)
         new = NewExport(
             format=input.format,
             filter=orjson.dumps(given).decode() if given else None,
             conditions=[*await record_conditions(info, input.filter), *words],
+            of_measurements=of_measurements,
         )
         return await _create(info, input.id, new)
 

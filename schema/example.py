@@ -104,6 +104,10 @@ INPUTS: Final[Mapping[str, str]] = {
     "DateFilter": '{gte: "2026-05-01", lte: "2026-05-31"}',
     "UserFilter": "{role: {eq: AUDITOR}, status: {eq: ACTIVE}}",
     "NumberFilter": "{gte: 52.4, lt: 52.6}",
+    "CustomRoleFilter": "{level: {eq: PROJECT}}",
+    "ServiceAccountFilter": '{revokedAt: {isNull: true}, expiresAt: {lt: "2026-06-30T00:00:00Z"}}',
+    "ProjectMemberFilter": "{role: {eq: MANAGER}}",
+    "SitePropertiesInput": '{code: "wellNumber", name: "wellName"}',
     "LegalHoldFilter": "{liftedAt: {isNull: true}}",
     "RecordOrder": "{field: COLLECTED_AT, direction: DESC}",
 }

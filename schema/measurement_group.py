@@ -12,6 +12,7 @@ from typing import Any
 import strawberry
 
 from models.aggregation import Function
+from models.condition import Criterion
 from models.measurement import Measurement as MeasurementModel
 from models.record import Medium
 from models.record import Record as RecordModel
@@ -106,6 +107,13 @@ class MeasurementFilter:
     )
 
 
+async def measurement_conditions(
+    info: strawberry.Info, filter: MeasurementFilter | None, *, argument: str = "filter"
+) -> list[Criterion]:
+    """Return the conditions that a filter asks for. argument: the name under which it was given."""
+    return await conditions_of(info, filter, MeasurementModel, links={"project_id": "Project"}, argument=argument)
+
+
 async def group_measurements(
     info: strawberry.Info, filter: MeasurementFilter | None, record: RecordFilter | None, asked: Asked
 ) -> list[MeasurementGroup]:
@@ -114,6 +122,6 @@ async def group_measurements(
         info,
         MeasurementGroup,
         asked,
-        conditions=await conditions_of(info, filter, MeasurementModel, links={"project_id": "Project"}),
+        conditions=await measurement_conditions(info, filter),
         of_parent=await record_conditions(info, record, argument="record"),
     )

@@ -21,8 +21,7 @@ from models.series import Point, Series, SeriesOver, fetch_series
 from resolvers.checking import require_storable
 from schema.aggregate import AGGREGATES, AggregateField, groups_of, measure, part, told_apart_by
 from schema.context import ResolveInfo
-from schema.filter import conditions_of
-from schema.measurement_group import MeasurementFilter
+from schema.measurement_group import MeasurementFilter, measurement_conditions
 from schema.record import RecordFilter, record_conditions
 
 DEFAULT_WIDTH: Final = 500
@@ -97,7 +96,7 @@ async def list_series(
     raw: ResolveInfo = info._raw_info
     declared = AGGREGATES[MeasurementSeries.__name__]
     most = min(MOST_SERIES, MOST_POINTS // window.width)
-    conditions = await conditions_of(info, filter, MeasurementModel, links={"project_id": "Project"})
+    conditions = await measurement_conditions(info, filter)
     of_parent = await record_conditions(info, record, argument="record")
     asked = SeriesOver(
         entity=entity_of(MeasurementModel),

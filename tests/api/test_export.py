@@ -19,6 +19,7 @@ from resolvers.erasure import erase_person
 from resolvers.export_csv import unguarded
 from tests.support.access import define_role, give_in_project, make_program, person_with
 from tests.support.export import ask, exporting, look, make, take, work
+from tests.support.location import add_record
 from tests.support.mutation import mutate
 from tests.support.people import a_person
 from tests.support.world import Client, World
@@ -142,6 +143,52 @@ async def test_a_filter_narrows_as_in_a_query(world: World) -> None:
 
     expected = {one["id"].removeprefix("Record:") for one in nodes if one["siteCode"] == site}
     assert {row["record_id"] for row in rows_of(made.content)} == expected
+
+
+@pytest.mark.parametrize("form", ["CSV", "GEOJSON", "PARQUET", "WQX_XML"])
+async def test_measurements_are_narrowed_too_and_records_without_any_are_left_out(world: World, form: str) -> None:
+    manager = await world.client("manager")
+    several = [{"characteristic": one, "value": 7.5, "valueReported": "7.5"} for one in ("pH", "Nitrogen", "Iron")]
+    await add_record(world, measurements=several)
+    records = await records_of(manager)
+    wanted = {
+        one["id"]: [each["valueReported"] for each in one["measurements"] if each["characteristic"] == "Nitrogen"]
+        for one in records
+    }
+    wanted = {record: values for record, values in wanted.items() if values}
+    assert 0 < len(wanted) < len(records)
+    assert sum(map(len, wanted.values())) < sum(len(one["measurements"]) for one in records if one["id"] in wanted)
+    given = {"characteristic": {"eq": "Nitrogen"}}
+    since = await world.now()
+
+    made = await make(world, manager, form, batch=17, measurements=given)
+
+    assert (made.shown["records"], made.shown["measurements"]) == (len(wanted), sum(map(len, wanted.values())))
+    assert json.loads(made.shown["manifest"])["filter"] == {"measurements": given}
+    if form == "CSV":
+        found: dict[str, list[str]] = {}
+        for row in rows_of(made.content):
+            found.setdefault(f"Record:{row['record_id']}", []).append(unguarded(row["measurement_value_reported"]))
+        assert found == {record: [one or "" for one in values] for record, values in wanted.items()}
+    # What was left out was not read either.
+    read = [one for one in await world.entries(since=since, kinds=["READ"]) if one["entity"] == "record"]
+    assert {f"Record:{each}" for one in read for each in one["entity_ids"]} <= set(wanted)
+
+
+async def test_filters_of_records_and_of_measurements_go_together_and_may_find_nothing(world: World) -> None:
+    viewer = await world.client("viewer")
+    site = next(one["siteCode"] for one in await records_of(viewer) if one["measurements"])
+    of_records, of_measurements = {"siteCode": {"eq": site}}, {"not": {"unit": {"isNull": True}}}
+
+    made = await make(world, viewer, filter=of_records, measurements=of_measurements)
+    nothing = await make(world, viewer, measurements={"characteristic": {"eq": "There is none of it"}})
+    every = await make(world, viewer, measurements={})
+
+    assert {row["record_site_code"] for row in rows_of(made.content)} == {site}
+    assert all(row["measurement_unit"] for row in rows_of(made.content))
+    assert json.loads(made.shown["manifest"])["filter"] == {**of_records, "measurements": of_measurements}
+    assert (nothing.shown["records"], rows_of(nothing.content)) == (0, [])
+    assert every.shown["records"] == len(await records_of(viewer))
 
 
 async def test_words_are_searched_as_in_a_query(world: World) -> None:

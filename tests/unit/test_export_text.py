@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fieldward.cli.importing import _telling
 from models.condition import And, Condition, Criterion, Not, Operator, Or, Words
-from models.condition_text import conditions_of_text, text_of_conditions
+from models.condition_text import conditions_of_text, request_of_text, text_of_conditions, text_of_request
 from models.data_import import RowFate
 from resolvers.export_csv import _written, guarded, unguarded
 from resolvers.import_report import Fate
@@ -87,3 +87,8 @@ def test_conditions_are_read_back() -> None:
     ]
 
     assert conditions_of_text(text_of_conditions(conditions)) == conditions
+    assert request_of_text(text_of_request(conditions)) == (conditions, [])
+    assert request_of_text(text_of_request(conditions, conditions[:2])) == (conditions, conditions[:2])
+    assert request_of_text(text_of_request([], conditions)) == ([], conditions)
+    assert request_of_text(text_of_request([])) == ([], [])
+    assert request_of_text(text_of_conditions(conditions)) == (conditions, [])
