@@ -31,7 +31,6 @@ from graphql import (
     introspection_types,
     is_abstract_type,
     is_wrapping_type,
-    parse,
 )
 from graphql.pyutils import Path
 from graphql.type.introspection import SchemaMetaFieldDef, TypeMetaFieldDef
@@ -40,6 +39,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from auth.principal import Viewer
 from schema.context import RequestContext, ResolveInfo
 from schema.limits import TooComplexError
+from schema.parsing import parsed
 from schema.sight import Reach, visible_schema
 from schema.text import extent_of
 
@@ -105,7 +105,7 @@ def asks_for_schema_alone(text: str) -> bool:
     try:
         if extent_of(text).tokens > MOST_TO_ASK:
             return False
-        document = parse(text)
+        document = parsed(text, MOST_TO_ASK)
     except (GraphQLError, TooComplexError, RecursionError):
         return False
     operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]

@@ -1,5 +1,5 @@
 """How much one operation may ask for: measured after fragments are expanded and variables are known, before it runs.
-What `@skip` and `@include` leave out by then counts for nothing.
+What `@skip` and `@include` leave out by then counts for nothing, but for what is read with its rows all the same.
 
 An operation's cost is one number: the rows that it is reckoned to read, each multiplied by what it weighs. The estimate
 multiplies page sizes down the graph, so that three nested pages of a thousand are refused for what they are, a thousand
@@ -7,8 +7,8 @@ million rows, and not for how they are written. The other limits bound what no r
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, cast
 
 from graphql import (
     DocumentNode,
@@ -52,6 +52,8 @@ MOST_ROWS: Final = 100_000
 """Rows, by the sizes of the pages that are asked for and by their weight: what an operation may cost."""
 MOST_VALUES: Final = 2_000_000
 """Values that are answered, by those rows and the fields that are asked of each."""
+MOST_DIGITS: Final = 10
+"""Digits of the size of a page."""
 MOST_STEPS: Final = 10 * MOST_FIELDS
 """Fields that are looked at, at all: what would have more is refused even where limits are measured alone."""
 WORTH_OF_MUTATION: Final = 100
@@ -254,6 +256,7 @@ class _Walk:
         for node in selection.selections:
             self._directives(node)
             if self._counts_rows and is_left_out(node, self._variables):
+                self._left_out(node, place)
                 continue
             if isinstance(node, FieldNode):
                 self._field(node, place)
@@ -305,6 +308,28 @@ class _Walk:
         self._selection(
             node.selection_set, _Place(place.depth + 1, parents=rows, lists=parents, within=node.name.value)
         )
+
+    def _left_out(self, node: SelectionNode, place: "_Place") -> None:
+        """Count the lists that are read with the rows that they are of, shown or not (`schema/selection.py`)."""
+        within = place.within
+        if isinstance(node, FieldNode):
+            if node.selection_set is None:
+                return
+            size = _size(node, self._variables, within=within)
+            if size is not None:
+                if node.name.value in _LISTS:
+                    self._measure.cost += place.parents * size
+                    self._require(self._measure.cost, MOST_ROWS, "rows")
+                # A page of its own is read by nobody.
+                return
+            selected, within = node.selection_set, node.name.value
+        elif isinstance(node, FragmentSpreadNode):
+            # That none leads to itself, and how often they are spread, was looked at before (`require_shape`).
+            selected = self.fragments[node.name.value].selection_set
+        else:
+            selected = cast(InlineFragmentNode, node).selection_set
+        for one in selected.selections:
+            self._left_out(one, replace(place, within=within))
 
     def _count(self, place: "_Place") -> None:
         measure = self._measure
@@ -390,7 +415,8 @@ def _size(node: FieldNode, variables: Mapping[str, Any], *, within: str | None) 
             value: Any = argument.value
             given = variables.get(value.name.value) if isinstance(value, VariableNode) else None
             if isinstance(value, IntValueNode):
-                given = int(value.value)
+                # More digits than any size has are no number to make of a text before it is looked at.
+                given = int(value.value) if len(value.value) <= MOST_DIGITS else MOST_ROWS + 1
             # An Int may be written 1000.0 in a variable (JSON has one kind of numbers).
             if isinstance(given, int | float):
                 asked.append(int(given))

@@ -73,8 +73,9 @@ MOST_PLANS: Final = 500
 MOST_CHOICES: Final = 8
 """Combinations of what `@skip` and `@include` are given that completions are kept of. A client chooses them, and each
 costs as much memory as the operation is long."""
-MOST_SIZES: Final = 8
-"""Variables for the sizes of pages, up to which it is kept what an operation may ask for with them."""
+MOST_SIZES: Final = 16
+"""Variables for the sizes of pages and for what is left out, up to which it is kept what an operation may ask for with
+them."""
 
 # What finding out takes whether fields of one name can be merged grows with the square of how often they are selected.
 # Operations that make sense take some dozens of its steps; graphql-core's own bound is seconds of work, for anyone.
@@ -183,7 +184,7 @@ class PreparedOperation:
     def choice(self, api: Schema, values: VariableValues) -> "Choice":
         """Return what is kept for the fields that these variables leave."""
         coerced, choosing = values.coerced, self._choosing
-        key = tuple(coerced.get(name) for name in choosing)
+        key = tuple(_size(coerced.get(name)) for name in choosing)
         found = self._choices.get(key)
         if found is None:
             found = self._choices[key] = Choice()
@@ -356,10 +357,14 @@ class _Used(Visitor):
 
 
 def _size(given: Any) -> Any:
-    # What is searched for is nobody's to keep.
+    # What is searched for is nobody's to keep. What is neither a size nor says what is left out may be anything: another
+    # operation of the document may have a variable of that name.
     if isinstance(given, str):
         return "text"
-    return ("values", len(given)) if isinstance(given, list) else given
+    if isinstance(given, list):
+        return ("values", len(given))
+    is_told = given is None or given is Undefined or isinstance(given, bool | int | float)
+    return given if is_told else "another"
 
 
 def _given(node: DirectiveNode | FieldNode) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ from schema.operation import LARGEST_KEPT
 from schema.text import extent_of
 from tests.conftest import Template
 from tests.support.raw_request import Sent, answered, given
-from tests.support.world import World
+from tests.support.world import World, json_body
 
 NESTED = "query($n: Int) { projects(first: $n) { nodes { records(first: $n) { nodes { id } } } } }"
 
@@ -244,6 +244,29 @@ COSTS: dict[str, tuple[str, dict[str, Any], int]] = {
         {"n": False},
         20,
     ),
+    # They are read with their records, shown or not.
+    "measurements that are left out": (
+        "query($n: Boolean!) { records(first: 20) { nodes { id measurements @include(if: $n) { value } } } }",
+        {"n": False},
+        20 + 400,
+    ),
+    "measurements in what is left out": (
+        "query($n: Boolean!) { records(first: 20) { nodes { id ...M @include(if: $n) } } }"
+        " fragment M on Record { ... { measurements { value } } }",
+        {"n": False},
+        20 + 400,
+    ),
+    "nodes that are left out": (
+        "query($n: Boolean!) { records(first: 20) { totalCount nodes @include(if: $n) { measurements { value } } } }",
+        {"n": False},
+        20 + 500 + 400,
+    ),
+    "a page in a page that is left out": (
+        "query($n: Boolean!) { projects(first: 20) { nodes { id records(first: 9) @include(if: $n) { nodes {"
+        " measurements { value } } } } } }",
+        {"n": False},
+        20,
+    ),
     "included and skipped": (
         "query($n: Boolean!) { records(first: 20) { nodes { id } totalCount @include(if: $n) @skip(if: $n) } }",
         {"n": True},
@@ -305,3 +328,51 @@ async def test_what_is_beyond_a_limit_is_refused_where_it_is_run_alone(world: Wo
     assert (await client.run(query, {"n": True})).codes == ["TOO_COMPLEX"]
     # What can't be said yes or no to leaves nothing out.
     assert (await client.run(query, {"n": "no"})).body.get("data") is None
+
+
+async def test_lists_that_are_read_though_left_out_are_refused_where_they_are_too_much(world: World) -> None:
+    client = await world.client("viewer")
+    query = (
+        "{ projects(first: 50) { nodes { records(first: 1000) { nodes {"
+        " id measurements @include(if: false) { value } } } } } }"
+    )
+
+    assert (await client.run(query)).codes == ["TOO_COMPLEX"]
+
+
+@pytest.mark.parametrize("place", ["records(first: {0})", "a: records(last: -{0})", "nodes(ids: {0})"])
+async def test_a_number_of_thousands_of_digits_is_refused_like_any_other(world: World, place: str) -> None:
+    text = f"{{ {place.format('9' * 5000)} {{ __typename }} }}"
+
+    for client in (world.anonymous, await world.client("viewer")):
+        answer = await client.run(text)
+
+        assert answer.status in (200, 400), answer.text
+        assert set(answer.codes) <= {"INVALID_INPUT", "TOO_COMPLEX", "UNAUTHENTICATED"}
+
+
+async def test_operations_of_a_document_may_have_variables_of_one_name_and_of_other_types(world: World) -> None:
+    client = await world.client("viewer")
+    text = (
+        "query A($x: Boolean!) { viewer { role @include(if: $x) } }"
+        " query B($x: RecordFilter) { records(filter: $x, first: 3) { nodes { id } } }"
+        " query C($x: Int) { records(first: $x) { nodes { id } } }"
+        " query D($x: [ID!]!) { nodes(ids: $x) { __typename } }"
+    )
+    answers = [
+        await client.post(json_body({"query": text, "operationName": name, "variables": {"x": value}}))
+        for name, value in (("A", True), ("B", {"siteCode": {"eq": "A"}}), ("C", 2), ("D", ["Record:1"]), ("A", False))
+    ]
+
+    assert [one.status for one in answers] == [200] * 5
+    assert [one.body.get("data") is not None for one in answers] == [True, True, True, False, True]
+
+
+async def test_what_is_no_size_leaves_no_measure_behind_for_what_is_left_out(world: World) -> None:
+    client = await world.client("viewer")
+    text = "query($n: Int = 900) { projects(first: $n) { nodes { records(first: $n) { nodes { id } } } } }"
+
+    assert (await client.run(text, {"n": {"a": 1}})).codes != []
+    assert (await client.run(text, {"n": [1]})).codes != []
+    assert (await client.run(text, {"n": "1"})).codes != []
+    assert (await client.run(text)).codes == ["TOO_COMPLEX"]
