@@ -145,7 +145,7 @@ def malformed_under_watch(
             # By turns, as clients ask: what was refused has a status of its own then, or 200.
             accept = _ACCEPTED[number // len(askers) % len(_ACCEPTED)]
             if drawn.is_live and number % OVER_HTTP:
-                watch.look(asker, text, first_heard(machine.url, asker.token, text, variables))
+                watch.look(asker, text, first_heard(machine.url, asker.token, text, variables), is_live=True)
                 outcome.live += 1
             else:
                 watch.look(asker, text, _ask(http, machine.url, asker, text, variables, accept))
@@ -179,8 +179,11 @@ class Watch:
         self.refused: list[UUID] = []
         self.written = 0
 
-    def look(self, asker: Asker, text: str, response: httpx.Response) -> None:
-        """Raise `DrillError` where the answer to an operation is none that may be given."""
+    def look(self, asker: Asker, text: str, response: httpx.Response, *, is_live: bool = False) -> None:
+        """Raise `DrillError` where the answer to an operation is none that may be given.
+
+        is_live: it came over a WebSocket, whose messages have no id of a request. Subscriptions write nothing.
+        """
         told = f"asked by {asker.name}: {text[:LONGEST_TOLD]!r}, answered {response.status_code}"
         require(response.status_code < 500, f"the server failed, {told}: {response.text[:LONGEST_TOLD]}")
         said = response.text
@@ -200,7 +203,7 @@ class Watch:
             # It has signed itself out.
             asker.caller.forget()
         if not _may_have_written(body):
-            if "x-request-id" in response.headers:
+            if not is_live:
                 self.refused.append(UUID(response.headers["x-request-id"]))
         elif text.lstrip().startswith("mutation"):
             self.written += 1

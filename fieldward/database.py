@@ -277,6 +277,8 @@ def _limits(settings: Settings) -> Credentials:
             "statement_timeout": str(int(settings.statement_timeout_s * 1000)),
             "idle_in_transaction_session_timeout": "60000",
             "jit": "off",
+            # All digits of a double, whatever somebody set for the role or the database.
+            "extra_float_digits": "1",
         },
     }
 

@@ -32,6 +32,7 @@ from models.record import Record
 from resolvers.export_parquet import Sink
 from resolvers.read_log import ReadLog
 from resolvers.showing import Choice, choose, places_used, rights_used, show
+from resolvers.withheld_place import require_places_shown
 
 BATCH: Final = 500
 """Rows that are read together."""
@@ -72,10 +73,6 @@ column means is told by the data inventory of Fieldward, `docs/data-inventory.md
 """
 
 _BY_ID: Final = Order("id")
-_WITHHOLDING: Final = (
-    "select exists(select from project where organization_id = $1 and locations_rewriting and locations_are_sensitive)"
-)
-"""Whether places are shown to nobody until they are rewritten (`models/place.py: AWAITING_ITS_CELL`)."""
 
 
 @dataclass(slots=True)
@@ -121,10 +118,7 @@ class ArchiveSource:
             UnavailableError: places of a project are withheld, as they are being rewritten.
         """
         require(viewer, Permission.EXPORT_ARCHIVE, ORGANIZATION)
-        if await connection.fetchval(_WITHHOLDING, viewer.organization_id):
-            raise UnavailableError(
-                "Places of a project are being rewritten as sensitive ones. Ask when that is through."
-            )
+        await require_places_shown(connection, viewer)
         self._waiting = [_File(choose(entity, viewer, with_all=True)) for entity in archived()]
         total = 0
         for one in self._waiting:

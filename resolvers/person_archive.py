@@ -39,6 +39,7 @@ from resolvers.erasure_owner import indexes_of_names
 from resolvers.export_parquet import Sink
 from resolvers.read_log import ReadLog
 from resolvers.showing import Choice, choose, places_used, rights_used, show
+from resolvers.withheld_place import require_places_shown
 
 PERSON_ARCHIVE_VERSION: Final = 1
 """The version of what such an archive looks like."""
@@ -189,9 +190,11 @@ class PersonSource:
 
         Raises:
             ForbiddenError: it is a program that asks, which is nobody.
+            UnavailableError: places of a project are withheld, as they are being rewritten.
         """
         if viewer.membership_id is None or viewer.user_id is None:
             raise ForbiddenError("A program is nobody whose data there could be.")
+        await require_places_shown(connection, viewer)
         own_name = await _own_name(connection, viewer, log)
         indexes = [] if own_name is None else await indexes_of_names(viewer.organization_id, [own_name])
         self._waiting = list(_files(viewer, indexes))
@@ -205,9 +208,10 @@ class PersonSource:
         return self._sink.take()
 
     async def next(self, connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> bytes | None:
-        """Return the bytes of the next batch; None where there is none left."""
+        """Return the bytes of the next batch; None where there is none left. Raises `UnavailableError` as `begin`."""
         if not self._waiting:
             return None
+        await require_places_shown(connection, viewer)
         file = self._waiting[0]
         # What they may do is asked for with each batch; it is no less than when it began.
         file.reader = _reader(viewer) if file.is_theirs else viewer

@@ -174,15 +174,35 @@ async def test_one_waits_while_places_are_withheld_and_has_them_afterwards(world
         await archive_of(world, "clearwater", world.email("owner"))
     answer = await mutate(owner, "createArchive", {"reason": "We move."}, "export { id }")
     export_id = answer.data["createArchive"]["export"]["id"]
+    answer = await mutate(owner, "exportMyData", {}, "export { id }")
+    own_id = answer.data["exportMyData"]["export"]["id"]
 
     job = exporting(world)
     await work(job)
-    before = await look(owner, export_id)
+    before = [(await look(owner, one))["status"] for one in (export_id, own_id)]
     await rewrite(world)
     await work(job)
     after = await look(owner, export_id)
 
-    assert (before["status"], after["status"]) == ("PENDING", "READY")
+    assert before == ["PENDING", "PENDING"]
+    assert [after["status"], (await look(owner, own_id))["status"]] == ["READY", "READY"]
     content = (await take(owner, export_id, after["fileName"])).content
     row = tables_of(content)["record"][record["id"].removeprefix("Record:")]
     assert (row["exact_location"], row["latitude"]) == (EXACT, CELL["latitude"])
+
+
+async def test_what_is_one_s_own_is_not_gone_on_with_once_places_are_withheld(world: World) -> None:
+    manager = await world.client("manager")
+    await add_record(world, "manager")
+    export_id = (await mutate(manager, "exportMyData", {}, "export { id }")).data["exportMyData"]["export"]["id"]
+    job = exporting(world, batch=1)
+    claimed = await job._claim(await world.organization_id("clearwater"))
+    assert claimed is not None
+    assert await job._advance_by_one(claimed)
+
+    assert await declare(world) == []
+
+    with pytest.raises(UnavailableError, match="being rewritten"):
+        await job._advance_by_one(claimed)
+    claimed.source.close()
+    assert (await look(manager, export_id))["status"] == "PENDING"

@@ -5,4 +5,3 @@ alter table data_import
   add constraint data_import_mapped
     check (case kind when 'CSV' then mapping is not null when 'GEOJSON_SITES' then true else mapping is null end)
     not valid;
-alter table data_import validate constraint data_import_mapped;
