@@ -357,8 +357,8 @@ class _Used(Visitor):
 
 
 def _size(given: Any) -> Any:
-    # What is searched for is nobody's to keep. What is neither a size nor says what is left out may be anything: another
-    # operation of the document may have a variable of that name.
+    # What is searched for is nobody's to keep. What is neither a size nor says what is left out may be anything: it may
+    # be of another operation of the document, with a variable of that name.
     if isinstance(given, str):
         return "text"
     if isinstance(given, list):

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -35,11 +35,18 @@ _LOG = structlog.get_config()["logger_factory"]
 hypothesis_settings.register_profile("drill", max_examples=2000)
 
 
+LONGEST: Final = ("sweep", "acceptance", "drill")
+"""The folders whose files take longest. They come first: at the end no process waits for another's."""
+
+
+# First, as the plugin that parts the tests among processes asks for their groups before it asks those who give them.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep what shares something in one process, where a run has several: the sweep, and the tests of one file."""
-    for item in items:
-        folder, _, file = item.path.relative_to(Path(__file__).parent).as_posix().partition("/")
+    folders = {item: item.path.relative_to(Path(__file__).parent).as_posix().partition("/")[::2] for item in items}
+    for item, (folder, file) in folders.items():
         item.add_marker(pytest.mark.xdist_group(folder if folder == "sweep" else f"{folder}/{file}"))
+    items.sort(key=lambda item: LONGEST.index(folder) if (folder := folders[item][0]) in LONGEST else len(LONGEST))
 
 
 SWEPT = pytest.StashKey[dict[str, int]]()
