@@ -43,7 +43,7 @@ demo: $(VENV)/.serve  ## the service with an embedded PostgreSQL and demo data, 
 
 .PHONY: test
 test: $(VENV)/.develop $(CLIENTS)  ## all tests, or those of T=path, by as many processes as there are cores
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(T)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(T)
 
 .PHONY: again
 again: $(VENV)/.develop $(CLIENTS)  ## the files of the tests that failed last, with nothing beside them

@@ -15,6 +15,7 @@ import pytest
 import structlog
 import tortoise.apps
 from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import LoadScopeScheduling
 
 from fieldward.cli.environment import embedded_databases, operator, services
 from fieldward.container import DESTRUCTIONS, build_services
@@ -35,18 +36,34 @@ _LOG = structlog.get_config()["logger_factory"]
 hypothesis_settings.register_profile("drill", max_examples=2000)
 
 
-LONGEST: Final = ("sweep", "acceptance", "drill")
+LONGEST: Final = ("tests/sweep", "tests/acceptance", "tests/drill")
 """The folders whose files take longest. They come first: at the end no process waits for another's."""
 
 
-# First, as the plugin that parts the tests among processes asks for their groups before it asks those who give them.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares something in one process, where a run has several: the sweep, and the tests of one file."""
-    folders = {item: item.path.relative_to(Path(__file__).parent).as_posix().partition("/")[::2] for item in items}
-    for item, (folder, file) in folders.items():
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "sweep" else f"{folder}/{file}"))
-    items.sort(key=lambda item: LONGEST.index(folder) if (folder := folders[item][0]) in LONGEST else len(LONGEST))
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: LONGEST.index(folder) if (folder := _folder(item.nodeid)) in LONGEST else len(LONGEST))
+
+
+def _folder(nodeid: str) -> str:
+    return "/".join(nodeid.split("/", 2)[:2])
+
+
+# xdist has no types.
+class _Sharing(LoadScopeScheduling):  # type: ignore[misc]
+    """Keeps what shares something in one process, where a run has several: the sweep, and the tests of one file.
+
+    Not by the groups of `--dist loadgroup`: they are written where pytest 9.2 does not look any more.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _folder(nodeid) if _folder(nodeid) == "tests/sweep" else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Sharing:
+    """Say how tests are parted among processes."""
+    return _Sharing(config, log)
 
 
 SWEPT = pytest.StashKey[dict[str, int]]()
