@@ -142,7 +142,10 @@ NEWEST_FIRST: Final[Mapping[str, str]] = {
     **dict.fromkeys(("RetentionRun", "LegalHold", "ErasureRequest"), "created_at"),
 }
 """The types whose lists have one order, by when a row was made, the newest first: by the column."""
-ONE_ORDER: Final[Mapping[str, str]] = {**NEWEST_FIRST, "ImportMapping": "name"}
+ONE_ORDER: Final[Mapping[str, str]] = {
+    **NEWEST_FIRST,
+    **{"ImportMapping": "name", "CustomRole": "name", "ServiceAccount": "created_at", "ProjectMember": "created_at"},
+}
 """The types whose lists have one order, of which the page has no letter: the column that it is by."""
 MOVING: Final = frozenset(
     {("Session", "lastSeenAt"), ("Session", "idleExpiresAt"), ("ServiceAccountUse", "usedAt")},

@@ -20,7 +20,12 @@ BUILT_IN: Mapping[str, Names] = {
 }
 MEMBER = "MEMBER"
 
-DEMANDED: Mapping[tuple[str, str], str] = {("Record", "createdBy"): "membership:read"}
+DEMANDED: Mapping[tuple[str, str], str] = {
+    ("Record", "createdBy"): "membership:read",
+    ("ServiceAccount", "createdBy"): "membership:read",
+    ("ProjectMember", "user"): "membership:read",
+    ("ProjectMember", "customRole"): "role:read",
+}
 """What a filter by the field takes in the whole organization besides, which the page's letters show and no cell names.
 
 Held to the page by `test_the_page_says_of_each_role_what_its_permissions_give`.

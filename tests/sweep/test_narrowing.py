@@ -95,7 +95,7 @@ def test_every_order_shows_the_same_rows_in_the_order_of_the_column(
             falling = wanted[::-1]
             wanted = sorted(falling, key=partial(_lacks, facts, target, column))
         shown: Any = answers[f"o{index}"]
-        inner = next((one for one in ("records", "sites") if text.startswith(f"{BELOW_PROJECTS}{one}(")), "")
+        inner = text.removeprefix(BELOW_PROJECTS).partition("(")[0] if text.startswith(BELOW_PROJECTS) else ""
         parents: list[Any] = shown["nodes"] if inner else [None]
         got = [
             node["id"].partition(":")[2]
