@@ -21,7 +21,7 @@ from schema.written import writes
 AT_ID = ("input", "id")
 
 
-@writes(DataImportModel, code="mapping", name="mapping", kind="mapping", description="mapping")
+@writes(DataImportModel, beside=("code", "name", "kind", "description"))
 @strawberry.input(description="In which properties of a GeoJSON feature what is said of a site is.")
 class SitePropertiesInput:
     code: str = strawberry.field(default="code", description="The property that holds its code.")
@@ -30,7 +30,7 @@ class SitePropertiesInput:
     description: str = strawberry.field(default="description", description="The property that describes it.")
 
 
-@writes(DataImportModel, beside=("mapping_id",), site_properties="mapping")
+@writes(DataImportModel, beside=("mapping_id", "site_properties"))
 @strawberry.input(description="A file that is to be imported.")
 class CreateImportInput:
     project_id: strawberry.ID = strawberry.field(description="The project that it goes into.")

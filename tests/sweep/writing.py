@@ -23,7 +23,7 @@ Place = tuple[str | int, ...]
 
 REASON: Final = "Because the laboratory said so."
 BESIDE: Final = frozenset(
-    {"id", "expectedVersion", "reason", "doneAt", "meaning", "password", "measurements", "mappingId"}
+    {"id", "expectedVersion", "reason", "doneAt", "meaning", "password", "measurements", "mappingId", "siteProperties"}
 )
 """Input fields that write nothing of their own."""
 RENAMED: Final[Mapping[tuple[str, str], str]] = {
