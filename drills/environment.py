@@ -1,5 +1,6 @@
 """Environments of their own for what is run beside the service, from the locked requirements next to this."""
 
+import fcntl
 import hashlib
 import subprocess
 import sys
@@ -18,14 +19,21 @@ def programs_of(name: str) -> Path:
     environment = _HERE / f".{name}"
     stamp = environment / hashlib.sha256(requirements.read_bytes()).hexdigest()
     programs = environment / "bin"
-    if not stamp.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(environment)], check=True)
-        subprocess.run(
-            [
-                *(str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-                *("--require-hashes", "--no-deps", "-r", str(requirements)),
-            ],
-            check=True,
-        )
-        stamp.touch()
+    with (_HERE / f".{name}.lock").open("w") as lock:
+        # Tests of several processes may want it at the same time, and one of them makes it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists():
+            _make(environment, requirements)
+            stamp.touch()
     return programs
+
+
+def _make(environment: Path, requirements: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(environment)], check=True)
+    subprocess.run(
+        [
+            *(str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            *("--require-hashes", "--no-deps", "-r", str(requirements)),
+        ],
+        check=True,
+    )
