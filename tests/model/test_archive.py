@@ -26,6 +26,7 @@ from tests.support.access import behind_the_triggers, define_role, make_program,
 from tests.support.export import exporting, look, take, work
 from tests.support.importing import many_rows, run_to_the_end, start, uploaded
 from tests.support.keeping import grow_old, hold, keep_for, lift, run_now
+from tests.support.location import rewrite
 from tests.support.mutation import Stage, mutate, prepare_with_people, with_import, with_review
 from tests.support.retention import age, decide
 from tests.support.scene import SOON, done
@@ -58,6 +59,7 @@ async def furnish(world: World) -> None:
     await done(owner, "decideAccessReviewItem", {"id": stage.review_item, "decision": "KEEP"})
     sensitive = {"id": stage.project, "expectedVersion": 1, "sensitive": True}
     await done(owner, "setLocationSensitivity", sensitive)
+    await rewrite(world)
     well = {"siteCode": "WELL-1", "collectedAt": "2026-01-02T03:04:05Z", "medium": "WATER", "latitude": 51.47873}
     measured = {"characteristic": "pH", "value": 7.1, "valueReported": "7.1", "comment": "=Calm.", "unit": "None"}
     measured["qualifier"] = "J"
