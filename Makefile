@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 T ?= tests
 WORKERS ?= auto
+# What is compiled is kept, whatever the environment says: tests start the service some hundred times.
+KEPT := PYTHONDONTWRITEBYTECODE=
 CLIENTS := tests/clients/node_modules/.installed
 PROMISE := $(addprefix ../../schema/,released.graphql schema.graphql breaking.json)
 ADDED := $(addprefix ../../schema/,released.graphql schema.graphql)
@@ -43,11 +45,11 @@ demo: $(VENV)/.serve  ## the service with an embedded PostgreSQL and demo data, 
 
 .PHONY: test
 test: $(VENV)/.develop $(CLIENTS)  ## all tests, or those of T=path, by as many processes as there are cores
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(T)
+	@$(KEPT) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(T)
 
 .PHONY: again
 again: $(VENV)/.develop $(CLIENTS)  ## the files of the tests that failed last, with nothing beside them
-	@$(BIN)/python -m tests.support.again
+	@$(KEPT) $(BIN)/python -m tests.support.again
 
 .PHONY: check
 check: $(VENV)/.develop $(CLIENTS)  ## format, lint, types, import directions, the printed schema and pages: equals CI
@@ -82,7 +84,7 @@ bench: $(VENV)/.develop  ## measure Fieldward beside its peers, with ARGS="run -
 
 .PHONY: drill
 drill: $(VENV)/.develop  ## go through what must hold in bad hours, at full size, with ARGS="rotation" one of them; see drills/README.md
-	@$(BIN)/python -m drills $(or $(ARGS),all)
+	@$(KEPT) $(BIN)/python -m drills $(or $(ARGS),all)
 
 .PHONY: counts
 counts: $(VENV)/.develop  ## count what a request takes, without a clock, and compare with the last commit; fails where it grew

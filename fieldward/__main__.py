@@ -1,5 +1,6 @@
 """`python -m fieldward`: puts the project's root first on the path, and refuses to run on somebody else's packages."""
 
+import gc
 import importlib.util
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ def require_own_packages(root: Path) -> None:
 def main() -> None:
     """Check the packages, then hand over to the command line."""
     require_own_packages(Path(__file__).resolve().parent.parent)
+    # What is made while modules are imported stays: looking among it for garbage takes a sixth of that time.
+    gc.disable()
     from fieldward.cli.app import run
 
     run()

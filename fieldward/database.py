@@ -10,9 +10,9 @@ import asyncpg
 from tortoise import Tortoise
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.connection import get_connection
-from tortoise.migrations.executor import MigrationExecutor
 
 from fieldward.lock_patience import with_patience
+from fieldward.migrating import Migrating
 from fieldward.settings import Settings
 from models.cluster import Cluster, Credentials, requires_writes
 from models.counted_connection import CountedConnection
@@ -325,8 +325,7 @@ async def migrate(
                 connection = get_connection(apps[app]["default_connection"])
 
                 async def attempt(app: str = app, connection: BaseDBAsyncClient = connection) -> None:
-                    executor = MigrationExecutor(connection, {app: apps[app]})
-                    await executor.migrate(direction="forward", progress=note)
+                    await Migrating(connection, {app: apps[app]}).migrate(direction="forward", progress=note)
 
                 await with_patience(attempt, lambda: current, attempts=settings.migration_attempts)
         finally:

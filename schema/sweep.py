@@ -40,7 +40,8 @@ from schema.field import (
 )
 from schema.filter import COMBINING, FILTERS
 from schema.mutation import mutation_of
-from schema.wiring import SchemaError, declaration_of, object_types, python_name
+from schema.schema_error import SchemaError
+from schema.wiring import declaration_of, object_types, python_name
 from schema.written import SUBJECT, WRITTEN
 
 _GENERIC = (Connection, Edge)

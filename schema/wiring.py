@@ -36,11 +36,8 @@ from schema.field import (
 )
 from schema.guard import Resolve, column_resolver, guarded, link_resolver, rows_resolver
 from schema.leaf import converter_of
+from schema.schema_error import SchemaError
 from schema.selection import Needs
-
-
-class SchemaError(Exception):
-    """The schema contradicts itself or leaves something unguarded. The service does not start."""
 
 
 def declaration_of(field: GraphQLField) -> Declaration | None:

@@ -1,33 +1,16 @@
 """The command line: `fieldward --help`."""
 
+import gc
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
+
 import typer
 from asyncpg import PostgresError, UndefinedColumnError, UndefinedTableError
 from tortoise.exceptions import IntegrityError, OperationalError
 
 from auth.errors import Code, FieldwardError
-from fieldward.cli import (
-    access,
-    audit_expire,
-    audit_export,
-    audit_verify,
-    auditing,
-    backing,
-    checking,
-    demo,
-    erasing,
-    error_page,
-    evidence,
-    exporting,
-    importing,
-    incidents,
-    inventory,
-    keys,
-    measure_page,
-    people,
-    restoring,
-    retaining,
-    serving,
-)
 from fieldward.cli.environment import refuse
 from fieldward.core_dumps import forbid_core_dumps
 from fieldward.database import DatabaseUrlError
@@ -35,7 +18,7 @@ from fieldward.logs import places
 from models.encryption.provider import WrappingKeyError
 from models.inventory import InventoryError
 from models.outside.s3_place import PlaceError
-from schema.wiring import SchemaError
+from schema.schema_error import SchemaError
 
 EXAMPLES = """
 Guarded, encrypted, audited environmental field data over GraphQL.
@@ -79,36 +62,54 @@ row, is not what was sealed; 8 a backup is damaged or not all there; 9 check --d
 production from starting; 130 and 143 interrupted.
 """
 
-app = typer.Typer(
-    help=EXAMPLES, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-)
-app.command("serve")(serving.serve)
-app.command("migrate")(serving.migrate_command)
-app.command("demo")(demo.demo)
-app.command("check")(checking.check)
-app.command("schema")(inventory.schema)
-app.command("inventory")(inventory.inventory)
-app.command("errors")(error_page.errors)
-app.command("measures")(measure_page.measures)
-app.command("roles")(access.roles)
-app.add_typer(access.access_app, name="access")
-app.add_typer(importing.app, name="import")
-app.add_typer(exporting.app, name="export")
-app.add_typer(auditing.app, name="audit")
-auditing.app.command("verify")(audit_verify.verify)
-auditing.app.command("export")(audit_export.export)
-app.add_typer(keys.app, name="keys")
-auditing.app.command("expire")(audit_expire.expire)
-app.add_typer(erasing.app, name="erase")
-app.add_typer(evidence.app, name="evidence")
-app.add_typer(backing.app, name="backup")
-app.command("restore")(restoring.restore)
-app.command("verify-restore")(restoring.verify_restore)
-app.add_typer(retaining.app, name="retention")
-app.add_typer(incidents.app, name="incidents")
-app.add_typer(incidents.alarms_app, name="alarms")
-app.add_typer(people.organization_app, name="organization")
-app.add_typer(people.user_app, name="user")
+COMMANDS: Final[Mapping[str, str]] = {
+    "serve": "serving:serve",
+    "migrate": "serving:migrate_command",
+    "demo": "demo:demo",
+    "check": "checking:check",
+    "schema": "inventory:schema",
+    "inventory": "inventory:inventory",
+    "errors": "error_page:errors",
+    "measures": "measure_page:measures",
+    "roles": "access:roles",
+    "access": "access:access_app",
+    "import": "importing:app",
+    "export": "exporting:app",
+    "audit": "auditing:app",
+    "keys": "keys:app",
+    "erase": "erasing:app",
+    "evidence": "evidence:app",
+    "backup": "backing:app",
+    "restore": "restoring:restore",
+    "verify-restore": "restoring:verify_restore",
+    "retention": "retaining:app",
+    "incidents": "incidents:app",
+    "alarms": "incidents:alarms_app",
+    "organization": "people:organization_app",
+    "user": "people:user_app",
+}
+"""Each command, or group of commands, by its name: the module of this package, and what of it."""
+
+
+def application(*only: str) -> typer.Typer:
+    """Return the command line: all of it, or that of the commands named.
+
+    A command's module is imported with it. Half of the commands do without the schema, whose import takes longer than
+    most of them.
+    """
+    app = typer.Typer(
+        help=EXAMPLES, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+    # With a callback it is a group of commands even where there is one.
+    app.callback()(lambda: None)
+    for name in only or COMMANDS:
+        module, _, attribute = COMMANDS[name].partition(":")
+        command = getattr(import_module(f"fieldward.cli.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def run() -> None:
@@ -119,6 +120,9 @@ def run() -> None:
     """
     forbid_core_dumps()
     try:
+        app = application(*(word for word in sys.argv[1:2] if word in COMMANDS))
+        # `fieldward/__main__.py` has it off while modules are imported.
+        gc.enable()
         app(prog_name="fieldward")
     except FieldwardError as error:
         field = ".".join(str(part) for part in error.field if part != "input")

@@ -11,6 +11,7 @@ import structlog
 import typer
 import uvicorn
 
+from fieldward.cli import audit_expire, audit_export, audit_verify
 from fieldward.cli.environment import load_settings, operator, reach, refuse, run, services
 from fieldward.container import kept_signer
 from fieldward.logs import configure_logs
@@ -158,6 +159,11 @@ def witness(
     print(f"Witness {own.key}\nServing on http://{host}:{port}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     asyncio.run(uvicorn.Server(config).serve())
+
+
+app.command("verify")(audit_verify.verify)
+app.command("export")(audit_export.export)
+app.command("expire")(audit_expire.expire)
 
 
 def _log_key(text: str, given: str) -> VerifierKey:

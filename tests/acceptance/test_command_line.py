@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fieldward.cli.access import describe_decision
-from fieldward.cli.app import app
+from fieldward.cli.app import application
 from fieldward.demo.load import RESULTS
 from resolvers.explain import Decision, Reason, Source
 from schema.access_decision import DecisionSource
@@ -90,7 +90,7 @@ def run(directory: Path, *arguments: str, given: str = "", **settings: str) -> s
 )
 def test_help_has_an_example(arguments: list[str]) -> None:
     # In this process: a command takes seconds to begin, and help does nothing.
-    done = CliRunner().invoke(app, [*arguments, "--help"], prog_name="fieldward")
+    done = CliRunner().invoke(application(), [*arguments, "--help"], prog_name="fieldward")
 
     assert done.exit_code == 0
     assert "xample" in done.stdout or arguments == ["import"]

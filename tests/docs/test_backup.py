@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fieldward.cli.app import app
+from fieldward.cli.app import application
 from fieldward.database import credentials_of
 from fieldward.settings import Settings
 from tests.docs.test_failover import configuration
@@ -41,7 +41,7 @@ def test_a_command_has_the_options_that_it_is_shown_with(command: str) -> None:
     words = shlex.split(command.partition("#")[0].replace("[", "").replace("]", ""))[1:]
     called = words[: 2 if words[0] in {"backup", "audit", "keys"} else 1]
 
-    done = CliRunner().invoke(app, [*called, "--help"], env={"COLUMNS": "200"})
+    done = CliRunner().invoke(application(), [*called, "--help"], env={"COLUMNS": "200"})
 
     assert done.exit_code == 0, done.output
     assert set(OPTION.findall(command)) <= set(OPTION.findall(done.output)), command

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from fieldward.cli.app import app
+from fieldward.cli.app import application
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -45,7 +45,7 @@ EMBEDDED_ALONE = {"backup list", "backup prune", "backup verify", "restore"}
 
 def commands(command: Any = None, name: tuple[str, ...] = ()) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Yield each command by its words, with what it calls."""
-    command = typer.main.get_command(app) if command is None else command
+    command = typer.main.get_command(application()) if command is None else command
     if hasattr(command, "commands"):
         for word, one in command.commands.items():
             yield from commands(one, (*name, word))

@@ -16,8 +16,9 @@ from schema import limits
 from schema.aggregate import AGGREGATES, AggregateField, aggregated_columns, grouped_columns
 from schema.api import build_api
 from schema.field import Otherwise
+from schema.schema_error import SchemaError
 from schema.sweep import guard_of, sweep
-from schema.wiring import SchemaError, object_types
+from schema.wiring import object_types
 
 
 @pytest.fixture

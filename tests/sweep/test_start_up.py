@@ -27,8 +27,9 @@ from schema.api import build_api
 from schema.field import DECLARATION, TYPES, ColumnField, DerivedField, TypeDeclaration
 from schema.filter import FILTERS
 from schema.mutation import MutationField
+from schema.schema_error import SchemaError
 from schema.sweep import guard_of, sweep
-from schema.wiring import SchemaError, object_types
+from schema.wiring import object_types
 
 
 @pytest.fixture
