@@ -92,9 +92,9 @@ def test_a_round_prints_what_agreeing_targets_answered(directory: Path) -> None:
 
 def test_ctrl_c_leaves_nothing_behind(directory: Path) -> None:
     place = directory / "stopped"
-    with subprocess.Popen(
-        [*COMMAND, *SHORT, "--targets", "limit", "--directory", str(place)], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    ) as process:
+    # Long enough not to be through before it is stopped.
+    arguments = [*COMMAND, *SHORT, "--seconds", "60", "--targets", "limit", "--directory", str(place)]
+    with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "hold the answers" in line:
