@@ -48,7 +48,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     counts = {part: len(tried) for part, tried in _TALLY.tried.items()}
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["swept"] = counts
-    else:
+    elif counts:
+        # The one that started others has tried nothing itself, and was told by them.
         session.config.stash[SWEPT] = counts
 
 
