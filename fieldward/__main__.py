@@ -22,9 +22,12 @@ def main() -> None:
     require_own_packages(Path(__file__).resolve().parent.parent)
     # What is made while modules are imported stays: looking among it for garbage takes a sixth of that time.
     gc.disable()
-    from fieldward.cli.app import run
+    try:
+        from fieldward.cli.app import run
 
-    run()
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

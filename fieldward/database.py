@@ -325,7 +325,7 @@ async def migrate(
                 connection = get_connection(apps[app]["default_connection"])
 
                 async def attempt(app: str = app, connection: BaseDBAsyncClient = connection) -> None:
-                    await Migrating(connection, {app: apps[app]}).migrate(direction="forward", progress=note)
+                    await Migrating(connection, {app: apps[app]}).forward(note)
 
                 await with_patience(attempt, lambda: current, attempts=settings.migration_attempts)
         finally:

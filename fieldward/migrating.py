@@ -1,22 +1,57 @@
-"""Tortoise's executor of migrations, without the work that none of ours needs.
+"""How migrations are applied: each one whole, or not at all, and on record with it.
 
-Before each operation the library makes all models of the schema anew, as they were before it, and ready to be queried:
-more than half of the time in which an empty database gets its schema, and a new service its first answer. Ours say in
-SQL what they do with rows, and few of them look at the models of before.
+They are Tortoise's, and so is what reads and runs them. Its own loop notes a migration after it was committed: a
+process that ended in between left a database that no later one could go on with. And before each operation the library
+makes all models of the schema anew, as they were before it, and ready to be queried: more than half of the time in
+which an empty database gets its schema, and a new service its first answer. Ours say in SQL what they do with rows, and
+few of them look at the models of before.
 """
+
+from collections.abc import Callable
 
 from tortoise.migrations.executor import MigrationExecutor
 from tortoise.migrations.graph import MigrationKey
+from tortoise.migrations.recorder import MigrationRecorder
 from tortoise.migrations.schema_generator.state import ModelState, State
 from tortoise.migrations.schema_generator.state_apps import StateApps
 from tortoise.models import Model
+from tortoise.transactions import in_transaction
 
 Described = dict[tuple[str, str], ModelState]
 """What the models of a schema are, by application and name: what they are made of."""
 
 
 class Migrating(MigrationExecutor):
-    """Applies migrations as the library does, to the letter of the SQL."""
+    """Applies migrations with the SQL that the library would."""
+
+    async def forward(self, progress: Callable[[str, str, str], object]) -> None:
+        """Apply what is not applied yet.
+
+        progress: is told `apply_start` and `apply_done` of each, with its application and name.
+        """
+        await self.loader.build_graph()
+        await self.recorder.ensure_schema(self._schema_editor(atomic=False))
+        _, rows = await self.connection.execute_query(f"select app, name from {self.recorder.table_name}")  # noqa: S608
+        applied = {MigrationKey(app_label=row["app"], name=row["name"]) for row in rows}
+        plan = self._migration_plan(None, applied, self.loader.graph)
+        self._validate_plan_direction(plan, "forward")
+        if not plan:
+            return
+        state = await self._project_state(applied)
+        for step in plan:
+            named = step.migration.app_label, step.migration.name
+            progress("apply_start", *named)
+            editor = self._schema_editor(atomic=step.migration.atomic)
+            if editor.atomic_migration:
+                async with in_transaction(self.connection.connection_name) as client:
+                    editor.client = client
+                    await step.migration.apply(state, schema_editor=editor)
+                    await MigrationRecorder(client).record_applied(*named)
+            else:
+                # Of several transactions. It can be done again (docs/operations.md).
+                await step.migration.apply(state, schema_editor=editor)
+                await self.recorder.record_applied(*named)
+            progress("apply_done", *named)
 
     async def _project_state(self, applied: set[MigrationKey], *, upto: MigrationKey | None = None) -> State:
         named = {label: config["default_connection"] for label, config in self.loader.apps_config.items()}

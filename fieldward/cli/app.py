@@ -141,6 +141,8 @@ def run() -> None:
             refuse(f"{error.filename}: {error.strerror}", code=1)
         # A database that is away, or does not let us in. Its text may hold what we sent; its kind is enough.
         refuse(f"the database can't be reached ({type(error).__name__}); see its log", code=1)
+    except ImportError as error:
+        refuse(f"{error.name or 'a package'} can't be imported: are the locked requirements installed?", code=1)
     except Exception as error:
         kind = type(error)
         at = "; ".join(places(error.__traceback__))

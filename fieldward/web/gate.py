@@ -26,9 +26,9 @@ log = structlog.get_logger()
 
 RETRY_S: Final = 1.0
 
-_LATER: Final = (UnavailableError, OperationalError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
+_UNMIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
+_LATER: Final = (UnavailableError, OperationalError, *_UNMIGRATED)
 """A database that is away, or not yet of this version's schema."""
-
 
 Requirement = Callable[[], Awaitable[None]]
 
@@ -97,9 +97,16 @@ class Gate:
             log.error("key_file_refused", said=str(error))
             raise
         except _LATER as error:
-            log.warning("erasures_not_applied", failure=type(error).__name__)
+            log.warning("erasures_not_applied", failure=type(error).__name__, **_advice(error))
             return False
         if applied:
             log.warning("erasures_applied", count=applied)
         self._is_open = True
         return True
+
+
+def _advice(error: BaseException) -> dict[str, str]:
+    """Return what an operator does about it, where that is known."""
+    if isinstance(error, _UNMIGRATED) or isinstance(error.__cause__, _UNMIGRATED):
+        return {"said": "The database's schema is not the one of this version: run `fieldward migrate`."}
+    return {}

@@ -20,6 +20,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+from tortoise.exceptions import OperationalError
 
 from auth.token import LONGEST_LIFETIME_S, PublicKey, SigningKey
 from models.encryption.envelope import DataKey
@@ -164,7 +165,8 @@ class SigningKeys:
             at = self._clock()
             try:
                 found = await self._found()
-            except (UnavailableError, *UNWRAPPABLE) as error:
+            except (UnavailableError, OperationalError, *UNWRAPPABLE) as error:
+                # The second is that of a keystore that has no schema yet.
                 self._failed_at = self._clock()
                 raise UnavailableError(_AWAY) from error
             self._looked_at = at

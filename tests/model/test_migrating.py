@@ -10,11 +10,14 @@ from tortoise.migrations.executor import MigrationExecutor
 from tortoise.migrations.schema_generator.state import ModelState
 
 from fieldward.cli.environment import embedded_databases
-from fieldward.database import pools
+from fieldward.database import Databases, migrate, pools
 from fieldward.migrating import Migrating
 from tests.conftest import Template
+from tests.support.world import connect
 
 APPS: Final = ("models", "keystore")
+ENDED: Final = ("ended_main", "ended_keys")
+"""Databases that are migrated by one process for each migration."""
 
 
 @pytest.fixture
@@ -40,6 +43,42 @@ async def test_each_migration_is_the_same_sql_as_by_the_library(app: str, execut
 
     for name in names:
         assert await ours.collect_sql(app, name) == await theirs.collect_sql(app, name)
+
+
+async def test_who_ends_after_a_migration_leaves_what_the_next_goes_on_with(template: Template) -> None:
+    """Each is on record when it is there: at any moment."""
+    postgres = template.postgres
+    superuser = await connect(postgres.superuser())
+    for name in ENDED:
+        await superuser.execute(f"create database {name} owner fieldward_owner")
+        made = await connect(postgres.superuser(name))
+        # As `setup_script` leaves it.
+        await made.execute("alter schema public owner to fieldward_owner; revoke create on schema public from public")
+        await made.close()
+    main, keystore = (postgres.owner(name).dsn_parameters() for name in ENDED)
+    reached = Databases(main=main, keystore=keystore)
+    steps: list[tuple[str, str]] = []
+
+    def end(event: str, app: str, name: str) -> None:
+        steps.append((event, f"{app}.{name}"))
+        if event == "apply_done":
+            raise KeyboardInterrupt
+
+    try:
+        for _ in range(100):
+            try:
+                await migrate(reached, template.settings, progress=end)
+            except KeyboardInterrupt:
+                continue
+            break
+    finally:
+        for name in ENDED:
+            await superuser.execute(f"drop database {name} with (force)")
+        await superuser.close()
+
+    done = [name for event, name in steps if event == "apply_done"]
+    assert len(done) == len(set(done)) > 15
+    assert steps == [(event, name) for name in done for event in ("apply_start", "apply_done")]
 
 
 async def test_what_looks_at_the_models_of_before_finds_them(executors: Any) -> None:
