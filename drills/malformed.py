@@ -43,6 +43,8 @@ CONTRACT: Final = ROOT / "schema" / "schema.graphql"
 RECORDS: Final = 6
 AS_VARIABLES: Final = 3
 """Of so many operations one gives what it gives as variables."""
+NULLS: Final = 10
+"""Of so many operations that give variables, one gives null where a default stands in for what can't be null."""
 OVER_HTTP: Final = 5
 """Of so many subscriptions one is asked over HTTP, where there are none."""
 LONGEST_TOLD: Final = 2000
@@ -141,7 +143,7 @@ def malformed_under_watch(
             tried.note(text)
             variables: dict[str, Any] = {}
             if number % AS_VARIABLES == 0:
-                text, variables = with_variables(contract, text)
+                text, variables = with_variables(contract, text, nulls=number // AS_VARIABLES % NULLS == 0)
             # By turns, as clients ask: what was refused has a status of its own then, or 200.
             accept = _ACCEPTED[number // len(askers) % len(_ACCEPTED)]
             if drawn.is_live and number % OVER_HTTP:

@@ -206,6 +206,9 @@ def _scalars(ids: Sequence[str]) -> Mapping[str, st.SearchStrategy[ValueNode]]:
             "2026-01-02T03:04:05Z",
             "0000-01-01T00:00:00Z",
             "9999-12-31T23:59:59-12:00",
+            # What asyncpg takes for infinity, and for its opposite.
+            "9999-12-31T23:59:59.999999Z",
+            "0001-01-01T00:00:00Z",
             "2026-02-30T00:00:00Z",
             "2026-01-01",
         ]

@@ -16,6 +16,7 @@ from tortoise.fields.data import CharEnumFieldInstance
 
 from models.encryption.codec import Place, Point
 from models.encryption.column import EncryptedField
+from models.finite import finite_day, finite_moment
 from models.inventory import Column, Entity
 from resolvers.checking import require_fit, require_storable
 
@@ -82,13 +83,13 @@ def _moment(value: Any) -> datetime:
     moment = datetime.fromisoformat(_of(str, value))
     if moment.utcoffset() is None:
         raise ValueError("Expected a moment with its offset.")
-    return moment
+    return finite_moment(moment)
 
 
 _READ: Final[Sequence[tuple[type[Any], Callable[[Any], Any]]]] = (
     (fields.UUIDField, lambda value: UUID(_of(str, value))),
     (fields.DatetimeField, _moment),
-    (fields.DateField, lambda value: date.fromisoformat(_of(str, value))),
+    (fields.DateField, lambda value: finite_day(date.fromisoformat(_of(str, value)))),
     (fields.BinaryField, lambda value: base64.b64decode(_of(str, value), validate=True)),
     (fields.BooleanField, lambda value: _of(bool, value)),
     (fields.BigIntField, lambda value: _integer(value, 64)),

@@ -43,23 +43,29 @@ async def repeats(change: Change, model: type[TenantModel], row_id: UUID, digest
     """Return whether the row is there already and was created from the same content.
 
     Raises:
-        ConflictError: the id is taken by something else.
+        ConflictError: the id is taken by something else, or was by what has been deleted. Who sends again what they
+            made, and does not know of that, does not bring it back.
     """
     # Whoever tries the same id at the same time waits here, and then finds what the first one made.
     await fetch(change.connection, "select pg_advisory_xact_lock(hashtextextended($1, 0))", str(row_id))
     statement = Statement()
+    name = entity_of(model).name
+    here, this = statement.argument(change.organization_id), statement.argument(row_id)
     rows = await fetch(
         change.connection,
-        f'select creation_digest from "{entity_of(model).name}"'
-        f" where organization_id = {statement.argument(change.organization_id)}"
-        f" and id = {statement.argument(row_id)}",
+        f'select creation_digest from "{name}" where organization_id = {here} and id = {this}'
+        " union all (select null from change"
+        f" where organization_id = {here} and entity = {statement.argument(name)} and entity_id = {this}"
+        " and operation = 'DELETE' limit 1)",
         *statement.arguments,
     )
     if not rows:
         return False
-    kept = rows[0]["creation_digest"]
+    kept = next((row["creation_digest"] for row in rows if row["creation_digest"] is not None), None)
     if kept is None or not hmac.compare_digest(kept, digest):
-        raise ConflictError("This id is taken by something else.", field=("input", "id"))
+        raise ConflictError(
+            "This id is taken, or was: by something else, or by what was deleted.", field=("input", "id")
+        )
     return True
 
 

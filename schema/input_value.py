@@ -5,7 +5,7 @@ back, and logged. So values are checked here first, and only what fits gets ther
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from graphql import (
@@ -97,9 +97,12 @@ class _TooManyError(Exception):
 
 
 def variable_errors(
-    schema: GraphQLSchema, operation: OperationDefinitionNode, values: Mapping[str, Any]
+    schema: GraphQLSchema, operation: OperationDefinitionNode, values: Mapping[str, Any], demanded: Collection[str]
 ) -> list[GraphQLError]:
-    """Return what is wrong with the variables of an operation, at most some twenty errors."""
+    """Return what is wrong with the variables of an operation, at most some twenty errors.
+
+    demanded: names of variables that may not be null, though their types say they may.
+    """
     errors: list[GraphQLError] = []
     for definition in operation.variable_definitions or ():
         name = definition.variable.name.value
@@ -110,6 +113,9 @@ def variable_errors(
         if value is Undefined:
             if isinstance(input_type, GraphQLNonNull) and definition.default_value is None:
                 errors.append(input_error(_expected(input_type, []), [name]))
+            continue
+        if value is None and name in demanded:
+            errors.append(input_error(f"{_expected(input_type, [])[:-1]} and not null, where it stands.", [name]))
             continue
         errors += _value_errors(input_type, name, value)
         if len(errors) >= MOST_ERRORS:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
@@ -23,6 +24,7 @@ from graphql import (
     Undefined,
     ValuesOfCorrectTypeRule,
     VariableNode,
+    VariablesInAllowedPositionRule,
     specified_rules,
     validate,
 )
@@ -37,6 +39,7 @@ from strawberry.schema.exceptions import CannotGetOperationTypeError
 from auth.errors import RateLimitedError
 from models.along import Selected
 from schema.completion import Completion
+from schema.demanded import Demanded, VariablePositionRule
 from schema.input_value import InputValueRule
 from schema.introspection import asks_for_schema
 from schema.limits import (
@@ -83,7 +86,12 @@ overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 20_000
 
 _SAID: Final = re.compile(r'#[^\n\r]*|"""(?:\\"""|.)*?(?:"""|\Z)|"(?:\\.|[^"\\\n\r])*"?', re.DOTALL)
 """The comments and texts of an operation, as GraphQL writes them (October 2021, 2.1.4, 2.9.4), unfinished ones too."""
-_RULES: Final = tuple(InputValueRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules)
+_RULES: Final = tuple(
+    InputValueRule if rule is ValuesOfCorrectTypeRule else rule
+    for rule in specified_rules
+    if rule is not VariablesInAllowedPositionRule
+)
+"""Without the one that stands in `schema/demanded.py`."""
 
 
 _Found = TypeVar("_Found")
@@ -112,7 +120,7 @@ class Prepared:
     columns: which columns a place needs, by permissions (`schema/selection.py`).
     """
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode, digest: str) -> None:
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode, digest: str, demanded: Demanded) -> None:
         self.document = document
         self.digest = digest
         self.asks_for_schema = asks_for_schema(document)
@@ -126,7 +134,11 @@ class Prepared:
         self.columns: dict[Any, Selected] = Kept()
         self._operations = {
             one.name.value if one.name else None: PreparedOperation(
-                schema, self, one, tuple(sorted(used.sizing | used.choosing))
+                schema,
+                self,
+                one,
+                tuple(sorted(used.sizing | used.choosing)),
+                demanded.get(one.name.value if one.name else None, frozenset()),
             )
             for one in document.definitions
             if isinstance(one, OperationDefinitionNode)
@@ -152,10 +164,15 @@ class PreparedOperation:
     """
 
     def __init__(
-        self, schema: GraphQLSchema, prepared: Prepared, definition: OperationDefinitionNode, sizing: tuple[str, ...]
+        self,
+        schema: GraphQLSchema,
+        prepared: Prepared,
+        definition: OperationDefinitionNode,
+        sizing: tuple[str, ...],
+        demanded: frozenset[str],
     ) -> None:
         self.definition = definition
-        self.variables = Variables(schema, definition)
+        self.variables = Variables(schema, definition, demanded)
         # Not the document itself: that has its operations, and neither would go by itself.
         self._document = prepared.document
         self._fragment_details = prepared.fragment_details
@@ -287,12 +304,14 @@ class Operations:
             require_shape(document, enforced=enforced)
         except CircularFragmentError as error:
             raise InvalidOperationError([GraphQLError(str(error), error.node)]) from error
-        errors = validate(self._schema, document, _RULES, max_errors=MOST_ERRORS, hide_suggestions=True)
+        demanded: Demanded = {}
+        rules: Any = (*_RULES, partial(VariablePositionRule, demanded))
+        errors = validate(self._schema, document, rules, max_errors=MOST_ERRORS, hide_suggestions=True)
         if errors and isinstance(errors[0], ValidationAbortedError):
             raise TooComplexError("The operation takes too long to be looked at. Select each field once.")
         if errors:
             raise InvalidOperationError(errors)
-        return Prepared(self._schema, document, self.digest(text))
+        return Prepared(self._schema, document, self.digest(text), demanded)
 
 
 class _Thread:

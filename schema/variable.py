@@ -4,7 +4,7 @@ Nearly all that operations are given is read here in one look. Anything that doe
 goes the full way: `schema/input_value.py` checks it and says what was expected, graphql-core coerces it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import isfinite
 from typing import Any, Final
 
@@ -37,16 +37,23 @@ class _UnsureError(Exception):
 
 
 class Variables:
-    """How the variables of one operation are read. Nothing of any request is in it."""
+    """How the variables of one operation are read. Nothing of any request is in it.
 
-    def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode) -> None:
+    demanded: those that may not be null, though their types say they may (`schema/demanded.py`).
+    """
+
+    def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode, demanded: Collection[str]) -> None:
         self._schema = schema
+        self._demanded = demanded
         self._operation = operation
         definitions = operation.variable_definitions or ()
         self.names: Final = tuple(one.variable.name.value for one in definitions)
         self._looks: Sequence[tuple[str, Look, GraphQLVariableSignature]] | None
         try:
-            self._looks = [_look_of_variable(get_variable_signature(schema, one)) for one in definitions]
+            self._looks = [
+                _look_of_variable(get_variable_signature(schema, one), one.variable.name.value in demanded)
+                for one in definitions
+            ]
         except _UnsureError:
             self._looks = None
 
@@ -78,7 +85,7 @@ class Variables:
         return VariableValues(sources, coerced)
 
     def _in_full(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
-        errors = variable_errors(self._schema, self._operation, given)
+        errors = variable_errors(self._schema, self._operation, given, self._demanded)
         if errors:
             raise InvalidVariablesError(errors)
         return get_variable_values(
@@ -99,12 +106,13 @@ class InvalidVariablesError(Exception):
 
 
 def _look_of_variable(
-    signature: GraphQLVariableSignature | GraphQLError,
+    signature: GraphQLVariableSignature | GraphQLError, is_demanded: bool
 ) -> tuple[str, Look, GraphQLVariableSignature]:
     """Return how a variable is looked at. Raises `_UnsureError` for what always goes the full way."""
     if isinstance(signature, GraphQLError) or signature.default is not None:
         raise _UnsureError
-    return signature.name, _look(signature.type, ()), signature
+    look = _look(signature.type, ())
+    return signature.name, _demanded(look) if is_demanded else look, signature
 
 
 def _look(type_: Any, inside: tuple[Any, ...]) -> Look:

@@ -28,6 +28,8 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a date to come": ({"collectedAt": "2199-01-01T00:00:00Z"}, ["collectedAt"]),
     "a time without an offset": ({"collectedAt": "2026-01-01T00:00:00"}, ["collectedAt"]),
     "a time at the end of time": ({"collectedAt": "9999-12-31T23:59:59-12:00"}, ["collectedAt"]),
+    "the last moment there is": ({"collectedAt": "9999-12-31T22:59:59.999999-01:00"}, ["collectedAt"]),
+    "the first moment there is": ({"collectedAt": "0001-01-01T00:00:00Z"}, ["collectedAt"]),
     "no time": ({"collectedAt": "yesterday"}, ["collectedAt"]),
     "a string of 10 MB": ({"comment": LONG}, ["comment"]),
     "a text too long": ({"siteCode": "x" * 65}, ["siteCode"]),
@@ -284,6 +286,29 @@ async def test_a_repeated_create_is_answered_as_the_first_and_another_content_is
     assert await world.value("select count(*) from measurement where record_id = $1", row_id) == 1
 
 
+@pytest.mark.parametrize(("who", "changed"), [("collector", {}), ("collector", {"comment": "Twice."}), ("manager", {})])
+async def test_what_was_deleted_is_not_brought_back_by_sending_its_creation_again(
+    world: World, who: str, changed: dict[str, Any]
+) -> None:
+    collector, manager, stage = await world.client("collector"), await world.client("manager"), await prepare(world)
+    row_id = str(new_id())
+    given = {"projectId": stage.project, **GOOD, "id": row_id, "comment": "Once."}
+    assert (await mutate(collector, "createRecord", given)).data["createRecord"]["errors"] == []
+    deleted = await mutate(
+        manager, "deleteRecord", {"id": f"Record:{row_id}", "expectedVersion": 1, "reason": "Wrong."}
+    )
+    assert deleted.data["deleteRecord"]["errors"] == []
+    before = await world.fingerprint()
+
+    again = await mutate(await world.client(who), "createRecord", {**given, **changed}, "record { id }")
+
+    (error,) = again.data["createRecord"]["errors"]
+    assert (error["code"], error["field"]) == ("CONFLICT", ["input", "id"])
+    assert again.data["createRecord"]["record"] is None
+    assert await world.fingerprint() == before
+    assert await world.value("select count(*) from record where id = $1", row_id) == 0
+
+
 async def test_each_of_several_fields_at_fault_is_named_once(world: World) -> None:
     client = await world.client("reviewer")
     approve = "mutation ($input: ApproveRecordInput!) { approveRecord(input: $input) { errors { message } } }"
@@ -311,3 +336,41 @@ async def test_a_variable_that_is_nested_too_deeply_is_refused_by_its_name(world
     assert error["extensions"]["code"] == "INVALID_INPUT"
     assert error["extensions"]["field"][0] == "filter"
     assert error["message"] == "Expected a value that is not nested so deeply."
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00Z"])
+@pytest.mark.parametrize("name", ["assignProjectRole", "assignOrganizationRole"])
+async def test_a_role_that_ends_at_no_moment_is_not_given_and_shuts_nobody_out(
+    world: World, name: str, moment: str
+) -> None:
+    owner = await world.client("owner")
+    viewer = (await owner.run("{ viewer { user { id } } }")).data["viewer"]["user"]["id"]
+    where = {"projectId": str(await world.project_id("CANAL")), "role": "VIEWER"}
+    given = {"userId": viewer, "reason": "A test.", "expiresAt": moment}
+
+    answer = await mutate(owner, name, {**given, **(where if name == "assignProjectRole" else {"role": "MEMBER"})})
+
+    assert answer.codes == ["INVALID_INPUT"]
+    assert answer.errors[0]["extensions"]["field"] == ["input", "expiresAt"]
+    assert (await owner.run("{ viewer { role } }")).data["viewer"]["role"] == "OWNER"
+
+
+@pytest.mark.parametrize("start", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000001Z"])
+async def test_a_series_from_the_first_moment_is_refused_and_from_the_one_after_answered(
+    world: World, start: str
+) -> None:
+    client = await world.client("manager")
+    of = "{ records(first: 1) { nodes { measurements { characteristic } } } }"
+    (record,) = (await client.run(of)).data["records"]["nodes"]
+    named = record["measurements"][0]["characteristic"]
+
+    answer = await client.run(
+        "query($c: String!, $s: DateTime!) { measurementSeries(characteristic: $c, start: $s,"
+        ' end: "2030-01-01T00:00:00Z", width: 10) { count } }',
+        {"c": named, "s": start},
+    )
+
+    if start.endswith("00:00:00Z"):
+        assert answer.codes == ["INVALID_INPUT"]
+    else:
+        assert sum(one["count"] for one in answer.data["measurementSeries"]) > 0

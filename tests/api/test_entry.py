@@ -130,7 +130,7 @@ async def test_both_times_are_shown_to_the_auditor_and_ours_says_the_order(world
         lambda now: now + timedelta(days=1, minutes=1),
         lambda _: datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
         lambda _: datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC),
-        lambda _: datetime(1, 1, 1, tzinfo=UTC),
+        lambda _: datetime(1, 1, 2, tzinfo=UTC),
     ],
     ids=["more than a day ahead", "the end of time", "before any device", "the beginning of time"],
 )

@@ -57,6 +57,10 @@ def test_what_an_operation_gives_can_be_given_as_variables() -> None:
     for other in ("{ viewer { role } }", "{ a(b: 1) }", "{ records(first: "):
         assert with_variables(contract, other) == (other, {})
 
+    made, given = with_variables(contract, text, nulls=True)
+    assert given == {"given0": None}
+    assert made.startswith('mutation A($given0: CreateProjectInput = { code: 7, name: "N", odd: RED }) {')
+
 
 def response(status: int, body: str) -> httpx.Response:
     """Return an answer of a server."""
