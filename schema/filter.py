@@ -296,8 +296,9 @@ class _Reading:
 
     async def _compared(self, given: Any, at: Path, *, level: int) -> list[Criterion]:
         """Return what an input asks for where nothing would ask for all there is, or for none of it."""
+        before = self.comparisons
         found = await self.criteria(given, at, level=level)
-        if not found:
+        if self.comparisons == before:
             raise InvalidInputError("Expected a comparison.", field=at)
         return found
 
