@@ -103,8 +103,12 @@ class Download:
     pieces: AsyncIterator[bytes]
 
 
-async def open_download(services: Services, asked: Asked, *, span: Span | None = None) -> Download:
+async def open_download(
+    services: Services, asked: Asked, *, span: Span | None = None, is_taken: bool = True
+) -> Download:
     """Return the file, or the part of it, whose pieces are read as they are taken.
+
+    is_taken: whether anything of it will be. What is only looked at is no download in the trail.
 
     Raises:
         UnauthenticatedError: nobody is signed in, or the link is over, or what made it.
@@ -126,18 +130,19 @@ async def open_download(services: Services, asked: Asked, *, span: Span | None =
     except FieldwardError as error:
         await record_attempt(_intent(actor, asked.export_id), error)
         raise
-    # What an entry says of its actor is sealed: another process may have made the file, and had the key.
-    await active_keyring().load(actor.key_owners)
-    entry = new_entry(
-        actor,
-        kind=EntryKind.READ,
-        action=Action.EXPORT_DOWNLOAD,
-        outcome=Outcome.DONE,
-        entity=_EXPORT.name,
-        field="manifest" if manifest is not None else None,
-        entity_ids=[asked.export_id],
-    )
-    await services.entries.write(asked.organization_id, [entry])
+    if is_taken:
+        # What an entry says of its actor is sealed: another process may have made the file, and had the key.
+        await active_keyring().load(actor.key_owners)
+        entry = new_entry(
+            actor,
+            kind=EntryKind.READ,
+            action=Action.EXPORT_DOWNLOAD,
+            outcome=Outcome.DONE,
+            entity=_EXPORT.name,
+            field="manifest" if manifest is not None else None,
+            entity_ids=[asked.export_id],
+        )
+        await services.entries.write(asked.organization_id, [entry])
     size: int = len(manifest) if manifest is not None else row["size"]
     start = span.start if span is not None else 0
     end = size if span is None or span.last is None else min(size, span.last + 1)

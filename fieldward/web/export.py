@@ -60,21 +60,22 @@ def export_routes(
         return Asked(export_id, name, context.actor)
 
     async def take(request: Request) -> Response:
+        is_head = request.method == "HEAD"
         try:
             gate.require_open()
-            download = await open_download(services, await asked_by(request), span=_span(request))
+            asked = await asked_by(request)
+            download = await open_download(services, asked, span=_span(request), is_taken=not is_head)
         except FieldwardError as error:
             refused = refusal(error, _STATUS.get(error.code, 400))
             headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
             if isinstance(error, RateLimitedError) and error.retry_after_s is not None:
                 headers["Retry-After"] = str(error.retry_after_s)
             return Response(refused.body, refused.status, headers, refused.media_type.decode())
-        return _answer(download)
+        answer = _answer(download)
+        return Response(None, answer.status_code, answer.headers) if is_head else answer
 
-    # A HEAD would be a download in the trail that was none.
-    route = Route("/exports/{export}/{name}", take, methods=["GET"])
-    route.methods = {"GET"}
-    return [route]
+    # A HEAD is checked like a GET, and is no download in the trail.
+    return [Route("/exports/{export}/{name}", take, methods=["GET"])]
 
 
 def _answer(download: Download) -> Response:

@@ -178,7 +178,29 @@ async def test_what_is_not_ready_is_a_conflict_and_other_names_are_not_found(wor
 
     refused(await take(manager, export_id, "other.csv"), 404, "NOT_FOUND")
     assert (await world.http.get("/exports/nothing/manifest.json")).status_code == 404
-    assert (await world.http.head(f"/exports/{export_id.removeprefix('Export:')}/manifest.json")).status_code == 405
+
+
+async def test_a_head_says_what_a_get_would_and_takes_nothing(world: World) -> None:
+    manager = await world.client("manager")
+    made = await make(world, manager)
+    url = await link_to(manager, made)
+    signed = {"authorization": f"Bearer {manager.token}"}
+    address = f"/exports/{made.shown['id'].removeprefix('Export:')}/{made.shown['fileName']}"
+    before = await world.now()
+
+    by_link = await world.http.head(url)
+    looked = [await world.http.head(address, headers={**signed, **more}) for more in ({}, {"range": "bytes=1-9"})]
+    nobody = await world.http.head(address)
+
+    assert [(one.status_code, one.content) for one in (by_link, *looked)] == [(200, b""), (200, b""), (206, b"")]
+    assert nobody.status_code == 401
+    assert [entry["action"] for entry in await world.entries(since=before)] == []
+    for head, more in ((looked[0], {}), (looked[1], {"range": "bytes=1-9"})):
+        got = await world.http.get(address, headers={**signed, **more})
+        unlike = {"date", "fieldward-request-id", "x-request-id"}
+        assert {k: v for k, v in head.headers.items() if k not in unlike} == {
+            k: v for k, v in got.headers.items() if k not in unlike
+        }
 
 
 async def test_a_download_goes_on_where_it_broke_off(world: World) -> None:
