@@ -20,7 +20,6 @@ from graphql import OperationType as OperationKind
 from strawberry import Schema
 from strawberry.exceptions import MissingQueryError
 from strawberry.schema.config import StrawberryConfig
-from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.tools import merge_types
 from strawberry.types import ExecutionContext, ExecutionResult
@@ -59,7 +58,7 @@ from schema.invitation_change import InvitationMutation
 from schema.legal_hold_change import LegalHoldMutation
 from schema.limits import MOST_TOKENS, MOST_TOKENS_OF_ANYONE, TooComplexError, asks_alone
 from schema.mutation import wire_mutations
-from schema.operation import BusyError, InvalidOperationError, OperationKindError, Operations
+from schema.operation import BusyError, InvalidOperationError, OperationKindError, Operations, UnknownOperationError
 from schema.password_change import PasswordMutation
 from schema.project_change import ProjectMutation
 from schema.query import Query
@@ -215,7 +214,7 @@ class Api(Schema):
             )
             return prepared.document, prepared.operation(operation_name).definition
         except (
-            *(InvalidOperationError, CannotGetOperationTypeError, GraphQLError),
+            *(InvalidOperationError, UnknownOperationError, GraphQLError),
             *(TooComplexError, BusyError, RecursionError),
         ):
             return None

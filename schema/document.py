@@ -92,7 +92,8 @@ def asked_of(said: object) -> Asked:
     digest, by_id = _named(said, extensions or {})
     if not text and digest is None:
         raise InvalidInputError("No GraphQL query found in the request")
-    return Asked(text or None, digest, by_id, variables, name, extensions)
+    # An empty name is none, as in an address, where there is no other way to give none.
+    return Asked(text or None, digest, by_id, variables, name or None, extensions)
 
 
 class OversizedDocumentError(InvalidInputError):

@@ -16,7 +16,6 @@ from uuid import UUID
 import orjson
 import structlog
 from strawberry.exceptions import MissingQueryError
-from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from auth.errors import Code, FieldwardError, RateLimitedError, UnauthenticatedError
 from models.deadline import OverdueError
@@ -28,6 +27,7 @@ from schema.context import RequestContext
 from schema.document import Asked, Documents, PersistedQueryNotFoundError, UntrustedDocumentError, asked_of
 from schema.errors import MASKED, extensions_of
 from schema.live_stream import Stream
+from schema.operation import UnknownOperationError
 from schema.replay import REPLAYED
 from schema.transport import shown_of, written
 
@@ -256,7 +256,7 @@ class LiveConnection:
             await self._fail(operation, [{"message": error.message, "extensions": extensions_of(error)}])
         except (ClosedError, CutError, UnauthenticatedError, UnavailableError) as error:
             self._close(error)
-        except (CannotGetOperationTypeError, MissingQueryError) as error:
+        except (UnknownOperationError, MissingQueryError) as error:
             await self._fail(operation, [{"message": str(error), "extensions": {"code": Code.INVALID_INPUT}}])
         except FieldwardError as error:
             await self._fail(operation, [{"message": error.message, "extensions": extensions_of(error)}])

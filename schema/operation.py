@@ -34,7 +34,6 @@ from graphql.language import DirectiveNode, Visitor
 from graphql.validation.rules import overlapping_fields_can_be_merged
 from graphql.validation.validate import ValidationAbortedError
 from strawberry import Schema
-from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from auth.errors import RateLimitedError
 from models.along import Selected
@@ -148,11 +147,11 @@ class Prepared:
         """Return the operation of that name, or the only one.
 
         Raises:
-            CannotGetOperationTypeError: there is none, or more than one and no name. The transport refuses the request.
+            UnknownOperationError: there is none, or more than one and no name. The transport refuses the request.
         """
         found = next(iter(self._operations.values()), None) if name is None else self._operations.get(name)
         if found is None or (name is None and len(self._operations) > 1):
-            raise CannotGetOperationTypeError(name)
+            raise UnknownOperationError(name, len(self._operations))
         return found
 
 
@@ -346,6 +345,19 @@ def text_digest(text: str) -> str:
 
 class OperationKindError(Exception):
     """The operation is of a kind that is not run in this way, such as a mutation by GET."""
+
+
+class UnknownOperationError(Exception):
+    """The document has no such operation, or it is not said which of several is asked for."""
+
+    def __init__(self, name: str | None, count: int) -> None:
+        super().__init__(
+            f'Unknown operation named "{name}".'
+            if name is not None
+            else f"Expected operationName: the text has {count} operations."
+            if count
+            else "The text has no operation."
+        )
 
 
 class BusyError(RateLimitedError):

@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import Request
-from strawberry.schema.exceptions import CannotGetOperationTypeError
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
@@ -26,7 +25,7 @@ from schema.context import RequestContext
 from schema.document import Asked, Documents, OversizedDocumentError, PersistedQueryNotFoundError, asked_of
 from schema.errors import extensions_of, retry_after_of
 from schema.negotiation import JSON, RESPONSE_TYPE, media_type_for
-from schema.operation import OperationKindError
+from schema.operation import OperationKindError, UnknownOperationError
 
 _CONTEXT: Final = "fieldward.context"
 NOTHING: Final = "none"
@@ -142,8 +141,8 @@ class GraphQLTransport:
             return _with_limits(refused.answer, request)
         except OperationKindError as error:
             return _with_limits(RefusedError(405, str(error), headers=((b"allow", b"POST"),)).answer, request)
-        except CannotGetOperationTypeError as error:
-            return _with_limits(RefusedError(400, error.as_http_error_reason()).answer, request)
+        except UnknownOperationError as error:
+            return _with_limits(RefusedError(400, str(error)).answer, request)
         except PersistedQueryNotFoundError as error:
             # The request is a good one, and its document is not there: as one that is not valid.
             is_own = media_type == RESPONSE_TYPE
@@ -222,11 +221,11 @@ def _asked_in(query_string: bytes) -> Asked:
         raise RefusedError(400, "Expected each parameter once.")
     for name in _MAPS:
         if name in said:
-            said[name] = _parsed(said[name].encode())
+            said[name] = _parsed(said[name].encode(), f"The parameter {name}")
     return asked_of(said)
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes, what: str = "The request's body") -> Any:
     """Parse strictly; what only Python's parser takes (NaN, a lone surrogate) goes on, to be named by its path."""
     try:
         return orjson.loads(body)
@@ -234,7 +233,7 @@ def _parsed(body: bytes) -> Any:
         try:
             return json.loads(body)
         except (RecursionError, ValueError) as error:
-            raise RefusedError(400, "The request's body is no JSON that can be read.") from error
+            raise RefusedError(400, f"{what} is no JSON that can be read.") from error
 
 
 def _shaped(result: ExecutionResult, *, is_own: bool) -> Answer:

@@ -185,6 +185,7 @@ async def test_what_is_no_key_is_refused_by_its_name(live: LiveClient, key: Any)
         ({}, "INVALID_INPUT"),
         (None, "INVALID_INPUT"),
         ({"query": ME, "operationName": "Other"}, "INVALID_INPUT"),
+        ({"query": "query A { viewer { role } } query B { __typename }", "operationName": ""}, "INVALID_INPUT"),
         ({"query": FOLLOW, "variables": {"after": "no cursor"}}, "INVALID_INPUT"),
         ({"query": FOLLOW, "variables": {"after": 7}}, "INVALID_INPUT"),
         ({"query": FOLLOW, "variables": {"project": "Record:x"}}, "INVALID_INPUT"),
@@ -202,6 +203,7 @@ async def test_what_can_not_be_run_is_an_error_of_its_own(live: LiveClient, payl
     said = await live.hear()
     assert (said["id"], said["type"]) == ("1", "error")
     assert [one["extensions"]["code"] for one in said["payload"]] == [code]
+    assert all(one["message"] for one in said["payload"])
     # The connection goes on, and so may the id.
     await live.subscribe(ME)
     assert (await live.hear())["type"] == "next"

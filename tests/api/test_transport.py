@@ -45,6 +45,7 @@ ANSWERED: dict[str, Request] = {
     "extensions of others": given({"query": VIEWER, "extensions": {"clientLibrary": {"name": "x"}}}),
     "a trace for nobody": given({"query": VIEWER, "extensions": {"trace": True}}),
     "operationName null": given({"query": VIEWER, "operationName": None}),
+    "operationName empty": given({"query": VIEWER, "operationName": ""}),
     "one of two operations": given({"query": TWO, "operationName": "A"}),
     "what is nested deeply": given(
         b'{"query": "{ viewer { role } }", "variables": {"a": ' + b"[" * 900 + b"]" * 900 + b"}}"

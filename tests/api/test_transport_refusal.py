@@ -31,6 +31,7 @@ NO_ENCODING = "Expected a body that is not compressed."
 NO_ID = "Expected documentId to be sha256: and 64 hexadecimal digits."
 NO_HASH = "Expected persistedQuery to have the version 1, and a sha256Hash of 64 digits."
 NOT_NAMED = "The text is not the document that is named: its SHA-256 is another."
+NOT_ONE = "Expected operationName: the text has 2 operations."
 NO_NAME = "Expected operationName to be a name of at most 200 letters."
 NO_POST = "GraphQL is spoken here by POST, or by GET."
 NO_COOKIE = "With a cookie, GraphQL is spoken here by POST alone."
@@ -148,8 +149,13 @@ REFUSED: dict[str, tuple[Request, int, str]] = {
         400,
         'Unknown operation named "X".',
     ),
-    "an empty name": (given({"query": VIEWER, "operationName": ""}), 400, 'Unknown operation named "".'),
-    "two operations and no name": (given({"query": TWO}), 400, "Can't get GraphQL operation type"),
+    "two operations and no name": (given({"query": TWO}), 400, NOT_ONE),
+    "two operations and an empty name": (given({"query": TWO, "operationName": ""}), 400, NOT_ONE),
+    "GET of two operations and an empty name": (
+        Request((b"",), (), "GET", query_string=b"operationName=&query=query+A%7B__typename%7Dquery+B%7B__typename%7D"),
+        400,
+        NOT_ONE,
+    ),
     "GET with a cookie": (Request((b"",), ((b"cookie", b"x=y"),), "GET", query_string=ASKED_IN), 405, NO_COOKIE),
     "GET of nothing": (Request((b"",), (), "GET"), 400, NO_QUERY),
     "GET with a body": (Request(method="GET"), 400, NO_QUERY),
@@ -158,7 +164,12 @@ REFUSED: dict[str, tuple[Request, int, str]] = {
     "GET with variables that are no JSON": (
         Request((b"",), (), "GET", query_string=ASKED_IN + b"&variables=%7B"),
         400,
-        NO_JSON,
+        "The parameter variables is no JSON that can be read.",
+    ),
+    "GET with extensions that are no JSON": (
+        Request((b"",), (), "GET", query_string=ASKED_IN + b"&extensions=x"),
+        400,
+        "The parameter extensions is no JSON that can be read.",
     ),
     "GET with a list of variables": (
         Request((b"",), (), "GET", query_string=ASKED_IN + b"&variables=%5B%5D"),
