@@ -56,7 +56,7 @@ from schema.input_object import hide_values
 from schema.introspection import SchemaExecutor, publish_sights
 from schema.invitation_change import InvitationMutation
 from schema.legal_hold_change import LegalHoldMutation
-from schema.limits import MOST_TOKENS, MOST_TOKENS_OF_ANYONE, TooComplexError, asks_alone
+from schema.limits import MOST_TOKENS, MOST_TOKENS_OF_ANYONE, SHOWN_FOR_COUNTED, TooComplexError, asks_alone
 from schema.mutation import wire_mutations
 from schema.operation import BusyError, InvalidOperationError, OperationKindError, Operations, UnknownOperationError
 from schema.password_change import PasswordMutation
@@ -243,27 +243,12 @@ class Api(Schema):
             context.changes = operation.definition.operation is OperationKind.MUTATION
             values = operation.variables.read(variables)
             context.measure = operation.require_affordable(variables, enforced=enforced)
-            if context.measure.exceeded:
-                self._note_excess(context)
         except (InvalidOperationError, InvalidVariablesError) as error:
             return PreExecutionError(data=None, errors=error.errors)
-        except GraphQLError as error:
-            return PreExecutionError(data=None, errors=[error])
-        except (TooComplexError, BusyError, RecursionError) as error:
-            return PreExecutionError(data=None, errors=[GraphQLError(str(error), original_error=error)])
+        except (GraphQLError, TooComplexError, BusyError, RecursionError) as error:
+            return PreExecutionError(data=None, errors=[_as_graphql(error)])
         if isinstance(values, list):
             return ExecutionResult(data=None, errors=values)
-        if context.following is None:
-            context.allowance.spend(context.measure.requested)
-        key, viewer = context.idempotency_key, context.actor.viewer
-        if key is not None and viewer is not None and context.changes:
-            context.once = await Once.of(viewer, key, text=query, name=name, variables=variables)
-        is_query = not context.changes and context.following is None
-        if is_query and await context.services.stale_reads.spare_primary():
-            # What was read to find out who asks is of the primary, and of a moment before.
-            await context.reader.close()
-        choice = operation.choice(self, values)
-        context.follow(prepared.columns, choice.completions)
         executor_class = SchemaExecutor if prepared.asks_for_schema else self.executor
         executor = executor_class(
             self._schema,
@@ -278,6 +263,26 @@ class Api(Schema):
             default_field_resolver,
             hide_suggestions=True,
         )
+        if isinstance(executor, SchemaExecutor):
+            try:
+                context.measure = context.measure.with_schema(executor.reckon(), enforced=enforced)
+            except (GraphQLError, TooComplexError, RecursionError) as error:
+                # What is refused was counted all the same.
+                context.allowance.spend(executor.reckoned // SHOWN_FOR_COUNTED)
+                return PreExecutionError(data=None, errors=[_as_graphql(error)])
+        if context.measure.exceeded:
+            self._note_excess(context)
+        if context.following is None:
+            context.allowance.spend(context.measure.requested)
+        key, viewer = context.idempotency_key, context.actor.viewer
+        if key is not None and viewer is not None and context.changes:
+            context.once = await Once.of(viewer, key, text=query, name=name, variables=variables)
+        is_query = not context.changes and context.following is None
+        if is_query and await context.services.stale_reads.spare_primary():
+            # What was read to find out who asks is of the primary, and of a moment before.
+            await context.reader.close()
+        choice = operation.choice(self, values)
+        context.follow(prepared.columns, choice.completions)
         executing: Any = (
             choice.plan.run(executor)
             if choice.plan is not None and self.plans and isinstance(executor, RowsExecutor)
@@ -355,6 +360,10 @@ class Api(Schema):
         if asked and asked.get("trace") is True and can(actor.who, Permission.ACCESS_READ, ORGANIZATION):
             said["trace"] = context.trace()
         return said
+
+
+def _as_graphql(error: Exception) -> GraphQLError:
+    return error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
 
 
 async def _timely(executing: Awaitable[CoreResult], context: RequestContext) -> CoreResult:

@@ -6,14 +6,14 @@ answer with the viewer's part.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Final
 
 from graphql import (
     DocumentNode,
-    ExecutionResult,
     FieldNode,
     GraphQLArgument,
     GraphQLEnumType,
@@ -22,18 +22,23 @@ from graphql import (
     GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInterfaceType,
+    GraphQLList,
     GraphQLNamedType,
     GraphQLObjectType,
     GraphQLSchema,
     GraphQLType,
     OperationDefinitionNode,
     OperationType,
+    get_argument_values,
+    get_named_type,
+    get_nullable_type,
     introspection_types,
     is_abstract_type,
     is_wrapping_type,
 )
+from graphql.execution.collect_fields import FieldDetailsList, collect_fields
 from graphql.pyutils import Path
-from graphql.type.introspection import SchemaMetaFieldDef, TypeMetaFieldDef
+from graphql.type.introspection import SchemaMetaFieldDef, TypeMetaFieldDef, TypeNameMetaFieldDef
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from auth.principal import Viewer
@@ -58,6 +63,7 @@ _VISIBLE: Final = "visible"
 _ASKS: Final = re.compile(r"__(?:schema|type)\b")
 _ROOTS: Final = frozenset({"__schema", "__type", "__typename"})
 _TYPES: Final = frozenset(introspection_types.values())
+_METAS: Final = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
 
 
 def reach_of(viewer: Viewer) -> Reach:
@@ -117,12 +123,34 @@ def asks_for_schema_alone(text: str) -> bool:
 
 
 class SchemaExecutor(StrawberryGraphQLCoreExecutionContext):
-    """Runs an operation that asks for the schema: as any other, but what shows the schema shows the viewer's part."""
+    """Runs an operation that asks for the schema: as any other, but what shows the schema shows the viewer's part.
+
+    reckoned: how many fields of the schema were counted (`reckon`); of too many, those until that was known.
+    """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._shown: Shown | None = None
-        self._counted = 0
+        self.reckoned = 0
+
+    def reckon(self) -> int:
+        """Return how many fields of the schema the answer will have, each as often as it is shown. Nothing is run.
+
+        Raises:
+            TooComplexError: more than one answer may have. The rest was not counted.
+        """
+        query, context = self.schema.query_type, self.context_value
+        if context.refusal is not None or query is None or self.operation.operation is not OperationType.QUERY:
+            # Nothing of the schema is shown.
+            return 0
+        collected = collect_fields(
+            self.schema, self.fragments, self.variable_values, query, self.operation, self.hide_suggestions
+        )
+        for details in collected.grouped_field_set.values():
+            field = _METAS.get(details[0].node.name.value)
+            if field is not None:
+                self._reckon(field, details, _Met([(None, 1)], 1))
+        return self.reckoned
 
     def build_resolve_info(
         self, field_def: GraphQLField, field_nodes: list[FieldNode], parent_type: GraphQLObjectType, path: Path
@@ -130,22 +158,33 @@ class SchemaExecutor(StrawberryGraphQLCoreExecutionContext):
         """Return what a field resolves with: introspection's own fields read the schema from it, and nowhere else."""
         info: Any = super().build_resolve_info(field_def, field_nodes, parent_type, path)
         if parent_type in _TYPES or field_def is SchemaMetaFieldDef or field_def is TypeMetaFieldDef:
-            shown = self._what_is_shown()
-            self._counted += 1
-            if self._counted > shown.most:
-                raise GraphQLError("The operation asks for too much of the schema.")
-            return info._replace(schema=shown.part)
+            return info._replace(schema=self._what_is_shown().part)
         return info
 
-    def build_response(self, data: dict[str, Any] | None) -> Any:
-        """Return the answer, or nothing but that too much was asked for."""
-        response = super().build_response(data)
-        if self._shown is None or self._counted <= self._shown.most:
-            return response
-        error = TooComplexError(
-            f"The operation asks for more than {self._shown.most} fields of the schema. Ask for less at once."
-        )
-        return ExecutionResult(None, [GraphQLError(error.message, original_error=error)])
+    def _reckon(self, field: GraphQLField, details: FieldDetailsList, met: "_Met") -> None:
+        """Count a field of each object that is met, and all that is asked for below it.
+
+        The way is graphql-core's own, but for the leaves, and an object that is met often on it is looked at once. No
+        more objects are looked at than fields are counted.
+        """
+        shown = self._what_is_shown()
+        self.reckoned += met.times
+        if self.reckoned > shown.most:
+            raise TooComplexError(
+                f"The operation asks for more than {shown.most} fields of the schema. Ask for less at once.",
+                limit="fields of the schema",
+                most=shown.most,
+            )
+        target = get_named_type(field.type)
+        if not isinstance(target, GraphQLObjectType):
+            return
+        given = get_argument_values(field, details[0].node, self.variable_values)
+        beyond = met.beyond(field, given, shown)
+        if beyond.times:
+            for inner in self.collect_subfields(target, details).grouped_field_set.values():
+                # What has no field of that name is asked for the name of its type.
+                next_field = target.fields.get(inner[0].node.name.value, TypeNameMetaFieldDef)
+                self._reckon(next_field, inner, beyond)
 
     def _what_is_shown(self) -> Shown:
         if self._shown is None:
@@ -157,6 +196,42 @@ class SchemaExecutor(StrawberryGraphQLCoreExecutionContext):
             shown: Callable[[Reach | None], Shown] = self.schema.extensions[_VISIBLE]
             self._shown = shown(reach_of(viewer) if viewer else None)
         return self._shown
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """Objects of introspection that an answer comes to at one place of its operation, each with how often.
+
+    times: how often in all.
+    """
+
+    objects: Iterable[tuple[Any, int]]
+    times: int
+
+    def beyond(self, field: GraphQLField, given: dict[str, Any], shown: Shown) -> "_Met":
+        """Return what the field leads to with these arguments."""
+        info: Any = _Told(shown.part)
+        resolve: Any = field.resolve
+        is_list = isinstance(get_nullable_type(field.type), GraphQLList)
+        objects: dict[int, Any] = {}
+        counts: dict[int, int] = defaultdict(int)
+        times = 0
+        for one, count in self.objects:
+            led = resolve(one, info, **given)
+            for each in () if led is None else led if is_list else (led,):
+                # A field, an argument or a value comes with its name, in a pair that is made for this time.
+                key = id(each[1] if isinstance(each, tuple) else each)
+                objects[key] = each
+                counts[key] += count
+                times += count
+        return _Met([(each, counts[key]) for key, each in objects.items()], times)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What of a field's `info` introspection looks at."""
+
+    schema: GraphQLSchema
 
 
 def _shown(core: GraphQLSchema, reach: Reach | None) -> Shown:

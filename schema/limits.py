@@ -79,6 +79,10 @@ WORTH_OF_PROOF: Final = 20
 """Rows that a proof is reckoned at: the hashes in it, and those that they are made of, many of which others share."""
 WORTH_OF_TOKEN: Final = 10
 """Rows that each token of a large text is reckoned at that is not in memory: it is parsed and validated."""
+WORTH_OF_SHOWN: Final = 1
+"""Rows that each field of the schema is reckoned at that an answer shows: it takes as long as a row of a page does."""
+SHOWN_FOR_COUNTED: Final = 8
+"""So many fields of the schema are counted, and refused, for the cost of one that is shown."""
 MOST_MUTATIONS: Final = 20
 ALONE: Final = frozenset(
     {
@@ -159,6 +163,19 @@ class Measure:
     def requested(self) -> int:
         """What it counts as."""
         return max(1, self.cost)
+
+    def with_schema(self, fields: int, *, enforced: bool) -> "Measure":
+        """Return this with so many fields of the schema that are shown besides (`schema/introspection.py`).
+
+        Raises:
+            TooComplexError: together it is too much, and limits are enforced.
+        """
+        cost = self.cost + fields * WORTH_OF_SHOWN
+        if cost <= MOST_ROWS:
+            return replace(self, cost=cost) if fields else self
+        if enforced:
+            raise _too_much(MOST_ROWS, "rows")
+        return replace(self, cost=cost, exceeded={"rows": MOST_ROWS, **self.exceeded})
 
     def shown(self) -> dict[str, Any]:
         """Return what a client is told of it."""

@@ -21,7 +21,7 @@ from graphql import (
 )
 
 from schema.api import Api
-from schema.introspection import fields_of
+from schema.introspection import SchemaExecutor, fields_of
 from tests.support.mutation import OPEN_TO_ALL, mutate, prepare, prepare_with_incident
 from tests.support.world import Client, World
 
@@ -77,6 +77,13 @@ def names_of(schema: GraphQLSchema) -> set[str]:
             found.add(f"{one.name}.{name}")
             found.update(f"{one.name}.{name}({argument}:)" for argument in getattr(part, "args", ()))
     return found
+
+
+def fields_in(data: Any) -> int:
+    """Return how many fields an answer has."""
+    if isinstance(data, dict):
+        return len(data) + sum(map(fields_in, data.values()))
+    return sum(map(fields_in, data)) if isinstance(data, list) else 0
 
 
 def _parts(schema: GraphQLSchema, parent: GraphQLObjectType, above: tuple[str, ...]) -> Iterator[str]:
@@ -410,8 +417,10 @@ async def test_an_answer_about_the_schema_has_an_end(world: World, who: str) -> 
     answer = await client.run(query)
 
     assert answer.codes == ["TOO_COMPLEX"]
-    assert f" {_most(await shown_to(world, who))} fields" in answer.errors[0]["message"]
-    assert answer.body["data"] is None
+    most = _most(await shown_to(world, who))
+    assert f" {most} fields" in answer.errors[0]["message"]
+    assert answer.errors[0]["extensions"]["limit"] == {"of": "fields of the schema", "allowed": most}
+    assert answer.body.get("data") is None
     assert len(answer.text) < 500
 
 
@@ -422,7 +431,101 @@ async def test_all_of_the_schema_twice_is_too_much(world: World, who: str) -> No
     answer = await client.run("{ first: __schema { ...All } second: __schema { ...All } }" + _ALL)
 
     assert answer.codes == ["TOO_COMPLEX"]
-    assert answer.body["data"] is None
+    assert answer.body.get("data") is None
+
+
+_SHOW = "types { name description fields { name description args { name description } } }"
+TWENTY = "{ " + " ".join(f"a{i}: __schema {{ {_SHOW} }}" for i in range(20)) + " }"
+COUNTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "all": (EVERYTHING, {}),
+    "what tools ask": (FULL, {}),
+    "a type by its name, and one that there is not": (
+        'query($n: String!) { a: __type(name: $n) { fields { name type { name } } } b: __type(name: "No") { name } }',
+        {"n": "Query"},
+    ),
+    "what variables leave out": (
+        "query($n: Boolean!) { __schema { types { name fields @include(if: $n) { name } } } }",
+        {"n": False},
+    ),
+    "what variables leave": (
+        "query($n: Boolean!) { __schema { types { name fields @include(if: $n) { name } } } }",
+        {"n": True},
+    ),
+    "deprecated or not, by a variable": (
+        "query($d: Boolean = true) { __schema { types { fields(includeDeprecated: $d) { name } } } }",
+        {"d": False},
+    ),
+    "what is merged": (
+        "{ __schema { types { name } ...S ...S ... on __Schema { types { kind name } } } viewer { role } }"
+        " fragment S on __Schema { types { name fields { name } __typename } }",
+        {},
+    ),
+    "what is wrapped": ("{ __schema { queryType { fields { type { ofType { ofType { kind } } } } } } }", {}),
+    "interfaces and who implements them": (
+        "{ __schema { types { possibleTypes { name } interfaces { possibleTypes { name } } } } }",
+        {},
+    ),
+    "none of it": ("{ viewer { role } } # __schema", {}),
+}
+
+
+@pytest.fixture
+def resolved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collects the names of the introspection fields that are run, each as often as it is."""
+    found: list[str] = []
+    told = SchemaExecutor.build_resolve_info
+
+    def told_and_noted(self: Any, field_def: Any, field_nodes: Any, parent_type: Any, path: Any) -> Any:
+        name = field_nodes[0].name.value
+        if parent_type.name.startswith("__") or name in {"__schema", "__type"}:
+            found.append(name)
+        return told(self, field_def, field_nodes, parent_type, path)
+
+    monkeypatch.setattr(SchemaExecutor, "build_resolve_info", told_and_noted)
+    return found
+
+
+@pytest.mark.parametrize("who", ["member", "owner"])
+@pytest.mark.parametrize("name", COUNTED)
+async def test_what_is_shown_of_the_schema_costs_as_many_as_its_fields(
+    world: World, resolved: list[str], name: str, who: str
+) -> None:
+    query, variables = COUNTED[name]
+
+    answer = await (await world.client(who)).run(query, variables, extensions={"cost": True})
+
+    assert answer.errors == []
+    assert answer.body["extensions"]["cost"]["requested"] == max(1, len(resolved))
+
+
+@pytest.mark.parametrize("who", [NOBODY, "member", "owner"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        TWENTY,
+        "{ viewer { role } ...A ...B } fragment A on Query { a: __schema { ...All } }"
+        " fragment B on Query { b: __schema { ...All } }" + _ALL,
+    ],
+)
+async def test_too_much_of_the_schema_is_refused_before_any_of_it_is_run(
+    world: World, resolved: list[str], who: str, query: str
+) -> None:
+    answer = await (await client_of(world, who)).run(query)
+
+    assert answer.codes == ["TOO_COMPLEX"]
+    assert resolved == []
+
+
+async def test_data_is_paid_for_with_what_is_shown_of_the_schema(world: World) -> None:
+    client = await world.client("owner")
+    shown = "__schema { queryType { name } }"
+
+    answers = [
+        await client.run(f"{{ {asked} }}", extensions={"cost": True})
+        for asked in (shown, f"{shown} records(first: 30) {{ nodes {{ id }} }}")
+    ]
+
+    assert [one.body["extensions"]["cost"]["requested"] for one in answers] == [3, 33]
 
 
 @pytest.mark.parametrize("who", [NOBODY, "owner"])
@@ -448,8 +551,8 @@ async def test_each_is_answered_all_that_a_tool_can_ask_and_an_eighth_more(world
     answer = await client.run(EVERYTHING)
 
     assert answer.errors == []
-    assert _count(answer.data) == fields_of(part)
-    assert _count((await client.run(FULL)).data) < fields_of(part) < _most(part)
+    assert fields_in(answer.data) == fields_of(part)
+    assert fields_in((await client.run(FULL)).data) < fields_of(part) < _most(part)
 
 
 @pytest.mark.parametrize(
@@ -497,13 +600,6 @@ def _values(given: GraphQLInputObjectType) -> Iterator[str]:
 def _most(part: GraphQLSchema) -> int:
     """Return how many fields an answer about what is shown may have."""
     return fields_of(part) * 9 // 8
-
-
-def _count(data: Any) -> int:
-    """Return how many fields an answer has."""
-    if isinstance(data, dict):
-        return len(data) + sum(map(_count, data.values()))
-    return sum(map(_count, data)) if isinstance(data, list) else 0
 
 
 def _words(data: Any) -> Iterator[str]:

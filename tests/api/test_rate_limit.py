@@ -11,11 +11,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from fieldward.database import Databases
+from fieldward.settings import Settings
 from fieldward.web.app import build_app
 from fieldward.web.limits import ANONYMOUS_LIMIT
 from models.waiting import CROWDED_AFTER_S, LONGEST_WAIT_S
 from resolvers.allowance import MOST_CALLERS, WINDOW_S, Allowances, OverspentError, Quota
 from resolvers.flood import WRITTEN_EACH
+from tests.api.test_introspection import EVERYTHING, fields_in
 from tests.conftest import Template
 from tests.support.world import Client, World, connect, json_body
 
@@ -23,6 +25,9 @@ CHEAP = "{ viewer { user { name } } }"
 DEAR = "{ records(first: 100) { nodes { siteCode } } }"
 POLICY = re.compile(r'"requests";q=(\d+);qu="requests";w=60, "cost";q=(\d+);qu="cost";w=60')
 STATE = re.compile(r'"requests";r=(\d+);t=(\d+), "cost";r=(\d+);t=(\d+)')
+
+DEFAULT = {name: one.default for name, one in Settings.model_fields.items() if "rate_limit_" in name}
+"""The quotas as they are where nobody sets them."""
 
 Limited = Callable[..., Awaitable[httpx.AsyncClient]]
 
@@ -62,6 +67,58 @@ async def test_every_answer_says_what_is_left(world: World, limited: Limited) ->
         assert 98 <= left <= 100
         assert full_s <= 2
         assert 4890 <= cost <= 5000
+
+
+async def test_the_schema_is_paid_for_like_data(world: World, limited: Limited) -> None:
+    http = await limited(rate_limit_requests=100, rate_limit_cost=60_000)
+    owner = Client(http, (await world.client("owner")).token)
+
+    shown, refused = await asyncio.gather(*(owner.run(EVERYTHING, extensions={"cost": True}) for _ in range(2)))
+
+    cost = shown.body["extensions"]["cost"]["requested"]
+    left = int(STATE.fullmatch(shown.headers["ratelimit"])[3])  # type: ignore[index]
+    assert shown.errors == []
+    assert cost == fields_in(shown.body["data"]) > 30_000
+    # Some comes back while it is answered, a thousand in a second.
+    assert left < 60_000 - cost / 2
+    assert refused.errors[0]["extensions"]["detail"] == "QUOTA_SPENT"
+
+
+async def test_many_at_once_ask_for_no_more_of_the_schema_than_the_quota_has(world: World, limited: Limited) -> None:
+    quota = 10_000
+    http = await limited(anonymous_rate_limit_cost=quota)
+    anyone = Client(http)
+
+    answers = await asyncio.gather(*(anyone.run(EVERYTHING) for _ in range(12)))
+
+    shown = [one for one in answers if one.status == 200]
+    cost = len(shown) and fields_in(shown[0].data)
+    assert 2 <= len(shown) <= 5
+    # What comes back in the seconds that it takes is a tenth of it at the most.
+    assert len(shown) * cost <= quota * 1.5
+    assert {one.errors[0]["extensions"]["detail"] for one in answers if one.status != 200} == {"QUOTA_SPENT"}
+
+
+@pytest.mark.parametrize("who", ["nobody", "owner"])
+async def test_a_tool_asks_for_all_of_the_schema_several_times_in_a_minute(
+    world: World, limited: Limited, who: str
+) -> None:
+    http = await limited(**DEFAULT)
+    client = Client(http) if who == "nobody" else Client(http, (await world.client(who)).token)
+
+    answers = [await client.run(EVERYTHING) for _ in range(8)]
+
+    assert [one.errors for one in answers] == [[]] * 8
+
+
+async def test_what_is_counted_of_the_schema_and_refused_is_paid_for(world: World, limited: Limited) -> None:
+    http = await limited(anonymous_rate_limit_cost=1_000)
+
+    often = " ".join(f"a{i}: __schema {{ types {{ fields {{ name description }} }} }}" for i in range(30))
+    answers = [await Client(http).run(f"{{ {often} }}") for _ in range(4)]
+
+    assert [one.codes for one in answers[:2]] == [["TOO_COMPLEX"]] * 2
+    assert answers[3].codes == ["RATE_LIMITED"]
 
 
 UNKNOWN = {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": "0" * 64}}}
