@@ -121,6 +121,15 @@ _WQX3_NAMES: Final[Mapping[Column, str]] = MappingProxyType(
         Column.LIMIT: "DetectionLimit_MeasureA",
         Column.LIMIT_UNIT: "DetectionLimit_MeasureUnitA",
         Column.SPECIATION: "Result_MethodSpeciation",
+        Column.RESULT_DEPTH: "ResultDepthHeight_Measure",
+        Column.RESULT_DEPTH_UNIT: "ResultDepthHeight_MeasureUnit",
+        Column.RESULT_DEPTH_REFERENCE: "ResultDepthHeight_AltitudeReferencePoint",
+        Column.TAXON: "ResultBiological_Taxon",
+        Column.TISSUE: "ResultBiological_SampleTissueAnatomy",
+        Column.WEIGHT_BASIS: "Result_WeightBasis",
+        Column.TIME_BASIS: "Result_TimeBasis",
+        Column.TEMPERATURE_BASIS: "Result_MeasureTemperatureBasis",
+        Column.PARTICLE_SIZE_BASIS: "Result_MeasureParticleSizeBasis",
     }
 )
 

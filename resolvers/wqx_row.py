@@ -59,7 +59,8 @@ _FACT_COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
 
 _NO_ID: Final = UUID(int=0)
 
-# What makes a result the same result when it is read again: never its value, which may be corrected.
+# What makes a result the same result when it is read again: never its value, which may be corrected. All of it is in
+# both layouts: what only one of them has, as a biological intent, would give the same row another id in the other.
 _IDENTITY: Final = (
     Column.CHARACTERISTIC,
     Column.FRACTION,
@@ -69,11 +70,22 @@ _IDENTITY: Final = (
     Column.ANALYTICAL_METHOD_NAME,
     Column.VALUE_TYPE,
     Column.STATISTICAL_BASE,
+    Column.SPECIATION,
+    Column.RESULT_DEPTH,
+    Column.RESULT_DEPTH_UNIT,
+    Column.RESULT_DEPTH_REFERENCE,
+    Column.TAXON,
+    Column.TISSUE,
+    Column.WEIGHT_BASIS,
+    Column.TIME_BASIS,
+    Column.TEMPERATURE_BASIS,
+    Column.PARTICLE_SIZE_BASIS,
 )
 
 # What tells results of one identity apart, under names that are the same in both layouts. How far its review has come
 # is not of it, nor is what the row says of its activity: either may change, and it is the same result. Nor is anything
-# that is sealed where it is stored, as comments are: an id that is made of it would tell who guesses right.
+# that is sealed where it is stored, as comments are: an id that is made of it would tell who guesses right. (Depth and
+# taxon are sealed as well, and are of the identity: without them results were lost.)
 _CONTENT: Final = (
     Column.VALUE,
     Column.QUALIFIER,
@@ -81,7 +93,6 @@ _CONTENT: Final = (
     Column.LIMIT,
     Column.LIMIT_UNIT,
     Column.LIMIT_TYPE,
-    Column.SPECIATION,
 )
 
 
@@ -187,7 +198,7 @@ def parse(
         organization=organization,
         activity=activity,
         facts=facts,
-        identity=tuple(cells[column].strip() for column in _IDENTITY),
+        identity=tuple(cells.get(column, "").strip() for column in _IDENTITY),
         content=digest(cells.get(column, "").strip() for column in _CONTENT),
         measurement=measurement,
     )

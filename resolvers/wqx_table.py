@@ -72,6 +72,15 @@ class Column(StrEnum):
     LIMIT = "DetectionQuantitationLimitMeasure/MeasureValue"
     LIMIT_UNIT = "DetectionQuantitationLimitMeasure/MeasureUnitCode"
     SPECIATION = "MethodSpecificationName"
+    RESULT_DEPTH = "ResultDepthHeightMeasure/MeasureValue"
+    RESULT_DEPTH_UNIT = "ResultDepthHeightMeasure/MeasureUnitCode"
+    RESULT_DEPTH_REFERENCE = "ResultDepthAltitudeReferencePointText"
+    TAXON = "SubjectTaxonomicName"
+    TISSUE = "SampleTissueAnatomyName"
+    WEIGHT_BASIS = "ResultWeightBasisText"
+    TIME_BASIS = "ResultTimeBasisText"
+    TEMPERATURE_BASIS = "ResultTemperatureBasisText"
+    PARTICLE_SIZE_BASIS = "ResultParticleSizeBasisText"
 
 
 OPTIONAL: Final = frozenset(
@@ -82,6 +91,15 @@ OPTIONAL: Final = frozenset(
         Column.SITE_LATITUDE,
         Column.SITE_LONGITUDE,
         Column.SPECIATION,
+        Column.RESULT_DEPTH,
+        Column.RESULT_DEPTH_UNIT,
+        Column.RESULT_DEPTH_REFERENCE,
+        Column.TAXON,
+        Column.TISSUE,
+        Column.WEIGHT_BASIS,
+        Column.TIME_BASIS,
+        Column.TEMPERATURE_BASIS,
+        Column.PARTICLE_SIZE_BASIS,
     }
 )
 

@@ -124,6 +124,31 @@ async def test_a_result_of_another_kind_beside_it_does_not_change_what_it_is(wor
     assert await project.values() == ["5", "7.1"]
 
 
+@pytest.mark.parametrize(
+    "apart",
+    [
+        {"SPECIATION": ("as N", "as NO3")},
+        {"RESULT_DEPTH": ("1", "2"), "RESULT_DEPTH_UNIT": ("m", "m")},
+        {"TAXON": ("Salmo trutta", "Perca fluviatilis")},
+    ],
+    ids=["speciation", "depth", "taxon"],
+)
+@pytest.mark.parametrize("later", [LEGACY, WQX3], ids=["older", "newer"])
+async def test_of_another_form_depth_or_taxon_it_is_another_result_in_a_later_file_too(
+    world: World, apart: dict[str, tuple[str, str]], later: Layout
+) -> None:
+    project = await a_project(world)
+    first, second = (
+        a_file(a_row(VALUE=value, **{name: said[index] for name, said in apart.items()})).getvalue().encode()
+        for index, value in enumerate(("10", "44.3"))
+    )
+
+    assert await project.take(first) == [C]
+    assert await project.take(second, later) == [C]
+    assert await project.take(first, later) == await project.take(second) == [K]
+    assert await project.values() == ["10", "44.3"]
+
+
 @pytest.mark.parametrize(("first", "second"), [(LEGACY, WQX3), (WQX3, LEGACY)], ids=["older first", "newer first"])
 async def test_the_real_file_grows_in_either_layout(world: World, first: Layout, second: Layout) -> None:
     project = await a_project(world)

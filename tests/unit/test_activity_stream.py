@@ -77,7 +77,7 @@ def test_long_rows_make_small_batches_and_more_readings(monkeypatch: pytest.Monk
     # Some 11 kB a row, two of them a record.
     assert set(sizes[:-1]) == {9}
     assert sum(sizes) == 60
-    assert readings == 7
+    assert readings == 8
     assert ids == {record.id for batch in batches(together) for record in batch.records}
 
 

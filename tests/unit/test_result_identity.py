@@ -3,13 +3,16 @@
 import io
 import random
 
+import pytest
+
 from models.inventory import entity_of
 from models.measurement import Measurement
 from resolvers.wqx import WqxFile, read_results
 from resolvers.wqx_layout import WQX3
+from resolvers.wqx_table import Column
 from resolvers.wqx_value import identity_of
 from tests.support.importing import as_wqx3, demo_file
-from tests.support.wqx import ORGANIZATION, PROJECT, a_file, a_row, read
+from tests.support.wqx import ORGANIZATION, PROJECT, a_file, a_row, ids_of, read
 
 
 def by_value(*rows: dict[str, str]) -> dict[str | None, set[str]]:
@@ -53,6 +56,37 @@ def test_results_of_one_identity_have_ids_that_begin_alike_and_others_do_not() -
 
     assert first == second
     assert len({first, *others}) == 3
+
+
+APART = {
+    "SPECIATION": ("as N", "as NO3"),
+    "RESULT_DEPTH": ("0.5", "10"),
+    "RESULT_DEPTH_UNIT": ("m", "ft"),
+    "RESULT_DEPTH_REFERENCE": ("Surface", "Bottom"),
+    "TAXON": ("Salmo trutta", "Perca fluviatilis"),
+    "TISSUE": ("Liver", "Fillet"),
+    "WEIGHT_BASIS": ("Dry", "Wet"),
+    "TIME_BASIS": ("1 Day", "5 Day"),
+    "TEMPERATURE_BASIS": ("20 Deg C", "25 Deg C"),
+    "PARTICLE_SIZE_BASIS": ("< 63 um", "< 2 mm"),
+}
+"""By what results of one characteristic are others, with two things that may be said of each."""
+
+
+@pytest.mark.parametrize("name", APART)
+def test_what_wqx_tells_results_apart_by_is_of_the_identity_in_both_layouts(name: str) -> None:
+    rows = [a_row(), *(a_row(**{name: one}) for one in APART[name])]
+    text = a_file(*rows).getvalue()
+    [record], [in_newer] = read(text).records, newer(text.encode()).records
+
+    assert len({identity_of(one.id) for one in record.measurements}) == 3
+    assert [one.id for one in in_newer.measurements] == [one.id for one in record.measurements]
+
+
+def test_a_file_without_the_columns_of_depth_and_the_like_gives_the_same_ids_as_with_them_empty() -> None:
+    header = [name for name in a_row() if name not in {Column[one] for one in APART}]
+
+    assert ids_of(read(a_file(a_row(), header=header))) == ids_of(read(a_file(a_row())))
 
 
 def test_what_is_said_of_the_visit_or_of_a_review_does_not_change_which_one_it_is() -> None:
