@@ -21,7 +21,7 @@ from typing import Final, TextIO
 from uuid import UUID
 
 from resolvers.wqx_layout import Layout
-from resolvers.wqx_row import Facts, ReportedMeasurement, Result
+from resolvers.wqx_row import Facts, FileColumns, ReportedMeasurement, Result
 from resolvers.wqx_table import CellError, TableRow
 from resolvers.wqx_value import result_id, stable_id
 
@@ -47,6 +47,7 @@ class ReportedRecord:
 
     `source_key` is the provider's own identity of it, organization and activity. `activity_type` tells a sample from
     a blank or a replicate taken for quality control. Latitude and longitude are degrees in the datum of the file.
+    `columns` says which of the file's columns say what.
     """
 
     line: int
@@ -64,6 +65,7 @@ class ReportedRecord:
     collector: str | None = field(repr=False)
     comment: str | None = field(repr=False)
     measurements: tuple[ReportedMeasurement, ...]
+    columns: FileColumns = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,7 @@ def _read(stream: TextIO, layout: Layout, survey: Survey, reading: int, owner: O
     batch = Batch(number)
     current: _Activity | None = None
     held: dict[str, _Activity] = {}
+    columns = layout.columns
     for row in layout.rows(stream):
         if not row.cells:
             if reading == 0:
@@ -201,10 +204,10 @@ def _read(stream: TextIO, layout: Layout, survey: Survey, reading: int, owner: O
                 batch.rejections.append(_rejection(row.line, error))
             else:
                 if digest in survey.scattered:
-                    held.setdefault(key, _Activity(key)).take(row, results, batch)
+                    held.setdefault(key, _Activity(key, columns)).take(row, results, batch)
                 else:
                     if current is None:
-                        current = _Activity(key)
+                        current = _Activity(key, columns)
                     current.take(row, results, batch)
         if batch.is_full:
             yield batch
@@ -221,10 +224,11 @@ def _read(stream: TextIO, layout: Layout, survey: Survey, reading: int, owner: O
 class _Activity:
     """The rows of one activity so far, and what they say of it together."""
 
-    __slots__ = ("_facts", "_lines", "_results", "_weight", "key")
+    __slots__ = ("_columns", "_facts", "_lines", "_results", "_weight", "key")
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, columns: FileColumns) -> None:
         self.key = key
+        self._columns = columns
         self._facts: Facts | None = None
         self._results: list[Result] = []
         # The lines of its rows, once they are too many: then there is nothing else to keep of it.
@@ -242,7 +246,8 @@ class _Activity:
             for result in results:
                 facts = result.facts if facts is None else facts.joined(result.facts)
         except CellError as error:
-            batch.rejections.append(_rejection(line, error))
+            column = self._columns.visit.get(error.column, error.column)
+            batch.rejections.append(Rejection(line, column, error.reason, error.value))
             return
         if len(self._results) + len(results) > MOST_RESULTS:
             self._lines = sorted({one.measurement.line for one in self._results} | {line})
@@ -262,7 +267,10 @@ class _Activity:
             batch.weight += self._weight
 
     def _record(self, facts: Facts, owner: Owner) -> ReportedRecord:
-        first, at = self._results[0], facts.moment.at
+        first, at, columns = self._results[0], facts.moment.at, self._columns
+        if facts.position is not None:
+            where = facts.position.column
+            columns = replace(columns, visit={**columns.visit, "latitude": where, "longitude": where})
         key = (owner[0].bytes, owner[1].bytes, first.organization, first.activity)
         ids = {
             id(result): result_id(at, ("measurement", *key, *result.identity), (result.content, str(number)))
@@ -284,6 +292,7 @@ class _Activity:
             collector=facts.collector,
             comment=facts.comment,
             measurements=tuple(replace(result.measurement, id=ids[id(result)]) for result in self._results),
+            columns=columns,
         )
 
     def _told_apart(self) -> Iterator[tuple[Result, int]]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from resolvers.csv_mapping import WIDTHS, CsvMapping, Delimiter, Encoding, ImportField
 from resolvers.csv_moment import moment_of
-from resolvers.wqx_row import Facts, ReportedMeasurement, Result
+from resolvers.wqx_row import Facts, FileColumns, ReportedMeasurement, Result
 from resolvers.wqx_table import CellError, TableRow, read_table, require_columns
 from resolvers.wqx_value import Moment, Position, digest, number
 
@@ -26,6 +26,15 @@ _ENCODINGS: Final = {
 _NO_ID: Final = UUID(int=0)
 _OF_ALL: Final = frozenset({_F.FRACTION, _F.UNIT, _F.QUALIFIER, _F.RESULT_METHOD, _F.RESULT_STATUS, _F.VALUE_TYPE})
 """What is said of every result of a row, of those in columns of their own as well."""
+_VISIT: Final = {
+    "site_code": _F.SITE_CODE,
+    "site_name": _F.SITE_NAME,
+    "activity_type": _F.ACTIVITY_TYPE,
+    "medium": _F.MEDIUM,
+    "method": _F.METHOD,
+    "collector": _F.COLLECTOR,
+    "comment": _F.COMMENT,
+}
 
 
 class CsvLayout:
@@ -39,6 +48,16 @@ class CsvLayout:
         self._zone = ZoneInfo(mapping.time_zone)
         self._wanted = tuple(dict.fromkeys([*self._columns.values(), *(one.column.strip() for one in mapping.results)]))
         self.encoding = _ENCODINGS[mapping.encoding]
+        is_whole = _F.COLLECTED_AT in self._columns or _F.COLLECTED_AT in self._constants
+        self._day = _F.COLLECTED_AT if is_whole else _F.DATE
+        self.columns = FileColumns(
+            {
+                **{name: self._name(one) for name, one in _VISIT.items()},
+                "date": self._name(self._day),
+                "time": self._name(_F.COLLECTED_AT if is_whole else _F.TIME),
+            },
+            {"method": self._name(_F.RESULT_METHOD), "comment": self._name(_F.RESULT_COMMENT)},
+        )
 
     def rows(self, stream: TextIO) -> Iterator[TableRow]:
         """Yield the rows below the header."""
@@ -98,11 +117,10 @@ class CsvLayout:
         )
 
     def _moment(self, cells: Mapping[str, str]) -> Moment:
-        is_whole = _F.COLLECTED_AT in self._columns or _F.COLLECTED_AT in self._constants
-        name = _F.COLLECTED_AT if is_whole else _F.DATE
+        name = self._day
         return moment_of(
             self._said(cells, name) or "",
-            None if is_whole else self._said(cells, _F.TIME) or "",
+            None if name is _F.COLLECTED_AT else self._said(cells, _F.TIME) or "",
             self._said(cells, _F.TIME_ZONE) or "",
             order=self._mapping.date_order,
             zone=self._zone,

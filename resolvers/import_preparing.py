@@ -54,10 +54,14 @@ def switched(batch: Prepared, off: Collection[str], *, drops: bool) -> Prepared:
         lines = sorted({one.line for one in reported.measurements})
         at_fault = [] if drops else list(given_of_off(entity_of(Record), off, new.values))
         if at_fault:
-            rejections += [Rejection(line, input_name(at_fault[0]), IS_OFF, "") for line in lines]
+            column = reported.columns.visit.get(at_fault[0], input_name(at_fault[0]))
+            rejections += [Rejection(line, column, IS_OFF, "") for line in lines]
             continue
         bad = {} if drops else _lines_at_fault(reported, new, off)
-        rejections += [Rejection(line, input_name(name), IS_OFF, "") for line, name in sorted(bad.items())]
+        named = reported.columns.result
+        rejections += [
+            Rejection(line, named.get(name, input_name(name)), IS_OFF, "") for line, name in sorted(bad.items())
+        ]
         kept = [
             (one, replace(stored, **emptied(entity_of(Measurement), off, stored.values)))
             for one, stored in zip(reported.measurements, new.measurements, strict=True)

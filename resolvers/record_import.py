@@ -4,6 +4,8 @@ Ids are derived from what a row says of itself, so that a file imported twice ch
 a record stays that result when its value is corrected; of several, each is told by its content. A row that can't become
 anything is reported with its line, column and reason. A dry run goes the same way up to the write.
 
+Of a record that is there, a file says what was said of it before, or its rows are rejected: they contradict it.
+
 New results of a record that is there already go into it as a change of it: by whom is noted, and what was sent back is
 a draft again. A record that is under review or approved takes none: what is signed is not added to by a file.
 """
@@ -34,6 +36,7 @@ from models.visibility import visible
 from resolvers.activity_stream import MOST_RESULTS, Rejection, ReportedRecord, look_through, read_batches
 from resolvers.change import Change, Intent, commit_change
 from resolvers.collector import load_collectors
+from resolvers.import_contradiction import WRITTEN, contradictions
 from resolvers.import_preparing import Prepared, prepare_batch, switched
 from resolvers.import_report import Fate, ImportReport, Outcome
 from resolvers.locking import Wanted, hold_visible
@@ -55,6 +58,7 @@ from resolvers.wqx_value import identity_of
 _AT_PROJECT: Final = ("project",)
 _FULL: Final = f"is of an activity that would have more than {MOST_RESULTS} results with those that are there"
 _SIGNED: Final = "is of a record that is under review or approved"
+_CONTRADICTS: Final = "contradicts what is stored of the same activity"
 _TAKEN: Final = "has an id that something else of the organization has"
 
 
@@ -243,12 +247,22 @@ async def _sorted(
     found = await _known_records(connection, organization_id, ids, is_written=is_written)
     # Ids are made of what a file says, and clients make theirs: one may have been made for another project before. What
     # is there is that project's, and is neither taken for the file's nor added to.
-    known = {one: status for one, (whose, status) in found.items() if whose == project_id}
+    known = {one: row for one, row in found.items() if row["project_id"] == project_id}
     for record, _ in batch.records:
         if record.id in found and record.id not in known:
             lines = {one.line for one in record.measurements}
             rejections += [Rejection(line, "", _TAKEN, "") for line in sorted(lines)]
-    free = [(record, stored) for record, stored in batch.records if record.id in known or record.id not in found]
+    given = [(record.id, stored) for record, stored in batch.records if record.id in known]
+    contradicted = await contradictions(connection, organization_id, known, given)
+    for record, _ in batch.records:
+        if (name := contradicted.get(record.id)) is not None:
+            lines = {one.line for one in record.measurements}
+            rejections += [Rejection(line, record.columns.visit[name], _CONTRADICTS, "") for line in sorted(lines)]
+    free = [
+        (record, stored)
+        for record, stored in batch.records
+        if (record.id in known or record.id not in found) and record.id not in contradicted
+    ]
     there = await _stored_results(connection, organization_id, [record for record, _ in free if record.id in known])
     fates: dict[int, RowFate] = dict.fromkeys(batch.blank, RowFate.BLANK)
     new: list[tuple[ReportedRecord, NewRecord]] = []
@@ -263,7 +277,8 @@ async def _sorted(
             for position, (one, new_one) in enumerate(zip(record.measurements, stored.measurements, strict=True))
             if one.id not in known_results
         ]
-        if is_known and fresh and (why := _why_not(known[record.id], there.of_record[record.id] + len(fresh))):
+        why = _why_not(known[record.id]["status"], there.of_record[record.id] + len(fresh)) if is_known else None
+        if fresh and why is not None:
             lines = {one.line for _, _, one, _ in fresh}
             rejections += [Rejection(line, "", why, "") for line in sorted(lines)]
             fresh = []
@@ -291,7 +306,7 @@ async def _sorted(
     return _SortedOut(outcome, new, results, grown)
 
 
-def _why_not(status: RecordStatus, results: int) -> str | None:
+def _why_not(status: str, results: int) -> str | None:
     """Return why a record of that status may not have so many results, with new ones; None where it may."""
     if status not in UNDER_WAY:
         return _SIGNED
@@ -300,16 +315,17 @@ def _why_not(status: RecordStatus, results: int) -> str | None:
 
 async def _known_records(
     connection: asyncpg.Connection, organization_id: UUID, ids: Sequence[UUID], *, is_written: bool
-) -> dict[UUID, tuple[UUID, RecordStatus]]:
-    """Return of those that are there the project and the status."""
+) -> dict[UUID, asyncpg.Record]:
+    """Return of those that are there the project, the status, and what a file may contradict."""
     rows = await connection.fetch(
-        f'select id, project_id, status from "{entity_of(Record).name}" where organization_id = $1 and id = any($2)'
+        f'select id, project_id, status, {", ".join(WRITTEN)} from "{entity_of(Record).name}"'
+        " where organization_id = $1 and id = any($2)"
         # In one order, so that two imports of the same file wait for each other and do not lock each other out.
         f"{' order by id for update' if is_written else ''}",
         organization_id,
         ids,
     )
-    return {row["id"]: (row["project_id"], RecordStatus(row["status"])) for row in rows}
+    return {row["id"]: row for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

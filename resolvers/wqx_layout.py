@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Protocol, TextIO
 
-from resolvers.wqx_row import Result, parse
+from resolvers.wqx_row import FileColumns, Result, parse
 from resolvers.wqx_table import OPTIONAL, CellError, Column, TableRow, read_table, require_columns
 
 
@@ -23,6 +23,10 @@ class Layout(Protocol):
     @property
     def encoding(self) -> str:
         """The name of the encoding, as Python knows it."""
+
+    @property
+    def columns(self) -> FileColumns:
+        """The file's columns, by what they say."""
 
     def rows(self, stream: TextIO) -> Iterator[TableRow]:
         """Yield the rows below the header, each good or with its fault.
@@ -49,6 +53,14 @@ class WqxLayout:
     names: Mapping[Column, str]
     optional: frozenset[str]
     encoding: str = "utf-8"
+
+    @property
+    def columns(self) -> FileColumns:
+        """The file's columns, by what they say. Of a place it depends on the row."""
+        return FileColumns(
+            {name: self.names[column] for name, column in _VISIT.items()},
+            {name: self.names[column] for name, column in _RESULT.items()},
+        )
 
     def rows(self, stream: TextIO) -> Iterator[TableRow]:
         """Yield the rows below the header."""
@@ -77,6 +89,22 @@ class WqxLayout:
         require_columns(header, wanted=tuple(self.names.values()), optional=self.optional)
 
 
+_VISIT: Final[Mapping[str, Column]] = MappingProxyType(
+    {
+        "site_code": Column.SITE,
+        "date": Column.DATE,
+        "time": Column.TIME,
+        "site_name": Column.SITE_NAME,
+        "activity_type": Column.ACTIVITY_TYPE,
+        "medium": Column.MEDIUM,
+        "method": Column.SAMPLING_METHOD,
+        "collector": Column.CONDUCTING_ORGANIZATION,
+        "comment": Column.ACTIVITY_COMMENT,
+    }
+)
+_RESULT: Final[Mapping[str, Column]] = MappingProxyType(
+    {"method": Column.ANALYTICAL_METHOD, "comment": Column.RESULT_COMMENT}
+)
 _COLUMNS: Final = frozenset(map(str, Column))
 _SAME: Final[Mapping[Column, str]] = MappingProxyType({column: column.value for column in Column})
 

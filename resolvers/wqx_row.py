@@ -45,18 +45,6 @@ WIDTHS: Final[Mapping[Column, int]] = MappingProxyType(
 """Characters that the columns of `record` and `measurement` hold, so that a row accepted here can be stored."""
 
 
-_FACT_COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
-    {
-        "site_code": Column.SITE,
-        "site_name": Column.SITE_NAME,
-        "activity_type": Column.ACTIVITY_TYPE,
-        "medium": Column.MEDIUM,
-        "method": Column.SAMPLING_METHOD,
-        "collector": Column.CONDUCTING_ORGANIZATION,
-        "comment": Column.ACTIVITY_COMMENT,
-    }
-)
-
 _NO_ID: Final = UUID(int=0)
 
 # What makes a result the same result when it is read again: never its value, which may be corrected. All of it is in
@@ -126,6 +114,17 @@ class ReportedMeasurement:
 
 
 @dataclass(frozen=True, slots=True)
+class FileColumns:
+    """Which columns of a file say what is stored, by the name of the column that keeps it.
+
+    visit: of a record; `date` and `time` as well, which make its moment. result: of a measurement.
+    """
+
+    visit: Mapping[str, str]
+    result: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What a row says of its activity. Contradictions are looked for in the order of the fields."""
 
@@ -143,7 +142,7 @@ class Facts:
         """Return these facts with what is empty filled in from the later ones.
 
         Raises:
-            CellError: both say something, and not the same; names the later row's column.
+            CellError: both say something, and not the same; names the fact as `FileColumns.visit` does.
         """
         if self == later:
             return self
@@ -190,7 +189,7 @@ def parse(
     """
     organization = _required(cells, Column.ORGANIZATION)
     activity = _required(cells, Column.ACTIVITY)
-    facts = _facts(cells)
+    facts = _facts(cells, names)
     own = cells if read_from is None else read_from
     measurement = _measurement(line, cells, own, names)
     _require_storable(cells, facts, measurement)
@@ -204,11 +203,11 @@ def parse(
     )
 
 
-def _facts(cells: Mapping[str, str]) -> Facts:
+def _facts(cells: Mapping[str, str], names: Mapping[Column, str]) -> Facts:
     return Facts(
         site_code=_required(cells, Column.SITE),
         moment=moment(cells[Column.DATE], cells[Column.TIME], cells[Column.ZONE]),
-        position=_position(cells),
+        position=_position(cells, names),
         site_name=_text(cells, Column.SITE_NAME),
         activity_type=_text(cells, Column.ACTIVITY_TYPE),
         medium=_text(cells, Column.MEDIUM),
@@ -263,11 +262,11 @@ def _collector_column(cells: Mapping[str, str]) -> Column:
     return Column.CONDUCTING_ORGANIZATION if _text(cells, Column.CONDUCTING_ORGANIZATION) else Column.ORGANIZATION_NAME
 
 
-def _position(cells: Mapping[str, str]) -> Position | None:
+def _position(cells: Mapping[str, str], names: Mapping[Column, str]) -> Position | None:
     for columns in ((Column.LATITUDE, Column.LONGITUDE), (Column.SITE_LATITUDE, Column.SITE_LONGITUDE)):
         found = position(*(cells.get(column, "") for column in columns), columns=columns)
         if found is not None:
-            return found
+            return replace(found, column=names.get(columns[0], columns[0]))
     return None
 
 
@@ -292,15 +291,14 @@ def _require_storable(cells: Mapping[str, str], facts: Facts, measurement: Repor
 
 
 def _contradiction(name: str, earlier: Facts, later: Facts) -> CellError:
-    column: str | None = _FACT_COLUMNS.get(name)
-    value = getattr(later, name)
+    column, value = name, getattr(later, name)
     if name == "moment":
-        column = Column.TIME if earlier.moment.day == later.moment.day else Column.DATE
+        column = "time" if earlier.moment.day == later.moment.day else "date"
         value = later.moment.reported
     elif later.position is not None and name == "position":
         column = later.position.column
         value = f"{later.position.latitude} {later.position.longitude}"
-    return CellError(column or "", "contradicts an earlier row of the same activity", value)
+    return CellError(column, "contradicts an earlier row of the same activity", value)
 
 
 def _required(cells: Mapping[str, str], column: Column) -> str:

@@ -209,7 +209,9 @@ async def test_rows_of_a_file_that_have_it_are_rejected_or_lose_it_as_was_chosen
     for shown in (looked, rejected):
         assert counts(shown) == (1, 0, 2, 0)
         refused = [one for one in shown["rows"]["nodes"] if one["fate"] == "REJECTED"]
-        assert {(one["column"], one["reason"]) for one in refused} == {("comment", "is switched off in this project")}
+        assert {(one["column"], one["reason"]) for one in refused} == {
+            ("ActivityCommentText", "is switched off in this project")
+        }
     dropped = await _imported(world, sheet, dryRun=False, dropSwitchedOff=True)
     assert counts(dropped) == (2, 1, 0, 0)
     ids = [
