@@ -46,7 +46,7 @@ class ReportedRecord:
     """One activity: a visit to a site, with its results in the order of the file. `line` is that of its first row.
 
     `source_key` is the provider's own identity of it, organization and activity. `activity_type` tells a sample from
-    a blank or a replicate taken for quality control. Latitude and longitude are degrees in the datum of the file.
+    a blank or a replicate taken for quality control. Latitude and longitude are degrees of WGS 84 or NAD 83.
     `columns` says which of the file's columns say what.
     """
 

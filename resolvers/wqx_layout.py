@@ -127,6 +127,19 @@ _WQX3_NAMES: Final[Mapping[Column, str]] = MappingProxyType(
         Column.LONGITUDE: "ActivityLocation_Longitude",
         Column.SITE_LATITUDE: "Location_Latitude",
         Column.SITE_LONGITUDE: "Location_Longitude",
+        Column.DATUM: "ActivityLocation_HorzCoordReferenceSystemDatum",
+        Column.SITE_DATUM: "Location_HorzCoordReferenceSystemDatum",
+        **{
+            column: str(column)
+            for column in (
+                Column.STANDARD_LATITUDE,
+                Column.STANDARD_LONGITUDE,
+                Column.STANDARD_DATUM,
+                Column.SITE_STANDARD_LATITUDE,
+                Column.SITE_STANDARD_LONGITUDE,
+                Column.SITE_STANDARD_DATUM,
+            )
+        },
         Column.ACTIVITY_COMMENT: "Activity_Comment",
         Column.SAMPLING_METHOD: "SampleCollectionMethod_Identifier",
         Column.SAMPLING_METHOD_CONTEXT: "SampleCollectionMethod_IdentifierContext",

@@ -14,7 +14,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from resolvers.wqx_table import CellError, Column
-from resolvers.wqx_value import Moment, Position, digest, method, moment, number, position
+from resolvers.wqx_value import Moment, Position, digest, is_good_datum, method, moment, number, position
 
 METHOD_WIDTH: Final = 200
 ANALYTICAL_METHOD_WIDTH: Final = 300
@@ -44,6 +44,18 @@ WIDTHS: Final[Mapping[Column, int]] = MappingProxyType(
 )
 """Characters that the columns of `record` and `measurement` hold, so that a row accepted here can be stored."""
 
+
+# Of the activity, then of its site: what is given, with its datum, and the same as the portal standardized it.
+_PLACES: Final = (
+    (
+        ((Column.LATITUDE, Column.LONGITUDE), Column.DATUM),
+        ((Column.STANDARD_LATITUDE, Column.STANDARD_LONGITUDE), Column.STANDARD_DATUM),
+    ),
+    (
+        ((Column.SITE_LATITUDE, Column.SITE_LONGITUDE), Column.SITE_DATUM),
+        ((Column.SITE_STANDARD_LATITUDE, Column.SITE_STANDARD_LONGITUDE), Column.SITE_STANDARD_DATUM),
+    ),
+)
 
 _NO_ID: Final = UUID(int=0)
 
@@ -263,10 +275,18 @@ def _collector_column(cells: Mapping[str, str]) -> Column:
 
 
 def _position(cells: Mapping[str, str], names: Mapping[Column, str]) -> Position | None:
-    for columns in ((Column.LATITUDE, Column.LONGITUDE), (Column.SITE_LATITUDE, Column.SITE_LONGITUDE)):
+    for (columns, datum_column), (standard_columns, standard_datum_column) in _PLACES:
         found = position(*(cells.get(column, "") for column in columns), columns=columns)
-        if found is not None:
-            return replace(found, column=names.get(columns[0], columns[0]))
+        if found is None:
+            continue
+        datum = _text(cells, datum_column)
+        if datum is not None and not is_good_datum(datum):
+            columns = standard_columns
+            found = position(*(cells.get(column, "") for column in columns), columns=columns)
+            if found is None or not is_good_datum(cells.get(standard_datum_column, "")):
+                why = "is neither WGS84 nor NAD83, and there is no standardized place in one of them"
+                raise CellError(datum_column, why, datum)
+        return replace(found, column=names.get(columns[0], columns[0]))
     return None
 
 

@@ -34,7 +34,10 @@ _FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udff
 
 
 class Column(StrEnum):
-    """The columns that are read. All but those in `OPTIONAL` must be there: without them a result means less."""
+    """The columns that are read. All but those in `OPTIONAL` must be there: without them a result means less.
+
+    The standardized places are in the newer layout alone, and go by their names there.
+    """
 
     ORGANIZATION = "OrganizationIdentifier"
     ORGANIZATION_NAME = "OrganizationFormalName"
@@ -51,6 +54,14 @@ class Column(StrEnum):
     LONGITUDE = "ActivityLocation/LongitudeMeasure"
     SITE_LATITUDE = "LatitudeMeasure"
     SITE_LONGITUDE = "LongitudeMeasure"
+    DATUM = "ActivityLocation/HorizontalCoordinateReferenceSystemDatumName"
+    SITE_DATUM = "HorizontalCoordinateReferenceSystemDatumName"
+    STANDARD_LATITUDE = "ActivityLocation_LatitudeStandardized"
+    STANDARD_LONGITUDE = "ActivityLocation_LongitudeStandardized"
+    STANDARD_DATUM = "ActivityLocation_HorzCoordStandardizedDatum"
+    SITE_STANDARD_LATITUDE = "Location_LatitudeStandardized"
+    SITE_STANDARD_LONGITUDE = "Location_LongitudeStandardized"
+    SITE_STANDARD_DATUM = "Location_HorzCoordStandardizedDatum"
     ACTIVITY_COMMENT = "ActivityCommentText"
     SAMPLING_METHOD = "SampleCollectionMethod/MethodIdentifier"
     SAMPLING_METHOD_CONTEXT = "SampleCollectionMethod/MethodIdentifierContext"
@@ -90,6 +101,14 @@ OPTIONAL: Final = frozenset(
         Column.LONGITUDE,
         Column.SITE_LATITUDE,
         Column.SITE_LONGITUDE,
+        Column.DATUM,
+        Column.SITE_DATUM,
+        Column.STANDARD_LATITUDE,
+        Column.STANDARD_LONGITUDE,
+        Column.STANDARD_DATUM,
+        Column.SITE_STANDARD_LATITUDE,
+        Column.SITE_STANDARD_LONGITUDE,
+        Column.SITE_STANDARD_DATUM,
         Column.SPECIATION,
         Column.RESULT_DEPTH,
         Column.RESULT_DEPTH_UNIT,

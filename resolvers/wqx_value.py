@@ -58,6 +58,14 @@ ZONES: Final[Mapping[str, int]] = MappingProxyType(
     }
 )
 
+# The two agree within about two metres, which is less than a place is known by; any other may be a hundred off.
+_GOOD_DATUMS: Final = frozenset(
+    {
+        *("WGS84", "WGS1984", "WORLDGEODETICSYSTEM1984", "EPSG4326"),
+        *("NAD83", "NAD1983", "NORTHAMERICANDATUM1983", "NORTHAMERICANDATUMOF1983", "EPSG4269"),
+    }
+)
+
 _CONTENT_BITS: Final = 30
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -76,7 +84,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where, in degrees of the file's own datum; `column` is where the latitude was read."""
+    """Where, in degrees of WGS 84 or NAD 83; `column` is where the latitude was read."""
 
     latitude: Decimal
     longitude: Decimal
@@ -133,6 +141,11 @@ def position(latitude: str, longitude: str, *, columns: tuple[Column, Column]) -
         for text, bound, column in zip((latitude, longitude), (90, 180), columns, strict=True)
     )
     return Position(north, east, columns[0])
+
+
+def is_good_datum(text: str) -> bool:
+    """Return whether degrees in a datum can be taken as they are: it is WGS 84 or NAD 83, however that is written."""
+    return "".join(filter(str.isalnum, text)).upper() in _GOOD_DATUMS
 
 
 def method(context: str, identifier: str, name: str) -> str | None:

@@ -199,6 +199,25 @@ async def test_what_the_portal_answers_in_both_layouts_is_the_same(world: World,
     ]
 
 
+async def test_a_place_in_an_old_datum_is_the_standardized_one_or_none_is_taken(world: World) -> None:
+    owner, code = await world.client("owner"), await fresh_project(world)
+    place = {"LATITUDE": "47.5", "LONGITUDE": "-122.3", "DATUM": "NAD27"}
+    standard = {"STANDARD_LATITUDE": "47.49979", "STANDARD_LONGITUDE": "-122.30129", "STANDARD_DATUM": "NAD83"}
+    content = a_file(a_row(ACTIVITY="A-1", **place, **standard), a_row(ACTIVITY="A-2", **place)).getvalue().encode()
+    made = await uploaded(world, "owner", code, as_wqx3(content), kind="WQX3_CSV")
+    await start(owner, made)
+
+    await run_to_the_end()
+    shown = await show(owner, made, fate=["REJECTED"], first=10)
+
+    assert counts(shown) == (1, 0, 1, 0)
+    assert [one["column"] for one in shown["rows"]["nodes"]] == ["ActivityLocation_HorzCoordReferenceSystemDatum"]
+    [stored] = await world.sql(
+        "select latitude, longitude from record where project_id = $1", await world.project_id(code)
+    )
+    assert tuple(stored) == (47.49979, -122.30129)
+
+
 async def test_a_table_is_imported_by_a_saved_mapping(world: World) -> None:
     owner = await world.client("owner")
     code = await fresh_project(world)

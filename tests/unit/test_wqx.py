@@ -23,6 +23,7 @@ from tests.support.wqx import (
     read,
     the_measurement,
     the_record,
+    the_rejection,
 )
 
 REAL: Final = Path(__file__).parents[2] / "fieldward" / "demo" / "water-quality-results.csv"
@@ -200,6 +201,38 @@ def test_rows_of_one_activity_are_one_record_in_the_order_of_the_file() -> None:
 
 def test_the_same_activity_id_of_two_organizations_is_two_records() -> None:
     assert read(a_file(a_row(), a_row(ORGANIZATION="USGS-FL"))).counts.records == 2
+
+
+PLACE = {"LATITUDE": "47.5", "LONGITUDE": "-122.3"}
+STANDARD = {"STANDARD_LATITUDE": "47.49979", "STANDARD_LONGITUDE": "-122.30129", "STANDARD_DATUM": "NAD83"}
+
+
+@pytest.mark.parametrize("datum", ["", " ", "WGS84", "wgs 84", "World Geodetic System 1984", "NAD83", "Nad-83"])
+def test_a_place_without_a_datum_or_in_one_that_agrees_is_taken_as_it_is(datum: str) -> None:
+    record = the_record(read(a_file(a_row(**PLACE, **STANDARD, DATUM=datum))))
+
+    assert (str(record.latitude), str(record.longitude)) == ("47.5", "-122.3")
+
+
+@pytest.mark.parametrize("datum", ["NAD27", "UNKWN", "OTHER", "WGS72", "NAD8"])
+def test_a_place_in_another_datum_is_the_standardized_one_or_the_row_is_rejected(datum: str) -> None:
+    record = the_record(read(a_file(a_row(**PLACE, **STANDARD, DATUM=datum))))
+    assert (str(record.latitude), str(record.longitude)) == ("47.49979", "-122.30129")
+
+    for without in ({}, {**STANDARD, "STANDARD_DATUM": "NAD27"}, {**STANDARD, "STANDARD_DATUM": ""}):
+        told = the_rejection(read(a_file(a_row(**PLACE, **without, DATUM=datum))))
+        assert told.column == Column.DATUM
+        assert told.reason == "is neither WGS84 nor NAD83, and there is no standardized place in one of them"
+
+
+def test_the_datum_of_a_site_is_judged_where_the_site_s_place_is_taken() -> None:
+    site = {"SITE_LATITUDE": "47.5", "SITE_LONGITUDE": "-122.3", "SITE_DATUM": "NAD27"}
+    standard = {f"SITE_{name}": said for name, said in STANDARD.items()}
+
+    assert the_rejection(read(a_file(a_row(**site)))).column == Column.SITE_DATUM
+    assert str(the_record(read(a_file(a_row(**site, **standard)))).latitude) == "47.49979"
+    assert str(the_record(read(a_file(a_row(**PLACE, **site)))).latitude) == "47.5"
+    assert the_record(read(a_file(a_row(SITE_DATUM="NAD27", DATUM="NAD27")))).latitude is None
 
 
 @pytest.mark.parametrize(
