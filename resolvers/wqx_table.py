@@ -173,6 +173,9 @@ def read_rows(stream: TextIO) -> Iterator[TableRow]:
 def read_table(stream: TextIO, require_header: HeaderRule, *, delimiter: str = ",") -> Iterator[TableRow]:
     """Yield the rows below the header, in order, each with its cells by the names of the header.
 
+    Of columns with one name, which `require_header` lets pass where they are not read, each gets one of its own, and so
+    does one without a name: no cell is lost.
+
     The limit that the `csv` module shares between all its users is left as it is: a cell beyond it is a fault, too.
 
     Raises:
@@ -183,6 +186,7 @@ def read_table(stream: TextIO, require_header: HeaderRule, *, delimiter: str = "
     reader = csv.reader(lines, strict=True, delimiter=delimiter)
     header = _header(reader)
     require_header(header)
+    header = _told_apart(header)
     while True:
         start = lines.next_row()
         try:
@@ -219,6 +223,23 @@ def _header(reader: Iterator[list[str]]) -> list[str]:
     if len(header) > MOST_COLUMNS:
         raise WqxFormatError(f"The header has more than {MOST_COLUMNS} columns.")
     return header
+
+
+def _told_apart(header: list[str]) -> list[str]:
+    """Return the names of columns so that each is there once: `Notes`, `Notes (2)`; `column 7` where there is none."""
+    told: list[str] = []
+    seen: set[str] = set()
+    taken = set(header)
+    for position, name in enumerate(header, start=1):
+        stem = chosen = name or f"column {position}"
+        number = 1
+        while (not name or name in seen) and chosen in taken:
+            number += 1
+            chosen = f"{stem} ({number})"
+        seen.add(name)
+        taken.add(chosen)
+        told.append(chosen)
+    return told
 
 
 def _row(line: int, header: list[str], cells: list[str]) -> TableRow:

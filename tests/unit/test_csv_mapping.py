@@ -153,6 +153,24 @@ def test_one_faulty_cell_of_a_wide_row_rejects_the_row_and_no_half_of_it() -> No
     assert [(one.site_code, len(one.measurements)) for one in file.records] == [("Y", 1)]
 
 
+def test_cells_of_columns_with_one_name_that_no_mapping_names_are_all_kept() -> None:
+    wide = CsvMapping(
+        columns=[MappedColumn("s", ImportField.SITE_CODE), MappedColumn("t", ImportField.COLLECTED_AT)],
+        results=[ResultColumn("a", "Iron")],
+    )
+
+    [record] = read("s,n,t,,n,a\nX,one,2024-01-02T08:00Z,two,three,1\n", wide).records
+
+    assert record.measurements[0].source == {
+        "s": "X",
+        "n": "one",
+        "t": "2024-01-02T08:00Z",
+        "column 4": "two",
+        "n (2)": "three",
+        "a": "1",
+    }
+
+
 def test_the_same_table_gives_the_same_ids_whatever_the_order_of_its_rows() -> None:
     rows = [f"{site},2024-01-0{day},,,pH,7.{day},,\n" for site in "AB" for day in range(1, 4)]
 

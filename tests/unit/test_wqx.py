@@ -203,6 +203,26 @@ def test_the_same_activity_id_of_two_organizations_is_two_records() -> None:
     assert read(a_file(a_row(), a_row(ORGANIZATION="USGS-FL"))).counts.records == 2
 
 
+def test_cells_of_columns_with_one_name_or_none_are_all_kept() -> None:
+    row = a_row()
+    header = ",".join([*row, "Foo", "Foo", "Foo (2)", "", " Foo ", "", "column 999", "column 999"])
+    cells = ",".join([*row.values(), *"abcdefgh"])
+
+    source = the_measurement(read(f"{header}\n{cells}\n")).source
+
+    first = len(row) + 1
+    assert {name: cell for name, cell in source.items() if cell in set("abcdefgh")} == {
+        "Foo": "a",
+        "Foo (3)": "b",
+        "Foo (2)": "c",
+        f"column {first + 3}": "d",
+        "Foo (4)": "e",
+        f"column {first + 5}": "f",
+        "column 999": "g",
+        "column 999 (2)": "h",
+    }
+
+
 PLACE = {"LATITUDE": "47.5", "LONGITUDE": "-122.3"}
 STANDARD = {"STANDARD_LATITUDE": "47.49979", "STANDARD_LONGITUDE": "-122.30129", "STANDARD_DATUM": "NAD83"}
 
