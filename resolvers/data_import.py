@@ -200,7 +200,8 @@ async def cancel_import(change: Change, *, import_id: UUID) -> UUID:
     require(change.viewer, Permission.RECORD_IMPORT, project_scope(found.project_id))
     if found.status not in KEPT:
         raise ConflictError(f"An import that is {found.status} can't be cancelled.", field=_AT_ID)
-    await _end(change, found, ImportStatus.CANCELLED)
+    also = await _counted(change, found) if found.status is ImportStatus.RUNNING else []
+    await _end(change, found, ImportStatus.CANCELLED, also=also)
     return import_id
 
 
@@ -233,23 +234,12 @@ async def finish_import(
         found = await _locked(change, import_id)
         if found.status is not ImportStatus.RUNNING or found.run != run:
             return
-        counted = ("created_rows", "known_rows", "rejected_rows", "blank_rows", "records_created")
-        sums = ", ".join(f"coalesce(sum({name}), 0)::bigint as {name}" for name in counted)
-        (row,) = await fetch(
-            change.connection,
-            f"select {sums}, max(total_rows) as total_rows from import_block"
-            " where organization_id = $1 and import_id = $2 and run = $3",
-            change.organization_id,
-            import_id,
-            run,
-        )
-        for name, value in row.items():
-            setattr(found, name, value)
+        counted = await _counted(change, found)
         if code is None and found.total_rows is None:
             found.total_rows = 0
         found.ended_at = change.at
         found.error_code, found.error_message = code, message
-        columns = ["ended_at", "error_code", "error_message", *row]
+        columns = ["ended_at", "error_code", "error_message", *counted]
         if code is not None:
             await _end(change, found, ImportStatus.FAILED, keeps_file=True, also=columns)
         elif found.is_dry_run:
@@ -290,6 +280,23 @@ async def _end(
     await found.save(using_db=change.connection, update_fields=list(dict.fromkeys(["status", "ended_at", *also])))
     if not keeps_file:
         await _delete(change, "import_chunk", found.id)
+
+
+async def _counted(change: Change, found: DataImport) -> list[str]:
+    """Have the import say how many of its rows came to what so far, and return the columns that do."""
+    counted = ("created_rows", "known_rows", "rejected_rows", "blank_rows", "records_created")
+    sums = ", ".join(f"coalesce(sum({name}), 0)::bigint as {name}" for name in counted)
+    (row,) = await fetch(
+        change.connection,
+        f"select {sums}, max(total_rows) as total_rows from import_block"
+        " where organization_id = $1 and import_id = $2 and run = $3",
+        change.organization_id,
+        found.id,
+        found.run,
+    )
+    for name, value in row.items():
+        setattr(found, name, value)
+    return list(row.keys())
 
 
 async def _locked(change: Change, import_id: UUID) -> DataImport:

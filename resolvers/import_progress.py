@@ -19,7 +19,7 @@ _PROGRESS: Final = f"""
                                  order by c.start desc limit 1), 0)
              as received_bytes
     from data_import i left join lateral (
-      select max(b.total_rows) as total_rows, {_SUMS} from import_block b
+      select coalesce(max(b.total_rows), i.total_rows) as total_rows, {_SUMS} from import_block b
        where b.organization_id = i.organization_id and b.import_id = i.id and b.run = i.run) b on true
     where i.organization_id = $1 and i.id = any($2)
 """

@@ -16,9 +16,9 @@ import asyncpg
 import orjson
 import structlog
 
-from auth.errors import BlockedDeviceError, Code, FieldwardError, UnauthenticatedError
+from auth.errors import BlockedDeviceError, Code, FieldwardError, ForbiddenError, UnauthenticatedError
 from auth.permission import Permission
-from auth.policy import require
+from auth.policy import permissions_in
 from auth.principal import Channel, Origin, Viewer
 from auth.scope import project_scope
 from models.base import new_id
@@ -78,6 +78,7 @@ _BEHIND: Final = (
 )
 
 
+_NOT_ANY_MORE: Final = "Whoever started it may not import into this project any more."
 _WRONG: Final = "Something went wrong on our side. Start it again."
 
 
@@ -339,9 +340,10 @@ async def _require_running(connection: Any, row: Any) -> Any:
 
 
 def _require_still(viewer: Viewer, row: Any) -> None:
-    """Raise `ForbiddenError` where who started an import of sites may import no more. Of results, each batch asks."""
-    if row["kind"] == ImportKind.GEOJSON_SITES:
-        require(viewer, Permission.RECORD_IMPORT, project_scope(row["project_id"]))
+    """Raise `ForbiddenError` where who started the import may import no more, whether they see the project or not."""
+    needed, scope = Permission.RECORD_IMPORT, project_scope(row["project_id"])
+    if needed not in permissions_in(viewer, scope):
+        raise ForbiddenError(_NOT_ANY_MORE, permission=needed, scope=str(scope))
 
 
 async def starter_now(connection: asyncpg.Connection, row: Any) -> Viewer:

@@ -279,6 +279,36 @@ async def test_a_file_that_is_none_of_its_kind_fails_and_can_be_called_off(world
     assert (await start(owner, made))["errors"][0]["code"] == "CONFLICT"
 
 
+@pytest.mark.parametrize("dry_run", [True, False], ids=["a dry run", "an import"])
+async def test_a_file_with_a_header_alone_has_no_rows(world: World, dry_run: bool) -> None:
+    owner = await world.client("owner")
+    made = await uploaded(world, "owner", await fresh_project(world), a_file().getvalue().encode())
+    await start(owner, made, dry_run=dry_run)
+    assert (await show(owner, made))["progress"]["totalRows"] is None
+
+    await run_to_the_end()
+
+    shown = await show(owner, made)
+    assert (shown["status"], shown["totalRows"]) == ("CHECKED" if dry_run else "DONE", 0)
+    assert (shown["progress"]["totalRows"], shown["progress"]["doneRows"]) == (0, 0)
+
+
+async def test_what_is_called_off_in_the_middle_says_how_far_it_came(world: World) -> None:
+    owner = await world.client("owner")
+    made = await uploaded(world, "owner", await fresh_project(world), many_rows(1_200))
+    await start(owner, made)
+    running = ImportRunning()
+    await running.step()
+
+    cancelled = (await owner.run(CANCEL, {"input": {"id": made.id}})).data["cancelImport"]
+    await run_to_the_end(running)
+
+    shown = await show(owner, made)
+    assert (cancelled["errors"], shown["status"]) == ([], "CANCELLED")
+    assert (shown["totalRows"], counts(shown), shown["recordsCreated"]) == (1_200, (500, 0, 0, 0), 500)
+    assert counts(shown["progress"]) == counts(shown)
+
+
 async def test_what_a_process_left_undone_another_goes_on_with(world: World) -> None:
     owner = await world.client("owner")
     made = await uploaded(world, "owner", await fresh_project(world), many_rows(1_200))
@@ -332,7 +362,8 @@ async def test_who_may_not_any_more_imports_no_further_row(world: World) -> None
 
     assert await world.value("select count(*) from record") == before
     shown = await show(owner, made, first=0)
-    assert (shown["status"], shown["errorCode"], shown["createdRows"]) == ("FAILED", "NOT_FOUND", 500)
+    assert (shown["status"], shown["errorCode"], shown["createdRows"]) == ("FAILED", "FORBIDDEN", 500)
+    assert shown["errorMessage"] == "Whoever started it may not import into this project any more."
     denied = [row for row in await world.entries(since=since) if row["outcome"] == "DENIED"]
     assert [(row["action"], row["channel"]) for row in denied] == [("record.import", "JOB")]
     assert (await manager.run(SHOW, {"id": made.id})).data["dataImport"] is None

@@ -206,6 +206,7 @@ async def test_a_file_without_features_is_done_at_once(world: World) -> None:
 
     shown = await show(manager, made)
     assert (shown["status"], shown["totalRows"], counts(shown)) == ("DONE", 0, (0, 0, 0, 0))
+    assert shown["progress"]["totalRows"] == 0
 
 
 async def test_a_file_of_sites_that_no_reader_takes_is_refused_before_it_is_sent(world: World) -> None:
