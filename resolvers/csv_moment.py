@@ -53,7 +53,8 @@ def moment_of(
     day_text: the date; with its time behind it where time_text is None. zone_text: the row's own zone, by its IANA
     name, a code of WQX or an offset; empty for `zone`. names: of the columns, for what is wrong in them.
 
-    Without a time it is midnight UTC, as in results of the portal. Fractions of seconds are left out.
+    Without a time it is midnight UTC, as in results of the portal. Fractions of seconds are left out. An offset behind
+    the time may stand beside the row's own zone where they agree.
 
     Raises:
         CellError: it is no moment, or none that is certain.
@@ -63,6 +64,7 @@ def moment_of(
         day_text, _, time_text = re.sub(r"[T ]", " ", day_text, count=1).partition(" ")
         time_name = day_name
     day = _day(day_text.strip(), order, day_name)
+    own_zone = _zone(zone_text, zone_name) if zone_text else None
     time_text = time_text.strip()
     if not time_text:
         return Moment(datetime.combine(day, time(), UTC), day, day_text.strip()[:_LONGEST])
@@ -71,10 +73,12 @@ def moment_of(
     if len(reported) > _LONGEST:
         raise CellError(time_name, f"is longer than {_LONGEST} characters", reported)
     local = datetime.combine(day, clock)
-    if offset is not None:
-        return Moment(local.replace(tzinfo=offset).astimezone(UTC), day, reported)
-    found = _zone(zone_text, zone_name) if zone_text else zone
-    return Moment(_placed(local, found, time_name, time_text), day, reported)
+    if offset is None:
+        return Moment(_placed(local, own_zone or zone, time_name, time_text), day, reported)
+    at = local.replace(tzinfo=offset).astimezone(UTC)
+    if own_zone is not None and at.astimezone(own_zone).replace(tzinfo=None) != local:
+        raise CellError(time_name, "says another offset than the row's time zone has then", time_text)
+    return Moment(at, day, reported)
 
 
 def _placed(local: datetime, zone: ZoneInfo | timezone, name: str, text: str) -> datetime:

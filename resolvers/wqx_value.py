@@ -107,8 +107,7 @@ def number(text: str) -> Decimal | None:
 def moment(date_text: str, time_text: str, zone_text: str) -> Moment:
     """Return the moment that date, time and zone name, as the file gives them.
 
-    Without a time it is midnight UTC and `reported` is the date alone, whatever the zone says. With a time and no
-    zone it is taken as UTC, and `reported` shows that there was no zone.
+    Without a time it is midnight UTC and `reported` is the date alone, whatever the zone says.
 
     Raises:
         CellError: naming the date, the time or the zone, in this order.
@@ -118,14 +117,12 @@ def moment(date_text: str, time_text: str, zone_text: str) -> Moment:
     if not time_text:
         return Moment(datetime.combine(day, time(), UTC), day, date_text)
     clock = _clock(time_text)
-    hours = 0
-    if zone_text:
-        if zone_text.upper() not in ZONES:
-            raise CellError(Column.ZONE, "is not a time zone code that is known", zone_text)
-        hours = ZONES[zone_text.upper()]
-    local = datetime.combine(day, clock, timezone(timedelta(hours=hours)))
-    reported = " ".join(filter(None, (date_text, time_text, zone_text)))
-    return Moment(local.astimezone(UTC), day, reported)
+    if not zone_text:
+        raise CellError(Column.ZONE, "is missing beside a time")
+    if zone_text.upper() not in ZONES:
+        raise CellError(Column.ZONE, "is not a time zone code that is known", zone_text)
+    local = datetime.combine(day, clock, timezone(timedelta(hours=ZONES[zone_text.upper()])))
+    return Moment(local.astimezone(UTC), day, f"{date_text} {time_text} {zone_text}")
 
 
 def position(latitude: str, longitude: str, *, columns: tuple[Column, Column]) -> Position | None:

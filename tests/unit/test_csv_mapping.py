@@ -85,6 +85,9 @@ def test_rows_of_one_site_and_moment_are_one_record() -> None:
         ("2024-01-02", "12:00 AM", "UTC", DateOrder.YMD, datetime(2024, 1, 2, tzinfo=UTC)),
         ("2024-01-02", "08:30:15.5+01:00", "", DateOrder.YMD, datetime(2024, 1, 2, 7, 30, 15, tzinfo=UTC)),
         ("2024-01-02", "08:30", "-0330", DateOrder.YMD, datetime(2024, 1, 2, 12, tzinfo=UTC)),
+        ("2024-01-02", "08:30+01:00", "Europe/Paris", DateOrder.YMD, datetime(2024, 1, 2, 7, 30, tzinfo=UTC)),
+        ("2024-10-27", "02:30+01:00", "Europe/Paris", DateOrder.YMD, datetime(2024, 10, 27, 1, 30, tzinfo=UTC)),
+        ("2024-10-27", "02:30+02:00", "Europe/Paris", DateOrder.YMD, datetime(2024, 10, 27, 0, 30, tzinfo=UTC)),
     ],
 )
 def test_a_moment_is_read_as_the_mapping_says(
@@ -107,6 +110,11 @@ def test_a_moment_is_read_as_the_mapping_says(
         ("A,2024-10-27,02:30,,pH,7,,", "time", "is a time that there was twice"),
         ("A,2024-01-02,08:00,Mars/Olympus,pH,7,,", "zone", "is not a time zone that is known"),
         ("A,2024-01-02,08:00,+15:00,pH,7,,", "zone", "is not a time zone that is known"),
+        ("A,2024-01-02,08:00+01:00,Mars/Olympus,pH,7,,", "zone", "is not a time zone that is known"),
+        ("A,2024-01-02,,Mars/Olympus,pH,7,,", "zone", "is not a time zone that is known"),
+        ("A,2024-01-02,08:00+01:00,America/New_York,pH,7,,", "time", "says another offset than the row's time zone"),
+        ("A,2024-07-02,08:00Z,EDT,pH,7,,", "time", "says another offset than the row's time zone"),
+        ("A,2024-03-31,02:30+01:00,Europe/Paris,pH,7,,", "time", "says another offset than the row's time zone"),
         ("A,2024-01-02,,,,7,,", "what", "is missing"),
         ("A,2024-01-02,,,pH,,,", "", "has no result"),
         (f"{'A' * 65},2024-01-02,,,pH,7,,", "site", "is longer than 64 characters"),
