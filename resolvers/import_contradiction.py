@@ -2,7 +2,8 @@
 
 Compared is what is stored in plain, and what an import would have written there. A record that somebody changed by hand
 is what they made of it: nothing of a file contradicts that. Not compared is what either leaves out, what is sealed, and
-the name of a site, which is the site's and not the visit's. Moment and activity are in the record's id.
+name and place, which are mostly the site's and not the visit's: providers measure a site again, and all its old visits
+come with the new place. Moment and activity are in the record's id.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,9 @@ from models.inventory import entity_of
 from models.record import Medium, Record
 from resolvers.record import Fields, NewRecord
 
-COMPARED: Final = ("site_code", "latitude", "longitude", "activity_type", "medium", "method")
+COMPARED: Final = ("site_code", "activity_type", "medium", "method")
 """The columns of a record that are compared, in the order in which a contradiction is told."""
-WRITTEN: Final = ("version", "location_is_coarse", *COMPARED)
+WRITTEN: Final = ("version", *COMPARED)
 """The columns of a stored record that are asked for."""
 
 _ENTITY: Final = entity_of(Record).name
@@ -56,8 +57,6 @@ def _contradicted(stored: Fields, given: Mapping[str, Any]) -> str | None:
     for name in COMPARED:
         was, said = stored[name], given[name]
         if was is None or said is None or was == said:
-            continue
-        if name in ("latitude", "longitude") and stored["location_is_coarse"]:
             continue
         # Of a medium that has no name here it is not stored which it was, or whether there was any.
         if name == "medium" and Medium.OTHER in (was, said):

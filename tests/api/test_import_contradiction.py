@@ -29,7 +29,6 @@ VISIT = {
 }
 OTHERWISE = {
     "site": ({"SITE": "ELSEWHERE"}, "MonitoringLocationIdentifier", "Location_Identifier"),
-    "place": ({"LONGITUDE": "-82.5"}, "ActivityLocation/LatitudeMeasure", "ActivityLocation_Latitude"),
     "type": ({"ACTIVITY_TYPE": "Field Blank"}, "ActivityTypeCode", "Activity_TypeCode"),
     "medium": ({"MEDIUM": "Sediment"}, "ActivityMediaName", "Activity_Media"),
     "method": (
@@ -91,6 +90,16 @@ async def test_a_row_of_a_later_file_that_contradicts_the_record_is_rejected_wit
     assert await the_record(world, code) == before
     assert await results(world, code) == 1
     assert counts(await take(world, code, as_wqx3(sheet()), kind="WQX3_CSV")) == (0, 1, 0, 0)
+
+
+async def test_a_site_that_was_measured_again_leaves_its_old_visits_as_they_are(world: World) -> None:
+    code = await fresh_project(world)
+    await take(world, code, sheet())
+    before = await the_record(world, code)
+
+    assert counts(await take(world, code, sheet(LONGITUDE="-82.2501"))) == (0, 1, 0, 0)
+
+    assert await the_record(world, code) == before
 
 
 async def test_it_is_still_rejected_after_results_came_to_the_record(world: World) -> None:
