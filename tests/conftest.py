@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
@@ -28,6 +29,10 @@ from fieldward.web.app import build_app
 from schema.api import Api, build_api
 from tests.support.server import Server, free_port, start_demo
 from tests.support.world import World, connect
+
+# A run that a shell started in the background has Ctrl-C ignored, and so would have all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 configure_logs("json")
 _LOG = structlog.get_config()["logger_factory"]
