@@ -125,6 +125,11 @@ def key_of(token: str) -> str:
     return key_id
 
 
+def reaching(url: str) -> httpx.AsyncClient:
+    """Return a client that lets go of a connection before the server does, which is while a command runs."""
+    return httpx.AsyncClient(base_url=url, limits=httpx.Limits(keepalive_expiry=1))
+
+
 async def until(holds: Callable[[], Coroutine[Any, Any, bool]]) -> None:
     """Wait for what comes within seconds."""
     end = time.monotonic() + PATIENCE_S
@@ -145,8 +150,8 @@ async def test_a_key_is_replaced_while_tokens_are_in_flight_and_both_servers_kno
 ) -> None:
     async with (
         two_processes(world, template, own_keystore, tmp_path) as house,
-        httpx.AsyncClient(base_url=house.urls[0]) as first,
-        httpx.AsyncClient(base_url=house.urls[1]) as second,
+        reaching(house.urls[0]) as first,
+        reaching(house.urls[1]) as second,
     ):
         both = (first, second)
         token = await house.sign_in(first)
@@ -186,8 +191,8 @@ async def test_a_revoked_key_ends_every_token_within_seconds_and_sign_ins_go_on(
 ) -> None:
     async with (
         two_processes(world, template, own_keystore, tmp_path) as house,
-        httpx.AsyncClient(base_url=house.urls[0]) as first,
-        httpx.AsyncClient(base_url=house.urls[1]) as second,
+        reaching(house.urls[0]) as first,
+        reaching(house.urls[1]) as second,
     ):
         token = await house.sign_in(first)
         assert [await works(one, token) for one in (first, second)] == [True, True]
@@ -210,7 +215,7 @@ async def test_tokens_of_unknown_keys_are_refused_and_cost_no_look_each(
 ) -> None:
     async with (
         two_processes(world, template, own_keystore, tmp_path) as house,
-        httpx.AsyncClient(base_url=house.urls[0]) as http,
+        reaching(house.urls[0]) as http,
     ):
         good = await house.sign_in(http)
         header = {"typ": "at+jwt"}
