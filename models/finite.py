@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 
 
 def finite_moment(moment: datetime) -> datetime:
-    """Return the moment, which is in UTC. Raises `ValueError` for the first and the last there are."""
+    """Return the moment, of whatever offset. Raises `ValueError` for the first and the last there are."""
     if moment in (_FIRST, _LAST):
         raise ValueError("Expected a time after the first moment of the year 1, and before the last of 9999.")
     return moment
