@@ -27,6 +27,7 @@ log = structlog.get_logger()
 RETRY_S: Final = 1.0
 
 _UNMIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
+_MIGRATE: Final = "The database's schema is not the one of this version: run `fieldward migrate`."
 _LATER: Final = (UnavailableError, OperationalError, *_UNMIGRATED)
 """A database that is away, or not yet of this version's schema."""
 
@@ -97,7 +98,10 @@ class Gate:
             log.error("key_file_refused", said=str(error))
             raise
         except _LATER as error:
-            log.warning("erasures_not_applied", failure=type(error).__name__, **_advice(error))
+            if _is_unmigrated(error):
+                log.warning("erasures_not_applied", failure=type(error).__name__, said=_MIGRATE)
+            else:
+                log.warning("erasures_not_applied", failure=type(error).__name__)
             return False
         if applied:
             log.warning("erasures_applied", count=applied)
@@ -105,8 +109,6 @@ class Gate:
         return True
 
 
-def _advice(error: BaseException) -> dict[str, str]:
-    """Return what an operator does about it, where that is known."""
-    if isinstance(error, _UNMIGRATED) or isinstance(error.__cause__, _UNMIGRATED):
-        return {"said": "The database's schema is not the one of this version: run `fieldward migrate`."}
-    return {}
+def _is_unmigrated(error: BaseException) -> bool:
+    """Return whether a schema that is not there, or is another version's, is behind an error."""
+    return isinstance(error, _UNMIGRATED) or isinstance(error.__cause__, _UNMIGRATED)
