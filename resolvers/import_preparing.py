@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from models.inventory import entity_of
 from models.measurement import Measurement
 from models.record import Medium, Record
 from resolvers.activity_stream import Batch, Rejection, ReportedRecord
-from resolvers.checking import input_name, require_fit
+from resolvers.checking import CLOCK_TOLERANCE, input_name, require_fit
 from resolvers.record import NewMeasurement, NewRecord
 from resolvers.switched_off import IS_OFF, emptied, given_of_off
 from resolvers.wqx_row import ReportedMeasurement
@@ -32,11 +33,16 @@ class Prepared:
     blank: Sequence[int]
 
 
-def prepare_batch(project_id: UUID, batch: Batch) -> Prepared:
-    """Return the batch as it would be stored, with what fits no column among its rejections."""
-    rejections = list(batch.rejections)
+def prepare_batch(project_id: UUID, batch: Batch, *, now: datetime) -> Prepared:
+    """Return the batch as it would be stored, with what fits no column among its rejections.
+
+    now: when its import was started: nothing was sampled later, but for what clocks are ahead.
+    """
+    rejections, latest = list(batch.rejections), now + CLOCK_TOLERANCE
     records = [
-        (record, new) for record in batch.records if (new := _fitting(project_id, record, rejections)) is not None
+        (record, new)
+        for record in batch.records
+        if (new := _fitting(project_id, record, rejections, latest=latest)) is not None
     ]
     return Prepared(records, rejections, batch.blank)
 
@@ -88,19 +94,28 @@ def _lines_at_fault(reported: ReportedRecord, new: NewRecord, off: Collection[st
     return found
 
 
-def _fitting(project_id: UUID, record: ReportedRecord, rejections: list[Rejection]) -> NewRecord | None:
+def _fitting(
+    project_id: UUID, record: ReportedRecord, rejections: list[Rejection], *, latest: datetime
+) -> NewRecord | None:
     """Return what is stored of a record. One whose values no column takes is rejected, and so are all of its rows."""
     new = record_of(project_id, record)
+    if new.collected_at > latest:
+        column = record.columns.visit.get("date", input_name("collected_at"))
+        rejections += _all_rows(record, column, "lies in the future", new.collected_at_reported or "")
+        return None
     try:
         require_fit(entity_of(Record), new.values, at=())
         for one in new.measurements:
             require_fit(entity_of(Measurement), one.values, at=())
     except InvalidInputError as error:
         column = str(error.field[-1]) if error.field else ""
-        lines = sorted({one.line for one in record.measurements})
-        rejections += [Rejection(line, column, error.message, "") for line in lines]
+        rejections += _all_rows(record, column, error.message)
         return None
     return new
+
+
+def _all_rows(record: ReportedRecord, column: str, reason: str, value: str = "") -> list[Rejection]:
+    return [Rejection(line, column, reason, value) for line in sorted({one.line for one in record.measurements})]
 
 
 def record_of(project_id: UUID, reported: ReportedRecord) -> NewRecord:

@@ -29,7 +29,7 @@ from models.inventory import entity_of
 from models.reading import OneStatement, Snapshot
 from models.transaction import Tenant, fetch, write_transaction
 from models.writing import insert_rows
-from resolvers.activity_stream import Batch, look_through, read_batches
+from resolvers.activity_stream import look_through, read_batches
 from resolvers.change import Change
 from resolvers.csv_layout import CsvLayout
 from resolvers.csv_mapping_text import mapping_from
@@ -97,21 +97,21 @@ class _Open:
     run: int
     file: ImportFile
     rows: int
-    batches: Iterator[Batch | SiteBatch]
+    batches: "Iterator[_Numbered]"
     ahead: "asyncio.Task[_Numbered | None] | None" = None
     number: int | None = None
 
-    def read_on(self, project_id: UUID) -> "asyncio.Task[_Numbered | None]":
+    def read_on(self) -> "asyncio.Task[_Numbered | None]":
         """Begin to read the next batch, unless that is begun."""
         if self.ahead is None:
-            self.ahead = asyncio.create_task(_in_thread(self.file, _next, self.batches, project_id))
+            self.ahead = asyncio.create_task(_in_thread(self.file, next, self.batches, None))
             # Nobody may ask what it came to: then it is not reported as lost either.
             self.ahead.add_done_callback(_note_outcome)
         return self.ahead
 
-    async def next(self, project_id: UUID) -> "_Numbered | None":
+    async def next(self) -> "_Numbered | None":
         """Return the next batch; None where there is none left."""
-        reading, self.ahead = self.read_on(project_id), None
+        reading, self.ahead = self.read_on(), None
         numbered = await reading
         self.number = None if numbered is None else numbered[0]
         return numbered
@@ -189,10 +189,10 @@ class ImportRunning:
     async def _batch(self, row: Any) -> bool:
         """Do the next batch; return whether there was one."""
         opened = await self._opened(row)
-        numbered = await opened.next(row["project_id"])
+        numbered = await opened.next()
         if numbered is None:
             return False
-        opened.read_on(row["project_id"])
+        opened.read_on()
         if row["is_dry_run"]:
             await _judge(row, numbered, opened.rows)
         else:
@@ -241,30 +241,24 @@ _Numbered = tuple[int, Prepared | SiteBatch]
 """The number of a batch, and the batch."""
 
 
-async def _results(row: Any, file: ImportFile, behind: int) -> tuple[int, Iterator[Batch]]:
-    """Return how many rows a file of results has, and its batches from one on."""
+async def _results(row: Any, file: ImportFile, behind: int) -> tuple[int, Iterator[_Numbered]]:
+    """Return how many rows a file of results has, and its batches from one on, each made ready when it is asked for."""
     layout = layout_of(row["kind"], row["mapping"])
 
     def again() -> Any:
         return as_text(file.open(), layout.encoding)
 
     survey = await _in_thread(file, lambda: look_through(again(), layout, tick=file.require_going_on))
-    owner = (row["organization_id"], row["project_id"])
-    return survey.rows, read_batches(again, layout, survey, owner, from_batch=behind)
+    project_id = row["project_id"]
+    batches = read_batches(again, layout, survey, (row["organization_id"], project_id), from_batch=behind)
+    return survey.rows, ((one.number, prepare_batch(project_id, one, now=row["started_at"])) for one in batches)
 
 
-async def _sites(row: Any, file: ImportFile, behind: int) -> tuple[int, Iterator[SiteBatch]]:
+async def _sites(row: Any, file: ImportFile, behind: int) -> tuple[int, Iterator[_Numbered]]:
     """Return how many features a file of sites has, and its batches from one on."""
     mapping = site_mapping_from(row["mapping"])
     found = await _in_thread(file, lambda: read_sites(file.open(), mapping))
-    return found.features, site_batches(found, from_batch=behind)
-
-
-def _next(batches: Iterator[Batch | SiteBatch], project_id: UUID) -> _Numbered | None:
-    batch = next(batches, None)
-    if batch is None or isinstance(batch, SiteBatch):
-        return None if batch is None else (batch.number, batch)
-    return batch.number, prepare_batch(project_id, batch)
+    return found.features, ((one.number, one) for one in site_batches(found, from_batch=behind))
 
 
 def _note_outcome(task: "asyncio.Task[_Numbered | None]") -> None:

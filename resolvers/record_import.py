@@ -13,6 +13,7 @@ a draft again. A record that is under review or approved takes none: what is sig
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 from uuid import UUID
 
@@ -91,11 +92,12 @@ async def import_results(
         stream.seek(start)
         return stream
 
+    now = datetime.now(UTC)
     survey = look_through(again(), layout)
     report = ImportReport(rows=survey.rows)
     done = 0
     for batch in read_batches(again, layout, survey, (viewer.organization_id, project_id)):
-        prepared = prepare_batch(project_id, batch)
+        prepared = prepare_batch(project_id, batch, now=now)
         if is_dry_run:
             async with Snapshot(Tenant(organization_id=viewer.organization_id)) as connection:
                 outcome = await judge_batch(connection, viewer, project_id, prepared, drops=drops)

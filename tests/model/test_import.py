@@ -3,7 +3,9 @@
 import csv
 import json
 from collections import Counter
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any, TextIO
 
 import pytest
 
@@ -13,10 +15,14 @@ from fieldward.demo.load import RESULTS
 from fieldward.demo.people import PROJECTS
 from models.errors import InvalidInputError
 from resolvers.account import member_viewer
+from resolvers.csv_layout import CsvLayout
+from resolvers.csv_mapping_text import mapping_from
 from resolvers.record_import import import_results
 from resolvers.trail import Actor
+from resolvers.wqx_table import Column
 from tests.conftest import Template
 from tests.support.world import World
+from tests.support.wqx import a_file, a_row
 
 
 def file_rows() -> list[dict[str, str]]:
@@ -94,12 +100,12 @@ async def test_times_are_moved_from_the_zone_they_were_reported_in(world: World)
     assert times["2004-02-18 14:04:00 EST"] == "2004-02-18T19:04:00+00:00"
 
 
-async def _import(world: World, who: str, project: str, **more: Any) -> Any:
+async def _import(world: World, who: str, project: str, *, file: TextIO | None = None, **more: Any) -> Any:
     slug = next(one.organization for one in PROJECTS if one.code == project)
     email = f"{who}@{slug}.example"
     viewer = await member_viewer(slug, email=email)
     actor = Actor(viewer.organization_id, operator().origin, viewer)
-    with RESULTS.open(encoding="utf-8-sig", newline="") as stream:
+    with file or RESULTS.open(encoding="utf-8-sig", newline="") as stream:
         return await import_results(actor, viewer, stream, project_id=await world.project_id(project), **more)
 
 
@@ -113,6 +119,35 @@ async def test_importing_it_twice_changes_nothing(world: World) -> None:
     assert (second.records_created, second.measurements_created) == (0, 0)
     assert (second.records_known, second.measurements_known, len(second.rejections)) == (179, 240, 6)
     assert await world.fingerprint() == before
+
+
+@pytest.mark.parametrize("is_dry_run", [True, False])
+async def test_nothing_was_sampled_in_the_future(world: World, *, is_dry_run: bool) -> None:
+    today = datetime.now(UTC).date()
+    days = {name: str(today + timedelta(days=ahead)) for name, ahead in (("today", 0), ("near", 1), ("far", 3))}
+    rows = [a_row(ACTIVITY=f"A-{name}", DATE=day) for name, day in days.items()]
+    rows += [a_row(ACTIVITY="A-far", DATE=days["far"], CHARACTERISTIC="pH", UNIT="None")]
+
+    report = await _import(world, "manager", "CANAL", file=a_file(*rows), is_dry_run=is_dry_run)
+
+    assert (report.created, report.rejected) == (2, 2)
+    assert [(one.line, one.column, one.reason, one.value) for one in report.rejections] == [
+        (line, Column.DATE, "lies in the future", days["far"]) for line in (4, 5)
+    ]
+    assert await world.value("select count(*) from record where collected_at > now() + interval '1 day'") == 0
+
+
+async def test_a_table_with_a_mapping_has_nothing_of_the_future_either(world: World) -> None:
+    mapping = """
+        {"columns": [{"column": "well", "field": "SITE_CODE"}, {"column": "on", "field": "DATE"}],
+         "results": [{"column": "ph", "characteristic": "pH"}]}
+    """
+    table = StringIO("well,on,ph\nW-1,2014-09-29,7\nW-1,2062-09-29,7\n", newline="")
+
+    report = await _import(world, "manager", "CANAL", file=table, layout=CsvLayout(mapping_from(mapping)))
+
+    assert report.created == 1
+    assert [(one.line, one.column, one.value) for one in report.rejections] == [(3, "on", "2062-09-29")]
 
 
 async def test_who_may_not_import_imports_nothing(world: World) -> None:
