@@ -14,6 +14,7 @@ from auth.policy import require
 from auth.scope import Scope
 from models.encryption.codec import Point
 from models.encryption.column import load_keys_for
+from models.errors import InvalidInputError
 from models.inventory import entity_of
 from models.place import cell_of
 from models.record import Record
@@ -39,6 +40,13 @@ def location_columns(exact: Point, *, is_sensitive: bool) -> dict[str, Any]:
     }
 
 
+def require_whole(place: Point) -> None:
+    """Raise `InvalidInputError`, naming the degrees that are missing, unless a place is said by both or by neither."""
+    if place and (place.latitude is None or place.longitude is None):
+        missing = "latitude" if place.latitude is None else "longitude"
+        raise InvalidInputError("Expected latitude and longitude together, or neither.", field=("input", missing))
+
+
 async def moved(
     change: Change,
     row: Placed,
@@ -54,6 +62,7 @@ async def moved(
 
     Raises:
         ForbiddenError: it is sensitive, there already, and neither the viewer's to read nor all of their own making.
+        InvalidInputError: of the two degrees one is left.
     """
     now = await exact_location(row)
     if now and (is_sensitive or row.location_is_coarse) and not is_all_theirs:
@@ -62,6 +71,7 @@ async def moved(
             given = next(name for name in sorted(LOCATION) if name in values)
             require(change.viewer, guard, scope, field=("input", input_name(given)))
     then = Point(values.get("latitude", now.latitude), values.get("longitude", now.longitude))
+    require_whole(then)
     return location_columns(then, is_sensitive=is_sensitive)
 
 

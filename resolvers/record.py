@@ -26,7 +26,7 @@ from resolvers.checking import Path, require_reason, require_some, require_time
 from resolvers.collector import collector_columns, load_collectors
 from resolvers.creating import creation_digest, repeats, require_new_id
 from resolvers.held import require_not_held
-from resolvers.location import LOCATION, location_columns, moved
+from resolvers.location import LOCATION, location_columns, moved, require_whole
 from resolvers.locking import Held, Wanted, hold_visible, lock_visible, require_on, require_version, scope_of_model
 from resolvers.project import hold_active_project, require_active
 from resolvers.switched_off import require_switched_on
@@ -105,7 +105,8 @@ async def create_record(change: Change, *, record_id: UUID | None, new: NewRecor
 
     Raises:
         NotFoundError, ForbiddenError: without `record:create` in the project.
-        InvalidInputError, ConflictError: the project is archived, the device is blocked, or the id is taken.
+        InvalidInputError, ConflictError: the project is archived, the device is blocked, the id is taken, or a place
+            has one of its two degrees.
     """
     project, device = _project(new.project_id, at=AT_PROJECT), _device(new.device_id)
     held = await hold_visible(change, project, *device)
@@ -118,6 +119,7 @@ async def create_record(change: Change, *, record_id: UUID | None, new: NewRecor
     _require_measurements_writable(change, scope, new.measurements)
     off = found["fields_off"] or ()
     require_switched_on(entity_of(Record), off, values, at=("input",))
+    require_whole(Point(new.latitude, new.longitude))
     _require_measurements_switched_on(off, new.measurements)
     row_id = record_id or new_id()
     require_new_id(row_id)
@@ -160,7 +162,8 @@ async def update_record(
 
     Raises:
         NotFoundError, ForbiddenError: without `record:update`, or `record:update_own` on one's own draft.
-        InvalidInputError: a value does not fit, or there is no reason where one is demanded.
+        InvalidInputError: a value does not fit, of a place one of two degrees is left, or there is no reason where one
+            is demanded.
         ConflictError: another version; an archived project.
     """
     if "site_code" in values:

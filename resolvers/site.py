@@ -20,7 +20,7 @@ from resolvers.change import Change
 from resolvers.checking import Path, require_reason
 from resolvers.creating import constraint_of, creation_digest, repeats, require_new_id
 from resolvers.held import require_not_held
-from resolvers.location import LOCATION, location_columns, moved
+from resolvers.location import LOCATION, location_columns, moved, require_whole
 from resolvers.locking import Wanted, hold_visible, lock_visible, require_on, require_version, scope_of_model
 from resolvers.project import hold_active_project, require_active
 from resolvers.record import PROJECT_COLUMNS
@@ -51,6 +51,7 @@ async def create_site(change: Change, *, project_id: UUID, site_id: UUID | None,
 
     Raises:
         NotFoundError, ForbiddenError: without `site:create` in the project.
+        InvalidInputError: the place has one of its two degrees.
         ConflictError: the project is archived, or the code or the id is taken.
     """
     project = Wanted(Project, project_id, PROJECT_COLUMNS, AT_PROJECT)
@@ -59,6 +60,7 @@ async def create_site(change: Change, *, project_id: UUID, site_id: UUID | None,
     require(change.viewer, Permission.SITE_CREATE, scope)
     require_active(found["status"], at=AT_PROJECT)
     require_writable(change, entity_of(Site), scope, new.values, at=("input",), is_new=True)
+    require_whole(Point(new.latitude, new.longitude))
     row_id = site_id or new_id()
     require_new_id(row_id)
     # Whoever repeats it is who said it: nobody tries places against what another has made.

@@ -23,6 +23,8 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "infinity": ({"latitude": float("inf")}, ["latitude"]),
     "beyond the poles": ({"latitude": 90.5}, ["latitude"]),
     "beyond the date line": ({"longitude": -180.5}, ["longitude"]),
+    "a latitude alone": ({"latitude": 51.5}, ["longitude"]),
+    "a longitude alone": ({"longitude": 0.0}, ["latitude"]),
     "a date in year 0": ({"collectedAt": "0000-01-01T00:00:00Z"}, ["collectedAt"]),
     "a date long ago": ({"collectedAt": "0214-01-01T00:00:00Z"}, ["collectedAt"]),
     "a date to come": ({"collectedAt": "2199-01-01T00:00:00Z"}, ["collectedAt"]),

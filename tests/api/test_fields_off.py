@@ -27,6 +27,8 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "COLLECTOR": ("collector", "Nadia Noor"),
     "COMMENT": ("comment", "The gate was open."),
 }
+WITH = {"LOCATION": {"longitude": -0.3}}
+"""What goes with it."""
 MEASURED = {"MEASUREMENT_METHOD": "method", "MEASUREMENT_COMMENT": "comment"}
 
 
@@ -79,7 +81,7 @@ async def test_who_gives_what_is_switched_off_is_told_which_field(world: World, 
     if (await mutate(owner, "createRecord", {**RECORD, "projectId": other}, "record { id }")).data["createRecord"][
         "record"
     ]:
-        done = await mutate(owner, "createRecord", {**RECORD, "projectId": other, name: value})
+        done = await mutate(owner, "createRecord", {**RECORD, "projectId": other, **WITH.get(off, {}), name: value})
         assert done.data["createRecord"]["errors"] == []
 
 

@@ -142,6 +142,16 @@ async def test_nothing_is_filtered_ordered_or_grouped_by_the_exact_place(world: 
         assert (await client.run(query)).codes == ["INVALID_INPUT"]
 
 
+def fault_of(payload: dict[str, Any]) -> str:
+    """Return which of the two degrees a refusal says is missing."""
+    [error] = payload["errors"]
+    assert (error["code"], error["message"]) == (
+        "INVALID_INPUT",
+        "Expected latitude and longitude together, or neither.",
+    )
+    return str(error["field"][-1])
+
+
 @pytest.mark.parametrize("is_rewritten", [True, False])
 async def test_one_of_the_two_degrees_is_changed_and_the_other_stays(world: World, is_rewritten: bool) -> None:
     record = (await add_record(world))["id"]
@@ -156,11 +166,12 @@ async def test_one_of_the_two_degrees_is_changed_and_the_other_stays(world: Worl
     shown = payload["record"]
     assert shown["exactLocation"] == {"latitude": EXACT["latitude"], "longitude": -0.31234}
     assert (shown["latitude"], shown["longitude"], shown["locationIsCoarse"]) == (51.45, -0.35, True)
-    payload = await change_record(client, record, 2, latitude=None)
-    assert payload["record"]["exactLocation"] == {"latitude": None, "longitude": -0.31234}
-    assert (payload["record"]["latitude"], payload["record"]["longitude"]) == (None, -0.35)
-    payload = await change_record(client, record, 3, longitude=None)
+    assert fault_of(await change_record(client, record, 2, latitude=None)) == "latitude"
+    payload = await change_record(client, record, 2, latitude=None, longitude=None)
     assert payload["record"]["exactLocation"] is None
+    assert (payload["record"]["latitude"], payload["record"]["longitude"]) == (None, None)
+    # Of no place, one of the two makes none.
+    assert fault_of(await change_record(client, record, 3, latitude=51.5)) == "longitude"
     assert await world.value("select exact_location from record where id = $1", UUID(record.partition(":")[2])) is None
     assert "0.31234" not in str(await told_where(world, "0.31234"))
 

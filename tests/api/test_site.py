@@ -191,6 +191,7 @@ async def test_the_same_id_with_the_same_content_is_the_same_site(world: World) 
         ({"name": ""}, "name"),
         ({"latitude": 90.5}, "latitude"),
         ({"longitude": -180.1}, "longitude"),
+        ({"latitude": None}, "latitude"),
         ({"kind": "x" * 46}, "kind"),
         ({"description": "x" * 4001}, "description"),
         ({"id": "01890000-0000-4000-8000-000000000000"}, "id"),
