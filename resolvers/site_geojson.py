@@ -28,6 +28,8 @@ _WGS_84: Final = frozenset(
 )
 """The names by which files from before RFC 7946 say what it demands: longitude and latitude, WGS 84."""
 _QUOTED: Final = 80
+EXACT_BELOW: Final = 2.0**53
+"""From here on a number of JSON that is no 64-bit integer has been read as another than was written."""
 LONGEST_PROPERTY: Final = 200
 """Characters of a property's name."""
 
@@ -193,6 +195,8 @@ def _text(properties: Mapping[str, Any], name: str) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise _FeatureError(name, "is no text", value)
+    if isinstance(value, float) and abs(value) >= EXACT_BELOW:
+        raise _FeatureError(name, "is a number with too many digits to keep: expected it as a text", value)
     return str(value).strip() or None
 
 

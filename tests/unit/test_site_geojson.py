@@ -11,6 +11,7 @@ from resolvers.site import NewSite
 from resolvers.site_geojson import LARGEST_FILE, MOST_FEATURES, MOST_VALUES, SiteFile, SiteMapping, read_sites
 
 POINT = {"type": "Point", "coordinates": [-0.29561, 51.47873]}
+MANY_DIGITS = "is a number with too many digits to keep: expected it as a text"
 
 
 def a_feature(**more: Any) -> dict[str, Any]:
@@ -50,8 +51,10 @@ def test_a_height_is_left_out_and_a_place_may_be_missing() -> None:
 
 def test_a_site_without_a_code_has_the_features_id_and_without_a_name_the_code() -> None:
     file = read(a_feature(id=77, properties=None), a_feature(id="X-9", properties={"code": 12, "name": " "}))
+    (largest,) = read(a_feature(properties={"code": 2**64 - 1})).sites
 
     assert [(one.new.code, one.new.name) for one in file.sites] == [("77", "77"), ("12", "12")]
+    assert largest.new.code == "18446744073709551615"
 
 
 def test_properties_of_other_names_are_found_by_a_mapping() -> None:
@@ -98,6 +101,8 @@ def test_properties_of_other_names_are_found_by_a_mapping() -> None:
         (a_feature(properties={"code": "  "}), "code", "is missing"),
         (a_feature(properties={"code": ["W"]}), "code", "is no text"),
         (a_feature(properties={"code": True}), "code", "is no text"),
+        (a_feature(properties={"code": 10**20 + 1}), "code", MANY_DIGITS),
+        ({**a_feature(properties={}), "id": 2.0**53}, "id", MANY_DIGITS),
         (a_feature(properties={"code": "x" * 65}), "code", "Expected at most 64 characters, got 65."),
         (a_feature(properties={"code": "W", "kind": "k" * 46}), "kind", "Expected at most 45 characters, got 46."),
         (a_feature(properties={"code": "W\x00"}), "code", "Expected a text without NUL characters."),
