@@ -36,6 +36,7 @@ def bombs() -> Mapping[str, Bomb]:
     """Return the requests, by what they are."""
     names = islice(("".join(one) for one in product(ascii_letters, repeat=3)), ALIASES)
     overlapping = " ".join("records{nodes{measurements{value}}}" for _ in range(390))
+    shown = "name description fields{name description args{name description}}"
     nothing_merges = "The operation takes too long to be looked at."
     deep = orjson.dumps({"query": "query($a: RecordFilter) { records(filter: $a) { nodes { id } } }"})[:-1]
     return {
@@ -97,6 +98,13 @@ def bombs() -> Mapping[str, Bomb]:
         ),
         "100 searches for their numbers": _query(
             " ".join(f'a{number}:records(first:1,search:"zz"){{totalCount}}' for number in range(100)), limit="rows"
+        ),
+        "20 times what is in the schema": _query(
+            " ".join(f"a{number}:__schema{{types{{{shown}}}}}" for number in range(20)), limit="fields of the schema"
+        ),
+        "the fields of each type, 20 times": _query(
+            "__schema{types{" + " ".join(f"a{number}:fields{{type{{ofType{{name}}}}}}" for number in range(20)) + "}}",
+            limit="fields of the schema",
         ),
         "a long text": _query('node(id:"' + "\\u0041" * 10_000 + '"){id nope}', message="Cannot query field 'nope'"),
         "lists in a variable, 10,000 deep": Bomb(
