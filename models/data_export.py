@@ -104,7 +104,8 @@ class DataExport(TenantModel):
 class DataExportProgress(TenantModel):
     """How far an export is, under its id. It moves with every batch, and is not in the trail.
 
-    `claimed_by` is the process that makes it, until `claimed_until` unless it goes on; after that another begins anew.
+    `claimed_by` is the claim of who makes it, another each time, until `claimed_until` unless it goes on; after that
+    another begins anew.
     `swept_at`: since when nothing of its file is left, of one that is not PENDING or READY.
     """
 

@@ -74,6 +74,36 @@ async def fetch_count(connection: asyncpg.Connection, viewer: Viewer, listing: L
     return {row["parent"]: row["total"] for row in counted}
 
 
+async def fetch_weights(
+    connection: asyncpg.Connection, viewer: Viewer, listing: Listing
+) -> list[tuple[UUID, int, int]]:
+    """Return of each row, or of each parent that has some: its id, how many rows, and their bytes. One statement.
+
+    Bytes are those of the sealed columns that are listed, which alone have no small bound, as they are stored. None of
+    them is read: PostgreSQL knows how long a value is without it. Of parents all rows count, whatever `limit` says; an
+    order is kept where there are none.
+    """
+    statement = Statement()
+    where = [_where(statement, viewer, listing)]
+    sealed = (name for name in listing.columns if listing.entity.columns[name].is_sealed)
+    weight = " + ".join(["0", *(f'coalesce(octet_length(t."{name}"), 0)' for name in sealed)])
+    table = f"{listing.entity.relation} t"
+    if listing.parent_column is None:
+        if listing.bound is not None:
+            where.append(beyond(statement, listing.entity, listing.order, listing.bound, "t"))
+        text = (
+            f"select t.id, 1, {weight} from {table} where {' and '.join(where)}"
+            f" {order_by(listing.entity, listing.order, 't')} limit {statement.argument(listing.limit)}"
+        )
+    else:
+        parents = statement.argument(list(listing.parents))
+        text = (
+            f"select t.{listing.parent_column}, count(*), sum({weight})::bigint from {table}"
+            f" where {' and '.join(where)} and t.{listing.parent_column} = any({parents}::uuid[]) group by 1"
+        )
+    return [(row[0], row[1], row[2]) for row in await connection.fetch(text, *statement.arguments)]
+
+
 async def fetch_by_id(
     connection: asyncpg.Connection,
     viewer: Viewer,

@@ -9,7 +9,7 @@ never there without it. Memory holds one batch.
 import base64
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -25,17 +25,18 @@ from auth.scope import ORGANIZATION
 from models.encryption.codec import Point
 from models.errors import UnavailableError
 from models.inventory import Entity, entities, entity_of
-from models.listing import Listing, fetch_count, fetch_listing
+from models.listing import Listing, fetch_count, fetch_listing, fetch_weights
 from models.measurement import Measurement
 from models.order import Bound, Order
 from models.record import Record
 from resolvers.export_parquet import Sink
+from resolvers.export_weight import MOST_WEIGHT, OF_A_ROW, fitting
 from resolvers.read_log import ReadLog
 from resolvers.showing import Choice, choose, places_used, rights_used, show
 from resolvers.withheld_place import require_places_shown
 
 BATCH: Final = 500
-"""Rows that are read together."""
+"""Rows that are read together, at the most (`resolvers/export_weight.py`)."""
 ARCHIVE_VERSION: Final = 1
 """The version of what an archive looks like."""
 MANIFEST: Final = "manifest.json"
@@ -141,7 +142,8 @@ class ArchiveSource:
         if file.opened is None:
             file.digest = sha256()
             file.opened = self._zip.open(f"{file.choice.entity.name}.jsonl", "w", force_zip64=True)
-        rows = await fetch_listing(connection, viewer, self._listing(file))
+        listing = await self._fitting(connection, viewer, self._listing(file))
+        rows = await fetch_listing(connection, viewer, listing)
         if rows:
             file.bound = Bound((rows[-1]["id"],), rows[-1]["id"])
             self.used |= rights_used(file.choice, viewer, rows)
@@ -155,7 +157,7 @@ class ArchiveSource:
             file.rows += len(rows)
             file.size += len(lines)
             self.rows_done += len(rows)
-        if len(rows) < self._batch:
+        if len(rows) < listing.limit or not listing.limit:
             if file.rows != file.total:
                 # A table that is written anew, as few migrations do, is empty at every moment before that.
                 raise UnavailableError("A table was rebuilt while everything was read. Try again.")
@@ -205,6 +207,14 @@ class ArchiveSource:
             },
             "tables_left_out": dict(tables_left_out()),
         }
+
+    async def _fitting(self, connection: asyncpg.Connection, viewer: Viewer, listing: Listing) -> Listing:
+        """Return what to read of a listing at once: no more bytes than fit, where its texts may be long."""
+        longest = sum(listing.entity.columns[name].max_length or 0 for name in listing.columns)
+        if listing.limit * longest <= MOST_WEIGHT:
+            return listing
+        weights = await fetch_weights(connection, viewer, listing)
+        return replace(listing, limit=fitting(weight + OF_A_ROW for _, _, weight in weights))
 
     def _listing(self, file: _File) -> Listing:
         return Listing(

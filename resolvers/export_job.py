@@ -29,7 +29,7 @@ from models.encryption.column import open_light
 from models.encryption.envelope import Cell, KeyPurpose, key_id_of
 from models.encryption.keyring import active_keyring
 from models.encryption.owner import export_owner
-from models.errors import ConflictError, UnavailableError
+from models.errors import ConflictError, UnavailableError, UnknownOutcomeError
 from models.inventory import entity_of
 from models.reading import Moment, OneStatement, Snapshot
 from models.transaction import Tenant, fetch, raw_write_transaction
@@ -74,6 +74,8 @@ WRITERS: Final[Mapping[ExportFormat, Callable[[], ExportWriter]]] = {
 }
 """What makes the files of each format of records."""
 
+_AWAY: Final = (UnavailableError, UnknownOutcomeError)
+"""What says nothing of the export: whoever claims it next begins anew, unless it was done."""
 _EXPORT: Final = entity_of(DataExport)
 _ORGANIZATIONS: Final = "select fieldward_exporting() as id"
 # What is to be whole waits while places of a project are withheld, as they are being rewritten.
@@ -108,6 +110,7 @@ _UNSWEPT: Final = """
       join data_export e on e.organization_id = p.organization_id and e.id = p.id
      where p.organization_id = $1 and p.swept_at is null and e.status not in ('PENDING', 'READY') limit 1
 """
+_HOLD: Final = "select id from data_export_progress where organization_id = $1 and id = $2 for update"
 _SWEEP: Final = """
     delete from data_export_piece where organization_id = $1 and id = any(array(
         select id from data_export_piece where organization_id = $1 and export_id = $2 limit $3))
@@ -162,7 +165,6 @@ class Exporting:
         self._services = services
         self._lifetime = lifetime
         self._batch = batch
-        self._id = new_id()
         self._runs: list[_Run] = []
 
     @property
@@ -173,34 +175,49 @@ class Exporting:
     async def step(self) -> bool:
         """Begin what waits, go on with what is begun, let go of what is over. Returns whether there is more.
 
-        What goes wrong with one export holds up no other.
+        What goes wrong with one export, or in one organization, holds up no other.
+
+        Raises:
+            UnavailableError, UnknownOutcomeError: something was away, and there is nothing else to go on with.
         """
-        is_sweeping = False
+        is_sweeping, away = False, None
         for organization_id in await exporting_organizations():
-            is_sweeping |= await self._tidy(organization_id)
-            while len(self._runs) < AT_ONCE and (run := await self._claim(organization_id)) is not None:
-                self._runs.append(run)
+            try:
+                is_sweeping |= await self._tidy(organization_id)
+                while len(self._runs) < AT_ONCE and (run := await self._claim(organization_id)) is not None:
+                    self._runs.append(run)
+            except _AWAY as error:
+                away = away or error
+            except Exception as error:
+                log.error("exports_not_tidied", organization_id=str(organization_id), exc_info=error)
         for run in list(self._runs):
             goes_on = False
             try:
                 goes_on = await self._advance(run)
+            except _AWAY as error:
+                away = away or error
             finally:
                 # Of what failed in the middle nobody knows how far it is: who claims it next begins anew.
                 if not goes_on:
                     self._runs.remove(run)
                     run.source.close()
                     await run.held.aclose()
-        return bool(self._runs) or is_sweeping
+        is_more = bool(self._runs) or is_sweeping
+        if away is not None and not is_more:
+            raise away
+        return is_more
 
     async def _claim(self, organization_id: UUID) -> _Run | None:
+        # One of its own for each time: a run whose lease ran out has lost it, also to this process.
+        claim_id = new_id()
         async with raw_write_transaction(Tenant(organization_id=organization_id)) as connection:
-            claimed = await connection.fetchrow(_CLAIM, organization_id, self._id, LEASE_S)
+            claimed = await connection.fetchrow(_CLAIM, organization_id, claim_id, LEASE_S)
             if claimed is None:
                 return None
             await connection.execute(_FORGET, organization_id, claimed["id"])
             (found,) = await connection.fetch(_CLAIMED, organization_id, claimed["id"])
         row = dict(found)
-        claim = Claim(organization_id, claimed["id"], self._id)
+        claim = Claim(organization_id, claimed["id"], claim_id)
         if claimed["attempts"] > MOST_ATTEMPTS:
             await _end(claim, ExportStatus.FAILED, Code.INTERNAL)
             return None
@@ -219,7 +236,7 @@ class Exporting:
                     return False
         except LostClaimError:
             return False
-        except UnavailableError:
+        except _AWAY:
             raise
         except Exception as error:
             if is_refusal(error):
@@ -307,8 +324,10 @@ class Exporting:
             export_id = await connection.fetchval(_UNSWEPT, organization_id)
         if export_id is None:
             return False
-        await destroy_keys(self._services, organization_id, [export_id])
         async with raw_write_transaction(tenant) as connection:
+            # Whoever writes a piece of it holds that row. Who comes later finds that it is over.
+            await connection.fetchval(_HOLD, organization_id, export_id)
+            await destroy_keys(self._services, organization_id, [export_id])
             done = await connection.execute(_SWEEP, organization_id, export_id, _SWEPT)
             if done == "DELETE 0":
                 await connection.execute(_NOTE_SWEPT, organization_id, export_id)

@@ -11,10 +11,13 @@ import pyarrow
 from pyarrow import parquet
 
 from resolvers.export_table import ExportTable, Kind
+from resolvers.export_weight import MOST_WEIGHT
 from resolvers.export_writer import ExportedRecord, ExportHead
 
 ROWS_IN_GROUP: Final = 20_000
 """Rows that are held back until they are written together."""
+MOST_HELD: Final = 4 * MOST_WEIGHT
+"""About how many bytes are held back, whatever the number of their rows."""
 
 _TYPES: Final[Mapping[Kind, pyarrow.DataType]] = {
     Kind.TEXT: pyarrow.string(),
@@ -62,15 +65,21 @@ class ParquetWriter:
         self._schema = pyarrow.schema([(one.name, _TYPES[one.kind]) for one in self._table.columns])
         self._sink = Sink()
         self._waiting: list[list[Any]] = []
+        self._weight = 0
         self._writer = parquet.ParquetWriter(self._sink, self._schema, compression="zstd", compression_level=1)
         return self._sink.take()
 
     def records(self, batch: Sequence[ExportedRecord]) -> bytes:
         """Return the row groups that are full now."""
         self._waiting.extend(self._table.rows(batch))
+        self._weight += sum(one.weight for one in batch)
         while len(self._waiting) >= ROWS_IN_GROUP:
             self._write(self._waiting[:ROWS_IN_GROUP])
             del self._waiting[:ROWS_IN_GROUP]
+            self._weight = 0
+        if self._weight > MOST_HELD:
+            self._write(self._waiting)
+            self._waiting, self._weight = [], 0
         return self._sink.take()
 
     def end(self) -> bytes:

@@ -52,10 +52,14 @@ class ExportHead:
 
 @dataclass(frozen=True, slots=True)
 class ExportedRecord:
-    """A record by column, and its measurements in their order, as they may be read."""
+    """A record by column, and its measurements in their order, as they may be read.
+
+    weight: about how many bytes it takes where it stands beside each of its measurements.
+    """
 
     values: Mapping[str, Any]
     measurements: Sequence[Mapping[str, Any]]
+    weight: int = 0
 
 
 class ExportWriter(Protocol):

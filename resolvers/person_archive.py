@@ -27,7 +27,7 @@ from auth.policy import has_everywhere
 from auth.principal import Viewer
 from models.condition import Condition, Criterion, Operator
 from models.inventory import Entity, entity_named, entity_of
-from models.listing import Listing, fetch_count, fetch_listing
+from models.listing import Listing, fetch_count, fetch_listing, fetch_weights
 from models.measurement import Measurement
 from models.membership import Membership
 from models.order import Bound, Order
@@ -37,6 +37,7 @@ from resolvers.archive import BATCH, MANIFEST, NOT_READ, plain
 from resolvers.collector import COLLECTOR
 from resolvers.erasure_owner import indexes_of_names
 from resolvers.export_parquet import Sink
+from resolvers.export_weight import OF_A_ROW, fitting
 from resolvers.read_log import ReadLog
 from resolvers.showing import Choice, choose, places_used, rights_used, show
 from resolvers.withheld_place import require_places_shown
@@ -220,11 +221,17 @@ class PersonSource:
             file.opened = self._zip.open(f"{file.name}.json", "w", force_zip64=True)
             _write(file, b"[")
         rows = await fetch_listing(connection, file.reader, self._listing(file))
+        is_over = len(rows) < self._batch
         if rows:
+            shown: Sequence[Row] = rows
+            if file.of_records:
+                kept = await self._fitting(connection, file, rows)
+                is_over = is_over and kept == len(rows)
+                rows = rows[:kept]
+                shown = await fetch_listing(connection, file.reader, _results(file, rows))
             file.bound = Bound((rows[-1]["id"],), rows[-1]["id"])
-            shown = rows if not file.of_records else await self._measured(connection, file, rows)
             await self._add(file, shown, log)
-        if len(rows) < self._batch:
+        if is_over:
             _write(file, b"\n]\n" if file.rows else b"]\n")
             file.opened.close()
             self._done.append(self._waiting.pop(0))
@@ -282,19 +289,11 @@ class PersonSource:
             file.rows += 1
         self.rows_done += len(rows)
 
-    async def _measured(self, connection: asyncpg.Connection, file: _File, records: Sequence[Row]) -> Sequence[Row]:
-        return await fetch_listing(
-            connection,
-            file.reader,
-            Listing(
-                entity=_MEASUREMENT,
-                columns=file.choice.selected,
-                order=Order("position"),
-                limit=MOST_MEASUREMENTS,
-                parent_column="record_id",
-                parents=[row["id"] for row in records],
-            ),
-        )
+    async def _fitting(self, connection: asyncpg.Connection, file: _File, records: Sequence[Row]) -> int:
+        """Return of how many of the records the measurements are read at once."""
+        found = await fetch_weights(connection, file.reader, _results(file, records))
+        weights = {record_id: count * OF_A_ROW + weight for record_id, count, weight in found}
+        return fitting(weights.get(row["id"], 0) for row in records)
 
     def _listing(self, file: _File) -> Listing:
         return Listing(
@@ -371,6 +370,17 @@ async def _own_name(connection: asyncpg.Connection, viewer: Viewer, log: ReadLog
     shown = await show(name, viewer, await fetch_listing(connection, viewer, listing), log)
     found: str | None = shown[0].get("name") if shown else None
     return found
+
+
+def _results(file: _File, records: Sequence[Row]) -> Listing:
+    return Listing(
+        entity=_MEASUREMENT,
+        columns=file.choice.selected,
+        order=Order("position"),
+        limit=MOST_MEASUREMENTS,
+        parent_column="record_id",
+        parents=[row["id"] for row in records],
+    )
 
 
 def _columns_left_out(choice: Choice) -> Iterator[tuple[str, str]]:

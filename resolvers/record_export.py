@@ -19,7 +19,7 @@ from auth.principal import Viewer
 from auth.scope import ORGANIZATION, Scope
 from models.condition import Condition, Criterion, Operator, leaves_of
 from models.inventory import entity_of
-from models.listing import Listing, fetch_by_id, fetch_count, fetch_listing
+from models.listing import Listing, fetch_by_id, fetch_count, fetch_listing, fetch_weights
 from models.measurement import Measurement
 from models.membership import Membership
 from models.order import Bound, Order
@@ -29,13 +29,14 @@ from models.record import Record
 from models.row import Row
 from models.site import Site
 from resolvers.export_site import OF_SITE, export_sites
+from resolvers.export_weight import OF_A_ROW, fitting
 from resolvers.export_writer import ExportedRecord, ExportedSite, ExportHead, ExportWriter
 from resolvers.read_log import ReadLog
 from resolvers.record import MOST_MEASUREMENTS
 from resolvers.showing import Choice, choose, places_used, rights_used, show
 
 BATCH: Final = 1000
-"""Records that are read together."""
+"""Records that are read together, at the most (`resolvers/export_weight.py`)."""
 MOST_PROJECTS: Final = 100_000
 
 _RECORD: Final = entity_of(Record)
@@ -72,7 +73,7 @@ class RecordSource:
         self._writer = writer
         self._conditions = [*conditions, Condition("created_at", Operator.LESS_THAN, started_at)]
         self._started_at = started_at
-        self._batch = batch
+        self._batch = self._limit = batch
         self._bound: Bound | None = None
         self._is_over = False
         self._writing: asyncio.Future[bytes] | None = None
@@ -138,18 +139,27 @@ class RecordSource:
     async def _read(self, connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> list[ExportedRecord] | None:
         listing = replace(self._listing(self._record), bound=self._bound)
         rows = await fetch_listing(connection, viewer, listing)
-        self._is_over = len(rows) < self._batch
         if not rows:
             return None
+        weights = await self._weighed(connection, viewer, rows)
+        kept = fitting(weights)
+        self._is_over = kept == len(rows) < self._limit
+        # What was read and does not fit is read again, as it is then: so little of it, where much is heavy.
+        self._limit = min(self._batch, 2 * kept)
+        rows, weights = rows[:kept], weights[:kept]
         self._bound = Bound((rows[-1]["id"],), rows[-1]["id"])
         self.rows_done += len(rows)
         measured = await self._measured(connection, viewer, rows, log)
+        heavy = {row["id"]: weight for row, weight in zip(rows, weights, strict=True)}
         if self._of_measurements:
             rows = [row for row in rows if row["id"] in measured]
         self._records += len(rows)
         self._note_used(viewer, rows)
         shown = await show(self._record, viewer, rows, log)
-        return [ExportedRecord(values, measured.get(row["id"], ())) for row, values in zip(rows, shown, strict=True)]
+        return [
+            ExportedRecord(values, measured.get(row["id"], ()), heavy[row["id"]])
+            for row, values in zip(rows, shown, strict=True)
+        ]
 
     def close(self) -> None:
         """Let go of what is held, which is nothing."""
@@ -189,10 +199,30 @@ class RecordSource:
                 self.places |= {(project_id, one) for one in places if one is not None}
         return sites
 
+    async def _weighed(self, connection: asyncpg.Connection, viewer: Viewer, rows: Sequence[Row]) -> list[int]:
+        """Return about how many bytes each record takes in a file, in which it may stand beside each measurement."""
+        sealed = [name for name in self._record.selected if _RECORD.columns[name].is_sealed]
+        found = await fetch_weights(connection, viewer, self._results(rows))
+        results = {record_id: (count, weight) for record_id, count, weight in found}
+        weights = []
+        for row in rows:
+            count, weight = results.get(row["id"], (0, 0))
+            own = OF_A_ROW + sum(len(row[name] or b"") for name in sealed)
+            weights.append(max(1, count) * own + weight)
+        return weights
+
     async def _measured(
         self, connection: asyncpg.Connection, viewer: Viewer, rows: Sequence[Row], log: ReadLog
     ) -> Mapping[UUID, list[Mapping[str, Any]]]:
-        listing = Listing(
+        found = await fetch_listing(connection, viewer, self._results(rows))
+        self._measurements += len(found)
+        measured: dict[UUID, list[Mapping[str, Any]]] = {}
+        for row, values in zip(found, await show(self._measurement, viewer, found, log), strict=True):
+            measured.setdefault(row["parent"], []).append(values)
+        return measured
+
+    def _results(self, rows: Sequence[Row]) -> Listing:
+        return Listing(
             entity=_MEASUREMENT,
             columns=self._measurement.selected,
             order=Order("position"),
@@ -201,19 +231,13 @@ class RecordSource:
             parents=[row["id"] for row in rows],
             conditions=self._of_measurements,
         )
-        found = await fetch_listing(connection, viewer, listing)
-        self._measurements += len(found)
-        measured: dict[UUID, list[Mapping[str, Any]]] = {}
-        for row, values in zip(found, await show(self._measurement, viewer, found, log), strict=True):
-            measured.setdefault(row["parent"], []).append(values)
-        return measured
 
     def _listing(self, choice: Choice) -> Listing:
         return Listing(
             entity=choice.entity,
             columns=choice.selected,
             order=_BY_ID,
-            limit=self._batch,
+            limit=self._limit,
             conditions=self._conditions,
             also=_NEEDED,
         )
