@@ -9,6 +9,7 @@ from auth.principal import Viewer
 from models.condition import Criterion
 from models.inventory import entity_of
 from models.listing import matching
+from models.measurement import Measurement
 from models.record import Record
 from models.site import Site
 from models.statement import Statement
@@ -24,10 +25,13 @@ async def export_sites(
     connection: asyncpg.Connection,
     viewer: Viewer,
     conditions: Sequence[Criterion] = (),
+    of_measurements: Sequence[Criterion] = (),
     *,
     also: Iterable[Permission] = (),
 ) -> list[ExportedSite]:
     """Return the sites of the records that the viewer sees and that meet the conditions. One statement.
+
+    of_measurements: what one of a record's measurements is to meet besides.
 
     What is said of a site comes from the project's sites, as far as the viewer may read those; where there is no such
     site, or it has no place, from the newest of its records that has one. Places are those that everybody is shown who
@@ -41,6 +45,9 @@ async def export_sites(
     statement, record, site = Statement(), entity_of(Record), entity_of(Site)
     touched = ("project_id", "site_code", "collected_at", *_OF_RECORD)
     named = matching(statement, viewer, record, conditions, touched=touched, also=also, alias="t")
+    if of_measurements:
+        measured = matching(statement, viewer, entity_of(Measurement), of_measurements, alias="m")
+        named += f" and exists (select from measurement m where m.record_id = t.id and {measured})"
     newest = matching(statement, viewer, record, conditions, touched=touched, alias="r")
     known = matching(statement, viewer, site, (), touched=("project_id", "code", *OF_SITE), alias="s")
     of_site = ", ".join(f'{value_of(site.columns[name], "s")} as "{name}"' for name in OF_SITE)

@@ -186,7 +186,7 @@ class RecordSource:
         """Return the sites of all that will be in the file, where the format names them."""
         if not self._writer.names_places:
             return ()
-        sites = await export_sites(connection, viewer, self._conditions, also=_NEEDED)
+        sites = await export_sites(connection, viewer, self._conditions, self._of_measurements, also=_NEEDED)
         guards = {_SITE.read, *(_SITE.columns[name].guard for name in OF_SITE)} - {None}
         exact = {one.project_id for one in sites if one.latitude is not None and not one.is_coarse}
         for project_id in {one.project_id for one in sites}:

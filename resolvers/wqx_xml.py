@@ -10,6 +10,7 @@ bounded by the number of sites.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Final
@@ -18,7 +19,7 @@ from uuid import UUID
 from resolvers.export_writer import ExportedRecord, ExportedSite, ExportHead
 from resolvers.wqx_table import CellError
 from resolvers.wqx_value import moment
-from resolvers.wqx_xml_text import element, fitted, in_decimals, inside, shortened
+from resolvers.wqx_xml_text import element, fitted, in_decimals, inside, marked, shortened
 
 NAMESPACE: Final = "http://www.exchangenetwork.net/schema/wqx/3"
 
@@ -70,6 +71,7 @@ class WqxXmlWriter:
         for project_id, (_, name) in head.projects.items():
             named = element("ProjectIdentifier", self._projects[project_id])
             parts.append("\n" + inside("Project", named + element("ProjectName", shortened(name, 512))))
+        self._identify(head.sites)
         parts += self._monitoring_locations(head.sites)
         return "".join(parts).encode()
 
@@ -81,18 +83,29 @@ class WqxXmlWriter:
         """Return the end of the organization."""
         return b"\n</Organization></WQX>\n"
 
+    def _identify(self, sites: Sequence[ExportedSite]) -> None:
+        """Give each site that has a place an identifier of its own.
+
+        In WQX a code is one of its kind in the organization, here in the project. Codes that no other site has come
+        first, and stay what they are.
+        """
+        count = Counter(site.code for site in sites)
+        taken: set[str] = set()
+        placed = [one for one in sites if one.latitude is not None and one.longitude is not None]
+        for site in sorted(placed, key=lambda one: count[one.code] > 1):
+            code = site.code if count[site.code] == 1 else f"{self._project(site.project_id)}-{site.code}"
+            identifier, by = fitted(code, IDENTIFIER), f"{site.project_id} {site.code}"
+            while identifier in taken:
+                identifier, by = marked(code, IDENTIFIER, by), f"{by} "
+            taken.add(identifier)
+            self._locations[site.project_id, site.code] = identifier
+
     def _monitoring_locations(self, sites: Sequence[ExportedSite]) -> Iterator[str]:
-        by_code: dict[str, int] = {}
-        for site in sites:
-            by_code[site.code] = by_code.get(site.code, 0) + 1
         for site in sites:
             if site.latitude is None or site.longitude is None:
                 continue
-            # In WQX a code is one of its kind in the organization, here in the project.
-            code = site.code if by_code[site.code] == 1 else f"{self._project(site.project_id)}-{site.code}"
-            identifier = self._locations[site.project_id, site.code] = fitted(code, IDENTIFIER)
             identity = [
-                element("MonitoringLocationIdentifier", identifier),
+                element("MonitoringLocationIdentifier", self._locations[site.project_id, site.code]),
                 element("MonitoringLocationName", shortened(site.name or site.code, 255)),
                 element("MonitoringLocationTypeName", site.kind or UNKNOWN),
                 element("MonitoringLocationDescriptionText", shortened(site.description, COMMENT)),

@@ -25,9 +25,12 @@ def inside(name: str, content: str) -> str:
 
 def fitted(text: str, longest: int) -> str:
     """Return an identifier of so many characters at the most: two that differ are told apart by a digest."""
-    if len(text) <= longest:
-        return text
-    digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+    return text if len(text) <= longest else marked(text, longest, text)
+
+
+def marked(text: str, longest: int, by: str) -> str:
+    """Return an identifier of so many characters at the most, with a digest of what it is told apart by."""
+    digest = sha256(by.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
     return f"{text[: longest - _DIGEST - 1]}~{digest}"
 
 

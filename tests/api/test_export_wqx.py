@@ -80,6 +80,18 @@ async def test_sites_are_named_before_activities_as_the_project_has_them(world: 
     assert texts(document, "Project/ProjectIdentifier") == ["CANAL"]
 
 
+async def test_only_sites_of_records_with_such_a_measurement_are_named(world: World) -> None:
+    await add_record(world)
+    await add_record(world, siteCode="WELL-2", measurements=[{"characteristic": "pH", "value": 7.25}])
+    manager, wells = await world.client("manager"), {"siteCode": {"startsWith": "WELL-"}}
+
+    made = await make(world, manager, "WQX_XML", filter=wells, measurements={"value": {"eq": 7.25}})
+
+    document = document_of(made.content)
+    assert texts(document, "MonitoringLocationIdentity/MonitoringLocationIdentifier") == ["WELL-2"]
+    assert texts(document, "ActivityDescription/MonitoringLocationIdentifier") == ["WELL-2"]
+
+
 async def test_where_locations_are_sensitive_the_sites_of_a_file_have_no_exact_place(world: World) -> None:
     await add_record(world)
     await a_site(world)

@@ -201,6 +201,23 @@ def test_sites_of_one_code_in_two_projects_are_two_locations() -> None:
     assert texts(document, "MonitoringLocationTypeName") == ["Unknown"] * 2
 
 
+def test_an_identifier_that_another_site_has_is_not_given_again() -> None:
+    codes = {"W-1": PROJECT, "CANAL-W-1": OTHER}
+    sites = [ExportedSite(one, code, "Weir", None, 51.5, -0.25) for code, one in codes.items()]
+    sites.insert(1, ExportedSite(OTHER, "W-1", "Weir", None, 52.5, -0.25))
+    records = [a_record(project_id=one.project_id, site_code=one.code) for one in sites]
+    document = written(replace(HEAD, sites=sites), records)
+
+    identifiers = texts(document, "MonitoringLocationIdentity/MonitoringLocationIdentifier")
+    # A code that no other site has is its identifier. It is the same in the next file.
+    assert identifiers[1:] == ["PARKS-W-1", "CANAL-W-1"]
+    assert identifiers[0].startswith("CANAL-W-1~")
+    assert len(set(identifiers)) == 3
+    assert texts(document, "ActivityDescription/MonitoringLocationIdentifier") == identifiers
+    again = written(replace(HEAD, sites=sites), records)
+    assert texts(again, "MonitoringLocationIdentity/MonitoringLocationIdentifier") == identifiers
+
+
 def test_codes_that_are_too_long_stay_apart() -> None:
     codes = [f"{'S' * 60}{end}" for end in ("A", "B")]
     sites = [ExportedSite(PROJECT, code, "Weir", None, 51.5, -0.25) for code in codes]
