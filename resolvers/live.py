@@ -14,6 +14,7 @@ from uuid import UUID
 from auth.action import Action
 from auth.errors import ForeignNetworkError, UnauthenticatedError
 from auth.network import is_within
+from auth.opaque_token import CookieToken
 from auth.principal import Origin, Viewer
 from models.base import new_id
 from models.inventory import entity_of
@@ -23,7 +24,8 @@ from models.transaction import Tenant
 from resolvers.change import Intent, record_attempt
 from resolvers.read import Reader
 from resolvers.services import Services
-from resolvers.standing import State, standing_question
+from resolvers.session_cookie import holds_secret
+from resolvers.standing import ENDED, State, standing_question
 from resolvers.trail import Actor
 
 
@@ -111,14 +113,16 @@ class Listeners:
                 listener.cut()
 
 
-async def standing_actor(services: Services, actor: Actor, viewer: Viewer, reader: Reader) -> Actor:
+async def standing_actor(
+    services: Services, actor: Actor, viewer: Viewer, reader: Reader, *, cookie: CookieToken | None = None
+) -> Actor:
     """Return who an event is for, with the roles of the moment that the reader reads at, in a request of its own.
 
-    viewer: who it was when they came.
+    viewer: who it was when they came. cookie: by which they came; None where it was by a token.
 
     Raises:
-        UnauthenticatedError: the session or the token, or what it hangs on, is not good any more. Leaves an entry in
-            the trail.
+        UnauthenticatedError: the session or the token, or what it hangs on, is not good any more; or the session has
+            another cookie by now. Leaves an entry in the trail.
         UnavailableError: the database is away.
     """
     actor = replace(actor, origin=replace(actor.origin, request_id=new_id()))
@@ -131,6 +135,9 @@ async def standing_actor(services: Services, actor: Actor, viewer: Viewer, reade
     try:
         now = question.answer(state, services.clock())
         _require_near(state, actor.origin)
+        # Whoever proved anew who they are has another cookie, and shuts out who took the one before.
+        if cookie is not None and (state is None or not holds_secret(state, cookie)):
+            raise UnauthenticatedError(ENDED)
     except UnauthenticatedError as error:
         await reader.end()
         await record_attempt(_refused(actor, viewer), error)

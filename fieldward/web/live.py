@@ -265,7 +265,9 @@ class Opened:
         """
         reader = reader_of(self.viewer)
         actor = Actor(self.organization_id, self.origin, self.viewer, floodgate=self.services.floodgate)
-        return RequestContext(self.services, await standing_actor(self.services, actor, self.viewer, reader), reader)
+        cookie = self.by if isinstance(self.by, CookieToken) else None
+        standing = await standing_actor(self.services, actor, self.viewer, reader, cookie=cookie)
+        return RequestContext(self.services, standing, reader)
 
 
 def _closing(closed: ClosedError) -> Message:

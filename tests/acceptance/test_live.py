@@ -468,6 +468,45 @@ async def test_a_page_of_ours_is_let_in_by_its_cookie_and_any_other_is_not(
     assert len(attempts) == 4
 
 
+@pytest.mark.parametrize("how", ["reauthenticate", "changePassword"])
+async def test_a_cookie_that_was_renewed_is_told_nothing_more_and_the_new_one_is(
+    world: World, servers: tuple[str, str], how: str
+) -> None:
+    url, manager, project = servers[0], await world.client("manager"), await canal(world)
+    browser = Browser(world.http)
+    await browser.sign_in(world, "collector")
+    before = f"{SESSION}={browser.session}"
+    password = world.password("collector")
+    given = {
+        "reauthenticate": {"password": password},
+        "changePassword": {"currentPassword": password, "newPassword": "another long password of mine"},
+    }
+    renew = f"mutation($input: {how[0].upper()}{how[1:]}Input!) {{ {how}(input: $input) {{ errors {{ code }} }} }}"
+    async with connecting(url, origin=url, Cookie=before) as old:
+        await old.init(None)
+        await old.follow()
+        seen = await a_record(manager, project)
+        assert told((await old.page())["changes"]) == [("CREATED", seen)]
+        since = await world.now()
+
+        began = time.monotonic()
+        assert (await browser.run(renew, {"input": given[how]})).data[how]["errors"] == []
+        assert f"{SESSION}={browser.session}" != before
+        late = await a_record(manager, project)
+        code, _ = await old.closed()
+
+        assert (code, time.monotonic() - began < SOON_S) == (4403, True)
+        assert late not in str(old.heard)
+        attempts = await world.entries(since=since, kinds=["ATTEMPT"])
+        assert [(one["action"], one["error_code"]) for one in attempts] == [("session.authenticate", "UNAUTHENTICATED")]
+    async with connecting(url, origin=url, Cookie=f"{SESSION}={browser.session}") as new:
+        await new.init(None)
+        await new.follow()
+        made = await a_record(manager, project)
+        assert told((await new.page())["changes"]) == [("CREATED", made)]
+        assert await new.hears_nothing(for_s=0.3)
+
+
 async def test_a_connection_ends_with_its_access_token_and_nothing_is_missed(
     world: World, servers: tuple[str, str]
 ) -> None:
