@@ -10,6 +10,8 @@ from typing import Final
 
 from strawberry.types import ExecutionResult
 
+from auth.errors import Code
+from models.errors import UnavailableError
 from resolvers.feed import Following
 from resolvers.live import Listener
 from schema.api import Api
@@ -65,13 +67,16 @@ class Stream:
         Raises:
             CutError: nothing is heard any more.
             UnauthenticatedError: the subscriber does not stand any more.
-            UnavailableError: the database is away.
+            UnavailableError: the database is away, or whatever else something of a page needs: nothing of it is told.
         FieldwardError: the document may not be run any more (`schema/document.py: Documents.resolve`).
         """
         is_first, rest_s = True, SOONEST_S
         while not self._has_ended:
             self._listener.woken.clear()
             result = await self._look()
+            if _lacks_something(result):
+                # Null would say that it is gone, and whoever went on from this cursor would never be told better.
+                raise UnavailableError("Not all that changed could be read. Come again.")
             page = self._following.page
             if page is None or result.data is None:
                 # What was found and not told would be missed: it is told from the last cursor, to who comes again.
@@ -124,6 +129,11 @@ class Stream:
                 await self._listener.woken.wait()
         except TimeoutError:
             return
+
+
+def _lacks_something(result: ExecutionResult) -> bool:
+    """Return whether something was not read that may well be read the next time."""
+    return any((error.extensions or {}).get("code") == Code.UNAVAILABLE for error in result.errors or ())
 
 
 def _trusting(context: RequestContext) -> tuple[bool, int]:
