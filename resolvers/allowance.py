@@ -64,6 +64,10 @@ class _Bucket:
         """Take away what is known to be there."""
         self._left -= amount
 
+    def give(self, amount: float) -> None:
+        """Add so much, up to the bucket's size."""
+        self._left = min(self.size, self._left + amount)
+
     def wait_s(self, amount: float) -> int:
         """Return after how many seconds that much is there."""
         return max(1, math.ceil((amount - self._left) * WINDOW_S / self.size))
@@ -116,6 +120,11 @@ class Allowance:
         """
         if self._cost is not None:
             _take(self._cost, min(cost, self._cost.size), self._clock(), "what operations cost")
+
+    def give_back(self, cost: int) -> None:
+        """Take back that something was spent: it was for nothing."""
+        if self._cost is not None:
+            self._cost.give(min(cost, self._cost.size))
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return what an answer says of the quota and of what is left of it; nothing where there is none.

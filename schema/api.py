@@ -160,13 +160,14 @@ class Api(Schema):
         run = self._run if context.services.tracing is None else self._run_traced
         try:
             if context.following is None:
-                # A subscription was counted when it began: what happens is not asked for.
                 allowance = context.allowance
                 allowance.ask()
                 with allowance, deadline(context.services.operation_timeout_s):
                     result = await run(context, query, variables, operation_name, allowed_operation_types)
             else:
-                result = await run(context, query, variables, operation_name, allowed_operation_types)
+                # A subscription was counted when it began: what happens is not asked for, and has its turn.
+                with deadline(context.services.operation_timeout_s):
+                    result = await run(context, query, variables, operation_name, allowed_operation_types)
             if context.actor.viewer is not None:
                 try:
                     if context.actor.acting_as is not None:
@@ -272,8 +273,7 @@ class Api(Schema):
                 return PreExecutionError(data=None, errors=[_as_graphql(error)])
         if context.measure.exceeded:
             self._note_excess(context)
-        if context.following is None:
-            context.allowance.spend(context.measure.requested)
+        context.allowance.spend(context.measure.requested)
         key, viewer = context.idempotency_key, context.actor.viewer
         if key is not None and viewer is not None and context.changes:
             context.once = await Once.of(viewer, key, text=query, name=name, variables=variables)

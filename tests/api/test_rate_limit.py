@@ -299,6 +299,20 @@ def test_what_costs_more_than_all_of_a_quota_takes_all_of_it() -> None:
     one.spend(5000)
 
 
+def test_what_is_given_back_is_there_again_and_never_more_than_the_quota() -> None:
+    one = Allowances(Quota(None, 100), Quota(None, None), clock=Clock()).of_principal("a")
+    one.spend(5000)
+
+    one.give_back(30)
+    one.spend(30)
+    assert spent(one.spend, 1) == 1
+    one.give_back(5000)
+    one.give_back(5000)
+
+    one.spend(100)
+    assert spent(one.spend, 1) == 1
+
+
 def test_the_callers_that_are_told_apart_are_bounded() -> None:
     allowances = Allowances(Quota(1, 1), Quota(1, 1), clock=Clock())
     first = allowances.of_network(b"\x7f\x00\x00\x01")
