@@ -69,6 +69,9 @@ WORTH_OF_SEARCH: Final = 5_000
 WORTH_OF_COUNT: Final = 500
 """Rows that a number of all rows is reckoned at. It reads every row, but of each no more than that it is there; and who
 shows a page with its number for every request of their quota is still within that of costs."""
+WORTH_OF_FEED: Final = 500
+"""Rows that a look at what changed is reckoned at, beside its page: it may read ten thousand changes and find none to
+tell. Who pulls by each request of their quota is still within that of costs."""
 WORTH_OF_PREVIEW: Final = 5_000
 """Rows that a look ahead at what retention deletes is reckoned at: it may read every row of a type."""
 WORTH_OF_INVENTORY: Final = 2_000
@@ -313,6 +316,8 @@ class _Walk:
             return
         size = _size(node, self._variables, within=place.within)
         rows = parents if size is None else parents * size
+        if node.name.value == _CHANGES and place.within is None:
+            measure.cost += WORTH_OF_FEED
         # What it reads is for itself alone where it answers one object.
         measure.cost += parents * _ALONE_READ.get(node.name.value, 0)
         if size is not None:
@@ -334,7 +339,7 @@ class _Walk:
                 return
             size = _size(node, self._variables, within=within)
             if size is not None:
-                if node.name.value in _LISTS:
+                if node.name.value in _LISTS and within is not None:
                     self._measure.cost += place.parents * size
                     self._require(self._measure.cost, MOST_ROWS, "rows")
                 # A page of its own is read by nobody.

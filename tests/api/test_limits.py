@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import structlog
+from graphql import OperationDefinitionNode, parse
 from starlette.types import ASGIApp
 from structlog.processors import JSONRenderer
 from structlog.testing import CapturingLogger
@@ -16,7 +17,7 @@ from fieldward.settings import Settings
 from fieldward.web.app import build_app
 from schema.api import Api
 from schema.connection import DEFAULT_PAGE
-from schema.limits import WORTH_OF_COUNT
+from schema.limits import WORTH_OF_COUNT, WORTH_OF_FEED, require_affordable
 from schema.operation import LARGEST_KEPT
 from schema.text import extent_of
 from tests.conftest import Template
@@ -272,6 +273,21 @@ COSTS: dict[str, tuple[str, dict[str, Any], int]] = {
         {"n": True},
         20,
     ),
+    "a look at what changed": ("{ changes(first: 0) { cursor } }", {}, 501),
+    "a look at what changed, with its page": ("{ changes { changes { id } } }", {}, 550),
+    "two looks at what changed, in fragments": (
+        "{ ...A ... on Query { b: changes(first: 10) { cursor } } }"
+        " fragment A on Query { changes(first: 10) { cursor } }",
+        {},
+        1020,
+    ),
+    "a look at what changed that is skipped": (
+        "query($n: Boolean!) { viewer { role } changes @include(if: $n) { cursor } }",
+        {"n": False},
+        1,
+    ),
+    # What an entry of the trail changed is a list like any other.
+    "what entries changed": ("{ auditEntries(first: 2) { nodes { changes { entity } } } }", {}, 42),
     "what retention deletes": ("{ retentionPreview(kind: RECORD, days: 365) { due byProject { rows } } }", {}, 5000),
 }
 
@@ -295,6 +311,16 @@ async def test_many_that_read_every_row_are_refused_together(world: World, asked
     assert error["extensions"]["limit"] == {"of": "rows", "allowed": 100_000}
 
 
+def test_what_changed_costs_a_subscription_as_it_does_a_query() -> None:
+    costs = []
+    for kind in ("query", "subscription"):
+        document = parse(f"{kind} {{ changes {{ cursor changes {{ id }} }} }}")
+        [operation] = (one for one in document.definitions if isinstance(one, OperationDefinitionNode))
+        costs.append(require_affordable(document, operation, {}).requested)
+
+    assert costs == [WORTH_OF_FEED + DEFAULT_PAGE] * 2
+
+
 async def test_whether_words_are_searched_is_looked_at_each_time(world: World) -> None:
     client = await world.client("owner")
     text = "query Searched($s: String) { records(first: 10, search: $s) { nodes { id } } }"
@@ -304,10 +330,11 @@ async def test_whether_words_are_searched_is_looked_at_each_time(world: World) -
     assert [one.body["extensions"]["cost"]["requested"] for one in answers] == [5010, 10, 5010]
 
 
-def test_a_page_with_its_number_for_each_request_stays_within_the_quota() -> None:
+def test_a_page_with_its_number_or_of_changes_for_each_request_stays_within_the_quota() -> None:
     quota = {name: one.default for name, one in Settings.model_fields.items() if name.startswith("rate_limit_")}
 
-    assert quota["rate_limit_requests"] * (WORTH_OF_COUNT + DEFAULT_PAGE) < quota["rate_limit_cost"]
+    for worth in (WORTH_OF_COUNT, WORTH_OF_FEED):
+        assert quota["rate_limit_requests"] * (worth + DEFAULT_PAGE) < quota["rate_limit_cost"]
 
 
 async def test_what_variables_leave_out_is_measured_again_where_they_differ(world: World) -> None:

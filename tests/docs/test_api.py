@@ -80,6 +80,7 @@ def test_the_limits_of_the_page_are_the_ones_that_count() -> None:
         (f"`totalCount` {limits.WORTH_OF_COUNT}, so", 500),
         (f"`search` {limits.WORTH_OF_SEARCH:,}, since", 5_000),
         (f"`retentionPreview` {limits.WORTH_OF_PREVIEW:,}. In a page", 5_000),
+        (f"A look at `changes` counts {limits.WORTH_OF_FEED} beside its page", 500),
         (f"once, and {limits.TYPICAL_LIST} for each more row", 20),
         (f"the schema counts {limits.WORTH_OF_SHOWN} for each field", 1),
         (f"for each {limits.SHOWN_FOR_COUNTED} fields that are counted of what is refused", 8),
