@@ -33,6 +33,12 @@ THE_LAST: Final = 2**62
 _SURELY_KEPT: Final = timedelta(days=LEAST_DAYS - 1)
 """For so long no entry leaves the trail, whatever was decided. A day of it is for transactions that take long."""
 
+# What is emptied is emptied table by table, and a record stays as it is while its measurements lose something. Whoever
+# else writes measurements writes their record with them.
+_OF_PARTS_ALONE: Final = Action.PROJECT_EMPTY_FIELDS
+_PARTS: Final = {"record": "measurement"}
+"""What is told of as a part of something else, by the table of that."""
+
 # What is sealed anew says the same as before.
 _TOLD: Final = f"e.organization_id = $1 and e.kind = 'CHANGE' and e.action <> '{Action.KEY_RESEAL}'"
 
@@ -185,7 +191,8 @@ def _text(
     project_id: UUID | None,
 ) -> str:
     """Return the statement of what changed after one place and up to another: one row or more, the last of what was
-    looked at in each."""
+    looked at in each. Where parts of a row changed without it, it stands once for all of them in an entry, by the last.
+    """
     statement.argument(viewer.organization_id)
     since, until = statement.argument(place.transaction), statement.argument(end.transaction)
     change, names = statement.argument(place.change), statement.argument([one.name for one in entities])
@@ -196,7 +203,7 @@ def _text(
     return f"""
         with looked as materialized (
             select e.id as entry_id, e.transaction_id, e.at, c.* from (
-                select e.id, e.transaction_id, e.at from audit_entry e
+                select e.id, e.transaction_id, e.at, e.action from audit_entry e
                  where {_TOLD} and e.transaction_id >= {since} and e.transaction_id <= {until}
                  order by e.transaction_id) e
             cross join lateral (
@@ -205,7 +212,8 @@ def _text(
                   from change c
                  where c.organization_id = $1 and c.entry_id = e.id and c.entity = any({names}::text[])
                    and (e.transaction_id > {since} or c.id > {change})
-                 order by c.id offset 0) c
+                {"".join(_of_parts(entities, since, change))}
+                 order by change_id offset 0) c
              order by e.transaction_id, c.change_id limit {MOST_LOOKED_AT})
         select f.*, l.* from (
             select count(*) as looked_at, max(transaction_id) as last_transaction_id,
@@ -217,6 +225,21 @@ def _text(
              order by l.transaction_id, l.change_id limit {statement.argument(limit)}) l on true
          order by l.transaction_id, l.change_id
     """
+
+
+def _of_parts(entities: Sequence[Entity], since: str, change: str) -> Iterator[str]:
+    """Yield what tells of rows of which parts changed without them."""
+    for entity in entities:
+        if entity.name in _PARTS:
+            yield f"""
+                union all
+                select max(c.id), '{ChangeOperation.UPDATE}', '{entity.name}', c.part_of_id, c.organization_id,
+                       c.project_id, null::uuid, null::uuid
+                  from change c
+                 where e.action = '{_OF_PARTS_ALONE}' and c.organization_id = $1 and c.entry_id = e.id
+                   and c.entity = '{_PARTS[entity.name]}' and (e.transaction_id > {since} or c.id > {change})
+                 group by c.part_of_id, c.organization_id, c.project_id
+            """
 
 
 def _seen(statement: Statement, viewer: Viewer, entity: Entity) -> Iterator[str]:

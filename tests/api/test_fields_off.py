@@ -9,11 +9,12 @@ from models.measurement import Measurement
 from models.record import Record
 from models.record_field import RecordField
 from resolvers.field_emptying import FieldEmptying
+from tests.support.feed import a_record, cursor_of, pull
 from tests.support.importing import START, counts, run_to_the_end, show, uploaded
 from tests.support.keeping import hold, lift
 from tests.support.mutation import mutate, prepare
 from tests.support.trail import seal_all, verified
-from tests.support.world import World
+from tests.support.world import Client, World
 from tests.support.wqx import a_file, a_row
 
 REASON = "We need no names."
@@ -152,6 +153,48 @@ async def test_what_was_kept_stays_unless_it_is_said_to_be_emptied(world: World)
     await seal_all(world.services)
     found = await verified(world)
     assert [one for one in found.findings if one.table in {"record", "measurement", "project"}] == []
+
+
+@pytest.mark.parametrize("first", [1, 3, 50])
+async def test_a_copy_that_follows_the_feed_loses_what_results_lose(world: World, first: int) -> None:
+    manager, stranger = await world.client("manager"), await world.client("other-owner")
+    project, three = f"Project:{await world.project_id('CANAL')}", ("pH", "Lead", "Zinc")
+    records = [
+        await a_record(manager, project, measurements=[{"characteristic": one, **given} for one in three])
+        for given in ({"comment": "By the fence."}, {"method": "Meter"}, {"comment": "Again."}, {"comment": "Late."})
+    ]
+    start, stranger_start = await cursor_of(manager), await cursor_of(stranger)
+    copy = {one: await _results(manager, one) for one in records}
+    versions = await world.sql("select id, version from record order by 1")
+    await switch(world, "MEASUREMENT_COMMENT", empty=True)
+    await empty_all(world)
+    # Of each batch a record is told once, whatever of it was emptied in that.
+    lossy = await world.sql(
+        "select distinct e.id, c.part_of_id from change c join audit_entry e on e.id = c.entry_id"
+        " where e.action = 'project.empty_fields' and c.entity = 'measurement'"
+    )
+
+    changes, end = await pull(manager, start, first=first, types=["RECORD"])
+
+    assert {one["kind"] for one in changes} == {"UPDATED"}
+    ids = [one["id"] for one in changes]
+    assert set(ids) == {f"Record:{row['part_of_id']}" for row in lossy}
+    assert {records[0], records[2], records[3]} <= set(ids)
+    assert records[1] not in ids
+    assert len(ids) == len(set(ids)) if first == 50 else len(ids) <= len(lossy)
+    for one in ids:
+        copy[one] = await _results(manager, one)
+    assert [copy[one] for one in records] == [await _results(manager, one) for one in records]
+    assert "fence" not in str(copy)
+    assert (await pull(manager, end))[0] == []
+    assert await world.sql("select id, version from record order by 1") == versions
+    assert (await pull(stranger, stranger_start))[0] == []
+
+
+async def _results(client: Client, record: str) -> Any:
+    """Return a record's results, as they are read now."""
+    query = "query($id: ID!) { record(id: $id) { measurements { id method comment } } }"
+    return (await client.run(query, {"id": record})).data["record"]["measurements"]
 
 
 async def test_what_is_held_is_emptied_once_the_hold_is_lifted(world: World) -> None:
