@@ -2,14 +2,14 @@
 
 Driven by the data inventory: a table or a column that is added tomorrow is in it without anyone remembering. What is
 left out is named with the reason, in `LEFT_OUT` and in the archive's manifest. Each row is as its requester may read
-it; which columns they may read nowhere is named as well. All rows are as of one moment: a row that names another is
-never there without it. Memory holds one batch.
+it; which columns they may not read everywhere is named as well. All rows are as of one moment: a row that names
+another is never there without it. Memory holds one batch.
 """
 
 import base64
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -19,7 +19,7 @@ import asyncpg
 import orjson
 
 from auth.permission import Permission
-from auth.policy import require
+from auth.policy import has_everywhere, require
 from auth.principal import Viewer
 from auth.scope import ORGANIZATION
 from models.encryption.codec import Point
@@ -58,6 +58,8 @@ LEFT_OUT: Final[Mapping[str, str]] = {
 }
 """Tables of which nothing is in an archive, with the reason. So it is with those whose rows nobody is shown."""
 NOT_SHOWN: Final = "Its rows are shown to nobody: they are credentials, or the machinery's own."
+TAKES: Final = "Takes the permission"
+"""How a reason begins for which a column is not there, or not as it is, though somebody else would have read it."""
 NOT_READ: Final = "A secret, or made from others: no API shows it."
 
 README: Final = """\
@@ -78,9 +80,13 @@ _BY_ID: Final = Order("id")
 
 @dataclass(slots=True)
 class _File:
-    """A file of the archive, as far as it is written."""
+    """A file of the archive, as far as it is written.
+
+    lacking: the columns of which the viewer may not read each value of the organization, with what that would take.
+    """
 
     choice: Choice
+    lacking: dict[str, Permission] = field(default_factory=dict)
     total: int = 0
     rows: int = 0
     size: int = 0
@@ -142,6 +148,8 @@ class ArchiveSource:
         if file.opened is None:
             file.digest = sha256()
             file.opened = self._zip.open(f"{file.choice.entity.name}.jsonl", "w", force_zip64=True)
+        # Looked at with each batch: what was taken away meanwhile is missing in the rest.
+        file.lacking |= _lacking(file.choice, viewer)
         listing = await self._fitting(connection, viewer, self._listing(file))
         rows = await fetch_listing(connection, viewer, listing)
         if rows:
@@ -201,7 +209,7 @@ class ArchiveSource:
                     "bytes": one.size,
                     "sha256": one.digest.hexdigest(),
                     "columns": list(one.choice.names),
-                    "left_out": dict(_columns_left_out(one.choice)),
+                    "left_out": dict(_columns_left_out(one)),
                 }
                 for one in self._done
             },
@@ -240,14 +248,29 @@ def tables_left_out() -> Iterator[tuple[str, str]]:
             yield one.name, NOT_SHOWN
 
 
-def _columns_left_out(choice: Choice) -> Iterator[tuple[str, str]]:
-    for column in choice.entity.columns.values():
+def _lacking(choice: Choice, viewer: Viewer) -> dict[str, Permission]:
+    """Return the columns of which values may be missing, with what it would take to read all of them.
+
+    A row that is not seen is missing in all of its columns; of a column that is masked there are pseudonyms.
+    """
+    read = choice.entity.read
+    if not has_everywhere(viewer, {read}):
+        return dict.fromkeys(choice.names, read)
+    guards = {one.name: one.guard for one in choice.shown if one.guard is not None}
+    return {name: guard for name, guard in guards.items() if not has_everywhere(viewer, {guard})}
+
+
+def _columns_left_out(file: _File) -> Iterator[tuple[str, str]]:
+    hidden = file.choice.hidden
+    for column in file.choice.entity.columns.values():
         if column.name == "organization_id":
             yield column.name, "The organization's own, the same in all rows."
         elif not column.is_in_api:
             yield column.name, NOT_READ
-        elif column.name in choice.hidden:
-            yield column.name, f"Takes the permission {choice.hidden[column.name]}."
+        elif column.name in hidden:
+            yield column.name, f"{TAKES} {hidden[column.name]}."
+        elif column.name in file.lacking:
+            yield column.name, f"{TAKES} {file.lacking[column.name]} everywhere: not all values are there."
 
 
 def plain(value: Any) -> Any:

@@ -42,7 +42,7 @@ from models.transaction import Tenant, fetch
 from models.user import User, UserStatus
 from models.writing import insert_many
 from resolvers.account_index import email_index_of
-from resolvers.archive import archived
+from resolvers.archive import TAKES, archived
 from resolvers.archive_file import batches_of, manifest_of
 from resolvers.archive_value import column_value
 from resolvers.change import Change, Intent, commit_change
@@ -175,9 +175,9 @@ class _Importing:
         """Refuse a file that is not what the manifest says, or has what is no row, and an organization that holds
         something else."""
         said = self._manifest["tables"][entity.name]
-        hidden = [name for name, why in said["left_out"].items() if str(why).startswith("Takes the permission")]
-        if hidden:
-            raise InvalidInputError(f"Whoever made the archive could not read {entity.name}.{hidden[0]}.")
+        for name, why in said["left_out"].items():
+            if str(why).startswith(TAKES):
+                raise InvalidInputError(f"Whoever made the archive could not read all of {entity.name}.{name}. {why}")
         total = await self._count(entity)
         digest, known, count, before = sha256(), 0, 0, None
         for batch in self._batches(entity):

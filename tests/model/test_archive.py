@@ -12,7 +12,7 @@ import pytest
 
 from auth.errors import ForbiddenError
 from auth.permission import Permission as P
-from auth.role import OrganizationRole
+from auth.role import ORGANIZATION_ROLES, OrganizationRole
 from fieldward.cli.environment import operator
 from models.errors import ConflictError, InvalidInputError
 from models.inventory import entities
@@ -22,7 +22,14 @@ from resolvers.archive_import import COLUMNS_NOT_PUT_IN, NOT_PUT_IN, ArchiveImpo
 from resolvers.archive_writing import write_archive
 from resolvers.trail import Actor
 from tests.api.test_site import a_site
-from tests.support.access import behind_the_triggers, define_role, make_program, program_input
+from tests.support.access import (
+    behind_the_triggers,
+    define_role,
+    give_in_project,
+    make_program,
+    person_with,
+    program_input,
+)
 from tests.support.export import exporting, look, take, work
 from tests.support.importing import many_rows, run_to_the_end, start, uploaded
 from tests.support.keeping import grow_old, hold, keep_for, lift, run_now
@@ -356,6 +363,62 @@ async def test_an_admin_s_archive_is_made_in_the_background_and_holds_what_they_
     assert "user_agent" not in next(iter(tables["audit_entry"].values()))
     assert shown["records"] == len(tables["record"])
     assert b"$argon2id$" not in content
+
+
+@pytest.mark.parametrize("lacks", ["values", "rows"])
+async def test_what_its_maker_may_not_read_everywhere_is_named_and_such_an_archive_is_not_put_in(
+    world: World, lacks: str
+) -> None:
+    missing = {
+        "values": {P.RECORD_READ_PERSONAL, P.RECORD_READ_CONFIDENTIAL, P.SITE_READ_CONFIDENTIAL},
+        "rows": {one for one in P if one.noun == "record"},
+    }[lacks]
+    await person_with(world, "member", ORGANIZATION_ROLES[OrganizationRole.ADMIN] - missing, level="ORGANIZATION")
+    await give_in_project(world, "member", role="COLLECTOR")
+    whole = said_left_out(await archive_of(world, "clearwater", world.email("admin")))
+
+    content = await archive_of(world, "clearwater", world.email("member"))
+
+    takes = {
+        f"{table}.{name}": why
+        for table, columns in said_left_out(content).items()
+        for name, why in columns.items()
+        if why != whole[table].get(name)
+    }
+    # In one project they read them, so there is something of them, and no more than that.
+    if lacks == "values":
+        assert {name: why.split()[3] for name, why in takes.items()} == {
+            "record.exact_location": "record:read_confidential",
+            "record.collector": "record:read_personal",
+            "record.comment": "record:read_confidential",
+            "record.reviewer": "record:read_personal",
+            "record.review_reason": "record:read_confidential",
+            "measurement.comment": "record:read_confidential",
+            "measurement.source_row": "record:read_confidential",
+            "site.exact_location": "site:read_confidential",
+        }
+        collectors = {row["collector"] for row in tables_of(content)["record"].values()} - {None}
+        assert {one.startswith("person-") for one in collectors} == {True, False}
+    else:
+        shown = set(manifest_said(content)["tables"]["record"]["columns"])
+        assert {f"record.{name}" for name in shown} <= set(takes)
+    assert all(why.endswith(" everywhere: not all values are there.") for why in takes.values())
+    actor = await empty_organization(world)
+    before = await world.fingerprint()
+    with pytest.raises(InvalidInputError, match=r"could not read all of \w+\.\w+\. Takes the permission \w+:\w+ every"):
+        await put_in(actor, content)
+    assert await world.fingerprint() == before
+
+
+def manifest_said(content: bytes) -> Any:
+    """Return the manifest of an archive."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return json.loads(archive.read("manifest.json"))
+
+
+def said_left_out(content: bytes) -> dict[str, dict[str, str]]:
+    """Return which columns of each table are left out, with the reasons."""
+    return {table: said["left_out"] for table, said in manifest_said(content)["tables"].items()}
 
 
 def _zip_of(files: dict[str, bytes]) -> bytes:
