@@ -18,7 +18,8 @@ from auth.action import Action
 from auth.principal import Viewer
 from models.base import Placement
 from models.change import ChangeOperation
-from models.inventory import Entity
+from models.inventory import Entity, entity_of
+from models.project import Project
 from models.statement import Statement
 from models.trail_retention import LEAST_DAYS
 from models.visibility import visible
@@ -52,10 +53,12 @@ _NEWEST: Final = f"""
         select e.id, e.transaction_id from audit_entry e where {_TOLD} and e.transaction_id < now.oldest
          order by e.transaction_id desc limit 1) e on true
 """
-# How far this look goes: to before the oldest transaction that runs, or to the last of so many entries.
+# How far this look goes: to before the oldest transaction that runs, or to the last of so many entries. And where on
+# the way it was first decided otherwise which places are shown.
 _REACH: Final = f"""
     select now.*, known.id is not null as is_there, expired.id is not null as may_lack,
            reached.id, reached.transaction_id, coalesce(reached.entries, 0) as entries,
+           decided.transaction_id as decided_at,
            exists (select from audit_entry e where {_TOLD} and e.transaction_id >= now.oldest) as is_waiting
       from ({_NOW}) now
       left join audit_entry known
@@ -70,6 +73,13 @@ _REACH: Final = f"""
              where {_TOLD} and e.transaction_id >= $3 and e.transaction_id < now.oldest
              order by e.transaction_id limit {MOST_ENTRIES}) e
          order by e.transaction_id desc limit 1) reached on true
+      left join lateral (
+        select e.transaction_id from audit_entry e
+          join change l on l.organization_id = $1 and l.entry_id = e.id and l.entity = 'project'
+         where {_TOLD} and e.action = '{Action.PROJECT_SET_LOCATION_SENSITIVITY}'
+           and e.transaction_id > $3 and e.transaction_id <= reached.transaction_id
+           and l.columns ? 'locations_are_sensitive' and {{seen}}
+         order by e.transaction_id limit 1) decided on true
 """
 
 
@@ -109,12 +119,15 @@ class Look:
 
     place: where to go on. has_more: whether there is more already.
     is_waiting: whether something was committed that is told of only once an older transaction is over.
+    shows_other_places: whether it was decided otherwise, of a project that the viewer sees, which places are shown:
+    rows that are not rewritten for that do not change, and show something else than before.
     """
 
     changed: Sequence[ChangedObject]
     place: Place
     has_more: bool
     is_waiting: bool
+    shows_other_places: bool = False
 
 
 class LostPlaceError(Exception):
@@ -155,9 +168,11 @@ async def look_from(
     Raises:
         LostPlaceError: the place is another server's, or is not in the trail, or changes after it may have left it.
     """
-    [reach] = await connection.fetch(
-        _REACH, viewer.organization_id, place.entry_id, place.transaction, place.at + _SURELY_KEPT
-    )
+    reaching = Statement()
+    for value in (viewer.organization_id, place.entry_id, place.transaction, place.at + _SURELY_KEPT):
+        reaching.argument(value)
+    seen = _narrowed(reaching, " or ".join(_seen(reaching, viewer, entity_of(Project))), project_id)
+    [reach] = await connection.fetch(_REACH.format(seen=seen), *reaching.arguments)
     is_lost = reach["may_lack"] or (place.entry_id is not None and not reach["is_there"])
     if is_lost or reach["cluster"] != place.cluster or place.transaction >= reach["coming"]:
         raise LostPlaceError
@@ -177,7 +192,9 @@ async def look_from(
     if has_more:
         # What is left to tell may be as old as what was told last.
         end = replace(end, at=place.at)
-    return Look(_together(told), end, has_more, reach["is_waiting"])
+    decided_at = reach["decided_at"]
+    shows_other_places = decided_at is not None and decided_at <= end.transaction
+    return Look(_together(told), end, has_more, reach["is_waiting"], shows_other_places)
 
 
 def _text(
@@ -199,7 +216,7 @@ def _text(
     shown = " or ".join(
         f"(l.entity = '{entity.name}' and ({' or '.join(_seen(statement, viewer, entity))}))" for entity in entities
     )
-    within = "" if project_id is None else f" and l.project_id = {statement.argument(project_id)}"
+    shown = _narrowed(statement, shown, project_id)
     return f"""
         with looked as materialized (
             select e.id as entry_id, e.transaction_id, e.at, c.* from (
@@ -221,10 +238,15 @@ def _text(
                    (array_agg(change_id order by transaction_id desc, change_id desc))[1] as last_change_id
               from looked) f
           left join lateral (
-            select * from looked l where ({shown}){within}
+            select * from looked l where {shown}
              order by l.transaction_id, l.change_id limit {statement.argument(limit)}) l on true
          order by l.transaction_id, l.change_id
     """
+
+
+def _narrowed(statement: Statement, shown: str, project_id: UUID | None) -> str:
+    """Return the condition, of rows of this project alone if there is one."""
+    return f"({shown})" if project_id is None else f"({shown}) and l.project_id = {statement.argument(project_id)}"
 
 
 def _of_parts(entities: Sequence[Entity], since: str, change: str) -> Iterator[str]:

@@ -50,7 +50,8 @@ class FeedPage:
     """What changed from a position on.
 
     position: where to go on. has_more: whether there is more already.
-    access_changed: whether what the viewer may read is other than it was at the position before.
+    access_changed: whether what the viewer may read is other than it was at the position before, or which places of a
+    project that they see are shown.
     is_waiting: whether something was committed that is told only once an older transaction is over.
     """
 
@@ -108,7 +109,7 @@ async def read_feed(
         changes=look.changed,
         position=Position(look.place, access),
         has_more=look.has_more,
-        access_changed=access != position.access,
+        access_changed=access != position.access or look.shows_other_places,
         is_waiting=look.is_waiting,
     )
 

@@ -149,8 +149,9 @@ class ChangePage:
         return told.page.has_more
 
     @resolved(
-        "Whether what you may read has become other than it was at the cursor before. What you see since then, and did"
-        " not see before, is not among the changes, nor is what you see no more: fetch everything anew.",
+        "Whether what you may read has become other than it was at the cursor before, or it was decided otherwise"
+        " whether a project's places are sensitive. What you see since then, and did not see before, is not among the"
+        " changes, nor is what you see no more: fetch everything anew.",
         derived(),
     )
     def access_changed(src: strawberry.Parent[Any]) -> bool:

@@ -1,6 +1,7 @@
 """Rewriting the places of what is there, whoever changes it meanwhile, and whatever breaks off."""
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 from auth.action import Action
@@ -14,6 +15,7 @@ from resolvers.location_rewrite import REWRITE_LOCATIONS, LocationRewrite
 from resolvers.record import update_record
 from resolvers.trail import Actor
 from tests.support.access import behind_the_triggers
+from tests.support.feed import cursor_of, page
 from tests.support.location import (
     CELL,
     DIGITS,
@@ -28,7 +30,7 @@ from tests.support.location import (
     rewrite,
     told_where,
 )
-from tests.support.world import World
+from tests.support.world import Client, World
 
 
 async def test_what_is_there_is_rewritten_once_and_as_nobodys_doing(world: World) -> None:
@@ -151,6 +153,45 @@ async def test_it_can_be_taken_back_in_the_middle(world: World) -> None:
     assert await places(world) == before
     project = await project_of(world)
     assert (project["locationsAreSensitive"], project["locationsRewriting"]) == (False, False)
+
+
+async def test_who_keeps_a_copy_is_told_when_it_is_taken_back_in_the_middle(world: World) -> None:
+    viewer, stranger, owner = [await world.client(one) for one in ("viewer", "other-owner", "owner")]
+    record = (await add_record(world))["id"]
+    start, elsewhere, whole = await cursor_of(viewer), await cursor_of(stranger), await cursor_of(owner)
+    assert await declare(world) == []
+
+    withheld, after = await _next(viewer, start)
+    assert withheld is True
+    assert (await ask(viewer, record)).body["data"]["record"]["latitude"] is None
+    assert (await _next(viewer, after))[0] is False
+    assert await declare(world, sensitive=False) == []
+    shown, end = await _next(viewer, after)
+
+    assert shown is True
+    assert (await ask(viewer, record)).body["data"]["record"]["latitude"] == EXACT["latitude"]
+    await rewrite(world)
+    assert (await _next(viewer, end))[0] is False
+    # Whoever asks for nothing between may have read it, too.
+    assert (await _next(viewer, start))[0] is True
+    # It is said at the change that it is, however small the pages are, and to who sees the project alone.
+    assert await world.value("select count(*) from project where locations_rewriting") == 0
+    said, after = [], start
+    for _ in range(4):
+        one, after = await _next(viewer, after, first=1)
+        said.append(one)
+    assert said == [True, True, False, False]
+    assert (await _next(stranger, elsewhere))[0] is False
+    parks = f"Project:{await world.project_id('PARKS')}"
+    assert (await _next(owner, whole, project=parks))[0] is False
+    assert (await _next(owner, whole))[0] is True
+
+
+async def _next(client: Client, after: str, **more: Any) -> tuple[bool, str]:
+    """Return whether the next page says that other things are shown, and the cursor to go on from."""
+    answer = await page(client, after, **more)
+    told = answer.body["data"]["changes"]
+    return told["accessChanged"], told["cursor"]
 
 
 async def test_a_record_that_somebody_is_changing_is_rewritten_after_them(world: World) -> None:
