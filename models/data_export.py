@@ -48,13 +48,14 @@ class ExportStatus(StrEnum):
 class DataExport(TenantModel):
     """A file that somebody asked for, with what they may read of the records that a filter finds.
 
-    `filter_given` is the filter as it was given, as JSON; `request` the conditions that it means, blind indexes among
-    them. `token_id` and `token_scope` are the token of the program that asked, `device_id` the device that the person
-    was on: both are asked for again while it is made. `used_rights` are the permissions by which values got into it,
-    each after the project that it was used in: who takes the file has them still. Those that end in "once sensitive"
-    count once that project's places are. `manifest` says what is in it, as JSON. These, and the filter, lie under a key
-    of the export's own, since they may name people: `searched_for` holds the blind indexes that the filter compares
-    with, one behind the other, by which an erasure finds it. `link_digest` is that of the one link that is good until
+    `filter_given` is the filter as it was given, as JSON, but for the values that are found by a blind index: who reads
+    it may not be one who may read those. `request` are the conditions that it means, blind indexes among them.
+    `token_id` and `token_scope` are the token of the program that asked, `device_id` the device that the person was on:
+    both are asked for again while it is made. `used_rights` are the permissions by which values got into it, each after
+    the project that it was used in: who takes the file has them still. Those that end in "once sensitive" count once
+    that project's places are. `manifest` says what is in it, as JSON. These, and the filter, lie under a key of the
+    export's own, since they may name people: `searched_for` holds the blind indexes that the filter compares with, one
+    behind the other, by which an erasure finds it. `link_digest` is that of the one link that is good until
     `link_expires_at`, as long as what made it stands: the session or token `link_holder`.
     """
 

@@ -44,10 +44,15 @@ AT_ID: Final = ("input", "id")
 
 @dataclass(frozen=True, slots=True)
 class NewExport:
-    """What is exported. filter: as it was given, as JSON. conditions, of_measurements: what that means."""
+    """What is exported. conditions, of_measurements: what the filter means.
+
+    filter: what is kept of it to be shown, as JSON. filter_said: the same with all of its values, by which one who asks
+    again is told from one who asks for something else.
+    """
 
     format: ExportFormat
     filter: str | None = field(default=None, repr=False)
+    filter_said: str | None = field(default=None, repr=False)
     conditions: Sequence[Any] = field(default=(), repr=False)
     of_measurements: Sequence[Any] = field(default=(), repr=False)
 
@@ -75,7 +80,7 @@ async def create_export(change: Change, *, export_id: UUID | None, new: NewExpor
     row_id = export_id or new_id()
     require_new_id(row_id)
     request = text_of_request(new.conditions, new.of_measurements)
-    content = {"format": new.format, "filter": new.filter, "by": str(viewer.principal_id)}
+    content = {"format": new.format, "filter": new.filter_said, "by": str(viewer.principal_id)}
     digest = creation_digest(change.organization_id, content)
     if await repeats(change, DataExport, row_id, digest):
         return row_id

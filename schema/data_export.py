@@ -43,7 +43,8 @@ class Export(Node):
     format: ExportFormat | None = column("What the file is.")
     status: ExportStatus | None = column("Whether there is a file, or why there is none.")
     filter: str | None = column(
-        "Which records are in it: the filter as it was given, as JSON, with the words of `search`; null for all.",
+        "Which records are in it: the filter as it was given, as JSON, with the words of `search`; null for all. In"
+        " place of the name of a collector it has `…`.",
         name="filter_given",
     )
     records: float | None = column("How many records are in it.")

@@ -1,9 +1,10 @@
 """Mutations of exports."""
 
+from collections.abc import Sequence
 from dataclasses import is_dataclass
 from datetime import date, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import strawberry
@@ -14,12 +15,13 @@ from auth.permission import Permission as P
 from models.data_export import DataExport as DataExportModel
 from models.data_export import ExportFormat
 from models.errors import InvalidInputError
+from models.inventory import entity_of
 from resolvers.export import NewExport, cancel_export, create_export, create_export_link, delete_export
 from resolvers.export_job import MAKE_EXPORTS
 from schema.context import context_of
 from schema.data_export import Export
 from schema.field import derived, structure
-from schema.filter import words_of
+from schema.filter import FILTERS, words_of
 from schema.measurement_group import MeasurementFilter, measurement_conditions
 from schema.mutation import UserError, current_change, done, mutation, shows
 from schema.node import parse_id
@@ -27,6 +29,8 @@ from schema.record import RecordFilter, record_conditions
 from schema.written import writes
 
 AT_ID = ("input", "id")
+VEIL: Final = "…"
+"""Stands in what is kept of a filter for a value that not everybody who reads it may know."""
 _CLIENT_ID = "A UUIDv7 that the client made, so that trying again does no harm."
 
 
@@ -102,16 +106,13 @@ class ExportMutation:
     async def create_export(info: strawberry.Info, input: CreateExportInput) -> ExportPayload | None:
         if input.format in (ExportFormat.ARCHIVE, ExportFormat.PERSON):
             raise InvalidInputError("Expected a format of records.", field=("input", "format"))
-        given, words = given_of(input.filter) or {}, words_of(input.search)
-        if words:
-            # Beside what is compared: no record has a column of that name, nor of that of measurements.
-            given["search"] = input.search
+        words = words_of(input.search)
         of_measurements = await measurement_conditions(info, input.measurements, argument="measurements")
-        if of_measurements:
-            given["measurements"] = given_of(input.measurements)
+        said, kept = (_said(input, words, of_measurements, veils=veils) for veils in (False, True))
         new = NewExport(
             format=input.format,
-            filter=orjson.dumps(given).decode() if given else None,
+            filter=kept,
+            filter_said=said,
             conditions=[*await record_conditions(info, input.filter), *words],
             of_measurements=of_measurements,
         )
@@ -177,8 +178,12 @@ class ExportMutation:
         return done(export_id, token=path)
 
 
-def given_of(value: Any) -> Any:
-    """Return an input as it was given, by the names of the API, without what was left out: for what is kept of it."""
+def given_of(value: Any, *, veils: bool = False) -> Any:
+    """Return an input as it was given, by the names of the API, without what was left out.
+
+    veils: with `VEIL` for each value that is compared by a blind index, for what is kept of it: whoever reads what
+    somebody asked for need not be one who may read such values.
+    """
     if is_dataclass(value):
         definition: Any = getattr(type(value), "__strawberry_definition__")  # noqa: B009  (set by strawberry.input)
         named = [(one.graphql_name or to_camel_case(one.python_name), one.python_name) for one in definition.fields]
@@ -186,14 +191,46 @@ def given_of(value: Any) -> Any:
         # A filter that was left out is None; a null that was given is inside of an operator, whose rest is UNSET.
         is_operator = any(one.default is strawberry.UNSET for one in definition.fields)
         left_out = (strawberry.UNSET,) if is_operator else (strawberry.UNSET, None)
-        return {name: given_of(one) for name, one in found.items() if not any(one is nothing for nothing in left_out)}
+        sealed = {name for name, python_name in named if veils and _is_sealed(type(value), python_name)}
+        return {
+            name: _veiled(given_of(one)) if name in sealed else given_of(one, veils=veils)
+            for name, one in found.items()
+            if not any(one is nothing for nothing in left_out)
+        }
     if isinstance(value, list):
-        return [given_of(one) for one in value]
+        return [given_of(one, veils=veils) for one in value]
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, datetime | date):
         return value.isoformat()
     return value
+
+
+def _said(input: CreateExportInput, words: Sequence[Any], of_measurements: Sequence[Any], *, veils: bool) -> str | None:
+    """Return what is asked for, as JSON; None where that is everything."""
+    given = given_of(input.filter, veils=veils) or {}
+    if words:
+        # Beside what is compared: no record has a column of that name, nor of that of measurements.
+        given["search"] = input.search
+    if of_measurements:
+        given["measurements"] = given_of(input.measurements, veils=veils)
+    return orjson.dumps(given).decode() if given else None
+
+
+def _is_sealed(kind: type[Any], name: str) -> bool:
+    """Return whether a field of a filter is compared with a column that is stored sealed."""
+    model = FILTERS.get(kind.__name__)
+    column = entity_of(model).columns.get(name) if model is not None else None
+    return column is not None and column.is_sealed
+
+
+def _veiled(value: Any) -> Any:
+    """Return an operator with its values veiled; that absence is asked for tells nothing of anybody."""
+    if isinstance(value, dict):
+        return {name: _veiled(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_veiled(one) for one in value]
+    return VEIL if isinstance(value, str) else value
 
 
 async def _create(info: strawberry.Info, client_id: str | None, new: NewExport) -> Any:

@@ -13,6 +13,7 @@ import pytest
 
 from auth.permission import Permission as P
 from fieldward.cli.environment import operator
+from models.base import new_id
 from models.encryption.keystore import StoredKey
 from models.encryption.owner import export_owner
 from resolvers.erasure import erase_person
@@ -221,6 +222,46 @@ async def test_a_search_for_a_collector_finds_what_a_query_finds(world: World) -
     assert {row["record_id"] for row in rows_of(made.content)} == expected
     stored = await world.sql("select * from data_export")
     assert all(name.encode() not in repr(row).encode() for row in stored)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"collector": {"eq": "Ana Lind"}}, {"collector": {"eq": "…"}}),
+        ({"collector": {"notIn": ["Ana Lind", "Ana Brook"]}}, {"collector": {"notIn": ["…", "…"]}}),
+        ({"collector": {"eq": None}}, {"collector": {"eq": None}}),
+        ({"collector": {"isNull": False}}, {"collector": {"isNull": False}}),
+        (
+            {"or": [{"siteCode": {"eq": "Ana"}}, {"not": {"collector": {"in": ["Ana Lind"]}}}]},
+            {"or": [{"siteCode": {"eq": "Ana"}}, {"not": {"collector": {"in": ["…"]}}}]},
+        ),
+    ],
+)
+async def test_which_collector_was_asked_for_is_told_to_nobody_who_reads_the_filter(
+    world: World, given: Any, kept: Any
+) -> None:
+    manager, auditor = await world.client("manager"), await world.client("auditor")
+
+    made = await make(world, manager, filter=given)
+
+    seen = await look(auditor, made.shown["id"])
+    for shown in (made.shown, seen):
+        assert json.loads(shown["filter"]) == json.loads(shown["manifest"])["filter"] == kept
+        assert "Ana L" not in shown["filter"] + shown["manifest"]
+    file = (await take(manager, made.shown["id"], "manifest.json")).text
+    assert json.loads(file)["filter"] == kept
+
+
+async def test_who_asks_again_for_another_collector_asks_for_something_else(world: World) -> None:
+    manager = await world.client("manager")
+    given = {"format": "CSV", "id": f"Export:{new_id()}"}
+    refused = []
+    for name in ("Ana Lind", "Ana Lind", "Ana Brook"):
+        asked = {**given, "filter": {"collector": {"eq": name}}}
+        answer = await mutate(manager, "createExport", asked, "export { id }")
+        refused.append([one["code"] for one in answer.data["createExport"]["errors"]])
+
+    assert refused == [[], [], ["CONFLICT"]]
 
 
 async def test_geojson_is_a_collection_of_features_with_longitude_first(world: World) -> None:
