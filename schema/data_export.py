@@ -1,19 +1,27 @@
 """Exports: files of what somebody may read, and how far their making is."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import orjson
 import strawberry
+from strawberry.utils.await_maybe import await_maybe
 
+from auth.permission import Permission
+from auth.scope import ORGANIZATION
 from models.data_export import DataExport as DataExportModel
 from models.data_export import DataExportProgress as DataExportProgressModel
 from models.data_export import ExportFormat, ExportStatus
+from models.inventory import entity_of
 from models.membership import Membership
 from models.order import Order
 from models.service_account import ServiceAccount as ServiceAccountModel
+from models.visibility import scope_of
 from schema.connection import OrderDirection, PageArguments, page_of
-from schema.field import column, link, stands_for
+from schema.context import RequestContext, ResolveInfo
+from schema.field import column, derived, link, resolved, stands_for
 from schema.filter import EnumFilter, conditions_of, filters
+from schema.guard import read_column
 from schema.node import Node
 from schema.viewer_can import ExportViewerCan, ViewerCanRead, viewer_can
 
@@ -32,6 +40,9 @@ class ExportProgress(Node):
     attempts: int | None = column("How often it was begun: again after a server's end, for one.")
 
     viewer_can: ViewerCanRead = viewer_can(ViewerCanRead)
+
+
+_MANIFEST: Final = entity_of(DataExportModel).columns["manifest"]
 
 
 @stands_for(DataExportModel)
@@ -53,7 +64,22 @@ class Export(Node):
     media_type: str | None = column("The media type of the file.")
     size: float | None = column("Its size in bytes.")
     sha256: str | None = column("The SHA-256 of the file, in hexadecimal.")
-    manifest: str | None = column("What is in the file, of which time and by whom, and what is left out, as JSON.")
+
+    @resolved(
+        "What is in the file, of which time and by whom, and what is left out, as JSON. The author's name is told where"
+        " you may read the names of people, or it is yours.",
+        derived(Permission.EXPORT_READ_CONFIDENTIAL, needs=("manifest",)),
+    )
+    async def manifest(src: strawberry.Parent[Any], info: strawberry.Info) -> str | None:
+        raw: ResolveInfo = info._raw_info
+        context: RequestContext = raw.context
+        text: str | None = await await_maybe(read_column(context, _MANIFEST, src))
+        is_told = (
+            context.allows(Permission.MEMBERSHIP_READ_PERSONAL, ORGANIZATION)
+            or scope_of(entity_of(DataExportModel), src, context.viewer).is_own
+        )
+        return text if text is None or is_told else _without_name(text)
+
     error_code: str | None = column("Why there is no file, where it came to nothing.")
     created_at: datetime | None = column("When it was asked for.")
     finished_at: datetime | None = column("When it was ready, or came to nothing.")
@@ -97,3 +123,10 @@ async def list_exports(
         order=Order("created_at", direction is OrderDirection.DESC),
         conditions=await conditions_of(info, filter, DataExportModel),
     )
+
+
+def _without_name(manifest: str) -> str:
+    """Return a manifest with the id of its author alone."""
+    said = orjson.loads(manifest)
+    said["author"]["name"] = None
+    return orjson.dumps(said, option=orjson.OPT_INDENT_2).decode() + "\n"

@@ -252,6 +252,20 @@ async def test_which_collector_was_asked_for_is_told_to_nobody_who_reads_the_fil
     assert json.loads(file)["filter"] == kept
 
 
+async def test_an_author_s_name_is_told_to_who_may_read_names(world: World) -> None:
+    manager = await world.client("manager")
+    made = await make(world, manager, filter={"siteCode": {"startsWith": "F-"}})
+    program = await make_program(world, {P.EXPORT_READ, P.EXPORT_READ_CONFIDENTIAL})
+    whole = json.loads(made.shown["manifest"])
+    assert whole["author"]["name"] == "Mara Mann"
+
+    for who in ("owner", "auditor"):
+        assert json.loads((await look(await world.client(who), made.shown["id"]))["manifest"]) == whole
+    seen = json.loads((await look(program.client, made.shown["id"]))["manifest"])
+
+    assert seen == {**whole, "author": {"id": whole["author"]["id"], "name": None}}
+
+
 async def test_who_asks_again_for_another_collector_asks_for_something_else(world: World) -> None:
     manager = await world.client("manager")
     given = {"format": "CSV", "id": f"Export:{new_id()}"}

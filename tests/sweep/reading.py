@@ -1,5 +1,6 @@
 """What is asked of a type, and what the page says that somebody must be answered, compared field by field."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +23,8 @@ TOLD: Final = "changes"
 """The field of a version that says what became of which columns."""
 ELSEWHERE: Final = {("RecordVersion", "reason"): "audit:read"}
 """Fields that show a value of another row, and what seeing that row takes in the organization."""
+NAMING: Final = {("Export", "manifest"): "membership:read_personal"}
+"""Fields that name their author to them, and to who has this in the organization; to others, by the id alone."""
 FOUND: Final = frozenset({("Record", "site")})
 """Links to what is found by the row's own code, and not by an id: who may not see what is found is shown none, as of a
 list.
@@ -188,6 +191,10 @@ class Comparison:
         elif "r" in letters:
             # What lies in another row is there for who sees that one.
             value = value if ELSEWHERE.get(place) in {None, *self.who.held(None)} else None
+            _, is_own = self.facts.place(said.type_name, row, self.who)
+            if value is not None and not is_own and NAMING.get(place) not in {None, *self.who.held(None)}:
+                named = json.loads(value)
+                value, shown = {**named, "author": {**named["author"], "name": None}}, json.loads(shown or "null")
             if shown != value:
                 self._differs(*place, at, value, shown)
         elif "m" in letters:
