@@ -266,8 +266,10 @@ class Api(Schema):
         )
         if isinstance(executor, SchemaExecutor):
             try:
-                context.measure = context.measure.with_schema(executor.reckon(), enforced=enforced)
-            except (GraphQLError, TooComplexError, RecursionError) as error:
+                context.measure = context.measure.with_schema(
+                    await self.operations.aside(executor.reckon), enforced=enforced
+                )
+            except (GraphQLError, TooComplexError, BusyError, RecursionError) as error:
                 # What is refused was counted all the same.
                 context.allowance.spend(executor.reckoned // SHOWN_FOR_COUNTED)
                 return PreExecutionError(data=None, errors=[_as_graphql(error)])

@@ -266,6 +266,14 @@ class Operations:
         prepared = await thread.run(self._prepare, text, enforced)
         return self._keep(text, prepared) if keep else prepared
 
+    async def aside(self, work: Callable[[], _Found]) -> _Found:
+        """Have the thread of what is large do some work, and return what it found. Others go on meanwhile.
+
+        Raises:
+            BusyError: too much waits for it already.
+        """
+        return await self._large.run(work)
+
     def prepare(self, text: str, *, keep: bool, enforced: bool = True) -> Prepared:
         """Return the prepared document.
 
