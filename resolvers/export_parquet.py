@@ -72,11 +72,13 @@ class ParquetWriter:
     def records(self, batch: Sequence[ExportedRecord]) -> bytes:
         """Return the row groups that are full now."""
         self._waiting.extend(self._table.rows(batch))
-        self._weight += sum(one.weight for one in batch)
+        weight = sum(one.weight for one in batch)
+        self._weight += weight
         while len(self._waiting) >= ROWS_IN_GROUP:
             self._write(self._waiting[:ROWS_IN_GROUP])
             del self._waiting[:ROWS_IN_GROUP]
-            self._weight = 0
+            # What is left is of this batch.
+            self._weight = weight
         if self._weight > MOST_HELD:
             self._write(self._waiting)
             self._waiting, self._weight = [], 0

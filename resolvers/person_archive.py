@@ -39,6 +39,7 @@ from resolvers.erasure_owner import indexes_of_names
 from resolvers.export_parquet import Sink
 from resolvers.export_weight import OF_A_ROW, fitting
 from resolvers.read_log import ReadLog
+from resolvers.record_export import results_of
 from resolvers.showing import Choice, choose, places_used, rights_used, show
 from resolvers.withheld_place import require_places_shown
 
@@ -228,7 +229,7 @@ class PersonSource:
                 kept = await self._fitting(connection, file, rows)
                 is_over = is_over and kept == len(rows)
                 rows = rows[:kept]
-                shown = await fetch_listing(connection, file.reader, _results(file, rows))
+                shown = await fetch_listing(connection, file.reader, results_of(file.choice, rows))
             file.bound = Bound((rows[-1]["id"],), rows[-1]["id"])
             await self._add(file, shown, log)
         if is_over:
@@ -291,7 +292,7 @@ class PersonSource:
 
     async def _fitting(self, connection: asyncpg.Connection, file: _File, records: Sequence[Row]) -> int:
         """Return of how many of the records the measurements are read at once."""
-        found = await fetch_weights(connection, file.reader, _results(file, records))
+        found = await fetch_weights(connection, file.reader, results_of(file.choice, records))
         weights = {record_id: count * OF_A_ROW + weight for record_id, count, weight in found}
         return fitting(weights.get(row["id"], 0) for row in records)
 
@@ -370,17 +371,6 @@ async def _own_name(connection: asyncpg.Connection, viewer: Viewer, log: ReadLog
     shown = await show(name, viewer, await fetch_listing(connection, viewer, listing), log)
     found: str | None = shown[0].get("name") if shown else None
     return found
-
-
-def _results(file: _File, records: Sequence[Row]) -> Listing:
-    return Listing(
-        entity=_MEASUREMENT,
-        columns=file.choice.selected,
-        order=Order("position"),
-        limit=MOST_MEASUREMENTS,
-        parent_column="record_id",
-        parents=[row["id"] for row in records],
-    )
 
 
 def _columns_left_out(choice: Choice) -> Iterator[tuple[str, str]]:

@@ -222,15 +222,7 @@ class RecordSource:
         return measured
 
     def _results(self, rows: Sequence[Row]) -> Listing:
-        return Listing(
-            entity=_MEASUREMENT,
-            columns=self._measurement.selected,
-            order=Order("position"),
-            limit=MOST_MEASUREMENTS,
-            parent_column="record_id",
-            parents=[row["id"] for row in rows],
-            conditions=self._of_measurements,
-        )
+        return results_of(self._measurement, rows, self._of_measurements)
 
     def _listing(self, choice: Choice) -> Listing:
         return Listing(
@@ -252,6 +244,19 @@ class RecordSource:
             self.used |= {(project_id, guard) for guard in asked if guard is not None}
             if can(viewer, Permission.PROJECT_READ, Scope(project_id)):
                 self.used.add((project_id, Permission.PROJECT_READ))
+
+
+def results_of(choice: Choice, records: Sequence[Row], conditions: Sequence[Criterion] = ()) -> Listing:
+    """Return the listing of the measurements of these records, each record's in their order."""
+    return Listing(
+        entity=_MEASUREMENT,
+        columns=choice.selected,
+        order=Order("position"),
+        limit=MOST_MEASUREMENTS,
+        parent_column="record_id",
+        parents=[row["id"] for row in records],
+        conditions=conditions,
+    )
 
 
 async def author_of(connection: asyncpg.Connection, viewer: Viewer, log: ReadLog) -> str | None:
