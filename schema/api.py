@@ -287,7 +287,7 @@ class Api(Schema):
         context.follow(prepared.columns, choice.completions)
         executing: Any = (
             choice.plan.run(executor)
-            if choice.plan is not None and self.plans and isinstance(executor, RowsExecutor)
+            if choice.plan is not None and self.plans and type(executor) is RowsExecutor
             else executor.execute_operation()
         )
         done: CoreResult = executing if isinstance(executing, CoreResult) else await _timely(executing, context)

@@ -39,10 +39,10 @@ from graphql import (
 from graphql.execution.collect_fields import FieldDetailsList, collect_fields
 from graphql.pyutils import Path
 from graphql.type.introspection import SchemaMetaFieldDef, TypeMetaFieldDef, TypeNameMetaFieldDef
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from auth.principal import Viewer
 from schema.context import RequestContext, ResolveInfo
+from schema.execution import RowsExecutor
 from schema.limits import TooComplexError
 from schema.parsing import parsed
 from schema.sight import Reach, visible_schema
@@ -122,8 +122,11 @@ def asks_for_schema_alone(text: str) -> bool:
     )
 
 
-class SchemaExecutor(StrawberryGraphQLCoreExecutionContext):
+class SchemaExecutor(RowsExecutor):
     """Runs an operation that asks for the schema: as any other, but what shows the schema shows the viewer's part.
+
+    Whoever asks chooses it, by a mere word in a comment: so whatever is noted or refused where rows are completed is so
+    here as well.
 
     reckoned: how many fields of the schema were counted (`reckon`); of too many, those until that was known.
     """

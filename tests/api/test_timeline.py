@@ -166,20 +166,25 @@ async def test_entries_are_found_by_program_sign_in_request_and_field(world: Wor
 
 # ---------------------------------------------------------------- who looks at the trail
 
+WAYS = ["", " # __schema", " query Other { __schema { queryType { name } } }"]
+"""What stands behind an operation. What asks for the schema, or seems to, is run by an executor of its own."""
+
 
 async def looked(world: World, since: Any) -> list[Any]:
     """Return the entries of looking at the trail."""
     return [one for one in await world.entries(since=since, kinds=["READ"]) if one["action"] == "audit.read"]
 
 
-async def test_who_reads_the_trail_leaves_one_entry_with_all_that_they_were_shown(world: World) -> None:
+@pytest.mark.parametrize("behind", WAYS)
+async def test_who_reads_the_trail_leaves_one_entry_with_all_that_they_were_shown(world: World, behind: str) -> None:
     await make_past(world)
     auditor = await world.client("auditor")
     since = await world.now()
 
     answer = await auditor.run(
-        "{ a: auditEntries(first: 3) { nodes { id } }"
-        " b: auditEntries(first: 5) { edges { node { id changes { entity } } } } }"
+        "query This { a: auditEntries(first: 3) { nodes { id } }"
+        f" b: auditEntries(first: 5) {{ edges {{ node {{ id changes {{ entity }} }} }} }} }}{behind}",
+        operationName="This",
     )
 
     (entry,) = await looked(world, since)
@@ -190,7 +195,8 @@ async def test_who_reads_the_trail_leaves_one_entry_with_all_that_they_were_show
     assert len(entry["entity_ids"]) == len(shown) == 5
 
 
-async def test_an_entry_that_is_looked_up_by_its_id_was_read(world: World) -> None:
+@pytest.mark.parametrize("behind", WAYS)
+async def test_an_entry_that_is_looked_up_by_its_id_was_read(world: World, behind: str) -> None:
     auditor = await world.client("auditor")
     found = await world.value(
         "select id from audit_entry where organization_id = $1 limit 1", await world.organization_id("clearwater")
@@ -198,12 +204,13 @@ async def test_an_entry_that_is_looked_up_by_its_id_was_read(world: World) -> No
     since = await world.now()
 
     for query in (
-        "query($id: ID!) { node(id: $id) { id } }",
-        "query($id: ID!) { node(id: $id) { ... on AuditEntry { action } } }",
+        "query This($id: ID!) { node(id: $id) { id } }",
+        "query This($id: ID!) { node(id: $id) { ... on AuditEntry { action } } }",
+        "query This($id: ID!) { node: nodes(ids: [$id]) { ... on AuditEntry { action changes { entity } } } }",
     ):
-        assert (await auditor.run(query, {"id": f"AuditEntry:{found}"})).data["node"]
+        assert (await auditor.run(query + behind, {"id": f"AuditEntry:{found}"}, operationName="This")).data["node"]
 
-    assert [one["entity_ids"] for one in await looked(world, since)] == [[found], [found]]
+    assert [one["entity_ids"] for one in await looked(world, since)] == [[found], [found], [found]]
 
 
 async def test_who_counts_entries_or_finds_none_looked_at_the_trail_too(world: World) -> None:
@@ -231,16 +238,27 @@ async def test_who_is_shown_nothing_of_the_trail_leaves_no_entry(world: World) -
     assert await looked(world, since) == []
 
 
-async def test_if_it_cannot_be_entered_that_somebody_looks_nothing_of_the_trail_is_shown(world: World) -> None:
+@pytest.mark.parametrize("behind", WAYS)
+async def test_if_it_cannot_be_entered_that_somebody_looks_nothing_of_the_trail_is_shown(
+    world: World, behind: str
+) -> None:
     auditor = await world.client("auditor")
+    found = await world.value(
+        "select id from audit_entry where organization_id = $1 limit 1", await world.organization_id("clearwater")
+    )
     await world.sql("revoke insert on audit_entry from fieldward_service")
     try:
-        answer = await auditor.run("{ auditEntries(first: 3) { totalCount nodes { action at } } }")
+        answers = [
+            await auditor.run(query + behind, operationName="This")
+            for query in (
+                "query This { auditEntries(first: 3) { totalCount nodes { action at } } }",
+                f'query This {{ node(id: "AuditEntry:{found}") {{ ... on AuditEntry {{ action at }} }} }}',
+            )
+        ]
     finally:
         await world.sql("grant insert on audit_entry to fieldward_service")
 
-    assert answer.body["data"] is None
-    assert answer.codes == ["INTERNAL"]
+    assert [(one.body["data"], one.codes) for one in answers] == [(None, ["INTERNAL"])] * 2
 
 
 async def test_looking_at_all_pages_of_the_trail_adds_an_entry_for_each_page(world: World) -> None:
