@@ -87,7 +87,7 @@ class AuditEntry(Node):
     trace_id: str | None = column("The trace that the request was part of, as in a W3C traceparent.")
     operation_name: str | None = column("The GraphQL operation's name.")
     operation_hash: str | None = column(
-        "The SHA-256 of the operation's text, texts in it emptied and comments left out."
+        "The SHA-256 of the operation's text, texts and broken numbers in it emptied, comments left out."
     )
     reason: str | None = column("Why.")
     entity: str | None = column("The table of the rows acted on or read.")

@@ -83,8 +83,13 @@ them."""
 # Operations that make sense take some dozens of its steps; graphql-core's own bound is seconds of work, for anyone.
 overlapping_fields_can_be_merged.MAX_COMPLEXITY_BUDGET = 20_000
 
-_SAID: Final = re.compile(r'#[^\n\r]*|"""(?:\\"""|.)*?(?:"""|\Z)|"(?:\\.|[^"\\\n\r])*"?', re.DOTALL)
-"""The comments and texts of an operation, as GraphQL writes them (October 2021, 2.1.4, 2.9.4), unfinished ones too."""
+_SAID: Final = re.compile(
+    r'#[^\n\r]*|"""(?:\\"""|.)*?(?:"""|\Z)|"(?:\\.|[^"\\\n\r])*"?|(?<!\w)-?[0-9]+(?:\.[0-9]+(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)',
+    re.DOTALL,
+)
+"""The comments, texts and broken numbers of an operation, as GraphQL writes them (October 2021, 2.1.4, 2.9.2, 2.9.4),
+unfinished texts too.
+"""
 _RULES: Final = tuple(
     InputValueRule if rule is ValuesOfCorrectTypeRule else rule
     for rule in specified_rules
@@ -341,14 +346,18 @@ class _Thread:
 
 
 def text_digest(text: str) -> str:
-    """Return the SHA-256 of an operation's text, with each text in it emptied and each comment left out.
+    """Return the SHA-256 of an operation's text, with each text in it emptied, 0.0 in the place of each number that is
+    not whole, and each comment left out.
 
     The trail keeps it for all who read the trail, and for whoever has the database. What was written into the text,
-    instead of into a variable, may be guarded, and a digest of it would say whether a guess is right.
+    instead of into a variable, may be guarded, as degrees are, and a digest of it would say whether a guess is right.
+    Whole numbers stay: they are sizes of pages and versions, and degrees that say less than a coarse place.
     """
-    if '"' in text or "#" in text:
-        text = _SAID.sub(lambda found: "" if found[0].startswith("#") else '""', text)
-    return sha256(text.encode(errors="replace")).hexdigest()
+    return sha256(_SAID.sub(_emptied, text).encode(errors="replace")).hexdigest()
+
+
+def _emptied(found: re.Match[str]) -> str:
+    return {"#": "", '"': '""'}.get(found[0][0], "0.0")
 
 
 class OperationKindError(Exception):
