@@ -12,7 +12,7 @@ a draft again. A record that is under review or approved takes none: what is sig
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 from uuid import UUID
@@ -25,6 +25,7 @@ from auth.permission import Permission
 from auth.policy import permissions_in, require
 from auth.principal import Viewer
 from auth.scope import Scope, project_scope
+from models.change import ChangeOperation
 from models.data_import import RowFate
 from models.inventory import entity_of
 from models.measurement import Measurement
@@ -54,9 +55,22 @@ from resolvers.record import (
 from resolvers.trail import Actor
 from resolvers.wqx_layout import LEGACY, Layout
 from resolvers.wqx_row import ReportedMeasurement
-from resolvers.wqx_value import identity_of
+from resolvers.wqx_value import bounds_of, identity_of
 
 _AT_PROJECT: Final = ("project",)
+_RESULT: Final = entity_of(Measurement).name
+# Ids that an import made begin with the moment of the visit. Those of changes by hand are of another, and any number.
+_PAST: Final = f"""
+    select distinct c.part_of_id, c.entity_id
+      from unnest($2::uuid[], $3::uuid[], $4::uuid[]) as visit(record_id, least, greatest)
+      join change c on c.organization_id = $1 and c.part_of_id = visit.record_id
+       and c.entity_id between visit.least and visit.greatest
+     where c.entity = '{_RESULT}' and c.operation = '{ChangeOperation.DELETE}'
+       and not exists (
+            select from change again
+             where again.organization_id = $1 and again.entity = '{entity_of(Record).name}'
+               and again.entity_id = c.part_of_id and again.operation = '{ChangeOperation.INSERT}' and again.id > c.id)
+"""
 _FULL: Final = f"is of an activity that would have more than {MOST_RESULTS} results with those that are there"
 _SIGNED: Final = "is of a record that is under review or approved"
 _CONTRADICTS: Final = "contradicts what is stored of the same activity"
@@ -265,7 +279,11 @@ async def _sorted(
         for record, stored in batch.records
         if (record.id in known or record.id not in found) and record.id not in contradicted
     ]
-    there = await _stored_results(connection, organization_id, [record for record, _ in free if record.id in known])
+    asked = [record for record, _ in free if record.id in known]
+    there = await _stored_results(connection, organization_id, asked)
+    # Whoever changes a record makes it another version.
+    changed = [record for record in asked if known[record.id]["version"] > 1]
+    there = there.with_past(await _past_results(connection, organization_id, changed))
     fates: dict[int, RowFate] = dict.fromkeys(batch.blank, RowFate.BLANK)
     new: list[tuple[ReportedRecord, NewRecord]] = []
     results: list[tuple[UUID, int, ReportedMeasurement, NewMeasurement]] = []
@@ -341,6 +359,15 @@ class _Stored:
     of_identity: Mapping[tuple[UUID, int], int]
     of_record: Mapping[UUID, int]
 
+    def with_past(self, past: Collection[tuple[UUID, UUID]]) -> "_Stored":
+        """Return them with results that were there. past: of each the record and the id."""
+        gone = {(record_id, one) for record_id, one in past if one not in self.ids}
+        return replace(
+            self,
+            ids=self.ids.union(one for _, one in gone),
+            of_identity=Counter(self.of_identity) + Counter((record_id, identity_of(one)) for record_id, one in gone),
+        )
+
 
 def _known_results(record: ReportedRecord, there: _Stored) -> Collection[UUID]:
     """Return the ids of those results of a record that are there.
@@ -362,8 +389,7 @@ async def _stored_results(
     if not records:
         return _Stored(frozenset(), {}, {})
     rows = await connection.fetch(
-        f'select id, record_id from "{entity_of(Measurement).name}"'
-        " where organization_id = $1 and (record_id = any($2) or id = any($3))",
+        f'select id, record_id from "{_RESULT}" where organization_id = $1 and (record_id = any($2) or id = any($3))',
         organization_id,
         [record.id for record in records],
         [one.id for record in records for one in record.measurements],
@@ -373,6 +399,27 @@ async def _stored_results(
         Counter((row["record_id"], identity_of(row["id"])) for row in rows),
         Counter(row["record_id"] for row in rows),
     )
+
+
+async def _past_results(
+    connection: asyncpg.Connection, organization_id: UUID, records: Sequence[ReportedRecord]
+) -> set[tuple[UUID, UUID]]:
+    """Return the results that were brought into records and that a change of the record took away or put others for:
+    of each the record and the id. What somebody corrected by hand is not brought in once more beside it.
+
+    Of a record that was deleted and made again, those since then.
+    """
+    if not records:
+        return set()
+    bounds = [bounds_of(record.id) for record in records]
+    rows = await connection.fetch(
+        _PAST,
+        organization_id,
+        [record.id for record in records],
+        [least for least, _ in bounds],
+        [greatest for _, greatest in bounds],
+    )
+    return {(row["part_of_id"], row["entity_id"]) for row in rows}
 
 
 async def _note_growth(change: Change, record_ids: Sequence[UUID]) -> None:

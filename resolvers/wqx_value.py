@@ -195,6 +195,12 @@ def identity_of(made: UUID) -> int:
     return made.int >> _CONTENT_BITS
 
 
+def bounds_of(made: UUID) -> tuple[UUID, UUID]:
+    """Return the least and the greatest of all ids with the moment of that one."""
+    least = made.int >> 80 << 80
+    return UUID(int=least), UUID(int=least | (1 << 80) - 1)
+
+
 def _degrees(text: str, bound: int, column: Column) -> Decimal:
     if not text.strip():
         raise CellError(column, "is missing beside the other half of the place")
