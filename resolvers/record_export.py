@@ -89,10 +89,10 @@ class RecordSource:
             ForbiddenError: the viewer may not ask by what the conditions ask by.
         """
         for name in self._touched:
-            if _RECORD.columns[name].names is Permission.MEMBERSHIP_READ:
-                # As where the filter was given: beside somebody's id, a pseudonym would be none.
-                require(viewer, Permission.MEMBERSHIP_READ, ORGANIZATION)
-                self.used.add((None, Permission.MEMBERSHIP_READ))
+            if (takes := _RECORD.columns[name].names) is not None:
+                # As where the filter was given: beside somebody's id, or a device's, a pseudonym would be none.
+                require(viewer, takes, ORGANIZATION)
+                self.used.add((None, takes))
         self._record = choose(_RECORD, viewer)
         chosen = choose(_MEASUREMENT, viewer)
         self._measurement = replace(chosen, shown=tuple(one for one in chosen.shown if one.name not in _OF_THE_RECORD))

@@ -156,8 +156,12 @@ def _uses(core: GraphQLSchema, entity: Entity) -> dict[str, Any]:
         if not isinstance(one, GraphQLInputObjectType):
             continue
         if FILTERS.get(one.name) is entity.model:
-            taken = {python_name(field): str(demanded_of(field) or "") for field in one.fields.values()}
-            filtered |= {name: demanded for name, demanded in taken.items() if name not in COMBINING}
+            compared = {python_name(field): field for field in one.fields.values()}
+            filtered |= {
+                name: str(demanded_of(field, entity.columns[name]) or "")
+                for name, field in compared.items()
+                if name not in COMBINING
+            }
         if ordered_entity(one) is entity:
             named = get_named_type(one.fields["field"].type)
             if isinstance(named, GraphQLEnumType):

@@ -24,7 +24,7 @@ from schema.column_change import ChangedRow, ColumnChange, changed_values
 from schema.connection import OrderDirection, PageArguments, page_of
 from schema.context import context_of
 from schema.field import column, derived, link, listed, resolved, stands_for
-from schema.filter import EnumFilter, IdFilter, TextFilter, TimeFilter, UuidFilter, conditions_of, filters
+from schema.filter import EnumFilter, IdFilter, TextFilter, TimeFilter, UuidFilter, conditions_of, demanding, filters
 from schema.node import Node
 from schema.proof import PROVEN, InclusionProof, prove_inclusion
 from schema.viewer_can import ViewerCanRead, viewer_can
@@ -131,9 +131,15 @@ class AuditEntryFilter:
     action: TextFilter | None = strawberry.field(default=None, description="By action.")
     outcome: OutcomeFilter | None = strawberry.field(default=None, description="By outcome.")
     at: TimeFilter | None = strawberry.field(default=None, description="By time.")
-    membership_id: IdFilter | None = strawberry.field(name="userId", default=None, description="By person.")
-    service_account_id: IdFilter | None = strawberry.field(default=None, description="By program.")
-    device_id: IdFilter | None = strawberry.field(default=None, description="By device.")
+    membership_id: IdFilter | None = strawberry.field(
+        name="userId", default=None, description="By person.", metadata=demanding(Permission.MEMBERSHIP_READ)
+    )
+    service_account_id: IdFilter | None = strawberry.field(
+        default=None, description="By program.", metadata=demanding(Permission.SERVICE_ACCOUNT_READ)
+    )
+    device_id: IdFilter | None = strawberry.field(
+        default=None, description="By device.", metadata=demanding(Permission.DEVICE_READ)
+    )
     session_id: UuidFilter | None = strawberry.field(default=None, description="By sign-in.")
     request_id: UuidFilter | None = strawberry.field(default=None, description="By request.")
     entity: TextFilter | None = strawberry.field(default=None, description="By the table acted on or read.")

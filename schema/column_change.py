@@ -125,6 +125,9 @@ async def _shown(value: ChangedValue, info: strawberry.Info, side: int) -> str |
     if column.guard is not None and not context.allows(column.guard, scope):
         context.deny(raw, column.guard, scope)
         return None
+    if column.names is not None and not context.allows(column.names, ORGANIZATION):
+        context.deny(raw, column.names, ORGANIZATION)
+        return None
     if stored is None:
         return None
     if column.is_sealed:

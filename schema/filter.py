@@ -185,14 +185,17 @@ _OPERATORS: Final = {
 
 
 def demanding(permission: Permission) -> dict[str, Any]:
-    """Return the metadata of a filter's field that takes a permission in the organization besides its column's."""
+    """Return the metadata of a filter's field that takes a permission in the organization besides its column's.
+
+    What names people, or their devices, by its column's declaration takes the reading of those without being told.
+    """
     return {DEMANDED: permission}
 
 
-def demanded_of(field: GraphQLInputField) -> Permission | None:
-    """Return the permission that the field takes in the whole organization, if it takes one."""
+def demanded_of(field: GraphQLInputField, column: Column) -> Permission | None:
+    """Return the permission that the field, which compares the column, takes in the whole organization, if any."""
     definition: Any = field.extensions.get("strawberry-definition")
-    return _demanded(definition.metadata) if definition is not None else None
+    return (_demanded(definition.metadata) if definition is not None else None) or column.names
 
 
 def filters(model: type[WardModel]) -> Any:
@@ -277,10 +280,12 @@ class _Reading:
             if name in COMBINING:
                 found.append(await self._combined(name, value, (*at, shown_name), level=level + 1))
                 continue
-            if demanded is not None:
-                # Beside somebody's id, a pseudonym would be none: who may not see the people can't ask by one.
-                require(self.context.viewer, demanded, ORGANIZATION, field=(*at, shown_name))
-            found += await self._comparisons(self.entity.columns[name], value, (*at, shown_name))
+            column = self.entity.columns[name]
+            if (takes := demanded or column.names) is not None:
+                # Beside somebody's id, or that of a device of theirs, a pseudonym would be none: who may not see the
+                # people, or the devices, can't ask by one.
+                require(self.context.viewer, takes, ORGANIZATION, field=(*at, shown_name))
+            found += await self._comparisons(column, value, (*at, shown_name))
         return found
 
     async def _combined(self, name: str, given: Any, at: Path, *, level: int) -> Criterion:

@@ -8,7 +8,6 @@ from uuid import UUID
 
 import strawberry
 
-from auth.permission import Permission
 from models.condition import Criterion
 from models.device import Device as DeviceModel
 from models.measurement import Measurement as MeasurementModel
@@ -40,7 +39,6 @@ from schema.filter import (
     TextFilter,
     TimeFilter,
     conditions_of,
-    demanding,
     filters,
     words_of,
 )
@@ -203,9 +201,7 @@ class MediumFilter(EnumFilter[Medium]):
 class RecordFilter:
     project_id: IdFilter | None = strawberry.field(default=None, description="By project.")
     device_id: IdFilter | None = strawberry.field(default=None, description="By device.")
-    created_by_id: IdFilter | None = strawberry.field(
-        default=None, description="By who entered them.", metadata=demanding(Permission.MEMBERSHIP_READ)
-    )
+    created_by_id: IdFilter | None = strawberry.field(default=None, description="By who entered them.")
     id: IdFilter | None = strawberry.field(default=None, description="By id.")
     site_code: TextFilter | None = strawberry.field(default=None, description="By the site's code.")
     site_name: TextFilter | None = strawberry.field(default=None, description="By the site's name.")

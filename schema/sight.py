@@ -170,10 +170,11 @@ class _Sight:
             return True
         if not self._lists(model):
             return False
-        demanded = demanded_of(field)
+        entity, name = entity_of(model), python_name(field)
+        demanded = demanded_of(field, entity.columns[name])
         if demanded is not None and (self._reach is None or demanded not in self._reach.everywhere):
             return False
-        return self._reads(entity_of(model), python_name(field))
+        return self._reads(entity, name)
 
     def _lists(self, model: Any) -> bool:
         entity = entity_of(model)

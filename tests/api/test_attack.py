@@ -6,8 +6,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from auth.permission import Permission as P
 from models.base import new_id
 from schema.input_value import MOST_ITEMS
+from tests.support.access import make_program
 from tests.support.entry import insert_entry
 from tests.support.mutation import mutate, prepare
 from tests.support.world import Client, World, connect
@@ -205,17 +207,101 @@ async def test_a_code_tells_nothing_of_projects_that_one_does_not_see(world: Wor
     assert [error["code"] for error in answers[0].data["updateProject"]["errors"]] == ["FORBIDDEN"]
 
 
-async def test_a_pseudonym_is_not_asked_for_by_a_persons_id(world: World) -> None:
-    viewer = await world.client("viewer")
-    person = f"User:{await world.member_id('collector')}"
+@pytest.mark.parametrize("how", ["plainly", "not", "or", "and"])
+@pytest.mark.parametrize("of", ["createdById", "deviceId"])
+async def test_a_pseudonym_is_not_asked_for_by_the_id_of_a_person_or_of_their_device(
+    world: World, of: str, how: str
+) -> None:
+    viewer, stage = await world.client("viewer"), await prepare(world)
+    collector = f"User:{await world.member_id('collector')}"
+    asked: Any = {of: {"eq": collector if of == "createdById" else stage.device}}
+    asked = {"plainly": asked, "not": {"not": asked}, "or": {"or": [asked]}, "and": {"and": [asked]}}[how]
+    since = await world.now()
 
-    answer = await viewer.run(
-        "query($f: RecordFilter) { records(filter: $f) { nodes { collector } } }",
-        {"f": {"createdById": {"eq": person}}},
+    answers = [
+        await viewer.run(query, {"f": asked})
+        for query in (
+            "query($f: RecordFilter) { records(filter: $f) { nodes { collector } } }",
+            "query($f: RecordFilter) { records(filter: $f) { totalCount } }",
+            "query($f: RecordFilter) { recordGroups(filter: $f, by: [SITE_CODE]) { count } }",
+        )
+    ]
+    export = await mutate(await world.client("manager"), "createExport", {"format": "CSV", "filter": asked})
+
+    assert [answer.codes for answer in answers] == [["FORBIDDEN"]] * 3
+    assert "person-" not in "".join(answer.text for answer in answers)
+    (error,) = export.data["createExport"]["errors"]
+    takes = {"createdById": "membership:read", "deviceId": "device:read"}[of]
+    assert (error["code"], error["permission"]) == ("FORBIDDEN", takes)
+    (denied,) = await world.entries(since=since, kinds=["ATTEMPT"])
+    assert (denied["action"], denied["outcome"], denied["error_code"]) == ("export.create", "DENIED", "FORBIDDEN")
+
+
+async def test_records_of_a_device_are_found_by_who_may_see_devices(world: World) -> None:
+    owner, stage = await world.client("owner"), await prepare(world)
+    made = await mutate(
+        owner, "createRecord", {"projectId": stage.project, **RECORD, "deviceId": stage.device}, "record { id }"
     )
 
-    assert answer.codes == ["FORBIDDEN"]
-    assert "person-" not in answer.text
+    found = await owner.run(
+        "query($f: RecordFilter) { records(filter: $f) { nodes { id } } }", {"f": {"deviceId": {"eq": stage.device}}}
+    )
+
+    assert found.data["records"]["nodes"] == [made.data["createRecord"]["record"]]
+
+
+TRAIL = """
+query Trail($filter: AuditEntryFilter) {
+  auditEntries(first: 100, filter: $filter) { nodes { user { id } changes { entity columns { column before after } } } }
+}
+"""
+
+
+async def test_the_trail_names_nobody_to_who_may_not_see_people_and_devices(world: World) -> None:
+    stage, collector = await prepare(world), await world.client("collector")
+    given = {"projectId": stage.project, **RECORD}
+    assert (await mutate(collector, "createRecord", given)).data["createRecord"]["errors"] == []
+    person = str(await world.member_id("collector"))
+    reads = {P.AUDIT_READ, P.RECORD_READ}
+    blind = await make_program(world, reads)
+    seeing = await make_program(world, {*reads, P.MEMBERSHIP_READ, P.DEVICE_READ})
+    of_records = {"entity": {"eq": "record"}, "kind": {"eq": "CHANGE"}}
+
+    hidden, shown = [await one.client.run(TRAIL, {"filter": of_records}) for one in (blind, seeing)]
+
+    assert person in shown.text
+    assert person not in hidden.text
+    naming = {"created_by_id", "contributor_ids", "reviewed_by_id", "device_id"}
+    told = {
+        column["column"]: (column["before"], column["after"])
+        for node in hidden.body["data"]["auditEntries"]["nodes"]
+        for change in node["changes"]
+        if change["entity"] == "record"
+        for column in change["columns"]
+    }
+    assert {name: told[name] for name in naming & set(told)} == dict.fromkeys(naming & set(told), (None, None))
+    assert told["site_code"] != (None, None)
+    assert {error["extensions"]["permission"] for error in hidden.errors} >= {"membership:read"}
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "takes"),
+    [
+        ("userId", "User", P.MEMBERSHIP_READ),
+        ("serviceAccountId", "ServiceAccount", P.SERVICE_ACCOUNT_READ),
+        ("deviceId", "Device", P.DEVICE_READ),
+    ],
+)
+async def test_nobody_asks_the_trail_by_whom_they_may_not_see(world: World, field: str, given: str, takes: P) -> None:
+    blind = await make_program(world, {P.AUDIT_READ})
+    seeing = await make_program(world, {P.AUDIT_READ, takes})
+    asked = {"filter": {field: {"eq": f"{given}:{new_id()}"}}}
+
+    refused, answered = [await one.client.run(TRAIL, asked) for one in (blind, seeing)]
+
+    (error,) = refused.errors
+    assert (error["extensions"]["code"], error["extensions"]["permission"]) == ("FORBIDDEN", str(takes))
+    assert answered.data["auditEntries"]["nodes"] == []
 
 
 async def test_an_archived_projects_records_move_no_more(world: World) -> None:

@@ -285,7 +285,14 @@ async def test_a_row_that_came_changed_and_went_is_told_by_its_columns(world: Wo
     made = {"projectId": project_id, "siteCode": "W-1", "medium": "WATER", "comment": "Gone.", "collector": "Ada"}
     await mutate(client, "createRecord", {"id": row_id, "collectedAt": "2026-01-02T03:04:05Z", **made})
     first = await world.value(row, row_id)
-    changed = {"siteCode": "W-2", "comment": None, "collector": "Bo", "latitude": 1.5, "longitude": -2.5, "method": "Grab"}
+    changed = {
+        "siteCode": "W-2",
+        "comment": None,
+        "collector": "Bo",
+        "latitude": 1.5,
+        "longitude": -2.5,
+        "method": "Grab",
+    }
     await mutate(client, "updateRecord", {"id": row_id, "expectedVersion": 1, **changed})
     last = await world.value(row, row_id)
     await mutate(client, "deleteRecord", {"id": row_id, "expectedVersion": 2, "reason": "A mistake."})
