@@ -124,7 +124,7 @@ async def request_erasure(services: Services, change: Change, *, new: NewErasure
 
     Raises:
         ForbiddenError: without `erasure:request`; somebody who can do more than the viewer; an organization, by who is
-            no owner.
+            no owner; a name, by who may not read who collected.
         NotFoundError: the viewer sees no such member.
         InvalidInputError: not what the kind wants.
         ConflictError: it was asked for already; the member is gone.
@@ -134,6 +134,9 @@ async def request_erasure(services: Services, change: Change, *, new: NewErasure
     require(change.viewer, Permission.ERASURE_REQUEST, ORGANIZATION)
     _require_shape(new)
     names = _checked(new.names, at=_AT_NAMES)
+    if new.kind is ErasureKind.NAME:
+        # The request says how many records have the name: to who reads pseudonyms, whose one of them is.
+        require(change.viewer, Permission.RECORD_READ_PERSONAL, ORGANIZATION, field=_AT_NAMES)
     person = None
     if new.membership_id is not None:
         # Who asks for the end of somebody could end their access as well.

@@ -5,11 +5,13 @@ from uuid import UUID
 
 import pytest
 
+from auth.permission import Permission as P
 from auth.role import OrganizationRole
 from fieldward.cli.environment import operator
 from resolvers.account import NewPerson, create_person
 from resolvers.collector import load_collectors
 from tests.conftest import Template
+from tests.support.access import person_with
 from tests.support.erasure import (
     NAME,
     a_record,
@@ -173,3 +175,35 @@ async def test_asking_tells_nobody_whether_records_have_a_name_or_are_held(world
         request = await done(client, "confirmErasure", of(request, password=PASSWORD))
         await done(client, "withdrawErasure", of(request))
         await run_erasures(world)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+async def test_who_may_not_read_who_collected_finds_out_by_no_request_how_many_records_have_a_name(
+    world: World, reads: bool
+) -> None:
+    await a_record(world)
+    held = {P.ERASURE_REQUEST, P.ERASURE_READ, P.ERASURE_READ_PERSONAL, P.ERASURE_READ_CONFIDENTIAL, P.RECORD_READ}
+    await person_with(world, "member", held | ({P.RECORD_READ_PERSONAL} if reads else set()), level="ORGANIZATION")
+    member, since = await world.client("member"), await world.now()
+
+    answers = [
+        await mutate(
+            member,
+            "requestErasure",
+            {"kind": "NAME", "names": [name], "reason": "A letter."},
+            "erasureRequest { records }",
+        )
+        for name in (NAME, "Nobody Ever")
+    ]
+
+    told = [answer.data["requestErasure"] for answer in answers]
+    if reads:
+        assert [one["erasureRequest"]["records"] for one in told] == [1, 0]
+        return
+    error = {"code": "FORBIDDEN", "field": ["input", "names"], "permission": "record:read_personal"}
+    for one in told:
+        assert one["erasureRequest"] is None
+        assert [{name: found[name] for name in error} for found in one["errors"]] == [error]
+    denied = await world.entries(since=since)
+    assert [(one["action"], one["outcome"]) for one in denied] == [("erasure.request", "DENIED")] * 2
+    assert await world.value("select count(*) from erasure_request") == 0
