@@ -8,7 +8,7 @@ from uuid import UUID
 
 from auth.errors import ForbiddenError
 from auth.permission import Permission
-from auth.policy import can, require
+from auth.policy import can, permissions_in, require
 from auth.principal import Viewer
 from auth.scope import Scope, project_scope
 from models.base import new_id
@@ -21,6 +21,7 @@ from models.measurement import Measurement
 from models.project import Project
 from models.record import Medium, Record, RecordStatus
 from models.record_field import RecordField
+from models.transaction import fetch
 from resolvers.change import Change
 from resolvers.checking import Path, require_reason, require_some, require_time
 from resolvers.collector import collector_columns, load_collectors
@@ -161,7 +162,8 @@ async def update_record(
     anew. The trail keeps the signature (docs/decisions/0018-signatures.md).
 
     Raises:
-        NotFoundError, ForbiddenError: without `record:update`, or `record:update_own` on one's own draft.
+        NotFoundError, ForbiddenError: without `record:update`, or `record:update_own` on one's own draft; where others
+            are put in the place of measurements, of which the viewer may not read all that is given.
         InvalidInputError: a value does not fit, of a place one of two degrees is left, or there is no reason where one
             is demanded.
         ConflictError: another version; an archived project.
@@ -178,6 +180,7 @@ async def update_record(
     require_switched_on(entity_of(Record), project.fields_off, values, at=("input",))
     if measurements is not None:
         _require_measurements_writable(change, scope, measurements)
+        await _require_replaceable(change, scope, record_id)
         _require_measurements_switched_on(project.fields_off, measurements)
     if values.get("site_code", record.site_code) != record.site_code:
         # At another site it would lie outside of a hold on the one that it is of.
@@ -389,6 +392,27 @@ def _require_measurements_writable(change: Change, scope: Scope, measurements: S
     for index, one in enumerate(measurements):
         at: Path = ("input", "measurements", index)
         require_writable(change, entity_of(Measurement), scope, one.values, at=at, is_new=True)
+
+
+async def _require_replaceable(change: Change, scope: Scope, record_id: UUID) -> None:
+    """Raise `ForbiddenError` where measurements of the record have values that the viewer may not read.
+
+    All of them go where others are put in their place.
+    """
+    held, entity = permissions_in(change.viewer, scope), entity_of(Measurement)
+    unseen = {one.name: one.guard for one in entity.columns.values() if one.guard is not None and one.guard not in held}
+    if not unseen:
+        return
+    given = ", ".join(f'coalesce(bool_or("{name}" is not null), false) as "{name}"' for name in unseen)
+    (found,) = await fetch(
+        change.connection,
+        f'select {given} from "{entity.name}" where organization_id = $1 and record_id = $2',
+        change.organization_id,
+        record_id,
+    )
+    for name, guard in unseen.items():
+        if found[name]:
+            require(change.viewer, guard, scope, field=("input", "measurements"))
 
 
 def _require_measurements_switched_on(off: Sequence[str], measurements: Sequence[NewMeasurement]) -> None:

@@ -304,6 +304,33 @@ async def test_nobody_asks_the_trail_by_whom_they_may_not_see(world: World, fiel
     assert answered.data["auditEntries"]["nodes"] == []
 
 
+async def test_nobody_takes_away_what_results_say_that_they_may_not_read(world: World) -> None:
+    owner, stage = await world.client("owner"), await prepare(world)
+    blind = await make_program(world, {P.RECORD_READ, P.RECORD_UPDATE})
+    plain = {"characteristic": "pH", "value": 7.0}
+    records = []
+    for comment in ("By hand.", None):
+        given = {"projectId": stage.project, **RECORD, "measurements": [{**plain, "comment": comment}, plain]}
+        made = await mutate(owner, "createRecord", given, "record { id }")
+        records.append(made.data["createRecord"]["record"]["id"])
+    before = await world.fingerprint()
+    since = await world.now()
+
+    for stand in ([], [plain], [{**plain, "value": 8.0}, plain]):
+        given = {"id": records[0], "expectedVersion": 1, "measurements": stand}
+        (error,) = (await mutate(blind.client, "updateRecord", given)).data["updateRecord"]["errors"]
+        assert (error["code"], error["field"]) == ("FORBIDDEN", ["input", "measurements"])
+        assert error["permission"] == "record:read_confidential"
+
+    assert await world.fingerprint() == before
+    denied = await world.entries(since=since)
+    assert [(one["action"], one["outcome"]) for one in denied] == [("record.update", "DENIED")] * 3
+    given = {"id": records[1], "expectedVersion": 1, "measurements": [{**plain, "value": 8.0}]}
+    assert (await mutate(blind.client, "updateRecord", given)).data["updateRecord"]["errors"] == []
+    given = {"id": records[0], "expectedVersion": 1, "measurements": []}
+    assert (await mutate(owner, "updateRecord", given)).data["updateRecord"]["errors"] == []
+
+
 async def test_an_archived_projects_records_move_no_more(world: World) -> None:
     stage, owner = await prepare(world), await world.client("owner")
     collector, reviewer = await world.client("collector"), await world.client("reviewer")
