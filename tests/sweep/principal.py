@@ -22,6 +22,10 @@ MEMBER = "MEMBER"
 
 DEMANDED: Mapping[tuple[str, str], str] = {
     ("Record", "createdBy"): "membership:read",
+    ("Record", "device"): "device:read",
+    ("AuditEntry", "user"): "membership:read",
+    ("AuditEntry", "serviceAccount"): "service_account:read",
+    ("AuditEntry", "device"): "device:read",
     ("ServiceAccount", "createdBy"): "membership:read",
     ("ProjectMember", "user"): "membership:read",
     ("ProjectMember", "customRole"): "role:read",
