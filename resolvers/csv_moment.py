@@ -81,6 +81,13 @@ def moment_of(
     return Moment(at, day, reported)
 
 
+def is_date_alone(text: str, day: date) -> bool:
+    """Return whether a text is a date without a time, and in one of the orders this day."""
+    found = (pattern.fullmatch(text) for pattern in _DATES.values())
+    said = ((int(one["year"]), int(one["month"]), int(one["day"])) for one in found if one is not None)
+    return (day.year, day.month, day.day) in said
+
+
 def _placed(local: datetime, zone: ZoneInfo | timezone, name: str, text: str) -> datetime:
     first, second = (local.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
     if first.utcoffset() != second.utcoffset():

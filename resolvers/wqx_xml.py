@@ -12,10 +12,11 @@ bounded by the number of sites.
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
+from resolvers.csv_moment import is_date_alone
 from resolvers.export_writer import ExportedRecord, ExportedSite, ExportHead
 from resolvers.wqx_table import CellError
 from resolvers.wqx_value import moment
@@ -205,17 +206,19 @@ def _when(at: datetime, reported: str | None) -> Iterator[str]:
 
 def _reported(at: datetime, reported: str | None) -> tuple[date, str | None, str]:
     utc = at.astimezone(UTC)
+    if reported and utc.time() == time() and is_date_alone(reported, utc.date()):
+        # Imports keep a date without a time as midnight UTC. In which order it stood, they knew, and the text does not.
+        return utc.date(), None, "UTC"
     parts = (reported or "").split(" ")
-    if reported and len(parts) <= 3:
-        day, clock, zone = [*parts, "", ""][:3]
+    if len(parts) == 3:
+        day, clock, zone = parts
         try:
             said = moment(day, clock, zone)
         except CellError:
             said = None
-        if said is not None and said.at == at:
-            match = _CLOCK.fullmatch(clock)
-            told = "{:0>2}:{}:{}".format(*(part or "00" for part in match.groups())) if match else None
-            return said.day, told, zone.upper() or "UTC"
+        match = _CLOCK.fullmatch(clock)
+        if said is not None and said.at == at and match is not None:
+            return said.day, "{:0>2}:{}:{}".format(*(part or "00" for part in match.groups())), zone.upper()
     return utc.date(), utc.time().isoformat(), "UTC"
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from lxml import etree
@@ -19,6 +20,7 @@ from models.inventory import entity_of
 from models.measurement import Measurement
 from models.record import Medium, Record
 from models.site import Site
+from resolvers.csv_moment import DateOrder, moment_of
 from resolvers.export_writer import ExportedRecord, ExportedSite, ExportHead
 from resolvers.import_preparing import measurement_of, record_of
 from resolvers.wqx import WqxFile, read_results
@@ -159,6 +161,30 @@ def test_a_day_without_a_time_has_none() -> None:
 
     assert texts(document, "ActivityStartDate") == ["2026-02-03"]
     assert texts(document, "ActivityStartTime/Time") == []
+
+
+@pytest.mark.parametrize("order", DateOrder)
+@pytest.mark.parametrize("separator", ["-", "/", "."])
+def test_a_date_alone_is_the_day_that_the_import_read_in_whatever_order_it_stood(
+    order: DateOrder, separator: str
+) -> None:
+    day = {"Y": "2020", "M": "06", "D": "5"}
+    text = separator.join(day[part] for part in order)
+    read = moment_of(text, "", "", order=order, zone=ZoneInfo("America/New_York"), names=("Day", "Time", "Zone"))
+    document = written(HEAD, [a_record(collected_at=read.at, collected_at_reported=read.reported)])
+
+    assert read.reported == text
+    assert texts(document, "ActivityStartDate") == ["2020-06-05"]
+    assert texts(document, "ActivityStartTime/Time") == []
+
+
+@pytest.mark.parametrize("reported", ["01.06.2020", "2020-06-02", "2020-06-01 00:00", "1 June 2020", "", None])
+def test_midnight_is_a_time_unless_that_very_day_was_reported_without_one(reported: str | None) -> None:
+    midnight = datetime(2020, 6, 3, tzinfo=UTC)
+    document = written(HEAD, [a_record(collected_at=midnight, collected_at_reported=reported)])
+
+    assert texts(document, "ActivityStartDate") == ["2020-06-03"]
+    assert texts(document, "ActivityStartTime/Time") == ["00:00:00"]
 
 
 def test_what_is_too_long_for_its_element_is_told_in_the_comment() -> None:
