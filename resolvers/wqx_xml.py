@@ -3,7 +3,8 @@
 The XML is valid against the schema that the Exchange Network publishes (`http://www.exchangenetwork.net/schema/wqx/3`),
 and keeps every value in the words that it has here: nothing is turned into a word of WQX's lists that was not one. What
 is too long for its element is told in the comment beside it, or, where it is a comment itself, cut. Sites, projects and
-activities that can't be named by their codes are named by the beginning of those and a digest.
+activities that can't be named by their codes are named by the beginning of those and a digest. A method is somebody
+else's only where the row that it was read from says so, and whoever exports may read that row.
 
 A site without a place can't be written as a monitoring location: its activities name it in their comment. Memory is
 bounded by the number of sites.
@@ -18,7 +19,8 @@ from uuid import UUID
 
 from resolvers.csv_moment import is_date_alone
 from resolvers.export_writer import ExportedRecord, ExportedSite, ExportHead
-from resolvers.wqx_table import CellError
+from resolvers.wqx_method import MethodParts, methods_in
+from resolvers.wqx_table import CellError, Column
 from resolvers.wqx_value import moment
 from resolvers.wqx_xml_text import element, fitted, in_decimals, inside, marked, shortened
 
@@ -27,6 +29,8 @@ NAMESPACE: Final = "http://www.exchangenetwork.net/schema/wqx/3"
 IDENTIFIER: Final = 55
 """Characters of the identifiers of projects, monitoring locations and activities."""
 ORGANIZATION_IDENTIFIER: Final = 35
+METHOD_IDENTIFIER: Final = 35
+METHOD_CONTEXT: Final = 120
 COMMENT: Final = 4000
 DATUM: Final = "WGS84"
 UNKNOWN: Final = "Unknown"
@@ -38,7 +42,6 @@ HALF_A_CELL_M: Final = 5600
 """Metres from the centre of a coarse location's cell to its northern and southern edge."""
 COARSE: Final = "The centre of a cell of 0.1 by 0.1 degrees in which the place lies."
 
-_METHOD: Final = re.compile(r"(?P<context>\S{1,120}) (?P<identifier>\S{1,35})(?:: (?P<name>.+))?", re.DOTALL)
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?")
 
 
@@ -136,32 +139,43 @@ class WqxXmlWriter:
             element("MonitoringLocationIdentifier", location),
             element("ActivityCommentText", _comment(told, values.get("comment"))),
         ]
-        results = (self._result(one) for one in record.measurements)
+        method = values.get("method")
+        said = [methods_in(one.get("source_row")) for one in record.measurements]
+        sampling = (one.get((Column.SAMPLING_METHOD, str(method))) for one in said)
+        results = (
+            self._result(one, by.get((Column.ANALYTICAL_METHOD, str(one.get("method")))))
+            for one, by in zip(record.measurements, said, strict=True)
+        )
         return "\n" + inside(
             "Activity",
             inside("ActivityDescription", "".join(described))
             + _activity_location(values)
-            + self._sample(values.get("method"))
+            + self._sample(method, next(filter(None, sampling), None))
             + "".join(results),
         )
 
-    def _sample(self, method: str | None) -> str:
+    def _sample(self, method: str | None, parts: MethodParts | None) -> str:
         if not method:
             return ""
-        collected = inside("SampleCollectionMethod", self._method(method))
+        collected = inside("SampleCollectionMethod", self._method(method, parts))
         return inside("SampleDescription", collected + element("SampleCollectionEquipmentName", UNKNOWN))
 
-    def _method(self, method: str) -> str:
-        """Return a method, in its parts where it is written as an import writes it: `APHA 2510: Conductivity`."""
-        parts = _METHOD.fullmatch(method)
-        context, identifier, name = parts.group("context", "identifier", "name") if parts else (None, method, None)
+    def _method(self, method: str, parts: MethodParts | None) -> str:
+        """Return a method: in its parts where they are known and fit, otherwise whole, as the organization's own.
+
+        Somebody else's identifier that was shortened would be none of theirs.
+        """
+        if parts and len(parts.context) <= METHOD_CONTEXT and len(parts.identifier) <= METHOD_IDENTIFIER:
+            context, identifier, name = parts.context, parts.identifier, parts.name or method
+        else:
+            context, identifier, name = self._organization, fitted(method, METHOD_IDENTIFIER), method
         return (
-            element("MethodIdentifier", fitted(identifier, 35))
-            + element("MethodIdentifierContext", context or self._organization)
-            + element("MethodName", shortened(name or method, 250))
+            element("MethodIdentifier", identifier)
+            + element("MethodIdentifierContext", context)
+            + element("MethodName", shortened(name, 250))
         )
 
-    def _result(self, values: Mapping[str, Any]) -> str:
+    def _result(self, values: Mapping[str, Any], parts: MethodParts | None) -> str:
         told: list[str] = []
         unit, _, speciation = str(values.get("unit") or "").partition(" as ")
         if len(unit) > 12 or len(speciation) > 17:
@@ -187,7 +201,7 @@ class WqxXmlWriter:
             element("ResultCommentText", _comment(told, values.get("comment"))),
         ]
         method = values.get("method")
-        analysed = inside("ResultAnalyticalMethod", self._method(method)) if method else ""
+        analysed = inside("ResultAnalyticalMethod", self._method(method, parts)) if method else ""
         return inside("Result", inside("ResultDescription", "".join(described)) + analysed + limit)
 
 

@@ -8,7 +8,7 @@ from lxml import etree
 from auth.permission import Permission as P
 from resolvers.wqx_xml import NAMESPACE
 from tests.api.test_site import a_site
-from tests.support.access import make_program, person_with
+from tests.support.access import make_program, names, person_with, refusals
 from tests.support.export import ask, exporting, look, make, take, work
 from tests.support.location import EXACT, add_record, make_sensitive
 from tests.support.mutation import mutate
@@ -65,6 +65,35 @@ async def test_a_viewer_s_file_holds_no_secrets(world: World) -> None:
     made = await make(world, await world.client("viewer"), "WQX_XML")
 
     assert not any(comment.encode() in made.content for comment in comments)
+
+
+async def test_a_method_has_the_parts_of_a_row_for_who_may_read_the_row_and_is_whole_for_others(world: World) -> None:
+    viewer, manager = await world.client("viewer"), await world.client("manager")
+
+    documents = [document_of((await make(world, one, "WQX_XML")).content) for one in (viewer, manager)]
+
+    contexts = [set(texts(one, "ResultAnalyticalMethod/MethodIdentifierContext")) for one in documents]
+    assert contexts[0] == {"clearwater"}
+    assert {"APHA", "USEPA", "USGS"} <= contexts[1]
+    told = [set(texts(one, "ResultAnalyticalMethod/MethodName")) for one in documents]
+    assert "APHA 2510: Conductivity in Water" in told[0]
+    assert "Conductivity in Water" in told[1]
+
+
+async def test_a_file_with_parts_of_methods_is_not_given_out_once_rows_may_not_be_read(world: World) -> None:
+    given = {P.RECORD_READ, P.RECORD_EXPORT}
+    role = await person_with(world, "member", given | {P.RECORD_READ_CONFIDENTIAL}, level="PROJECT")
+    client, owner = await world.client("member"), await world.client("owner")
+    made = await make(world, client, "WQX_XML")
+    assert b"<MethodIdentifierContext>APHA<" in made.content
+
+    narrowed = {"id": role, "expectedVersion": 1, "permissions": names(given)}
+    assert await refusals(owner, "updateRole", narrowed) == []
+
+    answer = await take(client, made.shown["id"], made.shown["fileName"])
+    assert answer.status_code == 403
+    again = await make(world, client, "WQX_XML")
+    assert set(texts(document_of(again.content), "ResultAnalyticalMethod/MethodIdentifierContext")) == {"clearwater"}
 
 
 async def test_sites_are_named_before_activities_as_the_project_has_them(world: World) -> None:

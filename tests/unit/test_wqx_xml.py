@@ -1,5 +1,6 @@
 """The XML of WQX 3.0: valid for whatever records hold, and telling of them what there is to tell."""
 
+import json
 import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,9 @@ from resolvers.csv_moment import DateOrder, moment_of
 from resolvers.export_writer import ExportedRecord, ExportedSite, ExportHead
 from resolvers.import_preparing import measurement_of, record_of
 from resolvers.wqx import WqxFile, read_results
+from resolvers.wqx_value import method
 from resolvers.wqx_xml import COMMENT, NAMESPACE, WqxXmlWriter
+from resolvers.wqx_xml_text import fitted
 
 PROJECT, OTHER = UUID(int=7), UUID(int=8)
 WRITTEN: Final = Path(__file__).parent.parent / "data" / "wqx" / "written.xsd"
@@ -95,7 +98,7 @@ def test_all_records_of_a_real_file_are_valid_and_whole() -> None:
     assert texts(document, "ResultMeasure/ResultMeasureValue") == reported
 
 
-def test_moments_methods_units_and_limits_of_a_real_file_come_back_as_they_were_reported() -> None:
+def test_moments_units_and_limits_of_a_real_file_come_back_as_they_were_reported() -> None:
     document = written(HEAD, list(imported()))
     file = the_file()
     sources = [dict(result.source) for record in file.records for result in record.measurements]
@@ -111,11 +114,18 @@ def test_moments_methods_units_and_limits_of_a_real_file_come_back_as_they_were_
     assert told("ActivityStartTime/TimeZoneCode") == reported("ActivityStartTime/TimeZoneCode")
     assert told("ActivityTypeCode") == reported("ActivityTypeCode")
     assert told("ResultMeasure/MeasureUnitCode") == reported("ResultMeasure/MeasureUnitCode")
-    assert told("ResultAnalyticalMethod/MethodIdentifier") <= reported("ResultAnalyticalMethod/MethodIdentifier") | {
-        one for one in told("ResultAnalyticalMethod/MethodIdentifier") if " " in one or "~" in one
-    }
     limits = {Decimal(one) for one in told("DetectionQuantitationLimitMeasure/MeasureValue")}
     assert limits == {Decimal(one) for one in reported("DetectionQuantitationLimitMeasure/MeasureValue")}
+
+
+@pytest.mark.parametrize("kind", ["SampleCollectionMethod", "ResultAnalyticalMethod"])
+def test_methods_of_a_real_file_come_back_in_the_parts_that_were_reported(kind: str) -> None:
+    document = written(HEAD, list(imported()))
+    parts = ("MethodIdentifierContext", "MethodIdentifier", "MethodName")
+    rows = [result.source for record in the_file().records for result in record.measurements]
+
+    told = set(zip(*(texts(document, f"{kind}/{part}") for part in parts), strict=True))
+    assert told == {tuple(row[f"{kind}/{part}"] for part in parts) for row in rows if f"{kind}/MethodIdentifier" in row}
 
 
 def test_an_export_without_records_is_valid() -> None:
@@ -199,6 +209,85 @@ def test_what_is_too_long_for_its_element_is_told_in_the_comment() -> None:
         "Shaken.",
     ]
     assert texts(document, "ResultMeasure/MeasureUnitCode") == []
+
+
+def method_of(document: etree._Element, kind: str = "ResultAnalyticalMethod") -> tuple[str, str, str]:
+    """Return a method's context, identifier and name, of the first activity or result."""
+    context, identifier, name = (
+        texts(document, f"{kind}/{part}")[0] for part in ("MethodIdentifierContext", "MethodIdentifier", "MethodName")
+    )
+    return context, identifier, name
+
+
+def a_row(**parts: Any) -> str:
+    """Return a source row with the parts of an analytical method."""
+    return json.dumps({f"ResultAnalyticalMethod/Method{part}": cell for part, cell in parts.items()})
+
+
+@pytest.mark.parametrize("kind", ["SampleCollectionMethod", "ResultAnalyticalMethod"])
+@pytest.mark.parametrize("said", ["Grab sample", "APHA 2510", "YSI 6600: by hand", "Bottle"])
+def test_a_method_of_which_no_row_says_the_parts_is_one_of_the_organization_s_own(kind: str, said: str) -> None:
+    document = written(HEAD, [a_record({"method": said, "source_row": json.dumps({"Method": said})}, method=said)])
+
+    assert method_of(document, kind) == ("clearwater", said, said)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        None,
+        "",
+        "APHA",
+        "[1]",
+        "\ud800",
+        a_row(IdentifierContext="APHA", Identifier=["2510"]),
+        # What the row says is not what is there now, or is no identifier in anybody's context.
+        a_row(IdentifierContext="APHA", Identifier="2520"),
+        a_row(IdentifierContext="APHA 2510"),
+        a_row(Identifier="APHA 2510"),
+        a_row(Name="APHA 2510"),
+    ],
+)
+def test_a_row_that_says_something_else_gives_a_method_no_parts(row: str | None) -> None:
+    document = written(HEAD, [a_record({"method": "APHA 2510", "source_row": row})])
+
+    assert method_of(document) == ("clearwater", "APHA 2510", "APHA 2510")
+
+
+@pytest.mark.parametrize(
+    ("cells", "name"),
+    [
+        ({"IdentifierContext": "APHA", "Identifier": "2510", "Name": "Conductivity"}, "Conductivity"),
+        ({"IdentifierContext": " USGS parameter 8 ", "Identifier": "40 b", "Name": "All: of it"}, "All: of it"),
+        ({"IdentifierContext": "USGS", "Identifier": "USGS", "Name": "usgs"}, "usgs"),
+        ({"IdentifierContext": "APHA", "Identifier": "2510"}, "APHA 2510"),
+    ],
+)
+def test_a_method_has_the_parts_that_make_its_line_in_either_layout(cells: dict[str, str], name: str) -> None:
+    context, identifier = cells["IdentifierContext"], cells["Identifier"]
+    line = method(context, identifier, cells.get("Name", ""))
+    newer = json.dumps({f"ResultAnalyticalMethod_{part}": cell for part, cell in cells.items()})
+    document = written(HEAD, [a_record({"method": line, "source_row": row}) for row in (a_row(**cells), newer)])
+
+    for part, told in (("IdentifierContext", context.strip()), ("Identifier", identifier), ("Name", name)):
+        assert texts(document, f"ResultAnalyticalMethod/Method{part}") == [told] * 2
+
+
+def test_a_record_s_method_has_its_parts_from_whichever_of_its_rows_says_them() -> None:
+    row = {f"SampleCollectionMethod_{part}": one for part, one in (("IdentifierContext", "NPS"), ("Identifier", "G 1"))}
+    results = [{"source_row": one} for one in (None, "{}", json.dumps(row))]
+    document = written(HEAD, [a_record(*results, method="NPS G 1")])
+
+    assert method_of(document, "SampleCollectionMethod") == ("NPS", "G 1", "NPS G 1")
+
+
+@pytest.mark.parametrize(("context", "identifier"), [("APHA", "2" * 36), ("A" * 121, "2510")])
+def test_parts_that_are_too_long_are_not_shortened_to_somebody_else_s(context: str, identifier: str) -> None:
+    said = f"{context} {identifier}"
+    row = a_row(IdentifierContext=context, Identifier=identifier)
+    document = written(HEAD, [a_record({"method": said, "source_row": row})])
+
+    assert method_of(document) == ("clearwater", fitted(said, 35), said)
 
 
 def test_what_a_concentration_is_counted_as_stands_apart_from_its_unit() -> None:
