@@ -42,6 +42,8 @@ HALF_A_CELL_M: Final = 5600
 """Metres from the centre of a coarse location's cell to its northern and southern edge."""
 COARSE: Final = "The centre of a cell of 0.1 by 0.1 degrees in which the place lies."
 
+# Some providers say it twice, in the unit and beside it.
+_COUNTED: Final = re.compile(r"(?:(?P<unit>.*?) )??(?P<speciation>as (?:(?! as ).)+)(?: (?P=speciation))?", re.DOTALL)
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?")
 
 
@@ -177,12 +179,12 @@ class WqxXmlWriter:
 
     def _result(self, values: Mapping[str, Any], parts: MethodParts | None) -> str:
         told: list[str] = []
-        unit, _, speciation = str(values.get("unit") or "").partition(" as ")
-        if len(unit) > 12 or len(speciation) > 17:
-            unit, speciation = _code(told, "Unit", values.get("unit"), 0) or "", ""
+        unit, speciation = _counted(values.get("unit"))
+        if len(unit or "") > 12 or len(speciation or "") > 20:
+            unit, speciation = _code(told, "Unit", values.get("unit"), 0), None
         measure = [
             element("ResultMeasureValue", _value(values)),
-            element("MeasureUnitCode", unit or None),
+            element("MeasureUnitCode", unit),
             element("MeasureQualifierCode", _code(told, "Qualifier", values.get("qualifier"), 35)),
         ]
         condition = _code(told, "Detection condition", values.get("detection_condition"), 35)
@@ -193,7 +195,7 @@ class WqxXmlWriter:
         described = [
             element("ResultDetectionConditionText", condition),
             element("CharacteristicName", values.get("characteristic")),
-            element("MethodSpeciationName", f"as {speciation}" if speciation else None),
+            element("MethodSpeciationName", speciation),
             element("ResultSampleFractionText", fraction),
             inside("ResultMeasure", "".join(measure)),
             element("ResultStatusIdentifier", status),
@@ -203,6 +205,12 @@ class WqxXmlWriter:
         method = values.get("method")
         analysed = inside("ResultAnalyticalMethod", self._method(method, parts)) if method else ""
         return inside("Result", inside("ResultDescription", "".join(described)) + analysed + limit)
+
+
+def _counted(unit: str | None) -> tuple[str | None, str | None]:
+    """Return a unit, and what it is counted as, which an import puts behind it, `mg/l as N`, or alone, `as N`."""
+    match = _COUNTED.fullmatch(unit or "")
+    return (match["unit"], match["speciation"]) if match else (unit, None)
 
 
 def _medium(medium: Any) -> str:

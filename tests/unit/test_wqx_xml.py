@@ -290,12 +290,50 @@ def test_parts_that_are_too_long_are_not_shortened_to_somebody_else_s(context: s
     assert method_of(document) == ("clearwater", fitted(said, 35), said)
 
 
-def test_what_a_concentration_is_counted_as_stands_apart_from_its_unit() -> None:
-    document = written(HEAD, [a_record({"unit": "mg/l as N", "value": 0.25})])
+@pytest.mark.parametrize(
+    ("unit", "codes", "speciations"),
+    [
+        ("mg/l as N", ["mg/l"], ["as N"]),
+        # The unit said it already, as units of the USGS do.
+        ("mg/l as N as N", ["mg/l"], ["as N"]),
+        ("mg/l as P as PO4", ["mg/l as P"], ["as PO4"]),
+        # A result without a unit, as one that was not detected, keeps what it would be counted as.
+        ("as N", [], ["as N"]),
+        ("as N as N", [], ["as N"]),
+        ("mg/l", ["mg/l"], []),
+        ("asN", ["asN"], []),
+        ("as", ["as"], []),
+        ("as ", ["as "], []),
+        ("gas N", ["gas N"], []),
+        (None, [], []),
+    ],
+)
+def test_what_a_concentration_is_counted_as_stands_apart_from_its_unit(
+    unit: str | None, codes: list[str], speciations: list[str]
+) -> None:
+    document = written(HEAD, [a_record({"unit": unit, "value": 0.25})])
 
-    assert texts(document, "ResultMeasure/MeasureUnitCode") == ["mg/l"]
-    assert texts(document, "MethodSpeciationName") == ["as N"]
+    assert texts(document, "ResultMeasure/MeasureUnitCode") == codes
+    assert texts(document, "MethodSpeciationName") == speciations
     assert texts(document, "ResultMeasureValue") == ["0.25"]
+
+
+def test_what_a_result_without_a_value_or_a_unit_is_counted_as_is_no_unit() -> None:
+    result = the_file().records[0].measurements[0]
+    not_detected = replace(result, value=None, value_reported=None, detection_condition="Not Detected", qualifier=None)
+    stored = measurement_of(replace(not_detected, unit=None, speciation="as N")).values
+    document = written(HEAD, [a_record(stored)])
+
+    assert texts(document, "ResultDescription/MethodSpeciationName") == ["as N"]
+    assert texts(document, "ResultDescription/ResultMeasure") == []
+
+
+@pytest.mark.parametrize("unit", [f"mg/l as {'N' * 18}", f"as {'N' * 18}", f"{'m' * 13} as N"])
+def test_a_unit_of_which_one_part_is_too_long_is_told_whole_in_the_comment(unit: str) -> None:
+    document = written(HEAD, [a_record({"unit": unit})])
+
+    assert texts(document, "ResultCommentText") == [f"Unit: {unit}."]
+    assert texts(document, "ResultMeasure/MeasureUnitCode") == texts(document, "MethodSpeciationName") == []
 
 
 def test_a_long_comment_is_cut_where_the_element_ends() -> None:
