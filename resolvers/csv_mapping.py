@@ -12,7 +12,7 @@ from typing import Final
 
 from models.errors import InvalidInputError
 from resolvers.checking import Path, require_some, require_text
-from resolvers.csv_moment import DateOrder, known_zones
+from resolvers.csv_moment import NO_ZONE, DateOrder, known_zones
 
 MOST_COLUMNS: Final = 500
 """Columns that a mapping names."""
@@ -143,7 +143,7 @@ class CsvMapping:
     encoding: Encoding = Encoding.UTF_8
     decimal_comma: bool = False
     date_order: DateOrder = DateOrder.YMD
-    time_zone: str = "UTC"
+    time_zone: str = NO_ZONE
     missing: Sequence[str] = ()
 
 

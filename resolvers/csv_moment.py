@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -19,6 +19,11 @@ class DateOrder(StrEnum):
     MDY = "MDY"
 
 
+NO_ZONE: Final = "UTC"
+"""The zone of a mapping that has none of its own."""
+
+_ANYWHERE: Final = frozenset({"UTC", "GMT", "Z"})
+"""Of WQX's codes, those that mean the same everywhere. The others are abbreviations of the United States."""
 _SEPARATED: Final = r"(?P<{}>[0-9]{{{}}})[-/.](?P<{}>[0-9]{{{}}})[-/.](?P<{}>[0-9]{{{}}})"
 _DATES: Final = {
     DateOrder.YMD: re.compile(_SEPARATED.format("year", "4", "month", "1,2", "day", "1,2")),
@@ -51,7 +56,8 @@ def moment_of(
     """Return the moment that a row names.
 
     day_text: the date; with its time behind it where time_text is None. zone_text: the row's own zone, by its IANA
-    name, a code of WQX or an offset; empty for `zone`. names: of the columns, for what is wrong in them.
+    name, a code of WQX or an offset; empty for `zone`, which is the mapping's. names: of the columns, for what is wrong
+    in them.
 
     Without a time it is midnight UTC, as in results of the portal. Fractions of seconds are left out. An offset behind
     the time may stand beside the row's own zone where they agree.
@@ -73,6 +79,10 @@ def moment_of(
     if len(reported) > _LONGEST:
         raise CellError(time_name, f"is longer than {_LONGEST} characters", reported)
     local = datetime.combine(day, clock)
+    # One that the offset behind the time bears out is no guess.
+    if own_zone != offset and not _is_read_alike(zone_text, local, zone):
+        what = "is an abbreviation that is not of the mapping's time zone: write an offset, or a name such as"
+        raise CellError(zone_name, f"{what} America/Chicago", zone_text)
     if offset is None:
         return Moment(_placed(local, own_zone or zone, time_name, time_text), day, reported)
     at = local.replace(tzinfo=offset).astimezone(UTC)
@@ -136,6 +146,33 @@ def _zone(text: str, name: str) -> ZoneInfo | timezone:
     if text in known_zones():
         return ZoneInfo(text)
     return _offset(text, name, text)
+
+
+def _is_read_alike(text: str, local: datetime, zone: ZoneInfo) -> bool:
+    """Return whether a row's own zone is, where the mapping's is, what it is in the United States: CST is China's, too.
+
+    An abbreviation is where the mapping's zone has its offset then, or at another time of that year, as clocks that are
+    left on standard time do; and does not call another offset so, as Cuba's CDT is the CST of the United States.
+    """
+    code = text.upper()
+    if code not in ZONES or code in _ANYWHERE or zone.key == NO_ZONE:
+        return True
+    length = timedelta(hours=ZONES[code])
+    then = {_called(local.replace(tzinfo=zone, fold=fold)) for fold in (0, 1)}
+    known = _offsets_of(zone, local.year) | then
+    has_it = any(offset == length for _, offset in known)
+    return has_it and all(offset == length for name, offset in known if name == code)
+
+
+@lru_cache(maxsize=1024)
+def _offsets_of(zone: ZoneInfo, year: int) -> frozenset[tuple[str, timedelta | None]]:
+    """Return the offsets that a zone has in a year, each with what it is called."""
+    noon = datetime(year, 1, 1, 12, tzinfo=zone)
+    return frozenset(_called(noon + timedelta(days=number)) for number in range(365))
+
+
+def _called(at: datetime) -> tuple[str, timedelta | None]:
+    return (at.tzname() or "").upper(), at.utcoffset()
 
 
 def _offset(offset: str, name: str, text: str) -> timezone:

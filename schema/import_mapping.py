@@ -20,7 +20,7 @@ from resolvers.csv_mapping import (
     ResultColumn,
 )
 from resolvers.csv_mapping_text import mapping_from
-from resolvers.csv_moment import DateOrder
+from resolvers.csv_moment import NO_ZONE, DateOrder
 from schema.connection import OrderDirection, PageArguments, page_of
 from schema.field import column, derived, link, resolved, stands_for, structure
 from schema.filter import IdFilter, TextFilter, conditions_of, filters
@@ -172,7 +172,7 @@ class ImportTableInput:
         default=DateOrder.YMD, description="In which order year, month and day stand in a date."
     )
     time_zone: str = strawberry.field(
-        default="UTC", description="The zone of times that do not say theirs, by its IANA name: Europe/Berlin."
+        default=NO_ZONE, description="The zone of times that do not say theirs, by its IANA name: Europe/Berlin."
     )
     missing: list[str] = strawberry.field(
         default_factory=list, description="Cells that say that there is nothing, such as NA."

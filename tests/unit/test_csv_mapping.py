@@ -3,7 +3,7 @@
 import io
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -113,7 +113,8 @@ def test_a_moment_is_read_as_the_mapping_says(
         ("A,2024-01-02,08:00+01:00,Mars/Olympus,pH,7,,", "zone", "is not a time zone that is known"),
         ("A,2024-01-02,,Mars/Olympus,pH,7,,", "zone", "is not a time zone that is known"),
         ("A,2024-01-02,08:00+01:00,America/New_York,pH,7,,", "time", "says another offset than the row's time zone"),
-        ("A,2024-07-02,08:00Z,EDT,pH,7,,", "time", "says another offset than the row's time zone"),
+        ("A,2024-07-02,08:00Z,-0400,pH,7,,", "time", "says another offset than the row's time zone"),
+        ("A,2024-07-02,08:00Z,EDT,pH,7,,", "zone", "is an abbreviation that is not of the mapping's time zone"),
         ("A,2024-03-31,02:30+01:00,Europe/Paris,pH,7,,", "time", "says another offset than the row's time zone"),
         ("A,2024-01-02,,,,7,,", "what", "is missing"),
         ("A,2024-01-02,,,pH,,,", "", "has no result"),
@@ -126,6 +127,62 @@ def test_a_fault_names_the_file_s_own_column(row: str, column: str, reason: str)
 
     assert named == column
     assert told.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("zone", "time", "code", "expected"),
+    [
+        ("UTC", "2024-07-02 08:00", "CST", 14),
+        ("UTC", "2024-07-02 12:00", "GST", 2),
+        ("America/Chicago", "2024-07-02 08:00", "CDT", 13),
+        # A logger that is left on standard time.
+        ("America/Chicago", "2024-07-02 08:00", "cst", 14),
+        ("America/Chicago", "2024-11-03 01:30", "CST", 7.5),
+        ("America/Chicago", "2024-11-03 01:30", "CDT", 6.5),
+        ("America/Bogota", "2024-07-02 08:00", "EST", 13),
+        ("Australia/Sydney", "2024-01-02 12:00", "GST", 2),
+        ("Asia/Dubai", "2024-07-02 08:00", "UTC", 8),
+        ("Asia/Dubai", "2024-07-02 08:00", "z", 8),
+        ("Asia/Dubai", "2024-07-02 08:00", "GMT", 8),
+        ("Asia/Dubai", "2024-07-02 08:00", "+04:00", 4),
+        ("Asia/Dubai", "2024-07-02 08:00", "America/Chicago", 13),
+        ("Asia/Dubai", "2024-07-02 08:00", "CST6CDT", 13),
+        ("Asia/Dubai", "2024-07-02 08:00-05:00", "CDT", 13),
+    ],
+)
+def test_an_abbreviation_of_a_time_zone_is_read_where_the_mapping_s_own_zone_bears_it_out(
+    zone: str, time: str, code: str, expected: float
+) -> None:
+    day, _, clock = time.partition(" ")
+
+    [record] = read(f"{HEADER}A,{day},{clock},{code},pH,7,,\n", replace(LONG, time_zone=zone)).records
+
+    assert record.collected_at == datetime.fromisoformat(f"{day}T00:00Z") + timedelta(hours=expected)
+
+
+@pytest.mark.parametrize(
+    ("zone", "time", "code"),
+    [
+        ("Asia/Dubai", "08:00", "GST"),
+        ("Asia/Dubai", "08:00", "CST"),
+        ("Asia/Dubai", "08:00+04:00", "GST"),
+        ("Asia/Shanghai", "08:00", "CST"),
+        ("Asia/Manila", "08:00", "PST"),
+        ("Australia/Sydney", "08:00", "EST"),
+        ("America/Phoenix", "08:00", "MDT"),
+        ("America/Chicago", "08:00", "PST"),
+        # What Cuba calls so is an hour away, though it has the offset that the United States do.
+        ("America/Havana", "08:00", "CDT"),
+        ("Etc/UTC", "08:00", "EST"),
+    ],
+)
+def test_an_abbreviation_that_means_another_time_zone_elsewhere_is_rejected(zone: str, time: str, code: str) -> None:
+    column, reason = one_fault(f"A,2024-07-02,{time},{code},pH,7,,\n", replace(LONG, time_zone=zone))
+
+    assert column == "zone"
+    assert reason == (
+        "is an abbreviation that is not of the mapping's time zone: write an offset, or a name such as America/Chicago"
+    )
 
 
 @pytest.mark.parametrize("cell", ["08:00" + " " * 9_900 + "x", "08:00 a" + " " * 9_900 + "m"])
