@@ -31,11 +31,13 @@ _DATES: Final = {
     DateOrder.MDY: re.compile(_SEPARATED.format("month", "1,2", "day", "1,2", "year", "4")),
 }
 _TIME: Final = re.compile(
-    r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,][0-9]+)?)?"
+    r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?)?"
     r"(?:\s*(?P<half>[AaPp])\.?[Mm]\.?)?\s*(?P<offset>Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
 _OFFSET: Final = re.compile(r"(?:UTC|GMT)?([+-])([0-9]{2}):?([0-9]{2})?")
 _LONGEST: Final = 64
+_FINEST: Final = 6
+"""Digits of a second's fraction that the database keeps."""
 
 
 @cache
@@ -59,8 +61,8 @@ def moment_of(
     name, a code of WQX or an offset; empty for `zone`, which is the mapping's. names: of the columns, for what is wrong
     in them.
 
-    Without a time it is midnight UTC, as in results of the portal. Fractions of seconds are left out. An offset behind
-    the time may stand beside the row's own zone where they agree.
+    Without a time it is midnight UTC, as in results of the portal. An offset behind the time may stand beside the row's
+    own zone where they agree.
 
     Raises:
         CellError: it is no moment, or none that is certain.
@@ -132,8 +134,12 @@ def _clock(text: str, name: str) -> tuple[time, timezone | None]:
         if not 1 <= hour <= 12:
             raise CellError(name, "is not a time of the day", text)
         hour = hour % 12 + (12 if match["half"].lower() == "p" else 0)
+    fraction = match["fraction"] or ""
+    if fraction[_FINEST:].strip("0"):
+        # Cut off, two readings would be one.
+        raise CellError(name, "has more than six digits behind the second", text)
     try:
-        clock = time(hour, int(match["minute"]), int(match["second"] or 0))
+        clock = time(hour, int(match["minute"]), int(match["second"] or 0), int(fraction[:_FINEST].ljust(_FINEST, "0")))
     except ValueError:
         raise CellError(name, "is not a time of the day", text) from None
     offset = match["offset"]

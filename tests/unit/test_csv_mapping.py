@@ -4,6 +4,7 @@ import io
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -83,7 +84,9 @@ def test_rows_of_one_site_and_moment_are_one_record() -> None:
         ("02.01.2024", "23:30", "", DateOrder.DMY, datetime(2024, 1, 2, 22, 30, tzinfo=UTC)),
         ("1/2/2024", "1:05 pm", "America/New_York", DateOrder.MDY, datetime(2024, 1, 2, 18, 5, tzinfo=UTC)),
         ("2024-01-02", "12:00 AM", "UTC", DateOrder.YMD, datetime(2024, 1, 2, tzinfo=UTC)),
-        ("2024-01-02", "08:30:15.5+01:00", "", DateOrder.YMD, datetime(2024, 1, 2, 7, 30, 15, tzinfo=UTC)),
+        ("2024-01-02", "08:30:15.5+01:00", "", DateOrder.YMD, datetime(2024, 1, 2, 7, 30, 15, 500_000, tzinfo=UTC)),
+        ("2024-01-02", '"1:05:00,000001 pm"', "UTC", DateOrder.YMD, datetime(2024, 1, 2, 13, 5, 0, 1, tzinfo=UTC)),
+        ("2024-01-02", "08:30:15.123456000", "UTC", DateOrder.YMD, datetime(2024, 1, 2, 8, 30, 15, 123456, tzinfo=UTC)),
         ("2024-01-02", "08:30", "-0330", DateOrder.YMD, datetime(2024, 1, 2, 12, tzinfo=UTC)),
         ("2024-01-02", "08:30+01:00", "Europe/Paris", DateOrder.YMD, datetime(2024, 1, 2, 7, 30, tzinfo=UTC)),
         ("2024-10-27", "02:30+01:00", "Europe/Paris", DateOrder.YMD, datetime(2024, 10, 27, 1, 30, tzinfo=UTC)),
@@ -106,6 +109,7 @@ def test_a_moment_is_read_as_the_mapping_says(
         ("A,0024-02-03,,,pH,7,,", "day", "is not between the years"),
         ("A,2024-01-02,25:00,,pH,7,,", "time", "is not a time of the day"),
         ("A,2024-01-02,13:00 pm,,pH,7,,", "time", "is not a time of the day"),
+        ("A,2024-01-02,08:30:15.1234567,,pH,7,,", "time", "has more than six digits behind the second"),
         ("A,2024-03-31,02:30,,pH,7,,", "time", "is a time that there was not"),
         ("A,2024-10-27,02:30,,pH,7,,", "time", "is a time that there was twice"),
         ("A,2024-01-02,08:00,Mars/Olympus,pH,7,,", "zone", "is not a time zone that is known"),
@@ -242,6 +246,34 @@ def test_the_same_table_gives_the_same_ids_whatever_the_order_of_its_rows() -> N
     straight, turned = read(HEADER + "".join(rows)), read(HEADER + "".join(reversed(rows)))
 
     assert {one.id for one in straight.records} == {one.id for one in turned.records}
+
+
+def test_readings_of_one_second_are_records_of_their_own() -> None:
+    row = "A,2024-01-02,08:30:15{},UTC,pH,7,,\n"
+
+    alone = read(HEADER + row.format(""))
+    together = read(HEADER + "".join(map(row.format, ("", ".0", ".1", ".6", ".6001", ".6002"))))
+
+    assert [one.collected_at.microsecond for one in together.records] == [0, 100_000, 600_000, 600_100, 600_200]
+    assert len({one.id for one in together.records}) == 5
+    assert len({one.id for record in together.records for one in record.measurements}) == 6
+    # What has no fraction is what it was before fractions were read.
+    assert together.records[0].id == alone.records[0].id == UUID("018cc94b-75d8-75cc-99c8-5324647e40e7")
+    assert alone.records[0].measurements[0].id == UUID("018cc94b-75d8-731b-a749-efae51649de0")
+
+
+@pytest.mark.parametrize("clock", ["08:30:15.6001", "08:30:15.6002"])
+def test_an_activity_of_another_moment_is_another_record_also_within_a_millisecond(clock: str) -> None:
+    mapping = replace(LONG, columns=[*LONG.columns, MappedColumn("visit", F.ACTIVITY)])
+    header = HEADER.replace("\n", ",visit\n")
+
+    [there], [later] = (
+        read(f"{header}A,2024-01-02,{time},UTC,pH,7,,,V-1\n", mapping).records for time in ("08:30:15.600", clock)
+    )
+
+    assert there.id.int >> 80 == later.id.int >> 80
+    assert there.id != later.id
+    assert there.measurements[0].id != later.measurements[0].id
 
 
 def test_of_several_results_of_one_kind_each_keeps_its_id_when_another_of_its_row_is_corrected() -> None:
