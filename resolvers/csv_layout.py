@@ -24,7 +24,9 @@ _ENCODINGS: Final = {
     Encoding.ISO_8859_1: "latin-1",
 }
 _NO_ID: Final = UUID(int=0)
-_OF_ALL: Final = frozenset({_F.FRACTION, _F.UNIT, _F.QUALIFIER, _F.RESULT_METHOD, _F.RESULT_STATUS, _F.VALUE_TYPE})
+_OF_ALL: Final = frozenset(
+    {_F.FRACTION, _F.UNIT, _F.QUALIFIER, _F.RESULT_METHOD, _F.RESULT_STATUS, _F.VALUE_TYPE, _F.RESULT_COMMENT}
+)
 """What is said of every result of a row, of those in columns of their own as well."""
 _VISIT: Final = {
     "site_code": _F.SITE_CODE,
@@ -170,7 +172,7 @@ class CsvLayout:
                 method=shared[_F.RESULT_METHOD],
                 result_status=shared[_F.RESULT_STATUS],
                 value_type=shared[_F.VALUE_TYPE],
-                comment=self._text(cells, _F.RESULT_COMMENT),
+                comment=shared[_F.RESULT_COMMENT],
                 source=source,
             )
         for one in self._mapping.results:
@@ -196,7 +198,7 @@ class CsvLayout:
                 method=one.method or shared[_F.RESULT_METHOD],
                 result_status=shared[_F.RESULT_STATUS],
                 value_type=shared[_F.VALUE_TYPE],
-                comment=None,
+                comment=shared[_F.RESULT_COMMENT],
                 source=source,
             )
 

@@ -100,6 +100,10 @@ WIDTHS: Final[Mapping[ImportField, int]] = MappingProxyType(
 """Characters that the columns of `record` and `measurement` hold."""
 _IN_FILES_ALONE: Final = frozenset({_F.COLLECTOR, _F.COMMENT, _F.RESULT_COMMENT, _F.LATITUDE, _F.LONGITUDE})
 """What is, or may become, confidential or somebody's own. A mapping is kept in plain, and shown to who sees imports."""
+_OF_VALUE: Final = frozenset(
+    {_F.DETECTION_CONDITION, _F.DETECTION_LIMIT, _F.DETECTION_LIMIT_UNIT, _F.DETECTION_LIMIT_TYPE}
+)
+"""What is said of one characteristic, as a limit is. All else of a result may be said of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,3 +219,16 @@ def _require_enough(mapping: CsvMapping, at: Path) -> None:
         raise InvalidInputError("Expected both CHARACTERISTIC and VALUE, or neither.", field=columns)
     if _F.VALUE not in fields and not mapping.results:
         raise InvalidInputError("Expected CHARACTERISTIC and VALUE, or columns that are results.", field=columns)
+    if _F.VALUE not in fields:
+        _require_of_each(mapping, at)
+
+
+def _require_of_each(mapping: CsvMapping, at: Path) -> None:
+    """Raise `InvalidInputError` for what none of the results would have, of a table with a column for each of them."""
+    for name in ("columns", "constants"):
+        for index, one in enumerate(getattr(mapping, name)):
+            if one.field in _OF_VALUE:
+                raise InvalidInputError(
+                    f"Expected no {one.field} without VALUE: it is said of the result in VALUE alone.",
+                    field=(*at, name, index, "field"),
+                )

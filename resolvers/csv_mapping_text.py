@@ -51,6 +51,17 @@ def mapping_from(text: str | bytes) -> CsvMapping:
     Raises:
         InvalidInputError: it is no such JSON; or the mapping is not sound (`require_sound`).
     """
+    mapping = saved_mapping(text)
+    require_sound(mapping, at=("mapping",))
+    return mapping
+
+
+def saved_mapping(text: str | bytes) -> CsvMapping:
+    """Return the mapping that JSON says, sound or not: one that was saved may be older than what is demanded now.
+
+    Raises:
+        InvalidInputError: it is no such JSON.
+    """
     try:
         said: Any = orjson.loads(text)
         if not isinstance(said, dict):
@@ -65,7 +76,7 @@ def mapping_from(text: str | bytes) -> CsvMapping:
             options["decimal_comma"] = said["decimalComma"]
         if "timeZone" in said:
             options["time_zone"] = _string(said["timeZone"])
-        mapping = CsvMapping(
+        return CsvMapping(
             columns=[MappedColumn(_string(one["column"]), ImportField(one["field"])) for one in said["columns"]],
             constants=[
                 MappedConstant(ImportField(one["field"]), _string(one["value"])) for one in said.get("constants", ())
@@ -86,8 +97,6 @@ def mapping_from(text: str | bytes) -> CsvMapping:
             " timeZone, missing.",
             field=("mapping",),
         ) from None
-    require_sound(mapping, at=("mapping",))
-    return mapping
 
 
 def _string(value: object) -> str:

@@ -19,7 +19,7 @@ from resolvers.csv_mapping import (
     MappedConstant,
     ResultColumn,
 )
-from resolvers.csv_mapping_text import mapping_from
+from resolvers.csv_mapping_text import saved_mapping
 from resolvers.csv_moment import NO_ZONE, DateOrder
 from schema.connection import OrderDirection, PageArguments, page_of
 from schema.field import column, derived, link, resolved, stands_for, structure
@@ -96,7 +96,7 @@ class ImportMapping(Node):
 
     @resolved("How a table is read by it.", derived(P.DATA_IMPORT_READ, needs=("mapping",)))
     def mapping(src: strawberry.Parent[Any]) -> ImportTable | None:
-        found: Any = mapping_from(src["mapping"])
+        found: Any = saved_mapping(src["mapping"])
         return found
 
 

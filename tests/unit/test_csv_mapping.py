@@ -289,6 +289,44 @@ def test_of_several_results_of_one_kind_each_keeps_its_id_when_another_of_its_ro
     assert [one for one in said if one not in [(m.characteristic, m.value_reported, m.id) for m in after]] == [said[1]]
 
 
+WIDE = CsvMapping(
+    columns=[MappedColumn("s", F.SITE_CODE), MappedColumn("t", F.COLLECTED_AT)],
+    results=[ResultColumn("a", "A"), ResultColumn("b", "B")],
+)
+OF_A_RESULT = [one for one in list(F)[list(F).index(F.CHARACTERISTIC) :] if one not in {F.CHARACTERISTIC, F.VALUE}]
+OF_VALUE = [one for one in OF_A_RESULT if one.startswith("DETECTION_")]
+
+
+@pytest.mark.parametrize("field", [one for one in OF_A_RESULT if one not in OF_VALUE])
+def test_what_a_row_says_of_results_is_said_of_each_in_a_column_of_its_own(field: F) -> None:
+    mapping = replace(WIDE, columns=[*WIDE.columns, MappedColumn("x", field)])
+
+    [record] = read("s,t,x,a,b\nX,2024-01-02T08:00Z,said,1,2\n", mapping).records
+
+    told = [
+        (one.fraction, one.unit, one.qualifier, one.method, one.result_status, one.value_type, one.comment)
+        for one in record.measurements
+    ]
+    assert [one.count("said") for one in told] == [1, 1]
+
+
+@pytest.mark.parametrize("field", OF_VALUE)
+def test_a_condition_or_limit_is_refused_where_no_result_would_have_it(field: F) -> None:
+    one = MappedColumn("x", field)
+    beside_a_value = [MappedColumn("what", F.CHARACTERISTIC), MappedColumn("value", F.VALUE), one]
+
+    require_sound(replace(WIDE, columns=[*WIDE.columns, *beside_a_value]), at=("mapping",))
+    for said, place in (
+        ({"columns": [*WIDE.columns, one]}, ("columns", 2)),
+        ({"constants": [MappedConstant(field, "0.25")]}, ("constants", 0)),
+    ):
+        with pytest.raises(InvalidInputError) as raised:
+            require_sound(replace(WIDE, **said), at=("mapping",))
+
+        assert raised.value.field == ("mapping", *place, "field")
+        assert raised.value.message == f"Expected no {field} without VALUE: it is said of the result in VALUE alone."
+
+
 @pytest.mark.parametrize(
     ("encoding", "codec"),
     [(Encoding.UTF_16, "utf-16"), (Encoding.WINDOWS_1252, "cp1252"), (Encoding.UTF_8, "utf-8-sig")],
