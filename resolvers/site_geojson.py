@@ -1,12 +1,13 @@
 """Sites as GeoJSON has them (RFC 7946): a collection of features, each a point with properties.
 
-Nothing is guessed: a feature that is no site is rejected with its number and the reason, and the others are read. The
-file is read whole, and is bounded for that.
+Nothing is guessed: a feature that is no site is rejected with its number and the reason, and the others are read. A
+number keeps its digits, as it can be a code. The file is read whole, and is bounded for that.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NoReturn
 
 import orjson
 
@@ -28,8 +29,8 @@ _WGS_84: Final = frozenset(
 )
 """The names by which files from before RFC 7946 say what it demands: longitude and latitude, WGS 84."""
 _QUOTED: Final = 80
-EXACT_BELOW: Final = 2.0**53
-"""From here on a number of JSON that is no 64-bit integer has been read as another than was written."""
+_SHORT: Final = 19
+"""Characters of a whole number that is read as one. Python reads none of thousands of digits, and long ones slowly."""
 LONGEST_PROPERTY: Final = 200
 """Characters of a property's name."""
 
@@ -85,7 +86,14 @@ class _FeatureError(Exception):
     def __init__(self, member: str, reason: str, value: Any = None) -> None:
         super().__init__(reason)
         self.member, self.reason = member, reason
-        self.value = "" if value is None else str(value)[:_QUOTED]
+        # Half of a surrogate pair can't be told to anybody.
+        self.value = "" if value is None else str(value)[:_QUOTED].encode(errors="replace").decode()
+
+
+class _Digits(str):
+    """A number as the file has it, where Python would write it otherwise: 7.10, 1e3, 0.00001."""
+
+    __slots__ = ()
 
 
 def read_sites(stream: BinaryIO, mapping: SiteMapping | None = None) -> SiteFile:
@@ -120,9 +128,12 @@ def _features(stream: BinaryIO) -> list[Any]:
     if sum(map(content.count, (b"{", b"[", b","))) > MOST_VALUES:
         raise InvalidInputError(f"Expected at most {MOST_VALUES} values in a file.", field=("file",))
     try:
-        collection = orjson.loads(content.removeprefix(b"\xef\xbb\xbf"))
-    except orjson.JSONDecodeError as error:
-        raise InvalidInputError(f"Expected JSON, but {error}.", field=("file",)) from error
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError("Expected a text in UTF-8.", field=("file",)) from error
+    # Not both of them beside what is made of them.
+    del content
+    collection = _parsed(text)
     if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
         raise InvalidInputError("Expected a GeoJSON FeatureCollection.", field=("file",))
     features = collection.get("features")
@@ -132,6 +143,30 @@ def _features(stream: BinaryIO) -> list[Any]:
         raise InvalidInputError(f"Expected at most {MOST_FEATURES} features.", field=("file", "features"))
     _require_wgs_84(collection.get("crs"))
     return features
+
+
+def _parsed(text: str) -> Any:
+    """Return what a file says. Of its numbers, those that Python would write otherwise keep their text: `_Digits`."""
+    try:
+        return json.loads(text, parse_float=_fraction, parse_int=_integer, parse_constant=_refuse)
+    except RecursionError as error:
+        raise InvalidInputError("Expected JSON that is nested less deeply.", field=("file",)) from error
+    except ValueError as error:
+        raise InvalidInputError(f"Expected JSON, but {error}.", field=("file",)) from error
+
+
+def _fraction(text: str) -> float | _Digits:
+    value = float(text)
+    # Most are coordinates, which a float holds in half the memory.
+    return value if repr(value) == text else _Digits(text)
+
+
+def _integer(text: str) -> int | _Digits:
+    return int(text) if len(text) <= _SHORT and text != "-0" else _Digits(text)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of it")
 
 
 def _require_wgs_84(reference: Any) -> None:
@@ -184,7 +219,8 @@ def _point(geometry: Any) -> tuple[float | None, float | None]:
         raise _FeatureError("geometry", "has no longitude and latitude", place)
     longitude, latitude = place[:2]
     for degrees, most, name in ((longitude, 180, "longitude"), (latitude, 90, "latitude")):
-        if isinstance(degrees, bool) or not isinstance(degrees, int | float) or abs(degrees) > most:
+        is_number = isinstance(degrees, int | float | _Digits) and not isinstance(degrees, bool)
+        if not is_number or abs(float(degrees)) > most:
             raise _FeatureError("geometry", f"has no {name} from -{most} to {most} degrees", degrees)
     return float(longitude), float(latitude)
 
@@ -195,9 +231,10 @@ def _text(properties: Mapping[str, Any], name: str) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise _FeatureError(name, "is no text", value)
-    if isinstance(value, float) and abs(value) >= EXACT_BELOW:
-        raise _FeatureError(name, "is a number with too many digits to keep: expected it as a text", value)
-    return str(value).strip() or None
+    text = str(value)
+    if isinstance(value, float | _Digits) and "e" in text.lower():
+        raise _FeatureError(name, "is a number with an exponent: expected all of its digits, or a text", value)
+    return text.strip() or None
 
 
 def _identity(value: Any) -> str | None:
