@@ -267,14 +267,15 @@ def test_what_the_quick_start_shares_waits_where_it_is_told_to(program: Program,
 def test_the_quick_start_by_a_generated_client_runs_as_it_is_printed(program: Program, tmp_path: Path) -> None:
     page = (PAGES / "python.md").read_text()
     assert {"fieldward_http.py", "operations.graphql", "pyproject.toml", "pull_typed.py"} <= set(save(page, tmp_path))
-    before = program.count()
+    before, environment = program.count(), program.environment(codegen_environment())
 
-    printed = run(
-        commands(page, lambda marks: marks == "codegen"), tmp_path, program.environment(codegen_environment())
-    )
+    printed = run(commands(page, lambda marks: marks == "codegen"), tmp_path, environment)
+    # Whoever tries it again on the same day makes another record, and does not wait for the first one's change.
+    again = run("timeout 60 python pull_typed.py", tmp_path, environment)
 
-    assert printed.splitlines()[-3:] == [f"records: {before}", "created: QS-5", "changed: CREATED QS-5"]
-    assert program.count() == before + 1
+    for output, there in ((printed, before), (again, before + 1)):
+        assert output.splitlines()[-3:] == [f"records: {there}", "created: QS-5", "changed: CREATED QS-5"]
+    assert program.count() == before + 2
 
 
 def test_the_quick_start_by_typescript_is_compiled_and_runs_as_it_is_printed(program: Program, tmp_path: Path) -> None:
