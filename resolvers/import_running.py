@@ -33,7 +33,7 @@ from resolvers.activity_stream import look_through, read_batches
 from resolvers.change import Change
 from resolvers.csv_layout import CsvLayout
 from resolvers.csv_mapping_text import mapping_from
-from resolvers.data_import import finish_import, forget_file
+from resolvers.data_import import TOUCHED, finish_import, forget_file
 from resolvers.import_file import ImportFile
 from resolvers.import_preparing import Prepared, prepare_batch
 from resolvers.import_report import Fate, Outcome
@@ -70,8 +70,8 @@ _NEXT: Final = (
     " order by started_at, id limit 1"
 )
 _UNTOUCHED: Final = (
-    f'select id from "{_TABLE}" where organization_id = $1'
-    " and status = any($3) and greatest(created_at, started_at, ended_at) < clock_timestamp() - $2::interval"
+    f'select id from "{_TABLE}" i where organization_id = $1'
+    f" and status = any($3) and {TOUCHED} < clock_timestamp() - $2::interval"
 )
 _BEHIND: Final = (
     "select coalesce(max(position) + 1, 0) from import_block where organization_id = $1 and import_id = $2 and run = $3"
@@ -219,6 +219,7 @@ class ImportRunning:
             opened.file.stop()
 
     async def _forget(self, organization_id: UUID) -> None:
+        # Where to look is said without the pieces of files: bytes of some may have come since.
         states = [ImportStatus.OPEN, ImportStatus.UPLOADED, ImportStatus.CHECKED, ImportStatus.FAILED]
         async with OneStatement(Tenant(organization_id=organization_id)) as connection:
             rows = await connection.fetch(_UNTOUCHED, organization_id, UNTOUCHED, states)

@@ -529,3 +529,23 @@ async def test_files_that_nobody_imports_are_forgotten(world: World) -> None:
 
     assert (await show(owner, made))["status"] == "EXPIRED"
     assert await world.value("select count(*) from import_chunk") == 0
+
+
+async def test_a_file_is_kept_for_a_week_from_when_the_last_of_it_came(world: World) -> None:
+    owner = await world.client("owner")
+    made = await make(owner, await world.project_id("CANAL"), b"abcdef")
+    await age(world, made, days=6)
+    assert (await send(owner, made.path, b"abc")).status_code == 200
+    await age(world, made, days=6)
+
+    await run_to_the_end()
+    assert (await show(owner, made))["status"] == "OPEN"
+    assert (await send(owner, made.path, b"def", offset=3)).json()["status"] == "UPLOADED"
+    await age(world, made, days=6)
+    await run_to_the_end()
+    assert (await show(owner, made))["status"] == "UPLOADED"
+    await age(world, made, days=2)
+    await run_to_the_end()
+
+    assert (await show(owner, made))["status"] == "EXPIRED"
+    assert await world.value("select count(*) from import_chunk") == 0

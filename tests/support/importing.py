@@ -183,18 +183,19 @@ def many_rows(count: int, *, characteristic: str = "Conductivity") -> bytes:
 
 
 async def age(world: World, made: Made, *, days: int = 8) -> None:
-    """Have an import be so old, with an entry of the trail as every change has."""
+    """Have an import and what was sent of its file be so old, with an entry of the trail as every change has."""
     organization = await world.organization_id("clearwater")
     superuser = await connect(world.superuser)
     try:
         async with superuser.transaction():
             await superuser.execute("select set_config('fieldward.organization_id', $1, true)", str(organization))
             await insert_entry(superuser, organization)
-            await superuser.execute(
-                "update data_import set created_at = created_at - make_interval(days => $2) where id = $1",
-                UUID(made.id.partition(":")[2]),
-                days,
-            )
+            for table, column in (("data_import", "id"), ("import_chunk", "import_id")):
+                await superuser.execute(
+                    f"update {table} set created_at = created_at - make_interval(days => $2) where {column} = $1",
+                    UUID(made.id.partition(":")[2]),
+                    days,
+                )
     finally:
         await superuser.close()
 
