@@ -166,6 +166,8 @@ class Exporting:
         self._lifetime = lifetime
         self._batch = batch
         self._runs: list[_Run] = []
+        # Whether this step gave one up: what was made of it is there until the next.
+        self._gave_up = False
 
     @property
     def open_count(self) -> int:
@@ -181,6 +183,7 @@ class Exporting:
             UnavailableError, UnknownOutcomeError: something was away, and there is nothing else to go on with.
         """
         is_sweeping, away = False, None
+        self._gave_up = False
         for organization_id in await exporting_organizations():
             try:
                 is_sweeping |= await self._tidy(organization_id)
@@ -202,7 +205,7 @@ class Exporting:
                     self._runs.remove(run)
                     run.source.close()
                     await run.held.aclose()
-        is_more = bool(self._runs) or is_sweeping
+        is_more = bool(self._runs) or is_sweeping or self._gave_up
         if away is not None and not is_more:
             raise away
         return is_more
@@ -219,12 +222,16 @@ class Exporting:
         row = dict(found)
         claim = Claim(organization_id, claimed["id"], claim_id)
         if claimed["attempts"] > MOST_ATTEMPTS:
-            await _end(claim, ExportStatus.FAILED, Code.INTERNAL)
+            await self._give_up(claim, ExportStatus.FAILED, Code.INTERNAL)
             return None
         source = await _source_of(row, claimed["started_at"], self._batch)
         return _Run(
             claim, row, Requester.of(row), source, FileWriting(claim), claimed["started_at"], request_id=new_id()
         )
+
+    async def _give_up(self, claim: Claim, status: ExportStatus, code: str) -> None:
+        await _end(claim, status, code)
+        self._gave_up = True
 
     async def _advance(self, run: _Run) -> bool:
         """Go on with an export for a moment. Returns whether there is more to do."""
@@ -241,10 +248,10 @@ class Exporting:
         except Exception as error:
             if is_refusal(error):
                 code = error.noted or error.code if isinstance(error, FieldwardError) else Code.FORBIDDEN
-                await _end(run.claim, ExportStatus.REVOKED, code)
+                await self._give_up(run.claim, ExportStatus.REVOKED, code)
             else:
                 log.error("export_failed", export_id=str(run.claim.export_id), exc_info=error)
-                await _end(run.claim, ExportStatus.FAILED, Code.INTERNAL)
+                await self._give_up(run.claim, ExportStatus.FAILED, Code.INTERNAL)
             return False
         return True
 
