@@ -125,10 +125,6 @@ class Survey:
         return digest % self.readings if digest in self.scattered else 0
 
 
-Owner = tuple[UUID, UUID]
-"""The organization and the project that ids are of."""
-
-
 def look_through(stream: TextIO, layout: Layout, *, tick: Callable[[int], None] = lambda _rows: None) -> Survey:
     """Read a file for the first time.
 
@@ -164,21 +160,24 @@ def look_through(stream: TextIO, layout: Layout, *, tick: Callable[[int], None] 
 
 
 def read_batches(
-    open_again: Callable[[], TextIO], layout: Layout, survey: Survey, owner: Owner, *, from_batch: int = 0
+    open_again: Callable[[], TextIO], layout: Layout, survey: Survey, project_id: UUID, *, from_batch: int = 0
 ) -> Iterator[Batch]:
     """Yield what the file holds, in batches that are the same each time.
 
-    open_again: returns the file from its beginning. from_batch: the number of the first that is wanted.
+    open_again: returns the file from its beginning. project_id: whose the records are to be: ids are made of it.
+    from_batch: the number of the first that is wanted.
     """
     number = 0
     for reading in range(survey.readings):
-        for batch in _read(open_again(), layout, survey, reading, owner, number):
+        for batch in _read(open_again(), layout, survey, reading, project_id, number):
             number = batch.number + 1
             if batch.number >= from_batch:
                 yield batch
 
 
-def _read(stream: TextIO, layout: Layout, survey: Survey, reading: int, owner: Owner, number: int) -> Iterator[Batch]:
+def _read(
+    stream: TextIO, layout: Layout, survey: Survey, reading: int, project_id: UUID, number: int
+) -> Iterator[Batch]:
     batch = Batch(number)
     current: _Activity | None = None
     held: dict[str, _Activity] = {}
@@ -193,7 +192,7 @@ def _read(stream: TextIO, layout: Layout, survey: Survey, reading: int, owner: O
         else:
             key = layout.key_of(row.cells)
             if current is not None and current.key != key:
-                current.put_into(batch, owner)
+                current.put_into(batch, project_id)
                 current = None
             digest = _digest(key) if survey.scattered else 0
             if survey.reading_of(digest) != reading:
@@ -213,7 +212,7 @@ def _read(stream: TextIO, layout: Layout, survey: Survey, reading: int, owner: O
             yield batch
             batch = Batch(batch.number + 1)
     for activity in filter(None, (current, *held.values())):
-        activity.put_into(batch, owner)
+        activity.put_into(batch, project_id)
         if batch.is_full:
             yield batch
             batch = Batch(batch.number + 1)
@@ -259,19 +258,20 @@ class _Activity:
         # Each result keeps its row.
         self._weight += row.weight * len(results)
 
-    def put_into(self, batch: Batch, owner: Owner) -> None:
+    def put_into(self, batch: Batch, project_id: UUID) -> None:
         """Put the record that it is into a batch, if there is one."""
         if self._facts is not None and self._results:
-            batch.records.append(self._record(self._facts, owner))
+            batch.records.append(self._record(self._facts, project_id))
             batch.measurements += len(self._results)
             batch.weight += self._weight
 
-    def _record(self, facts: Facts, owner: Owner) -> ReportedRecord:
+    def _record(self, facts: Facts, project_id: UUID) -> ReportedRecord:
         first, at, columns = self._results[0], facts.moment.at, self._columns
         if facts.position is not None:
             where = facts.position.column
             columns = replace(columns, visit={**columns.visit, "latitude": where, "longitude": where})
-        key = (owner[0].bytes, owner[1].bytes, first.organization, first.activity)
+        # The organization is none of it: a project that came with an archive knows its files again.
+        key = (project_id.bytes, first.organization, first.activity)
         ids = {
             id(result): result_id(at, ("measurement", *key, *result.identity), (result.content, str(number)))
             for result, number in self._told_apart()

@@ -251,7 +251,7 @@ async def _results(row: Any, file: ImportFile, behind: int) -> tuple[int, Iterat
 
     survey = await _in_thread(file, lambda: look_through(again(), layout, tick=file.require_going_on))
     project_id = row["project_id"]
-    batches = read_batches(again, layout, survey, (row["organization_id"], project_id), from_batch=behind)
+    batches = read_batches(again, layout, survey, project_id, from_batch=behind)
     return survey.rows, ((one.number, prepare_batch(project_id, one, now=row["started_at"])) for one in batches)
 
 

@@ -110,7 +110,7 @@ async def import_results(
     survey = look_through(again(), layout)
     report = ImportReport(rows=survey.rows)
     done = 0
-    for batch in read_batches(again, layout, survey, (viewer.organization_id, project_id)):
+    for batch in read_batches(again, layout, survey, project_id):
         prepared = prepare_batch(project_id, batch, now=now)
         if is_dry_run:
             async with Snapshot(Tenant(organization_id=viewer.organization_id)) as connection:

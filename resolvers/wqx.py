@@ -58,13 +58,13 @@ class WqxFile:
     counts: Counts
 
 
-def read_results(stream: TextIO, *, organization_id: UUID, project_id: UUID, layout: Layout = LEGACY) -> WqxFile:
+def read_results(stream: TextIO, *, project_id: UUID, layout: Layout = LEGACY) -> WqxFile:
     """Return what the file holds, read from where the stream stands. Give bytes through `as_text`.
 
     For files that fit into memory; an import takes `resolvers/activity_stream.py: read_batches`.
 
     Ids are of version 7, from the moment of collection and the identity of activity and result within the
-    organization and project; two results that differ in nothing that identifies them are told apart by their
+    project; two results that differ in nothing that identifies them are told apart by their
     content, and only those that are alike in that, too, by their order.
 
     Raises:
@@ -75,7 +75,7 @@ def read_results(stream: TextIO, *, organization_id: UUID, project_id: UUID, lay
     records: list[ReportedRecord] = []
     rejections: list[Rejection] = []
     blank = 0
-    for batch in read_batches(text, layout, survey, (organization_id, project_id)):
+    for batch in read_batches(text, layout, survey, project_id):
         records += batch.records
         rejections += batch.rejections
         blank += len(batch.blank)

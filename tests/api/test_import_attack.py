@@ -38,16 +38,12 @@ async def test_a_record_under_an_id_that_an_import_will_make_keeps_no_other_proj
     owner, manager = await world.client("owner"), await world.client("manager")
     content = many_rows(3)
     code = await fresh_project(world)
-    organization, project, canal = (
-        await world.organization_id("clearwater"),
-        await world.project_id(code),
-        await world.project_id("CANAL"),
-    )
+    project, canal = await world.project_id(code), await world.project_id("CANAL")
 
     def again() -> Any:
         return as_text(io.BytesIO(content))
 
-    (batch,) = read_batches(again, LEGACY, look_through(again(), LEGACY), (organization, project))
+    (batch,) = read_batches(again, LEGACY, look_through(again(), LEGACY), project)
     wanted = batch.records[1].id
     given = {
         "id": f"Record:{wanted}",

@@ -20,7 +20,9 @@ from resolvers.account import NewPerson, create_organization, member_viewer
 from resolvers.archive import LEFT_OUT, archived, tables_left_out
 from resolvers.archive_import import COLUMNS_NOT_PUT_IN, NOT_PUT_IN, ArchiveImport, import_archive
 from resolvers.archive_writing import write_archive
+from resolvers.record_import import import_results
 from resolvers.trail import Actor
+from resolvers.wqx_table import as_text
 from tests.api.test_site import a_site
 from tests.support.access import (
     behind_the_triggers,
@@ -31,7 +33,7 @@ from tests.support.access import (
     program_input,
 )
 from tests.support.export import exporting, look, take, work
-from tests.support.importing import many_rows, run_to_the_end, start, uploaded
+from tests.support.importing import fresh_project, many_rows, run_to_the_end, start, uploaded
 from tests.support.keeping import grow_old, hold, keep_for, lift, run_now
 from tests.support.location import rewrite
 from tests.support.mutation import Stage, mutate, prepare_with_people, with_import, with_review
@@ -272,6 +274,23 @@ async def test_what_was_put_in_is_found_opened_and_searched_as_before(world: Wor
             "measurements": [{"comment": "=Calm."}],
         }
     ]
+
+
+async def test_files_that_were_imported_before_are_known_where_the_archive_was_put_in(world: World) -> None:
+    content, code = many_rows(3), await fresh_project(world)
+    await start(await world.client("owner"), await uploaded(world, "owner", code, content))
+    await run_to_the_end()
+    project_id = await world.project_id(code)
+    actor = await empty_organization(world)
+    await put_in(actor, await archive_of(world, "clearwater", world.email("owner")))
+    root = await member_viewer("restored", email=ROOT)
+    before = await world.fingerprint()
+
+    again = await import_results(replace(actor, viewer=root), root, as_text(io.BytesIO(content)), project_id=project_id)
+
+    assert (again.records_created, again.measurements_created) == (0, 0)
+    assert (again.records_known, again.measurements_known, again.rejected) == (3, 3, 0)
+    assert await world.fingerprint() == before
 
 
 async def test_putting_it_in_twice_changes_nothing(world: World) -> None:

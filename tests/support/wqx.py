@@ -8,7 +8,6 @@ from uuid import UUID
 from resolvers.wqx import Rejection, ReportedMeasurement, ReportedRecord, WqxFile, read_results
 from resolvers.wqx_table import Column
 
-ORGANIZATION: Final = UUID("0195515a-0000-7000-8000-000000000001")
 PROJECT: Final = UUID("0195515a-0000-7000-8000-000000000002")
 HEADER: Final = [column.value for column in Column]
 
@@ -39,9 +38,9 @@ def a_file(*rows: dict[str, str], header: list[str] = HEADER) -> io.StringIO:
     return text
 
 
-def read(stream: str | io.StringIO, *, organization: UUID = ORGANIZATION, project: UUID = PROJECT) -> WqxFile:
+def read(stream: str | io.StringIO, *, project: UUID = PROJECT) -> WqxFile:
     text = io.StringIO(stream, newline="") if isinstance(stream, str) else stream
-    return read_results(text, organization_id=organization, project_id=project)
+    return read_results(text, project_id=project)
 
 
 def the_record(file: WqxFile) -> ReportedRecord:

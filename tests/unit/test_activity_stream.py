@@ -13,9 +13,7 @@ from resolvers.activity_stream import Batch, look_through, read_batches
 from resolvers.csv_layout import CsvLayout
 from resolvers.csv_mapping import CsvMapping, ImportField, MappedColumn, ResultColumn
 from resolvers.wqx_layout import LEGACY
-from tests.support.wqx import ORGANIZATION, PROJECT, a_file, a_row
-
-OWNER = (ORGANIZATION, PROJECT)
+from tests.support.wqx import PROJECT, a_file, a_row
 
 
 def opened(text: io.StringIO) -> Callable[[], TextIO]:
@@ -28,7 +26,7 @@ def opened(text: io.StringIO) -> Callable[[], TextIO]:
 
 def batches(text: io.StringIO, *, from_batch: int = 0) -> list[Batch]:
     survey = look_through(opened(text)(), LEGACY)
-    return list(read_batches(opened(text), LEGACY, survey, OWNER, from_batch=from_batch))
+    return list(read_batches(opened(text), LEGACY, survey, PROJECT, from_batch=from_batch))
 
 
 def rows(activities: int, results: int) -> list[dict[str, str]]:
@@ -93,7 +91,7 @@ def test_a_row_weighs_as_much_as_all_results_that_are_made_of_it(monkeypatch: py
     lines = [",".join(["site", "day", *names]), *(f"S{row},2024-01-02" + ",7" * 50 for row in range(10))]
     text = io.StringIO("\n".join(lines), newline="")
 
-    found = list(read_batches(opened(text), layout, look_through(opened(text)(), layout), OWNER))
+    found = list(read_batches(opened(text), layout, look_through(opened(text)(), layout), PROJECT))
 
     assert [len(batch.records) for batch in found] == [1] * 10
 

@@ -24,7 +24,7 @@ from resolvers.csv_mapping_text import mapping_from, mapping_text
 from resolvers.csv_moment import DateOrder
 from resolvers.wqx import WqxFile, read_results
 from resolvers.wqx_table import WqxFormatError, as_text
-from tests.support.wqx import ORGANIZATION, PROJECT
+from tests.support.wqx import PROJECT
 
 F = ImportField
 LONG = CsvMapping(
@@ -45,9 +45,7 @@ HEADER = "site,day,time,zone,what,value,unit,who\n"
 
 def read(text: str, mapping: CsvMapping = LONG) -> WqxFile:
     require_sound(mapping, at=("mapping",))
-    return read_results(
-        io.StringIO(text, newline=""), organization_id=ORGANIZATION, project_id=PROJECT, layout=CsvLayout(mapping)
-    )
+    return read_results(io.StringIO(text, newline=""), project_id=PROJECT, layout=CsvLayout(mapping))
 
 
 def one_moment(day: str, time: str, zone: str = "", *, order: DateOrder = DateOrder.YMD) -> datetime:
@@ -258,8 +256,8 @@ def test_readings_of_one_second_are_records_of_their_own() -> None:
     assert len({one.id for one in together.records}) == 5
     assert len({one.id for record in together.records for one in record.measurements}) == 6
     # What has no fraction is what it was before fractions were read.
-    assert together.records[0].id == alone.records[0].id == UUID("018cc94b-75d8-75cc-99c8-5324647e40e7")
-    assert alone.records[0].measurements[0].id == UUID("018cc94b-75d8-731b-a749-efae51649de0")
+    assert together.records[0].id == alone.records[0].id == UUID("018cc94b-75d8-7be0-ae78-265523f07fbc")
+    assert alone.records[0].measurements[0].id == UUID("018cc94b-75d8-760f-8a8b-bf0807997025")
 
 
 @pytest.mark.parametrize("clock", ["08:30:15.6001", "08:30:15.6002"])
@@ -335,9 +333,7 @@ def test_a_file_is_read_in_its_encoding(encoding: Encoding, codec: str) -> None:
     layout = CsvLayout(replace(LONG, encoding=encoding, delimiter=Delimiter.TAB))
     content = f"{HEADER}Ä,2024-01-02,,,pH,7,,\n".replace(",", "\t").encode(codec)
 
-    file = read_results(
-        as_text(io.BytesIO(content), layout.encoding), organization_id=ORGANIZATION, project_id=PROJECT, layout=layout
-    )
+    file = read_results(as_text(io.BytesIO(content), layout.encoding), project_id=PROJECT, layout=layout)
 
     assert [one.site_code for one in file.records] == ["Ä"]
 
@@ -345,9 +341,7 @@ def test_a_file_is_read_in_its_encoding(encoding: Encoding, codec: str) -> None:
 def test_bytes_that_are_not_of_the_encoding_are_faults_of_their_rows() -> None:
     content = HEADER.encode() + b"\xc4,2024-01-02,,,pH,7,,\nB,2024-01-02,,,pH,7,,\n"
 
-    file = read_results(
-        as_text(io.BytesIO(content)), organization_id=ORGANIZATION, project_id=PROJECT, layout=CsvLayout(LONG)
-    )
+    file = read_results(as_text(io.BytesIO(content)), project_id=PROJECT, layout=CsvLayout(LONG))
 
     assert [(one.line, one.column) for one in file.rejections] == [(2, "site")]
     assert [one.site_code for one in file.records] == ["B"]

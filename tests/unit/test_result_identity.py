@@ -12,7 +12,7 @@ from resolvers.wqx_layout import WQX3
 from resolvers.wqx_table import Column
 from resolvers.wqx_value import identity_of
 from tests.support.importing import as_wqx3, demo_file
-from tests.support.wqx import ORGANIZATION, PROJECT, a_file, a_row, ids_of, read
+from tests.support.wqx import PROJECT, a_file, a_row, ids_of, read
 
 
 def by_value(*rows: dict[str, str]) -> dict[str | None, set[str]]:
@@ -27,7 +27,7 @@ def by_value(*rows: dict[str, str]) -> dict[str | None, set[str]]:
 def newer(content: bytes) -> WqxFile:
     """Read a file of the older layout in the newer one."""
     text = io.StringIO(as_wqx3(content).decode(), newline="")
-    return read_results(text, organization_id=ORGANIZATION, project_id=PROJECT, layout=WQX3)
+    return read_results(text, project_id=PROJECT, layout=WQX3)
 
 
 def test_a_result_keeps_its_id_whatever_comes_beside_it() -> None:

@@ -14,7 +14,6 @@ from resolvers.wqx import WqxFormatError, as_text, read_results
 from resolvers.wqx_table import Column
 from tests.support.wqx import (
     HEADER,
-    ORGANIZATION,
     PROJECT,
     a_file,
     a_row,
@@ -95,7 +94,7 @@ def test_bytes_that_are_not_utf_8_reject_their_row_alone() -> None:
     good, bad = (a_file(a_row(RESULT_COMMENT=text)).read().encode() for text in ("20 ºC", "20 oC"))
     data = good + bad.split(b"\n", 1)[1].replace(b"20 oC", b"20 \xbaC")
 
-    file = read_results(as_text(io.BytesIO(data)), organization_id=ORGANIZATION, project_id=PROJECT)
+    file = read_results(as_text(io.BytesIO(data)), project_id=PROJECT)
 
     assert file.records[0].measurements[0].comment == "20 ºC"
     assert [(one.line, one.column, one.value) for one in file.rejections] == [(3, Column.RESULT_COMMENT, "20 \ufffdC")]
@@ -177,7 +176,7 @@ def test_an_endless_line_costs_bounded_memory_and_its_row_alone(monkeypatch: pyt
 
     for endless in ("x" * 23_456, ",".join(["y"] * 9_000), '"' + "z\n" * 4_000):
         text = Watched("\n".join([header, endless, good]), newline="")
-        file = read_results(text, organization_id=ORGANIZATION, project_id=PROJECT)
+        file = read_results(text, project_id=PROJECT)
         assert (file.rejections[0].line, file.rejections[0].reason) == (2, "is longer than 5000 characters")
         assert file.counts.measurements == 1
 
@@ -242,7 +241,7 @@ def test_a_stream_that_does_not_decode_is_refused() -> None:
     data = io.TextIOWrapper(io.BytesIO(a_file(a_row()).read().encode() + b"\xff\n"), encoding="utf-8", newline="")
 
     with pytest.raises(WqxFormatError, match="UTF-8"):
-        read_results(data, organization_id=ORGANIZATION, project_id=PROJECT)
+        read_results(data, project_id=PROJECT)
 
 
 def test_no_text_that_is_accepted_is_longer_than_its_column() -> None:

@@ -68,7 +68,7 @@ def texts(document: etree._Element, path: str) -> list[str]:
 def the_file() -> WqxFile:
     """Return the demo's file, as an import reads it."""
     with RESULTS.open(encoding="utf-8-sig", newline="") as stream:
-        return read_results(stream, organization_id=UUID(int=3), project_id=PROJECT)
+        return read_results(stream, project_id=PROJECT)
 
 
 def imported() -> Iterator[ExportedRecord]:
