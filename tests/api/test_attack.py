@@ -307,7 +307,8 @@ async def test_nobody_asks_the_trail_by_whom_they_may_not_see(world: World, fiel
 async def test_nobody_takes_away_what_results_say_that_they_may_not_read(world: World) -> None:
     owner, stage = await world.client("owner"), await prepare(world)
     blind = await make_program(world, {P.RECORD_READ, P.RECORD_UPDATE})
-    plain = {"characteristic": "pH", "value": 7.0}
+    plain: dict[str, Any] = {"characteristic": "pH", "value": 7.0}
+    given: dict[str, Any]
     records = []
     for comment in ("By hand.", None):
         given = {"projectId": stage.project, **RECORD, "measurements": [{**plain, "comment": comment}, plain]}

@@ -57,7 +57,7 @@ mutation($input: CreateImportMappingInput!) {
 }
 """
 
-FIELD_SHEET: Final = {
+FIELD_SHEET: Final[dict[str, Any]] = {
     "columns": [{"column": "Stelle", "field": "SITE_CODE"}, {"column": "Zeit", "field": "COLLECTED_AT"}],
     "constants": [{"field": "MEDIUM", "value": "Water"}],
     "results": [
