@@ -170,10 +170,11 @@ def stable_id(at: datetime, parts: Iterable[str | bytes]) -> UUID:
     """Return a UUID of version 7 that is the same whenever moment and parts are.
 
     The 48 bits of time are the milliseconds of `at` since 1970, 0 before then; the other 74 bits, random in RFC 9562,
-    are the first of the digest of the parts; and of the moment, where it has a part of a millisecond.
+    are the first of the digest of the parts, and of the moment where those milliseconds do not say it: before 1970, and
+    where it has a part of one.
     """
     milliseconds = max(0, (at - _EPOCH) // timedelta(milliseconds=1))
-    if at.microsecond % 1000:
+    if at < _EPOCH or at.microsecond % 1000:
         parts = (*parts, at.astimezone(UTC).isoformat())
     rest = int.from_bytes(digest(parts)[:10], "big") >> 6
     high, low = rest >> 62, rest & ((1 << 62) - 1)

@@ -145,6 +145,13 @@ def test_a_collection_before_1970_has_an_id_of_the_first_millisecond() -> None:
     assert record.collected_at == datetime(1969, 12, 31, tzinfo=UTC)
 
 
+def test_of_another_day_it_is_another_record_also_before_1970() -> None:
+    for days in (("1969-12-31", "1969-12-30"), ("1970-01-01", "1969-12-31"), ("1970-01-01", "1970-01-02")):
+        one, other = (ids_of(read(a_file(a_row(DATE=day)))) for day in days)
+        assert not one & other
+        assert one == ids_of(read(a_file(a_row(DATE=days[0]))))
+
+
 def test_the_same_file_in_another_project_has_other_ids() -> None:
     assert not ids_of(read(a_file(a_row()))) & ids_of(read(a_file(a_row()), project=UUID(int=5)))
 
