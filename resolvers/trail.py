@@ -1,7 +1,7 @@
 """How an entry of the audit trail is made from who is asking and from where. Written by `change` and `read` alone."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -16,10 +16,18 @@ from resolvers.flood import Floodgate
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The GraphQL operation behind a request: its name, and a digest of its text (`schema/operation.py`)."""
+    """The GraphQL operation behind a request: its name, and what finds a digest of its text (`schema/operation.py`).
+
+    That is found where an entry is written and not for each request: of a long text it takes milliseconds.
+    """
 
     name: str | None = None
-    digest: str | None = None
+    find_digest: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def digest(self) -> str | None:
+        """The digest; None where no operation is behind it."""
+        return None if self.find_digest is None else self.find_digest()
 
 
 @dataclass(frozen=True, slots=True)

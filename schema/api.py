@@ -5,6 +5,7 @@ anything leaves, and turns errors into what a client may see.
 """
 
 from collections.abc import Awaitable, Iterable
+from functools import cache, partial
 from typing import Any, Final
 
 import structlog
@@ -155,7 +156,7 @@ class Api(Schema):
         if not query:
             raise MissingQueryError
         context = context_value
-        context.name_operation(operation_name, self.operations.digest(query))
+        context.name_operation(operation_name, cache(partial(self.operations.digest, query)))
         variables = variable_values or {}
         run = self._run if context.services.tracing is None else self._run_traced
         try:

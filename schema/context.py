@@ -1,7 +1,7 @@
 """What travels with one operation: who asks, one snapshot of the data, the decisions made, the values opened."""
 
 import asyncio
-from collections.abc import Awaitable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -141,11 +141,11 @@ class RequestContext:
         """Use what was worked out about the operation before, and add to it."""
         self.columns, self.completions = columns, completions
 
-    def name_operation(self, name: str | None, digest: str) -> None:
-        """Say which operation this is, for the trail."""
+    def name_operation(self, name: str | None, find_digest: Callable[[], str]) -> None:
+        """Say which operation this is, for the trail. find_digest: asked for each entry that is written."""
         # What is no name in GraphQL's grammar names no operation, and is not kept.
         short = name if name and len(name) <= LONGEST_NAME and name.isascii() and name.isidentifier() else None
-        self.actor = replace(self.actor, operation=Operation(short, digest))
+        self.actor = replace(self.actor, operation=Operation(short, find_digest))
 
     def require_signed_in(self) -> None:
         """Raise `UnauthenticatedError` if nobody is signed in."""

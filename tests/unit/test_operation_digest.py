@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from resolvers.trail import Operation
 from schema.operation import text_digest
 
 
@@ -37,3 +38,18 @@ def test_other_operations_have_other_digests() -> None:
     texts = ['{ a(b: "x") }', '{ a(c: "x") }', "{ a(b: 1) }", "{ a(b: 2) }", '{ a(b: "x", c: "y") }']
 
     assert len({text_digest(text) for text in texts}) == len(texts)
+
+
+def test_nothing_is_digested_before_an_entry_asks_for_it() -> None:
+    asked: list[str] = []
+
+    def find() -> str:
+        asked.append("digest")
+        return "found"
+
+    operation = Operation("Name", find)
+
+    assert asked == []
+    assert operation == Operation("Name")
+    assert (operation.digest, Operation().digest) == ("found", None)
+    assert asked == ["digest"]
